@@ -1,0 +1,1 @@
+"""Small immutable values with `parse` and `str`: parse at the edge, compare values inside."""
