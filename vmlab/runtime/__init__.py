@@ -1,0 +1,1 @@
+"""Processes, clocks, threads, locks and files: each outside world has one door here."""

@@ -1,0 +1,101 @@
+"""The one place that starts processes. Every command is an argv with a deadline, logged so that it can be pasted."""
+
+import contextlib
+import os
+import shlex
+import signal
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from vmlab.errors import HostError
+from vmlab.runtime.log import log
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a finished process left. `status` is negative for a signal; `timed_out`: it was killed at its deadline."""
+
+    argv: tuple[str, ...]
+    status: int
+    stdout: str
+    stderr: str
+    timed_out: bool = False
+
+    @property
+    def ok(self) -> bool:
+        """It ended in time with status 0."""
+        return self.status == 0 and not self.timed_out
+
+    @property
+    def last_line(self) -> str:
+        """The last thing it said, standard error first: what an error message quotes."""
+        lines = self.stderr.strip().splitlines() or self.stdout.strip().splitlines()
+        return lines[-1] if lines else f"status {self.status}"
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    deadline_s: float,
+    stdin: str | bytes | None = None,
+    env: dict[str, str] | None = None,
+) -> Result:
+    """Run to the end; a non-zero status is returned, never raised. Output is decoded leniently.
+
+    The process gets its own group, which is killed as a whole at the deadline or when we are interrupted.
+    Raises HostError if the program is not installed.
+    """
+    command = tuple(argv)
+    log.debug("$ %s", shlex.join(command))
+    try:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**os.environ, **env} if env else None,
+            start_new_session=True,
+        )
+    except FileNotFoundError as error:
+        raise HostError(f"`{command[0]}` is not installed", hint=install_hint(command[0])) from error
+    except PermissionError as error:
+        raise HostError(f"`{command[0]}` cannot be run: {error.strerror}") from error
+    data = stdin.encode() if isinstance(stdin, str) else stdin
+    timed_out = False
+    try:
+        out, err = process.communicate(data, timeout=deadline_s)
+    except subprocess.TimeoutExpired:
+        timed_out = True
+        _kill_group(process)
+        out, err = process.communicate()
+    except BaseException:
+        _kill_group(process)
+        process.wait()
+        raise
+    result = Result(
+        command, process.returncode, out.decode(errors="replace"), err.decode(errors="replace"), timed_out
+    )
+    log.debug("= %s%s", result.status, " (deadline)" if timed_out else "")
+    return result
+
+
+_PACKAGES = {
+    "dot": "graphviz",
+    "mmdebstrap": "mmdebstrap",
+    "qemu-img": "qemu-utils",
+    "qemu-system-x86_64": "qemu-system-x86",
+    "ssh": "openssh-client",
+    "scp": "openssh-client",
+    "ip": "iproute2",
+}
+
+
+def install_hint(program: str) -> str:
+    """The apt-get line that brings a program, where we know its package."""
+    return f"apt-get install {_PACKAGES[program]}" if program in _PACKAGES else ""
+
+
+def _kill_group(process: "subprocess.Popen[bytes]") -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
