@@ -1,0 +1,134 @@
+"""Golden domains: from the shipped topologies to XML, valid by libvirt's own schema and accepted by its test driver."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import libvirt
+import pytest
+from lxml import etree
+
+from vmlab.domainxml.build import Boot, text
+from vmlab.domainxml.network import network_xml
+from vmlab.domainxml.read import read_domain, read_network_xml
+from vmlab.domainxml.template import parse_template
+from vmlab.domainxml.volume import volume_xml
+from vmlab.errors import TopologyError
+from vmlab.plan.desired import Desired, Image, addresses, desired_networks, desired_node, desired_targets
+from vmlab.plan.lease import lease
+from vmlab.plan.observed import Observed
+from vmlab.topology import Topology, load, loads
+
+ROOT = Path(__file__).parents[2]
+GOLDEN = ROOT / "tests/golden/domains"
+SCHEMAS = Path("/usr/share/libvirt/schemas")
+TEMPLATE = ROOT / "domain-templates/server.xml"
+IMAGE = Image(
+    "demo", "/pool/images/demo-1.qcow2", 3 << 30, "root", Boot("/pool/images/demo-1.vmlinuz", "/initrd", "console=ttyS0")
+)
+ODD = """
+name: odd
+fabrics:
+  lan: {kind: ethernet, lnet: tcp, attach: bridge, bridge: br0}
+  ib0: {kind: infiniband, lnet: o2ib, attach: virtio, mtu: 2044, subnet: 192.168.7.0/29}
+nodes:
+  n1:
+    role: [mds, oss, client]
+    cpus: 3
+    memory: 2GiB
+    hugepages: 2MiB
+    disk: 20GiB
+    fabrics: {ib0: {count: 2}, lan: {count: 1}}
+    disks: [{name: scratch, size: 1GiB}]
+"""
+
+
+def desired(topology: Topology, *, kind: str = "qemu") -> Desired:
+    leases = lease(topology, Observed({}, {}, {}))
+    template = parse_template(TEMPLATE.read_bytes(), TEMPLATE)
+    nodes = {
+        node.name: desired_node(
+            topology,
+            node,
+            image=IMAGE,
+            template=template,
+            domain_type=kind,
+            pool_path="/pool/beds",
+            addresses=addresses(topology, leases, node.name),
+            documents={"user-data": "#cloud-config\n"},
+        )
+        for node in topology.nodes.values()
+    }
+    return Desired(topology.name, desired_networks(topology, leases), desired_targets(topology), nodes)
+
+
+def topologies() -> list[Topology]:
+    shipped = ("minimal", "ha-topology", "two-hop-routing", "burst-buffer")
+    return [*(load(ROOT / f"topologies/{name}.yaml") for name in shipped), loads(ODD, "odd.yaml")]
+
+
+def schema(name: str) -> etree.RelaxNG:
+    return etree.RelaxNG(etree.parse(SCHEMAS / f"{name}.rng"))
+
+
+@pytest.mark.parametrize("kind", ["qemu", "kvm"])
+@pytest.mark.parametrize("topology", topologies(), ids=lambda topology: topology.name)
+def test_domains_are_golden_and_valid(topology: Topology, kind: str, golden: Callable[[Path, str], None]) -> None:
+    wanted = desired(topology, kind=kind)
+    rng = schema("domain")
+    test = libvirt.open("test:///default")
+    for name, node in wanted.nodes.items():
+        if kind == "qemu":
+            golden(GOLDEN / topology.name / f"{name}.xml", node.xml)
+        rng.assertValid(etree.fromstring(node.xml))
+        test_domain = etree.fromstring(node.xml)
+        test_domain.set("type", "test")
+        defined = test.defineXML(text(test_domain))
+        facts = read_domain(defined.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
+        asked = read_domain(node.xml)
+        defined.undefine()
+        # What libvirt keeps is what was asked for: the next look must not see a change where there is none.
+        assert (facts.metadata, facts.disks, facts.serials, facts.sources, facts.memory_kib, facts.vcpus) == (
+            asked.metadata,
+            asked.disks,
+            asked.serials,
+            asked.sources,
+            asked.memory_kib,
+            asked.vcpus,
+        )
+        assert facts.metadata == node.metadata
+
+
+@pytest.mark.parametrize("topology", topologies(), ids=lambda topology: topology.name)
+def test_networks_and_volumes_are_valid(topology: Topology, golden: Callable[[Path, str], None]) -> None:
+    wanted = desired(topology)
+    for network in wanted.networks:
+        xml = text(network_xml(network))
+        golden(GOLDEN / topology.name / f"network-{network.metadata.fabric}.xml", xml)
+        schema("network").assertValid(etree.fromstring(xml))
+        assert read_network_xml(xml).metadata == network.metadata
+    for volume in (*wanted.targets, *(node.root for node in wanted.nodes.values())):
+        schema("storagevol").assertValid(volume_xml(volume))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"not xml", "the template is no XML: Start tag expected"),
+        (b"<network/>", "the template is no libvirt domain: its root element is <network>"),
+        (b"<domain><devices/></domain>", "the template is no complete domain: <os><type> is missing"),
+        (b"<domain><os><type>hvm</type></os></domain>", "<devices> is missing"),
+        (b"<!DOCTYPE d [<!ENTITY e SYSTEM '/etc/passwd'>]><domain><name>&e;</name></domain>", "is missing"),
+    ],
+)
+def test_a_template_that_is_no_domain_is_refused(content: bytes, message: str) -> None:
+    with pytest.raises(TopologyError) as raised:
+        parse_template(content, Path("t.xml"))
+    assert message in raised.value.message
+    assert raised.value.message.startswith("t.xml:")
+
+
+def test_a_digest_changes_with_what_was_asked_for_only() -> None:
+    one, other = desired(loads(ODD)), desired(loads(ODD))
+    assert one.nodes["n1"].digest == other.nodes["n1"].digest
+    for old, new in (("cpus: 3", "cpus: 4"), ("size: 1GiB", "size: 2GiB"), ("disk: 20GiB", "disk: 30GiB")):
+        assert desired(loads(ODD.replace(old, new))).nodes["n1"].digest != one.nodes["n1"].digest

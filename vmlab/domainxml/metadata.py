@@ -1,0 +1,142 @@
+"""What a node is for, written into its domain's and network's `<metadata>` and read back.
+
+One element, one namespace, written whole in the same define call. Pins, devices and MACs are not repeated here: they
+are read from the domain XML itself. `virDomainGetMetadata` returns the element without prefix and namespace, `XMLDesc`
+with, so names are compared by their local part.
+"""
+
+from dataclasses import dataclass
+from ipaddress import IPv4Interface, IPv4Network
+
+from lxml import etree
+
+NAMESPACE = "https://vmlab.io/xmlns/bed/1"
+_N = f"{{{NAMESPACE}}}"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A node's place on one fabric.
+
+    `interface` is the network interface's name in the guest, `kind` the fabric's ("management", "ethernet",
+    "infiniband"), `attach` how the guest got there ("virtio", "bridge").
+    """
+
+    fabric: str
+    kind: str
+    attach: str
+    interface: str
+    mac: str
+    ip: IPv4Interface
+
+    @property
+    def soft(self) -> bool:
+        """InfiniBand is emulated here by soft-RoCE: its figures mean nothing."""
+        return self.kind == "infiniband" and self.attach in ("virtio", "bridge")
+
+
+@dataclass(frozen=True, slots=True)
+class NodeMetadata:
+    """One node of one bed. `digest` is that of everything that was asked for when its domain was defined."""
+
+    bed: str
+    node: str
+    roles: tuple[str, ...]
+    image: str
+    user: str
+    digest: str
+    addresses: tuple[Address, ...]
+
+    @property
+    def management(self) -> Address:
+        """The address that vmlab reaches the guest at."""
+        return next(address for address in self.addresses if address.kind == "management")
+
+
+def node_element(node: NodeMetadata) -> etree._Element:
+    """The element to put into the domain's `<metadata>`."""
+    element = etree.Element(
+        f"{_N}node",
+        {
+            "bed": node.bed,
+            "name": node.node,
+            "roles": " ".join(node.roles),
+            "image": node.image,
+            "user": node.user,
+            "digest": node.digest,
+        },
+        nsmap={"vmlab": NAMESPACE},
+    )
+    for address in node.addresses:
+        etree.SubElement(
+            element,
+            f"{_N}address",
+            {
+                "fabric": address.fabric,
+                "kind": address.kind,
+                "attach": address.attach,
+                "interface": address.interface,
+                "mac": address.mac,
+                "ip": str(address.ip),
+            },
+        )
+    return element
+
+
+def write_digest(domain: etree._Element, digest: str) -> None:
+    """Put the digest into a domain that `build` made without one."""
+    node = domain.find(f"metadata/{_N}node")
+    if node is not None:
+        node.set("digest", digest)
+
+
+def read_node(domain: etree._Element) -> NodeMetadata | None:
+    """The node that a domain's XML describes; None for a domain that is not ours."""
+    found = domain.find(f"metadata/{_N}node")
+    if found is None:
+        return None
+    return NodeMetadata(
+        bed=found.get("bed", ""),
+        node=found.get("name", ""),
+        roles=tuple(found.get("roles", "").split()),
+        image=found.get("image", ""),
+        user=found.get("user", "root"),
+        digest=found.get("digest", ""),
+        addresses=tuple(
+            Address(
+                fabric=a.get("fabric", ""),
+                kind=a.get("kind", ""),
+                attach=a.get("attach", ""),
+                interface=a.get("interface", ""),
+                mac=a.get("mac", ""),
+                ip=IPv4Interface(a.get("ip", "")),
+            )
+            for a in found.findall(f"{_N}address")
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkMetadata:
+    """One fabric of one bed; `subnet` is leased for it, whether or not the host has an address in it."""
+
+    bed: str
+    fabric: str
+    subnet: IPv4Network
+
+
+def network_element(network: NetworkMetadata) -> etree._Element:
+    """The element to put into the network's `<metadata>`."""
+    return etree.Element(
+        f"{_N}fabric",
+        {"bed": network.bed, "name": network.fabric, "subnet": str(network.subnet)},
+        nsmap={"vmlab": NAMESPACE},
+    )
+
+
+def read_network(network: etree._Element) -> NetworkMetadata | None:
+    """The fabric that a network's XML describes; None for a network that is not ours."""
+    found = network.find(f"metadata/{_N}fabric")
+    if found is None:
+        return None
+    return NetworkMetadata(found.get("bed", ""), found.get("name", ""), IPv4Network(found.get("subnet", "")))

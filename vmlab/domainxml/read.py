@@ -1,0 +1,109 @@
+"""What a domain's, network's and volume's XML says, as values."""
+
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+
+from lxml import etree
+
+from vmlab.domainxml.metadata import NetworkMetadata, NodeMetadata, read_network, read_node
+
+_KIB = {"b": 1 / 1024, "bytes": 1 / 1024, "k": 1, "kib": 1, "m": 1024, "mib": 1024, "g": 1024**2, "gib": 1024**2}
+
+
+@dataclass(frozen=True, slots=True)
+class DomainFacts:
+    """A domain as it is defined: ours if it has metadata. `disks` are source paths in the domain's order."""
+
+    name: str
+    uuid: str
+    kind: str
+    vcpus: int
+    memory_kib: int
+    disks: tuple[str, ...]
+    serials: tuple[str, ...]
+    sources: tuple[str, ...]
+    kernel: str
+    metadata: NodeMetadata | None
+
+
+def read_domain(xml: str) -> DomainFacts:
+    """Read what `virDomainGetXMLDesc` gives (or what `build` made)."""
+    root = etree.fromstring(xml)
+    memory = root.find("memory")
+    unit = "KiB" if memory is None else memory.get("unit", "KiB")
+    disks = root.findall("devices/disk")
+    return DomainFacts(
+        name=root.findtext("name", ""),
+        uuid=root.findtext("uuid", ""),
+        kind=root.get("type", ""),
+        vcpus=int(root.findtext("vcpu", "1")),
+        memory_kib=int(int(root.findtext("memory", "0")) * _KIB.get(unit.lower(), 1)),
+        disks=tuple(path for disk in disks if (path := _source(disk))),
+        serials=tuple(serial for disk in disks if (serial := disk.findtext("serial", ""))),
+        sources=tuple(
+            f"{source.get('network') or source.get('bridge') or ''}"
+            for source in root.findall("devices/interface/source")
+        ),
+        kernel=root.findtext("os/kernel", ""),
+        metadata=read_node(root),
+    )
+
+
+def _source(disk: etree._Element) -> str:
+    source = disk.find("source")
+    return "" if source is None else source.get("file") or source.get("dev") or source.get("volume") or ""
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkFacts:
+    """A libvirt network: ours if it has metadata. `subnets` are those that the host has an address in."""
+
+    name: str
+    uuid: str
+    bridge: str
+    mtu: int | None
+    subnets: tuple[IPv4Network, ...]
+    metadata: NetworkMetadata | None
+
+
+def read_network_xml(xml: str) -> NetworkFacts:
+    """Read what `virNetworkGetXMLDesc` gives (or what `network_xml` made)."""
+    root = etree.fromstring(xml)
+    bridge, mtu = root.find("bridge"), root.find("mtu")
+    subnets = tuple(
+        IPv4Network(f"{ip.get('address')}/{ip.get('prefix') or ip.get('netmask') or 24}", strict=False)
+        for ip in root.findall("ip")
+        if ip.get("family", "ipv4") == "ipv4"
+    )
+    return NetworkFacts(
+        name=root.findtext("name", ""),
+        uuid=root.findtext("uuid", ""),
+        bridge="" if bridge is None else bridge.get("name", ""),
+        mtu=None if mtu is None else int(mtu.get("size", "1500")),
+        subnets=subnets,
+        metadata=read_network(root),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeFacts:
+    """A volume in the pool. `capacity` in bytes; `backing` is the image that a clone is linked to."""
+
+    name: str
+    path: str
+    capacity: int
+    format: str
+    backing: str | None
+
+
+def read_volume(xml: str) -> VolumeFacts:
+    """Read what `virStorageVolGetXMLDesc` gives."""
+    root = etree.fromstring(xml)
+    form = root.find("target/format")
+    return VolumeFacts(
+        name=root.findtext("name", ""),
+        path=root.findtext("target/path", ""),
+        capacity=int(root.findtext("capacity", "0")),
+        format="raw" if form is None else form.get("type", "raw"),
+        backing=root.findtext("backingStore/path") or None,
+    )
