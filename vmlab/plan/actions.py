@@ -1,0 +1,117 @@
+"""What can be done to a host, one durable change each. `virt.perform` does them, looking first whether it is so."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from vmlab.domainxml.network import Network
+from vmlab.domainxml.volume import Volume
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One change: what kind (the word in `plan -o json`), on which libvirt object, for which node, and why."""
+
+    kind: ClassVar[str]
+    name: str
+    node: str | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CreateNetwork(Action):
+    """Define a network and set it to start with the host."""
+
+    kind = "create-network"
+    network: Network
+
+
+@dataclass(frozen=True, slots=True)
+class StartNetwork(Action):
+    """Start a defined network."""
+
+    kind = "start-network"
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveNetwork(Action):
+    """Stop and undefine a network of the bed."""
+
+    kind = "remove-network"
+
+
+@dataclass(frozen=True, slots=True)
+class CreateVolume(Action):
+    """Create a volume in the pool."""
+
+    kind = "create-volume"
+    volume: Volume
+
+
+@dataclass(frozen=True, slots=True)
+class WriteSeed(Action):
+    """Write a node's cloud-init seed anew, whatever is there."""
+
+    kind = "write-seed"
+    documents: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveVolume(Action):
+    """Delete a volume of the bed."""
+
+    kind = "remove-volume"
+
+
+@dataclass(frozen=True, slots=True)
+class DefineDomain(Action):
+    """Define a node's domain; metadata and digest come with it in the same call."""
+
+    kind = "define-domain"
+    uuid: str
+    xml: str
+
+
+@dataclass(frozen=True, slots=True)
+class StartDomain(Action):
+    """Start a defined domain."""
+
+    kind = "start-domain"
+
+
+@dataclass(frozen=True, slots=True)
+class StopDomain(Action):
+    """Take a domain's power away; over when its QEMU process is gone."""
+
+    kind = "stop-domain"
+
+
+@dataclass(frozen=True, slots=True)
+class UndefineDomain(Action):
+    """Undefine a stopped domain with all that libvirt keeps for it."""
+
+    kind = "undefine-domain"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Actions in the order of their dependencies.
+
+    `networks` come first, then `volumes` (shared ones), then each node's lane; lanes are independent of each other.
+    `pending` are changes that need `--restart`, told but not done. For a removal the order is turned round.
+    """
+
+    networks: tuple[Action, ...] = ()
+    volumes: tuple[Action, ...] = ()
+    nodes: Mapping[str, tuple[Action, ...]] | None = None
+    pending: tuple[Action, ...] = ()
+
+    @property
+    def lanes(self) -> Mapping[str, tuple[Action, ...]]:
+        """Each node's actions, in order."""
+        return self.nodes or {}
+
+    @property
+    def actions(self) -> tuple[Action, ...]:
+        """All actions that will be done."""
+        return (*self.networks, *self.volumes, *(action for lane in self.lanes.values() for action in lane))

@@ -1,0 +1,196 @@
+"""What a bed should be on the host: its networks, volumes and domains, complete, as values."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from lxml import etree
+
+from vmlab.domainxml.build import Boot, Machine, build, text
+from vmlab.domainxml.devices import Disk, Interface
+from vmlab.domainxml.metadata import Address, NetworkMetadata, NodeMetadata, write_digest
+from vmlab.domainxml.network import Network
+from vmlab.domainxml.volume import Volume
+from vmlab.errors import HostError
+from vmlab.plan.lease import MANAGEMENT, Leases, interface_name, ports
+from vmlab.topology import Node, Topology
+from vmlab.values import identity
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """What `plan` needs of an image: paths on the host, the disk's virtual size in bytes, who logs in."""
+
+    name: str
+    disk: str
+    size: int
+    user: str
+    boot: Boot | None
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredNode:
+    """One node. `xml` carries the digest; `root` is its clone, `seed` the name of its seed volume."""
+
+    name: str
+    domain: str
+    uuid: str
+    xml: str
+    digest: str
+    metadata: NodeMetadata
+    memory_kib: int
+    root: Volume
+    disks: tuple[Volume, ...]
+    seed: str
+    documents: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """A whole bed. `targets` are the shared volumes of the file systems."""
+
+    bed: str
+    networks: tuple[Network, ...]
+    targets: tuple[Volume, ...]
+    nodes: Mapping[str, DesiredNode]
+
+
+def attachment(topology: Topology, fabric: str) -> str:
+    """How nodes get onto a fabric on this host: "virtio" or "bridge".
+
+    Raises HostError for what needs devices of the host, which this version does not pass through yet.
+    """
+    attach = topology.fabrics[fabric].attach
+    if attach in ("passthrough", "vf"):
+        raise HostError(
+            f"the fabric {fabric} wants `attach: {attach}`, and this version of vmlab passes no host devices yet",
+            hint=f"write `attach: virtio` at {fabric}, where soft-RoCE stands in for InfiniBand",
+        )
+    return "bridge" if attach == "bridge" else "virtio"
+
+
+def desired_networks(topology: Topology, leases: Leases) -> tuple[Network, ...]:
+    """The management network, and one isolated network for each virtio fabric."""
+    bed = topology.name
+
+    def network(fabric: str, *, mtu: int | None) -> Network:
+        return Network(
+            name=identity.network_name(bed, fabric),
+            uuid=str(identity.network_uuid(bed, fabric)),
+            bridge=identity.bridge_name(bed, fabric),
+            routed=fabric == MANAGEMENT,
+            mtu=mtu,
+            metadata=NetworkMetadata(bed, fabric, leases.subnets[fabric]),
+        )
+
+    fabrics = [f for f in topology.fabrics.values() if attachment(topology, f.name) == "virtio"]
+    return (network(MANAGEMENT, mtu=None), *(network(f.name, mtu=f.mtu) for f in fabrics))
+
+
+def desired_targets(topology: Topology) -> tuple[Volume, ...]:
+    """A raw volume for each Lustre target that vmlab provides the disk of."""
+    return tuple(
+        Volume(identity.target_volume(topology.name, target.label), int(target.size), "raw")
+        for target in topology.targets
+        if target.size is not None
+    )
+
+
+def addresses(topology: Topology, leases: Leases, node: str) -> tuple[Address, ...]:
+    """A node's places on the fabrics, the management network first."""
+    return tuple(
+        Address(
+            fabric=fabric,
+            kind="management" if fabric == MANAGEMENT else topology.fabrics[fabric].kind,
+            attach="virtio" if fabric == MANAGEMENT else attachment(topology, fabric),
+            interface=interface_name(fabric, index),
+            mac=identity.mac(topology.name, node, fabric, index),
+            ip=leases.addresses[node, fabric, index],
+        )
+        for fabric, index in ports(topology, node)
+    )
+
+
+def desired_node(
+    topology: Topology,
+    node: Node,
+    *,
+    image: Image,
+    template: etree._Element,
+    domain_type: str,
+    pool_path: str,
+    addresses: tuple[Address, ...],
+    documents: Mapping[str, str],
+) -> DesiredNode:
+    """One node's domain and volumes. `documents` are its seed's; a change of them is a change of the node."""
+    bed = topology.name
+    root = Volume(
+        identity.root_volume(bed, node.name),
+        max(image.size, int(node.disk or 0)),
+        "qcow2",
+        backing=image.disk,
+    )
+    disks = tuple(Volume(identity.disk_volume(bed, node.name, d.name), int(d.size), "raw") for d in node.disks)
+    shared = [t for t in topology.targets if node.name in t.servers and t.size is not None]
+    seed = identity.seed_volume(bed, node.name)
+    metadata = NodeMetadata(
+        bed=bed,
+        node=node.name,
+        roles=tuple(node.roles),
+        image=image.name,
+        user=image.user,
+        digest="",
+        addresses=addresses,
+    )
+    machine = Machine(
+        name=identity.domain_name(bed, node.name),
+        uuid=str(identity.domain_uuid(bed, node.name)),
+        domain_type=domain_type,
+        vcpus=node.cpus,
+        memory_kib=node.memory.kib,
+        page_kib=node.hugepages.kib if node.hugepages is not None else None,
+        boot=image.boot,
+        disks=(
+            Disk(f"{pool_path}/{root.name}", "qcow2", "root"),
+            Disk(f"{pool_path}/{seed}", "raw", "seed", readonly=True),
+            *(Disk(f"{pool_path}/{v.name}", "raw", d.name) for v, d in zip(disks, node.disks, strict=True)),
+            *(
+                Disk(f"{pool_path}/{identity.target_volume(bed, t.label)}", "raw", t.label, shareable=True)
+                for t in shared
+            ),
+        ),
+        interfaces=tuple(_interface(topology, address) for address in addresses),
+        console_log=f"{pool_path}/{identity.console_volume(bed, node.name)}",
+    )
+    domain = build(template, machine, metadata)
+    digest = _digest(domain, root, disks, documents)
+    write_digest(domain, digest)
+    return DesiredNode(
+        name=node.name,
+        domain=machine.name,
+        uuid=machine.uuid,
+        xml=text(domain),
+        digest=digest,
+        metadata=replace(metadata, digest=digest),
+        memory_kib=machine.memory_kib,
+        root=root,
+        disks=disks,
+        seed=seed,
+        documents=documents,
+    )
+
+
+def _interface(topology: Topology, address: Address) -> Interface:
+    if address.attach == "bridge":
+        return Interface(address.mac, None, topology.fabrics[address.fabric].bridge)
+    mtu = None if address.fabric == MANAGEMENT else topology.fabrics[address.fabric].mtu
+    return Interface(address.mac, identity.network_name(topology.name, address.fabric), None, mtu)
+
+
+def _digest(
+    domain: etree._Element, root: Volume, disks: tuple[Volume, ...], documents: Mapping[str, str]
+) -> str:
+    sizes = [[volume.name, volume.capacity, volume.backing] for volume in (root, *disks)]
+    asked = json.dumps([text(domain), sizes, dict(documents)], sort_keys=True)
+    return hashlib.sha256(asked.encode()).hexdigest()[:16]

@@ -1,0 +1,233 @@
+"""From what is there to what is wanted, and from what is there to nothing."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import PurePath
+
+from vmlab.domainxml.network import Network
+from vmlab.domainxml.read import VolumeFacts, read_domain
+from vmlab.domainxml.volume import Volume
+from vmlab.errors import HostError
+from vmlab.plan.actions import (
+    Action,
+    CreateNetwork,
+    CreateVolume,
+    DefineDomain,
+    Plan,
+    RemoveNetwork,
+    RemoveVolume,
+    StartDomain,
+    StartNetwork,
+    StopDomain,
+    UndefineDomain,
+    WriteSeed,
+)
+from vmlab.plan.desired import Desired, DesiredNode
+from vmlab.plan.observed import Observed, ObservedBed, ObservedDomain
+from vmlab.values import identity
+
+
+def diff(desired: Desired, observed: Observed, *, restart: bool) -> Plan:
+    """The actions that make the bed as desired.
+
+    A running domain that differs is only touched with `restart`; without it the change is told in `pending`. So are
+    nodes that the topology no longer has. Raises HostError, naming it, when a domain, network or volume of a name
+    that the bed needs belongs to somebody else.
+    """
+    bed = observed.bed(desired.bed)
+    refuse_foreign(desired, observed)
+    refuse_used_elsewhere(bed, observed, {volume.path for volume in bed.volumes.values()})
+    networks = [action for network in desired.networks for action in _network(network, bed)]
+    lanes = {node.name: tuple(_node(node, bed)) for node in desired.nodes.values()}
+    for name, domain in bed.nodes.items():
+        if name not in desired.nodes:
+            lanes[name] = tuple(_gone(name, domain, bed, "no longer in the topology"))
+    # A running guest holds on to the bridge of a network that is made anew, so it has to start again.
+    anew = {action.name for action in networks if isinstance(action, RemoveNetwork)}
+    for name, domain in bed.nodes.items():
+        if domain.running and anew & set(domain.facts.sources) and not _stops(lanes.get(name, ())):
+            lanes[name] = tuple(_start_again(name, domain))
+    volumes = [action for volume in desired.targets for action in _volume(volume, bed, None)]
+    held = () if restart else (*_held_networks(networks, anew), *_held_lanes(lanes, desired))
+    return Plan(
+        networks=tuple(action for action in networks if action not in held),
+        volumes=tuple(volumes),
+        nodes={name: lane for name, lane in lanes.items() if lane and lane[0] not in held},
+        pending=held,
+    )
+
+
+def _held_networks(networks: list[Action], anew: set[str]) -> list[Action]:
+    return [action for action in networks if action.name in anew]
+
+
+def _held_lanes(lanes: Mapping[str, tuple[Action, ...]], desired: Desired) -> list[Action]:
+    """What may only be done with leave: stop a running node, or remove one that the topology no longer has."""
+    return [a for name, lane in lanes.items() if _stops(lane) or name not in desired.nodes for a in lane]
+
+
+def _start_again(name: str, domain: ObservedDomain) -> Iterator[Action]:
+    yield StopDomain(domain.facts.name, name, "its network is made anew")
+    yield StartDomain(domain.facts.name, name, "its network is made anew")
+
+
+def removal(bed: ObservedBed, observed: Observed, *, keep_disks: bool) -> Plan:
+    """The actions that leave nothing of the bed, or only its disks.
+
+    Raises HostError when a domain outside the bed uses one of the disks: nothing is removed then.
+    """
+    doomed = {v.name: v for v in bed.volumes.values() if not keep_disks or not _is_disk(v.name)}
+    refuse_used_elsewhere(bed, observed, {v.path for v in doomed.values()})
+    lanes = {
+        name: tuple(_gone(name, domain, replace(bed, volumes=doomed), "down")) for name, domain in bed.nodes.items()
+    }
+    owned = {action.name for lane in lanes.values() for action in lane}
+    volumes = tuple(RemoveVolume(name, None, "down") for name in doomed if name not in owned)
+    networks = tuple(RemoveNetwork(n.facts.name, None, "down") for n in bed.networks.values())
+    return Plan(networks, volumes, lanes)
+
+
+def refuse_used_elsewhere(bed: ObservedBed, observed: Observed, paths: set[str]) -> None:
+    """A disk that a domain outside the bed is attached to must not be deleted, or written to, under it."""
+    for domain in observed.domains.values():
+        if domain.facts.metadata is not None and domain.facts.metadata.bed == bed.name:
+            continue
+        for path in sorted(domain.disks_in_use & paths):
+            raise HostError(
+                f"the domain {domain.facts.name}, which is not of the bed {bed.name}, uses {path}: nothing is changed",
+                hint=f"virsh detach-disk {domain.facts.name} {path} --persistent",
+            )
+
+
+def refuse_foreign(desired: Desired, observed: Observed) -> None:
+    """Whatever has a name that we need must be ours, by its metadata."""
+    for node in desired.nodes.values():
+        domain = observed.domains.get(node.domain)
+        if domain is not None and (domain.facts.metadata is None or domain.facts.metadata.bed != desired.bed):
+            raise HostError(
+                f"a domain named {node.domain} exists on the host and is not vmlab's: it is left alone",
+                hint="give the bed another name: --name NAME",
+            )
+    for network in desired.networks:
+        found = observed.networks.get(network.name)
+        if found is not None and (found.facts.metadata is None or found.facts.metadata.bed != desired.bed):
+            raise HostError(
+                f"a network named {network.name} exists on the host and is not vmlab's: it is left alone",
+                hint="give the bed another name: --name NAME",
+            )
+
+
+def _network(network: Network, bed: ObservedBed) -> Iterator[Action]:
+    found = bed.networks.get(network.metadata.fabric)
+    if found is None:
+        yield CreateNetwork(network.name, None, "absent", network)
+    elif (found.facts.metadata, found.facts.mtu) != (network.metadata, network.mtu):
+        reason = "its subnet or MTU changed"
+        yield RemoveNetwork(network.name, None, reason)
+        yield CreateNetwork(network.name, None, reason, network)
+    elif not found.active:
+        yield StartNetwork(network.name, None, "not active")
+
+
+def _volume(volume: Volume, bed: ObservedBed, node: str | None) -> Iterator[Action]:
+    """A disk with data on it is never made anew: a size that differs is refused."""
+    found = bed.volumes.get(volume.name)
+    if found is None:
+        yield CreateVolume(volume.name, node, "absent", volume)
+    elif found.capacity != volume.capacity:
+        if found.capacity != 0:  # 0: its creation was cut off
+            raise HostError(
+                f"the disk {found.path} has {found.capacity} bytes, and the topology asks for {volume.capacity}",
+                hint=f"keep the old size, or lose what is on it: vmlab rebuild {bed.name}",
+            )
+        yield RemoveVolume(volume.name, node, "empty")
+        yield CreateVolume(volume.name, node, "empty", volume)
+
+
+def _node(node: DesiredNode, bed: ObservedBed) -> Iterator[Action]:
+    domain = bed.nodes.get(node.name)
+    start = "not running"
+    if domain is None or domain.facts.metadata is None or domain.facts.metadata.digest != node.digest:
+        reason = "absent" if domain is None else _what_changed(node, domain)
+        if domain is not None and domain.running:
+            yield StopDomain(node.domain, node.name, reason)
+        yield from _root(node, bed, reason)
+        for disk in node.disks:
+            yield from _volume(disk, bed, node.name)
+        yield WriteSeed(node.seed, node.name, reason, node.documents)
+        yield DefineDomain(node.domain, node.name, reason, node.uuid, node.xml)
+        start = reason
+    elif not domain.running:
+        for disk in (node.root, *node.disks):
+            yield from _volume(disk, bed, node.name)
+        if node.seed not in bed.volumes:
+            yield WriteSeed(node.seed, node.name, "absent", node.documents)
+    if start != "not running" or domain is None or not domain.running:
+        yield StartDomain(node.domain, node.name, start)
+
+
+def _root(node: DesiredNode, bed: ObservedBed, reason: str) -> Iterator[Action]:
+    """A clone of another image, or of another size, is made anew: what matters lies on other disks.
+
+    What has a clone's name, without a node that it is of, is only taken for one if it is linked to an image.
+    """
+    found = bed.volumes.get(node.root.name)
+    if found is not None and node.name not in bed.nodes and not _is_clone(found, node.root):
+        raise HostError(
+            f"the file {found.path} is in the way, and is no clone of vmlab's: it is left alone",
+            hint="move it out of the pool's folder",
+        )
+    if found is not None and (found.capacity, found.backing) == (node.root.capacity, node.root.backing):
+        return
+    if found is not None:
+        yield RemoveVolume(node.root.name, node.name, reason)
+    yield CreateVolume(node.root.name, node.name, reason, node.root)
+
+
+def _is_clone(found: VolumeFacts, root: Volume) -> bool:
+    if found.backing is None or root.backing is None:
+        return found.capacity == 0  # a creation that was cut off
+    return PurePath(found.backing).parent == PurePath(root.backing).parent
+
+
+def _what_changed(node: DesiredNode, domain: ObservedDomain) -> str:
+    """The reason in the user's words, as far as the two domains tell it."""
+    old, new = domain.facts, read_domain(node.xml)
+    changes = []
+    if old.vcpus != new.vcpus:
+        changes.append(f"cpus {old.vcpus} -> {new.vcpus}")
+    if old.memory_kib != new.memory_kib:
+        changes.append(f"memory {old.memory_kib // 1024}MiB -> {new.memory_kib // 1024}MiB")
+    if old.kind != new.kind:
+        changes.append(f"acceleration {old.kind} -> {new.kind}")
+    if old.disks != new.disks:
+        changes.append("disks")
+    if old.sources != new.sources:
+        changes.append("fabrics")
+    if old.metadata is not None and new.metadata is not None:
+        if old.metadata.image != new.metadata.image or old.kernel != new.kernel:
+            changes.append("image")
+        if old.metadata.roles != new.metadata.roles:
+            changes.append("role")
+        if {a.ip for a in old.metadata.addresses} != {a.ip for a in new.metadata.addresses}:
+            changes.append("addresses")
+    return "changed: " + (", ".join(changes) or "template, image or ssh keys")
+
+
+def _gone(name: str, domain: ObservedDomain, bed: ObservedBed, reason: str) -> Iterator[Action]:
+    if domain.running:
+        yield StopDomain(domain.facts.name, name, reason)
+    yield UndefineDomain(domain.facts.name, name, reason)
+    prefix = f"{identity.domain_name(bed.name, name)}."
+    for volume in bed.volumes:
+        if volume.startswith(prefix):
+            yield RemoveVolume(volume, name, reason)
+
+
+def _is_disk(volume: str) -> bool:
+    """Neither a seed nor a console's log: those are made anew at each start."""
+    return not volume.endswith((".seed.iso", ".console.log"))
+
+
+def _stops(lane: tuple[Action, ...]) -> bool:
+    return any(isinstance(action, StopDomain) for action in lane)

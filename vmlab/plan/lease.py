@@ -1,0 +1,156 @@
+"""Subnets and addresses: what a bed has it keeps, what is new is leased from where nobody else is.
+
+A lease is remembered by the network's and the domains' metadata alone. Whoever leases holds the host's lease lock
+until the networks exist.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+
+from vmlab.errors import HostError
+from vmlab.plan.observed import Observed, ObservedBed
+from vmlab.topology import Topology
+from vmlab.values import identity
+
+MANAGEMENT = "mgmt"
+RANGE = IPv4Network("10.77.0.0/16")
+_FIRST_HOST = 11  # leaves room for the gateway and for what a lab puts beside the guests
+
+
+@dataclass(frozen=True, slots=True)
+class Leases:
+    """The bed's subnets by fabric (`mgmt` too), and each node's addresses by (node, fabric, index)."""
+
+    subnets: Mapping[str, IPv4Network]
+    addresses: Mapping[tuple[str, str, int], IPv4Interface]
+
+
+def interface_name(fabric: str, index: int) -> str:
+    """The network interface's name in the guest: `ib0`, and for further ports on the fabric `ib0-1`, `ib0-2`."""
+    return fabric if index == 0 else f"{fabric}-{index}"
+
+
+def ports(topology: Topology, node: str) -> Iterator[tuple[str, int]]:
+    """A node's interfaces as (fabric, index), the management network first."""
+    yield MANAGEMENT, 0
+    for fabric, count in topology.nodes[node].fabrics.items():
+        for index in range(count):
+            yield fabric, index
+
+
+def lease(topology: Topology, observed: Observed) -> Leases:
+    """Subnets and addresses for every node; those in force stay as they are.
+
+    Raises HostError when a subnet that the file asks for is taken, or when none is free.
+    """
+    bed = observed.bed(topology.name)
+    taken = _taken(topology.name, observed)
+    subnets = _subnets_in_force(bed)
+    sizes = {MANAGEMENT: len(topology.nodes)}
+    for node in topology.nodes.values():
+        for fabric, count in node.fabrics.items():
+            sizes[fabric] = sizes.get(fabric, 0) + count
+    for asked in topology.fabrics.values():
+        if asked.subnet is not None:
+            subnets[asked.name] = _asked(asked.name, asked.subnet, taken)
+    for name in (MANAGEMENT, *topology.fabrics):
+        if name not in subnets:
+            subnets[name] = _free(sizes.get(name, 0), [*taken, *((n, "this bed") for n in subnets.values())])
+    return Leases(subnets, dict(_addresses(topology, bed, subnets)))
+
+
+def _taken(bed: str, observed: Observed) -> list[tuple[IPv4Network, str]]:
+    """What others use: (subnet, by whom)."""
+    taken = []
+    own_bridges = set()
+    for name, network in observed.networks.items():
+        metadata = network.facts.metadata
+        if metadata is not None and metadata.bed == bed:
+            own_bridges.add(network.facts.bridge)
+            continue
+        taken += [(subnet, f"the libvirt network {name}") for subnet in network.facts.subnets]
+        if metadata is not None:
+            taken.append((metadata.subnet, f"the bed {metadata.bed}"))
+    for domain in observed.domains.values():
+        other = domain.facts.metadata
+        if other is not None and other.bed != bed:
+            taken += [(address.ip.network, f"the bed {other.bed}") for address in other.addresses]
+    taken += [(route, f"the host's route over {dev}") for dev, route in observed.routes if dev not in own_bridges]
+    return taken
+
+
+def _subnets_in_force(bed: ObservedBed) -> dict[str, IPv4Network]:
+    subnets = {
+        address.fabric: address.ip.network for metadata in bed.metadata.values() for address in metadata.addresses
+    }
+    for fabric, network in bed.networks.items():
+        if network.facts.metadata is not None:
+            subnets[fabric] = network.facts.metadata.subnet
+    return subnets
+
+
+def _asked(fabric: str, subnet: IPv4Network, taken: Iterable[tuple[IPv4Network, str]]) -> IPv4Network:
+    for other, owner in taken:
+        if subnet.overlaps(other):
+            raise HostError(
+                f"the subnet {subnet} of the fabric {fabric} is taken: {owner} has {other}",
+                hint="leave `subnet` out, and vmlab leases a free one",
+            )
+    return subnet
+
+
+def _free(hosts: int, taken: list[tuple[IPv4Network, str]]) -> IPv4Network:
+    prefix = 24
+    while 2 ** (32 - prefix) - _FIRST_HOST - 1 < hosts:
+        prefix -= 1
+    for candidate in RANGE.subnets(new_prefix=prefix) if prefix >= RANGE.prefixlen else ():
+        if not any(candidate.overlaps(other) for other, _ in taken):
+            return candidate
+    raise HostError(
+        f"no free /{prefix} subnet for {hosts} addresses is left in {RANGE}",
+        hint="`vmlab list` shows the beds that hold subnets, `vmlab down BED` frees one's",
+    )
+
+
+def _addresses(
+    topology: Topology, bed: ObservedBed, subnets: Mapping[str, IPv4Network]
+) -> Iterator[tuple[tuple[str, str, int], IPv4Interface]]:
+    kept = {
+        (metadata.node, address.mac): address.ip.ip
+        for metadata in bed.metadata.values()
+        for address in metadata.addresses
+    }
+    leaving = {
+        address.ip.ip
+        for metadata in bed.metadata.values()
+        if metadata.node not in topology.nodes
+        for address in metadata.addresses
+    }
+    wanted: dict[str, list[tuple[str, int]]] = {}
+    for node in topology.nodes:
+        for fabric, index in ports(topology, node):
+            wanted.setdefault(fabric, []).append((node, index))
+    for fabric, members in wanted.items():
+        subnet = subnets[fabric]
+        used = set(leaving)
+        new = []
+        for node, index in members:
+            address = kept.get((node, identity.mac(topology.name, node, fabric, index)))
+            if address is not None and address in subnet:
+                used.add(address)
+                yield (node, fabric, index), IPv4Interface((address, subnet.prefixlen))
+            else:
+                new.append((node, index))
+        free = _free_addresses(fabric, subnet, used)
+        for node, index in new:
+            yield (node, fabric, index), IPv4Interface((next(free), subnet.prefixlen))
+
+
+def _free_addresses(fabric: str, subnet: IPv4Network, used: set[IPv4Address]) -> Iterator[IPv4Address]:
+    # A small subnet that a file gives leaves no room for the gap at the start.
+    start = _FIRST_HOST if subnet.num_addresses > 64 else 2  # noqa: PLR2004
+    for offset in range(start, subnet.num_addresses - 1):
+        if subnet[offset] not in used:
+            yield subnet[offset]
+    raise HostError(f"the subnet {subnet} of the fabric {fabric} has no address left", hint="give it a larger `subnet`")

@@ -1,0 +1,88 @@
+"""What libvirt and the host say, as values: the input of every decision."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network
+
+from vmlab.domainxml.metadata import NodeMetadata
+from vmlab.domainxml.read import DomainFacts, NetworkFacts, VolumeFacts
+from vmlab.values import identity
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedDomain:
+    """A domain on the host. `disks_in_use` also holds what only the running QEMU has (attached, not persistent)."""
+
+    facts: DomainFacts
+    state: str
+    disks_in_use: frozenset[str]
+
+    @property
+    def running(self) -> bool:
+        """A QEMU process exists; it may be paused."""
+        return self.state in ("running", "paused", "blocked", "shutting down", "suspended")
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedNetwork:
+    """A libvirt network on the host."""
+
+    facts: NetworkFacts
+    active: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """One look at a host. `routes` are the networks that it reaches without a default route, by interface."""
+
+    domains: Mapping[str, ObservedDomain]
+    networks: Mapping[str, ObservedNetwork]
+    volumes: Mapping[str, VolumeFacts]
+    routes: tuple[tuple[str, IPv4Network], ...] = ()
+    bridges: frozenset[str] = frozenset()
+    pool_path: str = ""
+
+    def bed(self, name: str) -> "ObservedBed":
+        """The part that belongs to a bed."""
+        return ObservedBed(
+            name=name,
+            nodes={
+                d.facts.metadata.node: d
+                for _, d in sorted(self.domains.items())
+                if d.facts.metadata is not None and d.facts.metadata.bed == name
+            },
+            networks={
+                n.facts.metadata.fabric: n
+                for n in self.networks.values()
+                if n.facts.metadata is not None and n.facts.metadata.bed == name
+            },
+            volumes={v.name: v for v in self.volumes.values() if identity.bed_of(v.name) == name},
+        )
+
+    @property
+    def beds(self) -> tuple[str, ...]:
+        """The names of all beds of which anything exists: a domain, a network or a volume."""
+        names = {d.facts.metadata.bed for d in self.domains.values() if d.facts.metadata}
+        names |= {n.facts.metadata.bed for n in self.networks.values() if n.facts.metadata}
+        names |= {bed for v in self.volumes if (bed := identity.bed_of(v))}
+        return tuple(sorted(names))
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedBed:
+    """What exists of one bed: domains by node, networks by fabric, volumes by name."""
+
+    name: str
+    nodes: Mapping[str, ObservedDomain] = field(default_factory=dict)
+    networks: Mapping[str, ObservedNetwork] = field(default_factory=dict)
+    volumes: Mapping[str, VolumeFacts] = field(default_factory=dict)
+
+    @property
+    def metadata(self) -> dict[str, NodeMetadata]:
+        """What each node is for."""
+        return {name: d.facts.metadata for name, d in self.nodes.items() if d.facts.metadata is not None}
+
+    @property
+    def exists(self) -> bool:
+        """Anything of it is there."""
+        return bool(self.nodes or self.networks or self.volumes)
