@@ -1,0 +1,264 @@
+"""What this machine can do for beds: each thing is looked at, and one that is wrong says what to do."""
+
+import grp
+import os
+import pwd
+import re
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from lxml import etree
+
+from vmlab.errors import HostError, VmlabError
+from vmlab.plan.lease import RANGE
+from vmlab.runtime.process import install_hint
+from vmlab.values.size import Bytes
+from vmlab.virt.accel import why_no_kvm
+from vmlab.virt.connection import Host
+from vmlab.virt.host import available_memory
+from vmlab.virt.observe import observe
+from vmlab.virt.pool import BEDS, IMAGES, pool_path
+
+Verdict = Literal["ok", "warning", "no"]
+
+_GIB = 1 << 30
+_FEW_SUBNETS = 16
+_VIRTLOGD = Path("/run/libvirt/virtlogd-sock")
+_QEMU_CONF = Path("/etc/libvirt/qemu.conf")
+_QEMU_USERS = ("libvirt-qemu", "qemu")
+_QEMU_WITH_IGB = 8_000_000  # libvirt's form of 8.0.0
+
+# What is called by name: why, and whether a bed comes up without it.
+_PROGRAMS = (
+    ("qemu-img", "reads images", "qemu-utils", True),
+    ("dnsmasq", "libvirt's networks", "dnsmasq-base", True),
+    ("ip", "the host's routes", "iproute2", True),
+    ("ssh", "the way into guests", "openssh-client", True),
+    ("scp", "vmlab cp", "openssh-client", False),
+    ("setpriv", "ends what vmlab started", "util-linux", True),
+    ("mmdebstrap", "vmlab image build", "mmdebstrap", False),
+    ("dot", "vmlab graph", "graphviz", False),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line. `verdict`: "ok", "warning" (beds run, something does not), "no" (no bed comes up)."""
+
+    what: str
+    verdict: Verdict
+    found: str
+    hint: str = ""
+
+
+def check(uri: str) -> list[Finding]:
+    """Everything, in the order in which it is best put right. Changes nothing."""
+    findings = [_kvm(), _iommu(), *_programs(), _packet_filter(), _tun(), _hugepages()]
+    try:
+        host = Host(uri)
+    except HostError as error:
+        return [Finding("libvirt", "no", error.message, error.hint), *findings]
+    try:
+        asked: tuple[tuple[str, Callable[[Host], Finding]], ...] = (
+            ("libvirt", _libvirt),
+            ("virtlogd", _virtlogd),
+            ("QEMU", _qemu),
+            ("confinement", _confinement),
+            ("pool permissions", _permissions),
+            ("disk space", _disk_space),
+            ("memory", _memory),
+            ("subnets", _subnets),
+        )
+        return [*(_asked(host, what, ask) for what, ask in asked), *findings]
+    finally:
+        host.close()
+
+
+def _asked(host: Host, what: str, ask: Callable[[Host], Finding]) -> Finding:
+    try:
+        return ask(host)
+    except VmlabError as error:
+        return Finding(what, "no", error.message, error.hint)
+
+
+def _kvm() -> Finding:
+    try:
+        why_not = why_no_kvm(fresh=True)
+    except HostError as error:
+        return Finding("KVM", "no", error.message, error.hint)
+    if why_not is None:
+        return Finding("KVM", "ok", "a guest runs under it")
+    absent = not Path("/dev/kvm").exists()
+    hint = "modprobe kvm_intel or kvm_amd; switch on VT-x or AMD-V, in a VM nested virtualization"
+    if not absent:
+        hint = "if this is a VM: its host must pass on all that KVM needs; guests are emulated (TCG) until then"
+    return Finding("KVM", "warning", why_not, hint)
+
+
+def _iommu() -> Finding:
+    groups = len(list(Path("/sys/kernel/iommu_groups").glob("*")))
+    if groups:
+        return Finding("IOMMU", "ok", f"on, {groups} groups")
+    hint = "for passthrough: VT-d or AMD-Vi on in the firmware, and intel_iommu=on (Intel) iommu=pt for the kernel"
+    return Finding("IOMMU", "warning", "off: no device can be passed to a guest", hint)
+
+
+def _programs() -> Iterator[Finding]:
+    for program, use, package, needed in _PROGRAMS:
+        path = shutil.which(program) or shutil.which(program, path="/usr/sbin:/sbin")
+        if path is not None:
+            yield Finding(program, "ok", path)
+        else:
+            verdict: Verdict = "no" if needed else "warning"
+            yield Finding(program, verdict, f"not installed ({use})", f"apt-get install {package}")
+
+
+def _packet_filter() -> Finding:
+    found = [tool for tool in ("iptables", "nft") if shutil.which(tool, path="/usr/sbin:/sbin:/usr/bin:/bin")]
+    if found:
+        return Finding("packet filter", "ok", ", ".join(found))
+    return Finding("packet filter", "no", "neither iptables nor nft (the NAT network)", "apt-get install iptables")
+
+
+def _tun() -> Finding:
+    if Path("/dev/net/tun").exists():
+        return Finding("tap devices", "ok", "/dev/net/tun")
+    hint = "modprobe tun; in a container: mkdir -p /dev/net; mknod /dev/net/tun c 10 200"
+    return Finding("tap devices", "no", "there is no /dev/net/tun", hint)
+
+
+def _hugepages() -> Finding:
+    told = []
+    for folder in sorted(Path("/sys/kernel/mm/hugepages").glob("hugepages-*kB")):
+        size = Bytes(int(re.sub(r"\D", "", folder.name)) * 1024)
+        total, free = (int((folder / name).read_text()) for name in ("nr_hugepages", "free_hugepages"))
+        told.append(f"{size}: {free} of {total} free")
+    if not told:
+        return Finding("hugepages", "ok", "none")
+    return Finding("hugepages", "ok", "; ".join(told))
+
+
+def _libvirt(host: Host) -> Finding:
+    version = host.call(lambda connection: connection.getLibVersion())
+    return Finding("libvirt", "ok", f"{_version(version)} at {host.uri}")
+
+
+def _virtlogd(host: Host) -> Finding:
+    if host.uri != "qemu:///system":
+        return Finding("virtlogd", "ok", f"not looked for ({host.uri})")
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
+            door.settimeout(5)
+            door.connect(str(_VIRTLOGD))
+    except PermissionError:
+        return Finding("virtlogd", "ok", "runs; only root may ask it")
+    except OSError as error:
+        hint = "systemctl start virtlogd.socket (without systemd: virtlogd -d)"
+        return Finding("virtlogd", "no", f"{_VIRTLOGD}: {error.strerror or error}", hint)
+    return Finding("virtlogd", "ok", "answers")
+
+
+def _qemu(host: Host) -> Finding:
+    version = host.call(lambda connection: connection.getVersion())
+    if not version:
+        return Finding("QEMU", "no", "libvirt finds none", install_hint("qemu-system-x86_64"))
+    later = "" if version >= _QEMU_WITH_IGB or host.simulated else " (8.0 or later could emulate SR-IOV)"
+    return Finding("QEMU", "ok", _version(version) + later)
+
+
+def _version(number: int) -> str:
+    return f"{number // 1_000_000}.{number // 1_000 % 1_000}.{number % 1_000}"
+
+
+def _confinement(host: Host) -> Finding:
+    root = etree.fromstring(host.call(lambda connection: connection.getCapabilities()))
+    models = [model.text or "" for model in root.iterfind("host/secmodel/model")]
+    path = host.call(lambda connection: pool_path(connection, BEDS))
+    for model in models:
+        if model == "selinux" and not path.startswith("/var/lib/libvirt/"):
+            hint = f"semanage fcontext -a -t virt_image_t '{path}(/.*)?'; restorecon -R {path}"
+            return Finding("confinement", "warning", f"SELinux, and {path} may not be labelled for guests", hint)
+        if model in ("selinux", "apparmor"):
+            return Finding("confinement", "ok", model)
+    return Finding("confinement", "ok", "none")
+
+
+def _permissions(host: Host) -> Finding:
+    what = "pool permissions"
+    if not host.local or "system" not in host.uri:
+        return Finding(what, "ok", f"not looked at ({host.uri})")
+    user = _qemu_user()
+    if user is None:
+        return Finding(what, "warning", "the user that QEMU runs as is not known", f"see `user` in {_QEMU_CONF}")
+    beds, images = host.call(lambda connection: (pool_path(connection, BEDS), pool_path(connection, IMAGES)))
+    for path in (Path(beds), Path(images)):
+        for folder in reversed((path, *path.parents)):
+            try:
+                closed = not _may_pass(folder, user)
+            except FileNotFoundError:
+                break
+            except PermissionError:
+                continue  # not for us to see
+            if closed:
+                hint = f"chmod o+x {folder} (or: setfacl -m u:{user.pw_name}:x {folder})"
+                return Finding(what, "no", f"{user.pw_name}, who runs QEMU, may not enter {folder}", hint)
+    return Finding(what, "ok", f"{user.pw_name} reaches {beds} and {images}")
+
+
+def _qemu_user() -> pwd.struct_passwd | None:
+    names = _QEMU_USERS
+    try:
+        set_by_admin = re.search(r'^\s*user\s*=\s*"\+?([^"]+)"', _QEMU_CONF.read_text(), re.MULTILINE)
+    except OSError:
+        set_by_admin = None
+    for name in (set_by_admin[1],) if set_by_admin else names:
+        try:
+            return pwd.getpwuid(int(name)) if name.isdecimal() else pwd.getpwnam(name)
+        except KeyError:
+            continue
+    return None
+
+
+def _may_pass(folder: Path, user: pwd.struct_passwd) -> bool:
+    if user.pw_uid == 0:
+        return True
+    status = folder.stat()
+    if status.st_uid == user.pw_uid:
+        return bool(status.st_mode & 0o100)
+    groups = {user.pw_gid, *(group.gr_gid for group in grp.getgrall() if user.pw_name in group.gr_mem)}
+    return bool(status.st_mode & (0o010 if status.st_gid in groups else 0o001))
+
+
+def _disk_space(host: Host) -> Finding:
+    path = Path(host.call(lambda connection: pool_path(connection, BEDS)))
+    there = next(folder for folder in (path, *path.parents) if os.path.isdir(folder))  # noqa: PTH112 (may not be seen)
+    free = shutil.disk_usage(there).free
+    found = f"{free / _GIB:.1f} GiB free at {path}"
+    verdict: Verdict = "no" if free < _GIB // 2 else "warning" if free < 5 * _GIB else "ok"
+    return Finding("disk space", verdict, found, "" if verdict == "ok" else "`vmlab gc` lists what belongs to no bed")
+
+
+def _memory(host: Host) -> Finding:
+    free = available_memory(host)
+    if free is None:
+        return Finding("memory", "ok", "libvirt does not tell")
+    found = f"{free / (1 << 20):.1f} GiB available"
+    if free >= 1 << 20:
+        return Finding("memory", "ok", found)
+    return Finding("memory", "warning", found, "take beds down that are not needed: vmlab list")
+
+
+def _subnets(host: Host) -> Finding:
+    observed = observe(host)
+    taken = [subnet for network in observed.networks.values() for subnet in network.facts.subnets]
+    taken += [n.facts.metadata.subnet for n in observed.networks.values() if n.facts.metadata is not None]
+    taken += [route for _, route in observed.routes]
+    all_ = list(RANGE.subnets(new_prefix=24))
+    free = sum(not any(subnet.overlaps(other) for other in taken) for subnet in all_)
+    verdict: Verdict = "no" if not free else "warning" if free < _FEW_SUBNETS else "ok"
+    hint = "" if verdict == "ok" else "vmlab list; a route of the host into that range takes it away: ip route"
+    return Finding("subnets", verdict, f"{free} of {len(all_)} are free in {RANGE}", hint)

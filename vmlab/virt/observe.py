@@ -1,0 +1,102 @@
+"""Look at a host once: domains, networks, volumes, routes, bridges."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import Any, TypeVar
+
+import libvirt
+from lxml import etree
+
+from vmlab.domainxml.read import read_domain, read_network_xml, read_volume
+from vmlab.plan.observed import Observed, ObservedDomain, ObservedNetwork
+from vmlab.runtime.process import run
+from vmlab.virt.connection import Host, missing
+from vmlab.virt.pool import BEDS, find_pool, pool_path
+
+T = TypeVar("T")
+
+_NET = Path("/sys/class/net")
+_STATES = {
+    libvirt.VIR_DOMAIN_NOSTATE: "no state",
+    libvirt.VIR_DOMAIN_RUNNING: "running",
+    libvirt.VIR_DOMAIN_BLOCKED: "blocked",
+    libvirt.VIR_DOMAIN_PAUSED: "paused",
+    libvirt.VIR_DOMAIN_SHUTDOWN: "shutting down",
+    libvirt.VIR_DOMAIN_SHUTOFF: "shut off",
+    libvirt.VIR_DOMAIN_CRASHED: "crashed",
+    libvirt.VIR_DOMAIN_PMSUSPENDED: "suspended",
+}
+
+
+def observe(host: Host) -> Observed:
+    """What is there now. An object that vanishes while we look is as good as never seen."""
+    return host.call(lambda connection: _observe(host, connection))
+
+
+def domain_state(host: Host, name: str) -> str:
+    """A domain's state in libvirt's words; "undefined" if there is none of this name."""
+
+    def act(connection: "libvirt.virConnect") -> str:
+        try:
+            return _STATES.get(connection.lookupByName(name).state()[0], "unknown")
+        except libvirt.libvirtError as error:
+            if missing(error):
+                return "undefined"
+            raise
+
+    return host.call(act)
+
+
+def _observe(host: Host, connection: "libvirt.virConnect") -> Observed:
+    pool = find_pool(connection, BEDS)
+    return Observed(
+        domains={d.facts.name: d for d in _still_there(_domain, connection.listAllDomains())},
+        networks={n.facts.name: n for n in _still_there(_network, connection.listAllNetworks())},
+        volumes={
+            volume.name: volume
+            for volume in _still_there(
+                lambda volume: read_volume(volume.XMLDesc()),
+                pool.listAllVolumes() if pool is not None and pool.isActive() else (),
+            )
+        },
+        routes=_routes() if host.local else (),
+        bridges=frozenset(path.parent.name for path in _NET.glob("*/bridge")) if host.local else frozenset(),
+        pool_path=pool_path(connection, BEDS),
+    )
+
+
+def _still_there(read: Callable[[Any], T], objects: Iterable[Any]) -> Iterator[T]:
+    for item in objects:
+        try:
+            yield read(item)
+        except libvirt.libvirtError as error:
+            if not missing(error):
+                raise
+
+
+def _domain(domain: "libvirt.virDomain") -> ObservedDomain:
+    # The persistent definition is what was asked for; a running domain may have other disks attached besides.
+    persistent = bool(domain.isPersistent())
+    facts = read_domain(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE if persistent else 0))
+    state = _STATES.get(domain.state()[0], "unknown")
+    in_use = set(facts.disks)
+    if domain.isActive() and facts.metadata is None:
+        live = etree.fromstring(domain.XMLDesc())
+        in_use |= {str(path) for source in live.iterfind("devices/disk/source") for path in source.attrib.values()}
+    return ObservedDomain(facts, state, frozenset(in_use))
+
+
+def _network(network: "libvirt.virNetwork") -> ObservedNetwork:
+    facts = read_network_xml(network.XMLDesc())
+    return ObservedNetwork(facts, bool(network.isActive()))
+
+
+def _routes() -> tuple[tuple[str, IPv4Network], ...]:
+    listed = run(("ip", "-json", "-4", "route", "show"), deadline_s=10)
+    return tuple(
+        (route.get("dev", ""), IPv4Network(route["dst"], strict=False))
+        for route in json.loads(listed.stdout or "[]")
+        if route.get("dst", "default") != "default"
+    )

@@ -1,0 +1,179 @@
+"""Do one action to libvirt. Each looks first whether it is already so, so that doing it twice is harmless."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from functools import singledispatch
+
+import libvirt
+
+from vmlab.domainxml.build import text
+from vmlab.domainxml.network import network_xml
+from vmlab.domainxml.volume import Volume, volume_xml
+from vmlab.errors import HostError, LibvirtError
+from vmlab.plan.actions import (
+    Action,
+    CreateNetwork,
+    CreateVolume,
+    DefineDomain,
+    RemoveNetwork,
+    RemoveVolume,
+    StartDomain,
+    StartNetwork,
+    StopDomain,
+    UndefineDomain,
+    WriteSeed,
+)
+from vmlab.runtime.log import log
+from vmlab.virt.connection import Host, missing
+from vmlab.virt.pool import BEDS, find_pool
+
+_UNDEFINE = (
+    libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
+    | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
+    | libvirt.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA
+    | libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
+)
+# The test driver knows no NVRAM and no checkpoints, and refuses their flags.
+_UNDEFINE_SIMULATED = libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
+
+
+def perform(host: Host, action: Action, iso: Callable[[WriteSeed], bytes] | None = None) -> None:
+    """Do `action`; `iso` makes a seed's bytes, and is needed where one is to be written.
+
+    Raises LibvirtError naming the object, or HostError where the host lacks what it needs.
+    """
+    log.debug("%s %s (%s)", action.kind, action.name, action.reason)
+    try:
+        if isinstance(action, WriteSeed) and iso is not None:
+            _write_seed(host, action, iso(action))
+        else:
+            host.call(lambda connection: _perform(action, host, connection))
+    except LibvirtError as error:
+        raise _explained(action, error) from error
+
+
+def _explained(action: Action, error: LibvirtError) -> LibvirtError | HostError:
+    message = f"{action.kind} {action.name}: {error.message.removeprefix('libvirt: ')}"
+    if "No space left" in error.message:
+        return HostError(message, hint="df -h; `vmlab gc` lists what belongs to no bed")
+    if "Permission denied" in error.message:
+        return HostError(message, hint="vmlab host check")
+    return LibvirtError(message)
+
+
+@singledispatch
+def _perform(action: Action, host: Host, connection: "libvirt.virConnect") -> None:
+    raise NotImplementedError(action.kind)
+
+
+@_perform.register
+def _create_network(action: CreateNetwork, _host: Host, connection: "libvirt.virConnect") -> None:
+    network = connection.networkDefineXML(text(network_xml(action.network)))
+    network.setAutostart(1)
+    if not network.isActive():
+        network.create()
+
+
+@_perform.register
+def _start_network(action: StartNetwork, _host: Host, connection: "libvirt.virConnect") -> None:
+    network = connection.networkLookupByName(action.name)
+    if not network.isActive():
+        network.create()
+
+
+@_perform.register
+def _remove_network(action: RemoveNetwork, _host: Host, connection: "libvirt.virConnect") -> None:
+    with _gone_is_fine():
+        network = connection.networkLookupByName(action.name)
+        if network.isActive():
+            network.destroy()
+        network.undefine()
+
+
+@_perform.register
+def _create_volume(action: CreateVolume, _host: Host, connection: "libvirt.virConnect") -> None:
+    pool = _pool(connection)
+    try:
+        pool.storageVolLookupByName(action.name)
+    except libvirt.libvirtError as error:
+        if not missing(error):
+            raise
+        pool.createXML(text(volume_xml(action.volume)))
+
+
+@_perform.register
+def _remove_volume(action: RemoveVolume, _host: Host, connection: "libvirt.virConnect") -> None:
+    with _gone_is_fine():
+        _pool(connection).storageVolLookupByName(action.name).delete()
+
+
+@_perform.register
+def _define_domain(action: DefineDomain, host: Host, connection: "libvirt.virConnect") -> None:
+    # Without the uuid in place libvirt would take another domain of that name for ours; it refuses that by itself.
+    connection.defineXMLFlags(action.xml, 0 if host.simulated else libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
+
+
+@_perform.register
+def _start_domain(action: StartDomain, _host: Host, connection: "libvirt.virConnect") -> None:
+    domain = connection.lookupByName(action.name)
+    if not domain.isActive():
+        domain.create()
+
+
+@_perform.register
+def _stop_domain(action: StopDomain, _host: Host, connection: "libvirt.virConnect") -> None:
+    with _gone_is_fine():
+        domain = connection.lookupByName(action.name)
+        if domain.isActive():
+            _destroy(domain)
+
+
+@_perform.register
+def _undefine_domain(action: UndefineDomain, host: Host, connection: "libvirt.virConnect") -> None:
+    with _gone_is_fine():
+        connection.lookupByName(action.name).undefineFlags(_UNDEFINE_SIMULATED if host.simulated else _UNDEFINE)
+
+
+def _destroy(domain: "libvirt.virDomain") -> None:
+    """Take the power away. libvirt returns when QEMU is gone, and raises if it could not be killed."""
+    try:
+        domain.destroy()
+    except libvirt.libvirtError:
+        if domain.isActive():  # otherwise it went off by itself in between
+            raise
+
+
+def _write_seed(host: Host, action: WriteSeed, content: bytes) -> None:
+    """Write the seed anew: a half-written one of a killed run has no mark that would tell."""
+
+    def act(connection: "libvirt.virConnect") -> None:
+        pool = _pool(connection)
+        with _gone_is_fine():
+            pool.storageVolLookupByName(action.name).delete()
+        volume = pool.createXML(text(volume_xml(Volume(action.name, len(content), "raw"))))
+        if host.simulated:  # no bytes are behind its volumes
+            return
+        stream = connection.newStream()
+        volume.upload(stream, 0, len(content))
+        sent = 0
+        while sent < len(content):
+            sent += stream.send(content[sent : sent + 262_120])
+        stream.finish()
+
+    host.call(act)
+
+
+def _pool(connection: "libvirt.virConnect") -> "libvirt.virStoragePool":
+    pool = find_pool(connection, BEDS)
+    if pool is None:
+        raise HostError(f"the storage pool {BEDS} is gone", hint="run `vmlab up` again, it makes the pool")
+    return pool
+
+
+@contextlib.contextmanager
+def _gone_is_fine() -> Iterator[None]:
+    try:
+        yield
+    except libvirt.libvirtError as error:
+        if not missing(error):
+            raise
