@@ -1,0 +1,95 @@
+"""The topologies that ship with vmlab, and the schema that editors read beside them."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from vmlab.lustre.lnet import routes
+from vmlab.topology import Topology, load, schema
+
+ROOT = Path(__file__).parents[3]
+SHIPPED = sorted((ROOT / "topologies").glob("*.yaml"))
+GOLDEN = ROOT / "tests" / "golden"
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_each_loads_and_is_valid_for_editors(path: Path) -> None:
+    assert load(path).description
+    first, *_ = path.read_text().splitlines()
+    assert first == "# yaml-language-server: $schema=schema.json"
+    jsonschema.validate(yaml.safe_load(path.read_text()), schema(), jsonschema.Draft202012Validator)
+
+
+def test_the_example_of_everything_is_valid_for_editors() -> None:
+    text = (GOLDEN / "good" / "everything.yaml").read_text()
+    jsonschema.validate(yaml.safe_load(text), schema(), jsonschema.Draft202012Validator)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["unknown-key-top", "unknown-role", "wrong-types", "wrong-sizes", "fabric-words", "no-value", "missing-keys"],
+)
+def test_editors_see_what_the_loader_refuses(name: str) -> None:
+    validator = jsonschema.Draft202012Validator(schema())
+    assert list(validator.iter_errors(yaml.safe_load((GOLDEN / "bad" / f"{name}.yaml").read_text())))
+
+
+def test_the_schema(golden: Callable[[Path, str], None]) -> None:
+    jsonschema.Draft202012Validator.check_schema(schema())
+    golden(GOLDEN / "schema.json", json.dumps(schema(), indent=2) + "\n")
+
+
+def test_the_shipped_schema_is_current(golden: Callable[[Path, str], None]) -> None:
+    golden(ROOT / "topologies" / "schema.json", json.dumps(schema(), indent=2) + "\n")
+
+
+def test_workloads_in_the_schema() -> None:
+    class Inner(BaseModel):
+        depth: int = 1
+
+    class Options(BaseModel):
+        """A benchmark's."""
+
+        inner: Inner = Inner()
+
+    described: dict[str, Any] = schema({"bench": Options})
+    bed: dict[str, Any] = {"name": "a", "nodes": {"n1": {"role": "client"}}}
+    jsonschema.validate(bed | {"workloads": [{"bench": {"inner": {"depth": 2}}}, {"bench": None}]}, described)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(bed | {"workloads": [{"bench": {"inner": {"depth": "x"}}}]}, described)
+
+
+@pytest.fixture(scope="module")
+def shipped() -> dict[str, Topology]:
+    return {path.stem: load(path) for path in SHIPPED}
+
+
+def test_what_they_are(shipped: dict[str, Topology]) -> None:
+    assert set(shipped) == {
+        "burst-buffer", "fta-sriov", "ha-topology", "minimal", "oss-benchmark", "two-hop-routing",
+    }  # fmt: skip
+    assert list(shipped["ha-topology"].nodes) == ["mds1", "mds2", "oss1", "oss2", "client1"]
+    assert all(len(target.servers) == 2 for target in shipped["ha-topology"].targets)
+    ftas = shipped["fta-sriov"].nodes
+    assert list(ftas)[:: len(ftas) - 1] == ["fta01", "fta11"]
+    assert {(n.cpus, str(n.memory), str(n.disk), n.fabrics["ib0"]) for n in ftas.values()} == {(1, "4GiB", "20GiB", 1)}
+    oss = shipped["oss-benchmark"].nodes
+    assert {(n.cpus, str(n.memory), sum(n.fabrics.values())) for n in oss.values()} == {(6, "12GiB", 2)}
+    assert {n.roles for n in shipped["burst-buffer"].nodes.values()} == {("mds", "oss", "client")}
+
+
+def test_the_two_hops(shipped: dict[str, Topology]) -> None:
+    bed = shipped["two-hop-routing"]
+    nets = {
+        name: {net for fabric in node.fabrics if (net := bed.fabrics[fabric].lnet)} for name, node in bed.nodes.items()
+    }
+    found = routes(nets, bed.select("@router"))
+    assert {(r.node, r.net, r.hops) for r in found if r.hops == 2} == {
+        ("mds1", "o2ib1", 2), ("oss1", "o2ib1", 2), ("client1", "o2ib", 2),
+    }  # fmt: skip

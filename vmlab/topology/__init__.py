@@ -1,0 +1,34 @@
+"""The topology file: what a user writes, and what it means. `model` has the keys, `bed` what they become."""
+
+from vmlab.topology.bed import (
+    DeviceSelector,
+    Disk,
+    Fabric,
+    FileSystem,
+    Host,
+    Node,
+    Numa,
+    Reserve,
+    Target,
+    Topology,
+    Workload,
+)
+from vmlab.topology.loader import load, loads
+from vmlab.topology.schema import schema
+
+__all__ = [
+    "DeviceSelector",
+    "Disk",
+    "Fabric",
+    "FileSystem",
+    "Host",
+    "Node",
+    "Numa",
+    "Reserve",
+    "Target",
+    "Topology",
+    "Workload",
+    "load",
+    "loads",
+    "schema",
+]

@@ -1,0 +1,163 @@
+"""What a topology file means, unfolded: each node and target by itself. What a user may write is in `model`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network
+from typing import Any, Literal
+
+from vmlab.topology import select
+from vmlab.values.pci import PciAddress
+from vmlab.values.size import Bytes
+
+Role = Literal["mgs", "mds", "oss", "client", "router", "fta", "build"]
+Kind = Literal["infiniband", "ethernet"]
+Attach = Literal["auto", "passthrough", "vf", "virtio", "bridge"]
+Pin = Literal["dedicated", "shared"]
+Threads = Literal["prefer", "isolate", "require"]
+NumaPolicy = Literal["strict", "preferred", "none"]
+Backend = Literal["ldiskfs", "zfs", "wbcfs"]
+TargetKind = Literal["MGT", "MDT", "OST"]
+
+DEFAULT_HOST = "local"
+NO_BYTES = Bytes(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Reserve:
+    """What a host keeps for itself; `cpus` are whole cores."""
+
+    cpus: int = 0
+    memory: Bytes = NO_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A machine that runs nodes. No `uri`: LIBVIRT_DEFAULT_URI, or qemu:///system."""
+
+    name: str
+    uri: str | None = None
+    reserve: Reserve = Reserve()
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceSelector:
+    """Which host devices may serve a fabric. What is not given does not restrict.
+
+    `model` is a shell pattern on the product's name; `pf` a physical function by address or by its device's name.
+    """
+
+    vendor: int | None = None
+    product: int | None = None
+    model: str | None = None
+    address: tuple[PciAddress, ...] = ()
+    pf: PciAddress | str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fabric:
+    """A network of the bed. `lnet` is normalised (`tcp`, not `tcp0`); without `subnet` one is leased by `up`."""
+
+    name: str
+    kind: Kind
+    lnet: str | None
+    attach: Attach
+    device: DeviceSelector | None
+    subnet: IPv4Network | None
+    mtu: int | None
+    bridge: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Numa:
+    """How CPUs, memory and devices share host cells. `cells`: so many guest cells, each strictly in a host cell."""
+
+    policy: NumaPolicy = "strict"
+    cells: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """A node's own disk: /dev/disk/by-id/virtio-NAME in the guest."""
+
+    name: str
+    size: Bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One guest. `fabrics` are the numbers of its ports by fabric; no `disk`: the image's own size."""
+
+    name: str
+    roles: tuple[Role, ...]
+    cpus: int
+    memory: Bytes
+    disk: Bytes | None
+    image: str
+    fabrics: Mapping[str, int]
+    disks: tuple[Disk, ...]
+    pin: Pin
+    threads: Threads
+    numa: Numa
+    hugepages: Bytes | None
+    host: str | None
+    avoid: tuple[str, ...]
+    template: str
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One Lustre target: a shared volume of `size`, or a `device` that its servers see by themselves.
+
+    `servers[0]` is the primary, the others its failover partners. Neither size nor device: backend wbcfs, in memory.
+    """
+
+    fsname: str
+    kind: TargetKind
+    index: int
+    servers: tuple[str, ...]
+    size: Bytes | None
+    device: str | None
+
+    @property
+    def label(self) -> str:
+        """As Lustre labels it: `lustre-MGS`, `lustre-MDT0000`, `lustre-OST000a`."""
+        return f"{self.fsname}-MGS" if self.kind == "MGT" else f"{self.fsname}-{self.kind}{self.index:04x}"
+
+
+@dataclass(frozen=True, slots=True)
+class FileSystem:
+    """What all targets and clients of one file system have in common."""
+
+    name: str
+    backend: Backend
+    mount: str
+    mkfs_options: str
+    mount_options: str
+    clients: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """What `vmlab run` does; `options` as written, already valid if the workload was known."""
+
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """A bed as it should be. Everything is in the file's order; `fabrics` does not contain `mgmt`."""
+
+    name: str
+    description: str
+    file: str
+    hosts: Mapping[str, Host]
+    fabrics: Mapping[str, Fabric]
+    nodes: Mapping[str, Node]
+    targets: tuple[Target, ...]
+    filesystems: Mapping[str, FileSystem]
+    workloads: tuple[Workload, ...]
+
+    def select(self, nodes: str) -> tuple[str, ...]:
+        """The nodes that `oss[1-2]`, `@oss`, `@oss,client1` or `*` mean. Raises UsageError for an unknown name."""
+        return select.select(nodes, {name: node.roles for name, node in self.nodes.items()})

@@ -1,0 +1,116 @@
+"""From a draft without problems to the bed."""
+
+from vmlab.topology import names
+from vmlab.topology.bed import (
+    DEFAULT_HOST,
+    DeviceSelector,
+    Disk,
+    Fabric,
+    FileSystem,
+    Host,
+    Node,
+    Reserve,
+    Target,
+    TargetKind,
+    Topology,
+)
+from vmlab.topology.check_filesystems import clients_of
+from vmlab.topology.model import DeviceEntry
+from vmlab.topology.numbering import numbered
+from vmlab.topology.read import Draft, FileSystemDraft
+
+_KINDS: tuple[TargetKind, ...] = ("MGT", "MDT", "OST")
+
+
+def build(draft: Draft, file: str) -> Topology:
+    """Unfold. The draft has been checked: every name leads somewhere."""
+    return Topology(
+        name=draft.head.value.name,
+        description=draft.head.value.description,
+        file=file,
+        hosts=_hosts(draft),
+        fabrics=_fabrics(draft),
+        nodes=_nodes(draft),
+        targets=tuple(target for filesystem in draft.filesystems for target in _targets(filesystem, draft)),
+        filesystems={filesystem.name: _filesystem(filesystem, draft) for filesystem in draft.filesystems},
+        workloads=tuple(draft.workloads),
+    )
+
+
+def _hosts(draft: Draft) -> dict[str, Host]:
+    hosts = {}
+    for name, parsed in draft.hosts.items():
+        reserve = Reserve(parsed.value.reserve.cpus, parsed.value.reserve.memory)
+        hosts[name] = Host(name, parsed.value.uri, reserve)
+    return hosts or {DEFAULT_HOST: Host(DEFAULT_HOST)}
+
+
+def _fabrics(draft: Draft) -> dict[str, Fabric]:
+    fabrics = {}
+    for name, parsed in draft.fabrics.items():
+        entry = parsed.value
+        fabrics[name] = Fabric(
+            name=name,
+            kind=entry.kind,
+            lnet=entry.lnet,
+            attach=entry.attach,
+            device=_device(entry.device) if entry.device else None,
+            subnet=entry.subnet,
+            mtu=entry.mtu,
+            bridge=entry.bridge,
+        )
+    return fabrics
+
+
+def _device(entry: DeviceEntry) -> DeviceSelector:
+    return DeviceSelector(entry.vendor, entry.product, entry.model, entry.address or (), entry.pf)
+
+
+def _nodes(draft: Draft) -> dict[str, Node]:
+    nodes = {}
+    avoided: dict[tuple[str, ...], tuple[str, ...]] = {}
+    for name, node in draft.nodes.items():
+        entry = node.entry.value
+        sets = entry.avoid or ()
+        if sets not in avoided:
+            avoided[sets] = names.nodes(sets, draft)
+        nodes[name] = Node(
+            name=name,
+            roles=entry.role,
+            cpus=entry.cpus,
+            memory=entry.memory,
+            disk=entry.disk,
+            image=entry.image or draft.head.value.image,
+            fabrics={fabric: use.count for fabric, use in entry.fabrics.items()},
+            disks=tuple(Disk(disk.name, disk.size) for disk in entry.disks),
+            pin=entry.pin,
+            threads=entry.threads,
+            numa=entry.numa,
+            hugepages=entry.hugepages,
+            host=entry.host,
+            avoid=tuple(other for other in avoided[sets] if other != name),
+            template=entry.template,
+        )
+    return nodes
+
+
+def _targets(filesystem: FileSystemDraft, draft: Draft) -> list[Target]:
+    targets = []
+    for kind in _KINDS:
+        for target, index in numbered(filesystem, kind):
+            entry = target.entry.value
+            servers = names.nodes(entry.servers, draft)
+            targets.append(Target(filesystem.name, kind, index, servers, entry.size, entry.device))
+    return targets
+
+
+def _filesystem(filesystem: FileSystemDraft, draft: Draft) -> FileSystem:
+    head = filesystem.entry.value
+    return FileSystem(
+        name=filesystem.name,
+        backend=head.backend,
+        mount=head.mount,
+        mkfs_options=head.mkfs_options,
+        mount_options=head.mount_options,
+        clients=clients_of(filesystem, draft),
+    )

@@ -1,0 +1,200 @@
+"""What may be written in a topology file: its keys, their defaults, and what each value may be.
+
+These classes are the JSON Schema that editors complete from. Values arrive as YAML gave them (`strict`: no guessing)
+and leave as the values of `bed`. A rule that needs two keys is in `check`.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+from vmlab.topology.bed import Attach, Backend, Kind, Numa, Pin, Threads
+from vmlab.topology.scalars import (
+    MIB,
+    Addresses,
+    BedName,
+    Bridge,
+    DevicePath,
+    DiskName,
+    LnetNet,
+    MountPoint,
+    NodeSets,
+    NumaChoice,
+    PageSize,
+    PciId,
+    PhysicalFunction,
+    Roles,
+    Subnet,
+    Text,
+    Uri,
+    Word,
+    as_tuple,
+    as_uses,
+    at_least,
+)
+from vmlab.values.size import Bytes
+
+_HIGHEST_INDEX = 0xFFFF
+_LARGEST_COUNT = 4096
+_MOST_PARTS = 64
+
+
+class Part(BaseModel):
+    """Any mapping with fixed keys. `stand_ins` replace required keys that are wrong, so that checking goes on."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    stand_ins: ClassVar[Mapping[str, Any]] = {}
+
+
+class ReserveEntry(Part):
+    """What the host keeps for itself."""
+
+    cpus: int = Field(0, ge=0, le=4096, description="whole cores")
+    memory: Annotated[Bytes, at_least(Bytes(0))] = Bytes(0)
+
+
+class HostEntry(Part):
+    """A machine that runs nodes."""
+
+    uri: Uri | None = Field(None, description="libvirt's URI; default: LIBVIRT_DEFAULT_URI, or qemu:///system")
+    reserve: ReserveEntry = ReserveEntry()
+
+
+class DeviceEntry(Part):
+    """Which host devices may serve the fabric."""
+
+    vendor: PciId | None = Field(None, description="PCI vendor id, such as 0x15b3")
+    product: PciId | None = Field(None, description="PCI device id")
+    model: Word | None = Field(None, description="shell pattern on the product's name")
+    address: Addresses | None = Field(None, description="one PCI address or a list")
+    pf: PhysicalFunction | None = Field(None, description="the physical function whose VFs may serve")
+
+
+class FabricEntry(Part):
+    """A network."""
+
+    stand_ins: ClassVar[Mapping[str, Any]] = {"kind": "ethernet"}
+
+    kind: Kind
+    lnet: LnetNet | None = Field(None, description="LNet network: tcp, tcp1, o2ib, o2ib2 ...; absent: none")
+    attach: Attach = "auto"
+    device: DeviceEntry | None = None
+    subnet: Subnet | None = Field(None, description="absent: leased from a range that the host does not route")
+    mtu: int | None = Field(None, ge=576, le=65520)
+    bridge: Bridge | None = Field(None, description="the host bridge, with attach: bridge")
+
+
+class FabricUse(Part):
+    """How a node sits on a fabric."""
+
+    count: int = Field(1, ge=1, le=16, description="ports or functions")
+
+
+class DiskEntry(Part):
+    """A disk of the node's own."""
+
+    stand_ins: ClassVar[Mapping[str, Any]] = {"name": "none", "size": "1GiB"}
+
+    name: DiskName
+    size: Annotated[Bytes, at_least(MIB)]
+
+
+FabricUses = Annotated[
+    dict[str, FabricUse],
+    BeforeValidator(as_uses),
+    Field(max_length=_MOST_PARTS),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string"},
+                {"type": "array", "items": {"type": "string"}, "uniqueItems": True},
+                {
+                    "type": "object",
+                    "additionalProperties": {
+                        "type": ["object", "null"],
+                        "properties": {"count": {"type": "integer", "minimum": 1, "maximum": 16, "default": 1}},
+                        "additionalProperties": False,
+                    },
+                },
+            ]
+        }
+    ),
+]
+
+
+class NodeEntry(Part):
+    """A guest, or a node set of equal ones."""
+
+    stand_ins: ClassVar[Mapping[str, Any]] = {"role": "build"}
+
+    role: Roles
+    cpus: int = Field(1, ge=1, le=1024, description="vCPUs")
+    memory: Annotated[Bytes, at_least(Bytes(128 << 20))] = Bytes(1 << 30)
+    disk: Annotated[Bytes, at_least(MIB)] | None = Field(None, description="root disk; absent: as large as the image")
+    image: Word | None = Field(None, description="absent: the bed's image")
+    fabrics: FabricUses = Field(default_factory=dict)
+    disks: Annotated[tuple[DiskEntry, ...], BeforeValidator(as_tuple), Field(max_length=_MOST_PARTS)] = ()
+    pin: Pin = Field("dedicated", description="dedicated: each vCPU its own host CPU; shared: CPUs nobody is pinned to")
+    threads: Threads = Field("prefer", description="how vCPUs sit on SMT siblings")
+    numa: NumaChoice = Numa()
+    hugepages: PageSize | None = Field(None, description="page size")
+    host: Word | None = Field(None, description="absent: vmlab chooses")
+    avoid: NodeSets | None = Field(None, description="nodes that should be on other hosts or cells")
+    template: Word = Field("server", description="a file of domain-templates/, or a path")
+
+
+class MgtEntry(Part):
+    """The management target."""
+
+    stand_ins: ClassVar[Mapping[str, Any]] = {"servers": ["none"]}
+
+    servers: NodeSets = Field(description="the first is the primary, the others its failover partners")
+    size: Annotated[Bytes, at_least(MIB)] | None = Field(None, description="of a shared volume")
+    device: DevicePath | None = Field(None, description="a device that the servers see by themselves")
+
+
+class TargetEntry(MgtEntry):
+    """Metadata or object targets with the same servers."""
+
+    count: int = Field(1, ge=1, le=_LARGEST_COUNT)
+    index: int | None = Field(None, ge=0, le=_HIGHEST_INDEX, description="of the first; absent: the next free one")
+
+
+class FileSystemHead(Part):
+    """What a file system's targets have in common."""
+
+    backend: Backend = "ldiskfs"
+    clients: NodeSets | None = Field(None, description="default: every node with role client or fta")
+    mount: MountPoint = "/mnt/lustre"
+    mkfs_options: Text = ""
+    mount_options: Text = ""
+
+
+class FileSystemEntry(FileSystemHead):
+    """A Lustre file system."""
+
+    mgt: MgtEntry | None = Field(None, description="absent: another file system's MGS serves this one too")
+    mdts: list[TargetEntry] = Field(min_length=1)
+    osts: list[TargetEntry] = Field(min_length=1)
+
+
+class Head(Part):
+    """The bed's own keys."""
+
+    stand_ins: ClassVar[Mapping[str, Any]] = {"name": "none"}
+
+    name: BedName = Field(description="the bed's name on the host")
+    description: Text = ""
+    image: Word = Field("demo", description="default image of all nodes: a name in the image store, or a path")
+
+
+class TopologyFile(Head):
+    """A test bed for vmlab."""
+
+    hosts: dict[str, HostEntry] | None = None
+    fabrics: dict[str, FabricEntry] | None = Field(None, description="the networks besides `mgmt`, which always exists")
+    nodes: dict[str, NodeEntry] = Field(min_length=1, description="by name or node set, such as oss[1-4]")
+    filesystems: dict[str, FileSystemEntry] | None = None
+    workloads: list[Any] | None = Field(None, description="what `vmlab run` does, in order")

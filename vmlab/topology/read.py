@@ -1,0 +1,227 @@
+"""The file's tree as a draft of the bed: each entry checked by itself, node sets unfolded, nothing compared yet."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from vmlab.topology import model
+from vmlab.topology.bed import TargetKind, Workload
+from vmlab.topology.parse import Parsed, Problems, describe, parse
+from vmlab.topology.tree import NO_VALUE, Entry, Mark, Scalar, Sequence, Tree, plain
+from vmlab.topology.tree import Mapping as TreeMapping
+from vmlab.topology.wording import nearest, quote
+from vmlab.values import nodeset
+
+SECTIONS = ("hosts", "fabrics", "nodes", "filesystems", "workloads")
+
+_HOST_NAME = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
+_FABRIC_NAME = re.compile(r"[a-z][a-z0-9]{0,14}")
+_FSNAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,7}")
+# The guest's other interface, its loopback, and what its kernel calls an interface before it is renamed.
+_TAKEN_INTERFACES = re.compile(r"mgmt|lo|local|all|default|eth[0-9]+")
+_TAKEN_NODES = {"localhost", "ip6-localhost", "ip6-loopback"}
+
+
+@dataclass(frozen=True, slots=True)
+class NodeDraft:
+    """One node of an entry that may stand for many."""
+
+    name: str
+    entry: Parsed[model.NodeEntry]
+
+
+@dataclass(frozen=True, slots=True)
+class TargetDraft:
+    """One `mgt`, or one item of `mdts` or `osts`."""
+
+    kind: TargetKind
+    entry: Parsed[model.TargetEntry] | Parsed[model.MgtEntry]
+
+
+@dataclass(frozen=True, slots=True)
+class FileSystemDraft:
+    """A file system. `complete`: all its targets could be told apart, so that their numbers mean something."""
+
+    name: str
+    entry: Parsed[model.FileSystemHead]
+    targets: tuple[TargetDraft, ...]
+    complete: bool
+
+
+@dataclass(slots=True)
+class Draft:
+    """All that could be read.
+
+    `blurred` are the sections in which a name may be missing because it was unreadable; `misspelt` are the names that
+    were refused, reduced by `reduced`: who refers to one by what it should be called is right.
+    """
+
+    head: Parsed[model.Head]
+    hosts: dict[str, Parsed[model.HostEntry]] = field(default_factory=dict)
+    fabrics: dict[str, Parsed[model.FabricEntry]] = field(default_factory=dict)
+    nodes: dict[str, NodeDraft] = field(default_factory=dict)
+    filesystems: list[FileSystemDraft] = field(default_factory=list)
+    workloads: list[Workload] = field(default_factory=list)
+    blurred: set[str] = field(default_factory=set)
+    misspelt: set[str] = field(default_factory=set)
+
+
+def read(
+    tree: Tree, problems: Problems, workloads: Mapping[str, type[BaseModel]], name: str | None = None
+) -> Draft | None:
+    """None: the file is not even a mapping."""
+    if not isinstance(tree, TreeMapping):
+        shape = "empty" if isinstance(tree, Scalar) and tree.value is NO_VALUE else "no mapping"
+        problems.add(tree.mark, f"the file is {shape} (expected a mapping with the keys name, nodes, ...)")
+        return None
+    if name is not None:
+        tree.entries["name"] = Entry(tree.mark, Scalar(tree.mark, name, name))
+    draft = Draft(parse(model.Head, Entry(tree.mark, tree), "the topology", problems, also=SECTIONS))
+    unknown = [key for key in tree.entries if key not in model.TopologyFile.model_fields]
+    draft.blurred |= {nearest(key, SECTIONS) or "" for key in unknown}
+    for key, entry in _named(tree, "hosts", draft, problems):
+        if not _HOST_NAME.fullmatch(key):
+            problems.add(entry.mark, f"{quote(key)} is no host's name (expected lower-case letters, digits and -)")
+        draft.hosts[key] = parse(model.HostEntry, entry, f"host {quote(key)}", problems)
+    for key, entry in _named(tree, "fabrics", draft, problems):
+        if not _fabric_name(key, entry.mark, problems):
+            draft.misspelt.add(reduced(key))
+        draft.fabrics[key] = parse(model.FabricEntry, entry, f"fabric {quote(key)}", problems)
+    _read_nodes(tree, draft, problems)
+    for key, entry in _named(tree, "filesystems", draft, problems):
+        if not _FSNAME.fullmatch(key):
+            wanted = "letters, digits, - and _, at most 8 characters"
+            problems.add(entry.mark, f"{quote(key)} is no file system's name (expected {wanted})")
+        draft.filesystems.append(_read_filesystem(key, entry, problems))
+    _read_workloads(tree, draft, problems, workloads)
+    return draft
+
+
+def _named(tree: TreeMapping, section: str, draft: Draft, problems: Problems) -> Iterator[tuple[str, Entry]]:
+    entry = tree.entries.get(section)
+    if entry is None or (isinstance(entry.value, Scalar) and entry.value.value is NO_VALUE):
+        return
+    if isinstance(entry.value, TreeMapping):
+        yield from entry.value.entries.items()
+        return
+    draft.blurred.add(section)
+    problems.add(entry.value.mark, f"`{section}` is {quote(plain(entry.value))} (expected a mapping of names)")
+
+
+def reduced(name: str) -> str:
+    """What is left of a name when one forgets case and signs."""
+    return re.sub("[^a-z0-9]", "", name.lower())
+
+
+def _fabric_name(name: str, mark: Mark, problems: Problems) -> bool:
+    if not _FABRIC_NAME.fullmatch(name):
+        wanted = "[a-z][a-z0-9]*, at most 15 characters: guests name their interface so"
+        problems.add(mark, f"{quote(name)} is no fabric's name (expected {wanted})")
+    elif _TAKEN_INTERFACES.fullmatch(name):
+        problems.add(mark, f"a fabric cannot be called `{name}`: the guest has that already (expected another name)")
+    else:
+        return True
+    return False
+
+
+def _read_nodes(tree: TreeMapping, draft: Draft, problems: Problems) -> None:
+    before = len(problems.found)
+    twice: dict[tuple[Mark, str], list[str]] = {}
+    for key, entry in _named(tree, "nodes", draft, problems):
+        parsed = parse(model.NodeEntry, entry, f"node {quote(key)}", problems)
+        try:
+            names = nodeset.expand(key)
+        except ValueError as error:
+            problems.add(entry.mark, str(error))
+            draft.blurred.add("nodes")
+            continue
+        bad = [name for name in names if not _HOST_NAME.fullmatch(name) or name in _TAKEN_NODES]
+        if bad:
+            wanted = "a letter, then letters, digits and inner -, lower case, at most 63 characters"
+            problems.add(entry.mark, f"{quote(bad[0])} is no valid host name (expected {wanted})")
+            draft.misspelt.update(map(reduced, bad))
+        for name in names:
+            if name in draft.nodes:
+                twice.setdefault((entry.mark, str(draft.nodes[name].entry.mark.line)), []).append(name)
+            else:
+                draft.nodes[name] = NodeDraft(name, parsed)
+        if len(draft.nodes) > nodeset.MOST_NODES:
+            problems.add(entry.mark, f"too many nodes (expected at most {nodeset.MOST_NODES})")
+            draft.blurred.add("nodes")
+            break
+    for (mark, line), again in twice.items():
+        what = f"node {quote(again[0])} is" if len(again) == 1 else f"nodes {quote(nodeset.fold(again))} are"
+        problems.add(mark, f"{what} given twice (first at line {line}; expected each name once)")
+    if not draft.nodes and len(problems.found) == before and "nodes" not in draft.blurred:
+        problems.add(tree.mark, "the topology has no nodes (expected the key `nodes` with at least one)")
+        draft.blurred.add("nodes")
+
+
+def _read_filesystem(name: str, entry: Entry, problems: Problems) -> FileSystemDraft:
+    what = f"file system {quote(name)}"
+    head = parse(model.FileSystemHead, entry, what, problems, also=("mgt", "mdts", "osts"))
+    targets: list[TargetDraft] = []
+    complete = isinstance(entry.value, TreeMapping)
+    for key in ("mgt", "mdts", "osts"):
+        found = entry.value.entries.get(key) if isinstance(entry.value, TreeMapping) else None
+        if found is None:
+            # Reported where the key was misspelt, if it was.
+            if head.sound(key) and key != "mgt":
+                problems.add(entry.mark, f"{what} has no {key.upper()[:-1]} (expected the key `{key}`)")
+            complete = complete and head.sound(key) and key == "mgt"
+        elif key == "mgt":
+            targets.append(TargetDraft("MGT", parse(model.MgtEntry, found, "`mgt`", problems)))
+        elif isinstance(found.value, Sequence) and found.value.items:
+            for item in found.value.items:
+                parsed = parse(model.TargetEntry, Entry(item.mark, item), f"an item of `{key}`", problems)
+                targets.append(TargetDraft("MDT" if key == "mdts" else "OST", parsed))
+        else:
+            complete = False
+            problems.add(found.value.mark, f"`{key}` is {_odd(found.value)} (expected a list of targets)")
+    return FileSystemDraft(name, head, tuple(targets), complete)
+
+
+def _odd(tree: Tree) -> str:
+    return "empty" if not isinstance(tree, Scalar) and tree.size == 1 else quote(plain(tree))
+
+
+def _read_workloads(tree: TreeMapping, draft: Draft, problems: Problems, known: Mapping[str, type[BaseModel]]) -> None:
+    entry = tree.entries.get("workloads")
+    if entry is None or (isinstance(entry.value, Scalar) and entry.value.value is NO_VALUE):
+        return
+    if not isinstance(entry.value, Sequence):
+        problems.add(entry.value.mark, "`workloads` is no list (expected - {rdma: {...}} and so on)")
+        return
+    for item in entry.value.items:
+        if isinstance(item, TreeMapping) and len(item.entries) == 1:
+            ((name, found),) = item.entries.items()
+            _read_workload(name, found, draft, problems, known)
+        else:
+            problems.add(item.mark, "a workload that is not one name with its options (expected {rdma: {...}})")
+
+
+def _read_workload(
+    name: str, entry: Entry, draft: Draft, problems: Problems, known: Mapping[str, type[BaseModel]]
+) -> None:
+    options = plain(entry.value, None)
+    if options is None:
+        options = {}
+    if not isinstance(options, dict):
+        message = f"the options of workload {quote(name)} are {quote(options)} (expected a mapping)"
+        problems.add(entry.value.mark, message)
+        return
+    draft.workloads.append(Workload(name, options))
+    if name in known:
+        _check_options(name, options, entry, problems, known[name])
+
+
+def _check_options(name: str, options: dict[str, Any], entry: Entry, problems: Problems, kind: type[BaseModel]) -> None:
+    try:
+        kind.model_validate(options)
+    except ValidationError as error:
+        what = f"workload `{name}`"
+        for detail in error.errors(include_url=False):
+            problems.add(*describe(detail, entry, what, kind, list(kind.model_fields)))

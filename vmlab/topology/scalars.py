@@ -1,0 +1,196 @@
+"""What a single value of a topology file may be: names, sizes, addresses, words, and lists of them.
+
+Each type has its message, which names what was expected, and its part of the JSON Schema.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from ipaddress import IPv4Network
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, StrictStr, WithJsonSchema
+
+from vmlab.topology.bed import Numa, Role
+from vmlab.topology.tree import NO_VALUE
+from vmlab.topology.wording import quote
+from vmlab.values.nid import parse_net
+from vmlab.values.pci import PciAddress
+from vmlab.values.size import Bytes
+
+MIB = Bytes(1 << 20)
+_MOST_CELLS = 64
+_NUMA_WORDS = ("strict", "preferred", "none")
+
+
+def _matching(pattern: str, wanted: str) -> Any:
+    compiled = re.compile(pattern)
+
+    def check(value: str) -> str:
+        if not compiled.fullmatch(value):
+            raise ValueError(f"{quote(value)} is not possible (expected {wanted})")
+        return value
+
+    return AfterValidator(check)
+
+
+def _one_or_many(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else (value,)
+
+
+def as_uses(value: object) -> object:
+    """`[ib0]` and `ib0` mean `{ib0: {count: 1}}`; what is neither is left to the schema to refuse."""
+    if isinstance(value, dict):
+        return {name: {} if use is NO_VALUE else use for name, use in value.items()}
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, list):
+        return value
+    for name in names:
+        if not isinstance(name, str):
+            raise ValueError(f"{quote(name)} is no fabric's name (expected [ib0], or {{ib0: {{count: 2}}}})")  # noqa: TRY004
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise ValueError(f"fabric {quote(name)} is given twice (expected {{NAME: {{count: 2}}}} for two ports)")
+    return {name: {} for name in names}
+
+
+def at_least(least: Bytes, unit: Bytes = MIB) -> Any:
+    """A size that is large enough and a multiple of `unit`."""
+
+    def check(value: Bytes) -> Bytes:
+        if value < least:
+            raise ValueError(f"{value} is too small (expected at least {least})")
+        if value % unit:
+            raise ValueError(f"{value} is uneven (expected a whole number of {str(unit).lstrip('1')})")
+        return value
+
+    return AfterValidator(check)
+
+
+def _page(value: Bytes) -> Bytes:
+    if value.bit_count() != 1 or not 1 << 16 <= value <= 1 << 34:
+        raise ValueError(f"{value} is no page size (expected one that the host has, such as 2MiB or 1GiB)")
+    return value
+
+
+def _subnet(value: object) -> IPv4Network:
+    if not isinstance(value, str):
+        raise ValueError(f"{quote(value)} is no subnet (expected IPv4 such as 10.77.1.0/24)")  # noqa: TRY004
+    try:
+        network = IPv4Network(value, strict=False)
+    except ValueError:
+        raise ValueError(f"{quote(value)} is no subnet (expected IPv4 such as 10.77.1.0/24)") from None
+    if "/" not in value:
+        raise ValueError(f"{quote(value)} has no prefix length (expected IPv4 such as 10.77.1.0/24)")
+    if str(network) != value:
+        raise ValueError(f"{quote(value)} is a host's address (expected its network, such as {network})")
+    if network.is_loopback or network.is_multicast or network.is_link_local or network.network_address.packed[0] == 0:
+        raise ValueError(f"{value} is not for networks (expected a private range such as 10.77.1.0/24)")
+    if not 8 <= network.prefixlen <= 29:  # noqa: PLR2004
+        raise ValueError(f"{value} has no fitting size (expected a prefix from /8 to /29)")
+    return network
+
+
+def _pci_id(value: object) -> int:
+    if not isinstance(value, str) or not re.fullmatch(r"0x[0-9a-fA-F]{4}", value):
+        raise ValueError(f"{quote(value)} is no PCI id (expected the form 0x15b3)")
+    return int(value, 16)
+
+
+def _address(value: object) -> PciAddress:
+    if isinstance(value, PciAddress):
+        return value
+    return PciAddress.parse(value if isinstance(value, str) else str(value))
+
+
+def _function(value: object) -> PciAddress | str:
+    if isinstance(value, str) and re.fullmatch(r"[A-Za-z][A-Za-z0-9_.-]{0,63}", value):
+        return value
+    return _address(value)
+
+
+def _numa(value: object) -> Numa:
+    match value:
+        case "strict" | "preferred" | "none":
+            return Numa(value)
+        case {"cells": int(cells), **rest} if not rest and not isinstance(cells, bool) and 1 <= cells <= _MOST_CELLS:
+            return Numa("strict", cells)
+    wanted = ", ".join(_NUMA_WORDS)
+    raise ValueError(f"{quote(value)} is no NUMA policy (expected {wanted}, or {{cells: 2}} with 1 to {_MOST_CELLS})")
+
+
+def as_tuple(value: object) -> object:
+    """What is strictly a tuple is a list in YAML."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _items(item: Mapping[str, Any]) -> WithJsonSchema:
+    return WithJsonSchema({"anyOf": [item, {"type": "array", "items": item, "minItems": 1}]})
+
+
+def _text(**schema: Any) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", **schema})
+
+
+_ROLE = {"enum": ["mgs", "mds", "oss", "client", "router", "fta", "build"]}
+_NODE_SET = {"type": "string", "examples": ["oss[1-2]", "mds1,mds2", "@oss"]}
+
+Text = Annotated[StrictStr, _matching(r"[^\x00-\x1f\x7f]*", "text on one line")]
+Word = Annotated[StrictStr, _matching(r"[^\x00-\x1f\x7f]+", "a name or a path")]
+BedName = Annotated[
+    StrictStr,
+    _matching(r"[a-z][a-z0-9-]{0,30}", "[a-z][a-z0-9-]*, at most 31 characters"),
+    _text(pattern="^[a-z][a-z0-9-]{0,30}$"),
+]
+Uri = Annotated[
+    StrictStr, _matching(r"[a-z][a-z0-9+.-]*:///?[^\s\x00-\x1f\x7f]*", "a libvirt URI such as qemu:///system")
+]
+Bridge = Annotated[
+    StrictStr, _matching(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}", "a host bridge's name, at most 15 characters")
+]
+LnetNet = Annotated[StrictStr, AfterValidator(parse_net), _text(pattern="^(tcp|o2ib)[0-9]*$")]
+Subnet = Annotated[IPv4Network, PlainValidator(_subnet), _text(examples=["10.77.1.0/24"])]
+PciId = Annotated[int, PlainValidator(_pci_id), _text(pattern="^0x[0-9a-fA-F]{4}$")]
+Address = Annotated[PciAddress, PlainValidator(_address)]
+Addresses = Annotated[
+    tuple[Address, ...],
+    BeforeValidator(_one_or_many),
+    Field(min_length=1),
+    _items({"type": "string", "examples": ["0000:41:00.0"]}),
+]
+DiskName = Annotated[
+    StrictStr,
+    _matching(r"[A-Za-z0-9][A-Za-z0-9_-]{0,19}", "letters, digits, - and _, at most 20: it is a disk's serial number"),
+    _text(pattern="^[A-Za-z0-9][A-Za-z0-9_-]{0,19}$"),
+]
+DevicePath = Annotated[
+    StrictStr,
+    _matching(r"/dev/(?!.*\.\.)[A-Za-z0-9_./:@+=,-]+", "a path below /dev in the guest"),
+    _text(pattern="^/dev/"),
+]
+MountPoint = Annotated[
+    StrictStr,
+    _matching(r"(/(?!\.\.?(/|$))[A-Za-z0-9_.+-]+)+", "an absolute path such as /mnt/lustre"),
+    _text(pattern="^/"),
+]
+Roles = Annotated[tuple[Role, ...], BeforeValidator(_one_or_many), Field(min_length=1), _items(_ROLE)]
+NodeSets = Annotated[tuple[Word, ...], BeforeValidator(_one_or_many), Field(min_length=1), _items(_NODE_SET)]
+NumaChoice = Annotated[
+    Numa,
+    PlainValidator(_numa),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"enum": list(_NUMA_WORDS)},
+                {
+                    "type": "object",
+                    "properties": {"cells": {"type": "integer", "minimum": 1, "maximum": _MOST_CELLS}},
+                    "required": ["cells"],
+                    "additionalProperties": False,
+                },
+            ]
+        }
+    ),
+]
+PageSize = Annotated[Bytes, AfterValidator(_page)]
+PhysicalFunction = Annotated[PciAddress | str, PlainValidator(_function), _text()]

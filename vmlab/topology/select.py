@@ -1,0 +1,43 @@
+"""NODES on the command line: folded node sets, `@role`, shell patterns, in any combination with commas."""
+
+from collections.abc import Collection, Mapping
+from fnmatch import fnmatchcase
+
+from vmlab.errors import UsageError
+from vmlab.topology.wording import expected
+from vmlab.values import nodeset
+
+
+def select(expression: str, nodes: Mapping[str, Collection[str]]) -> tuple[str, ...]:
+    """The named nodes in the expression's order, each once. `nodes` are the roles of each node of the bed.
+
+    Raises UsageError for an unknown node or role, for a pattern that fits nothing, and for an empty expression.
+    """
+    chosen: dict[str, None] = {}
+    for part in nodeset.parts(expression):
+        chosen.update(dict.fromkeys(_part(part, nodes)))
+    return tuple(chosen)
+
+
+def _part(part: str, nodes: Mapping[str, Collection[str]]) -> Collection[str]:
+    if part.startswith("@"):
+        found = [name for name, roles in nodes.items() if part[1:] in roles]
+        if not found:
+            known = sorted({role for roles in nodes.values() for role in roles})
+            raise UsageError(f"no node has the role `{part[1:]}` ({expected(part[1:], known)})")
+        return found
+    if "*" in part or "?" in part:
+        found = [name for name in nodes if fnmatchcase(name, part)]
+        if not found:
+            raise UsageError(f"no node is called `{part}` ({expected(part, nodes)})")
+        return found
+    if not part:
+        raise UsageError("an empty node set (expected a form such as oss1, oss[1-4], @oss or '*')")
+    try:
+        names = nodeset.expand(part)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    for name in names:
+        if name not in nodes:
+            raise UsageError(f"no node is called `{name}` ({expected(name, nodes)})")
+    return names

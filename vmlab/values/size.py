@@ -1,0 +1,58 @@
+"""Sizes in IEC units, as in `4GiB`."""
+
+import re
+from typing import Any, Self
+
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
+
+_UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40, "PiB": 1 << 50}
+_PATTERN = r"^[0-9]{1,15}(B|KiB|MiB|GiB|TiB|PiB)$"
+_EXPECTED = "expected a whole number and an IEC unit, such as 512MiB or 4GiB"
+
+
+class Bytes(int):
+    """A number of bytes. `str` gives the largest unit that divides it, and `parse` reads that back."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, text: object) -> Self:
+        """Read `4GiB`. Raises ValueError, naming the expected form, for a bare number, `8GB`, `1.5GiB` or `-1GiB`."""
+        if not isinstance(text, str):
+            raise ValueError(f"{text!r:.60} is no size ({_EXPECTED})")  # noqa: TRY004 (pydantic wants a ValueError)
+        if not re.fullmatch(_PATTERN, text):
+            raise ValueError(f"{text!r:.60} is no size ({_EXPECTED})")
+        digits = text.rstrip("BKMGTPi")
+        return cls(int(digits) * _UNITS[text[len(digits) :]])
+
+    @property
+    def kib(self) -> int:
+        """Whole KiB, rounded down."""
+        return self // (1 << 10)
+
+    @property
+    def mib(self) -> int:
+        """Whole MiB, rounded down."""
+        return self // (1 << 20)
+
+    def __str__(self) -> str:
+        for unit, factor in reversed(_UNITS.items()):
+            if self and self % factor == 0:
+                return f"{self // factor}{unit}"
+        return "0B"
+
+    def __repr__(self) -> str:
+        return f"Bytes({self})"
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        def validate(value: object) -> Bytes:
+            return value if isinstance(value, cls) else cls.parse(value)
+
+        return core_schema.no_info_plain_validator_function(validate, serialization=core_schema.to_string_ser_schema())
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"type": "string", "pattern": _PATTERN, "examples": ["512MiB", "4GiB"]}
