@@ -1,0 +1,97 @@
+"""A real sshd on loopback stands for a guest."""
+
+import contextlib
+import getpass
+import os
+import shutil
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import pytest
+
+from vmlab.guest.keys import BedKeys
+from vmlab.guest.ssh import Guest
+
+SSHD = shutil.which("sshd") or "/usr/sbin/sshd"
+
+
+class Sshd:
+    """An OpenSSH server of our own on an unprivileged port of 127.0.0.1, with the host key of node `oss1`."""
+
+    def __init__(self, folder: Path, keys: BedKeys, node: str = "oss1") -> None:
+        self.folder = folder
+        self.keys = keys
+        self.node = node
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            self.port: int = taken.getsockname()[1]
+        folder.mkdir(mode=0o700)
+        (folder / "tmp").mkdir()
+        for name, content in (("host", keys.host_key(node).private), ("authorized", keys.public_key + "\n")):
+            (folder / name).touch(mode=0o600)
+            (folder / name).write_text(content)
+        self._config = folder / "sshd_config"
+        self._config.write_text(
+            f"Port {self.port}\nListenAddress 127.0.0.1\nHostKey {folder / 'host'}\nPidFile {folder / 'pid'}\n"
+            f"AuthorizedKeysFile {folder / 'authorized'}\nStrictModes no\nUsePAM no\nPasswordAuthentication no\n"
+            "KbdInteractiveAuthentication no\nSubsystem sftp internal-sftp\nPermitRootLogin yes\n"
+            f"SetEnv TMPDIR={folder / 'tmp'}\n"
+        )
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        if os.geteuid() == 0:
+            Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # sshd's, as its service makes it
+        log = self.folder / "log"
+        log.touch()
+        before = log.read_text().count("Server listening")
+        with log.open("ab") as file:
+            self._process = subprocess.Popen([SSHD, "-D", "-e", "-f", self._config], stderr=file)
+        for _ in range(500):
+            if log.read_text().count("Server listening") > before:
+                return
+            assert self._process.poll() is None, log.read_text()
+            threading.Event().wait(0.02)
+        pytest.fail("sshd does not listen")
+
+    def connections(self) -> list[int]:
+        """The processes that serve a connection."""
+        assert self._process is not None
+        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text()
+        return [int(pid) for pid in children.split()]
+
+    def stop(self) -> None:
+        if self._process is not None:
+            for pid in self.connections():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, 9)
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> BedKeys:
+    """The keys of bed `ha`, in a folder whose path is longer than a socket's may be, and that needs quoting."""
+    keys = BedKeys.fresh(tmp_path / ("a long %h path with $HOME and blanks " * 3).strip() / "ha")
+    keys.write(["mds1", "oss1"])
+    return keys
+
+
+@pytest.fixture
+def sshd(tmp_path: Path, keys: BedKeys) -> Iterator[Sshd]:
+    server = Sshd(tmp_path / "sshd", keys)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def guest(sshd: Sshd, keys: BedKeys) -> Iterator[Guest]:
+    user = getpass.getuser()
+    with Guest("ha", "oss1", IPv4Address("127.0.0.1"), user, keys.folder, port=sshd.port) as guest:
+        yield guest

@@ -1,0 +1,215 @@
+"""Stages against a real sshd; console and domain state are what a test says they are."""
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from vmlab.errors import GuestError
+from vmlab.guest import boot
+from vmlab.guest.boot import DeadGuest, Deadlines, wait_until_ready
+from vmlab.guest.ssh import Guest
+from vmlab.runtime.wait import Deadline
+
+from .conftest import Sshd
+
+KERNEL = "[    0.000000] Linux version 6.12\n"
+SHORT = Deadlines(domain_s=0.8, kernel_s=0.5, ssh_s=1, cloud_init_s=1, roles_s=1)
+LONG = Deadlines(domain_s=20, kernel_s=20, ssh_s=20, cloud_init_s=20, roles_s=20)
+
+
+@dataclass
+class Machine:
+    """What libvirt would say about a domain."""
+
+    state: str = "running"
+    console: str = KERNEL
+    stages: list[str] = field(default_factory=list)
+
+    def wait(self, guest: Guest, deadlines: Deadlines = LONG, overall_s: float = 60) -> tuple[str, ...]:
+        return wait_until_ready(
+            guest,
+            console=lambda: self.console,
+            domain_state=lambda: self.state,
+            on_stage=self.stages.append,
+            deadlines=deadlines,
+            overall=Deadline.after(overall_s),
+        )
+
+    def later(self, change: Callable[[], object], seconds: float = 1.0) -> None:
+        threading.Timer(seconds, change).start()
+
+    def dies(self) -> None:
+        self.state = "shutoff"
+
+    def panics(self) -> None:
+        self.console += "\x1b[31m[    1.0] Kernel panic - not syncing: no init\x1b[0m\r\n[    1.1] Rebooting\r\n"
+
+
+@pytest.fixture
+def machine() -> Machine:
+    return Machine()
+
+
+@pytest.fixture
+def cloud_init(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder in place of /run/cloud-init: the one that the script looks into is this machine's own."""
+    folder = tmp_path / "cloud-init"
+    folder.mkdir()
+    monkeypatch.setattr(boot, "_CLOUD_INIT", boot._CLOUD_INIT.replace("/run/cloud-init", str(folder)))
+    return folder
+
+
+def test_all_stages(machine: Machine, guest: Guest, sshd: Sshd, cloud_init: Path) -> None:
+    (cloud_init / "result.json").write_text('{"v1": {"datasource": "DataSourceNoCloud", "errors": []}}')
+    assert machine.wait(guest) == ()
+    assert machine.stages == ["domain", "kernel", "ssh", "cloud-init"]
+    assert guest.connected
+    assert (sshd.folder / "log").read_text().count("Accepted publickey") == 1
+
+
+def test_each_stage_is_waited_for(machine: Machine, guest: Guest, sshd: Sshd, cloud_init: Path) -> None:
+    machine.state, machine.console = "paused (starting up)", ""
+    sshd.stop()
+    machine.later(lambda: setattr(machine, "state", "running"), 0.3)
+    machine.later(lambda: setattr(machine, "console", KERNEL), 1.0)
+    machine.later(sshd.start, 1.6)
+    machine.later(lambda: (cloud_init / "result.json").write_text('{"v1": {"errors": ["x failed", "y failed"]}}'), 2.5)
+    assert machine.wait(guest) == ("x failed", "y failed")
+    assert machine.stages == ["domain", "kernel", "ssh", "cloud-init"]
+
+
+def test_a_guest_without_a_serial_console(machine: Machine, guest: Guest, cloud_init: Path) -> None:
+    machine.console = ""
+    (cloud_init / "disabled").touch()
+    assert machine.wait(guest) == ()
+
+
+def test_a_guest_without_cloud_init(machine: Machine, guest: Guest, cloud_init: Path) -> None:
+    cloud_init.rmdir()
+    assert machine.wait(guest) == ()
+
+
+def test_a_result_that_is_not_understood(machine: Machine, guest: Guest, cloud_init: Path) -> None:
+    (cloud_init / "result.json").write_text("[]")
+    assert machine.wait(guest) == ("cloud-init's result.json is not understood",)
+
+
+def failed(machine: Machine, guest: Guest, deadlines: Deadlines = LONG, overall_s: float = 60) -> GuestError:
+    with pytest.raises(GuestError) as caught:
+        machine.wait(guest, deadlines, overall_s)
+    assert caught.value.node == "oss1"
+    assert not guest.connected or caught.value.stage == "cloud-init"
+    return caught.value
+
+
+def test_a_domain_that_does_not_run_in_time(machine: Machine, guest: Guest) -> None:
+    machine.state = "paused (starting up)"
+    error = failed(machine, guest, SHORT)
+    assert error.message == "oss1, stage domain: waited 1 s for its domain to run; it is paused (starting up)"
+    assert error.hint == "vmlab console ha oss1"
+
+
+def test_no_kernel_in_time(machine: Machine, guest: Guest, sshd: Sshd) -> None:
+    sshd.stop()
+    machine.console = "SeaBIOS (version 1.16.2)\r\n\r\nBooting from Hard Disk...\r\n"
+    error = failed(machine, guest, SHORT)
+    assert error.stage == "kernel"
+    assert "for a kernel: none on the console, nothing at 127.0.0.1" in error.message
+    assert error.console == ("SeaBIOS (version 1.16.2)", "Booting from Hard Disk...")
+
+
+def test_no_ssh_in_time(machine: Machine, guest: Guest, sshd: Sshd) -> None:
+    sshd.stop()
+    error = failed(machine, guest, SHORT)
+    assert error.message == f"oss1, stage ssh: waited 1 s for ssh: nothing listens at 127.0.0.1 port {guest.port}"
+    assert error.console == ("[    0.000000] Linux version 6.12",)
+
+
+@pytest.mark.usefixtures("cloud_init")
+def test_no_end_of_cloud_init_in_time(machine: Machine, guest: Guest) -> None:
+    error = failed(machine, guest, replace(SHORT, ssh_s=20))
+    assert error.message == "oss1, stage cloud-init: waited 1 s for cloud-init to finish"
+    assert error.hint == "vmlab ssh ha oss1   # cloud-init status --long"
+
+
+def test_the_overall_deadline_counts_too(machine: Machine, guest: Guest, sshd: Sshd) -> None:
+    sshd.stop()
+    began = time.monotonic()
+    assert failed(machine, guest, LONG, overall_s=1).stage == "ssh"
+    assert time.monotonic() - began < 3
+
+
+@pytest.mark.usefixtures("cloud_init")
+@pytest.mark.parametrize("stage", ["domain", "kernel", "ssh", "handshake", "cloud-init"])
+@pytest.mark.parametrize("how", ["dies", "panics"])
+def test_a_death_is_noticed_at_once(machine: Machine, guest: Guest, sshd: Sshd, stage: str, how: str) -> None:
+    if stage == "domain":
+        machine.state = "paused (starting up)"
+    if stage in ("domain", "kernel", "ssh"):
+        sshd.stop()
+    if stage == "kernel":
+        machine.console = ""
+    if stage == "handshake":
+        for pid in sshd.connections():
+            os.kill(pid, 19)
+        assert sshd._process is not None
+        sshd._process.send_signal(19)
+    died: list[float] = []
+
+    def die() -> None:
+        getattr(machine, how)()
+        died.append(time.monotonic())
+
+    machine.later(die, 1.5)
+    error = failed(machine, guest)
+    assert isinstance(error, DeadGuest)
+    assert time.monotonic() - died[0] < 1.5
+    assert error.stage == {"handshake": "ssh"}.get(stage, stage)
+    if how == "dies":
+        assert error.message == f"oss1, stage {error.stage}: its domain is shutoff"
+    else:
+        assert error.message.endswith("it is dead: [    1.0] Kernel panic - not syncing: no init")
+        assert error.console[-1] == "[    1.1] Rebooting"
+
+
+@pytest.mark.parametrize("state", ["shutoff", "shut off", "crashed", "paused (I/O error)"])
+def test_states_that_are_death(machine: Machine, guest: Guest, state: str) -> None:
+    machine.state = state
+    assert isinstance(failed(machine, guest), DeadGuest)
+
+
+def test_a_login_that_stays_refused_is_not_waited_for(
+    machine: Machine, guest: Guest, sshd: Sshd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(boot, "_CHANGE_OF_MIND_S", 1.0)
+    (sshd.folder / "authorized").write_text("")
+    error = failed(machine, guest)
+    assert error.message == f"oss1, stage ssh: oss1 does not let {guest.user} in with the bed's key"
+
+
+def test_a_login_that_comes_late(machine: Machine, guest: Guest, sshd: Sshd, cloud_init: Path) -> None:
+    (cloud_init / "disabled").touch()
+    (sshd.folder / "authorized").write_text("")
+    machine.later(lambda: (sshd.folder / "authorized").write_text(sshd.keys.public_key + "\n"), 1.0)
+    assert machine.wait(guest) == ()
+
+
+def test_a_guest_that_reboots_meanwhile(machine: Machine, guest: Guest, sshd: Sshd, cloud_init: Path) -> None:
+    def reboot() -> None:
+        sshd.stop()
+        (cloud_init / "result.json").write_text('{"v1": {"errors": []}}')
+        sshd.start()
+
+    machine.later(reboot, 1.5)
+    assert machine.wait(guest) == ()
+    assert machine.stages == ["domain", "kernel", "ssh", "cloud-init", "ssh", "cloud-init"]
+
+
+def test_tcg_gets_more_time() -> None:
+    kvm, tcg = Deadlines.of("kvm"), Deadlines.of("tcg")
+    assert all(getattr(tcg, name) > getattr(kvm, name) for name in Deadlines.__slots__)

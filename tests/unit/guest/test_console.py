@@ -1,0 +1,98 @@
+import pytest
+
+from vmlab.guest.console import death, kernel_seen, last_lines, plain
+
+FIRMWARE = "\x1b[2J\x1b[01;01H\x1b[=3h\x1b[2J\x1b[01;01HSeaBIOS (version 1.16.2)\r\n\r\nBooting from Hard Disk...\r\n"
+KERNEL = (
+    "[    0.000000] Linux version 6.12.107+deb13-amd64 (gcc) #1 SMP\r\n[    0.000000] Command line: root=/dev/vda\r\n"
+)
+PANIC = (
+    "[    3.217842] VFS: Unable to mount root fs on unknown-block(0,0)\r\n"
+    "[    3.219011] Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(0,0)\r\n"
+    "[    3.220034] CPU: 0 UID: 0 PID: 1 Comm: swapper/0 Not tainted\r\n"
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        KERNEL,
+        FIRMWARE + "[    0.000000] Command line: x\n",
+        "\r\nWelcome to \x1b[1mDebian GNU/Linux 13 (trixie)\x1b[0m!\r\n",
+        "Rocky Linux 9.4\r\n\r\noss1 login: ",
+        "Loading, please wait...\r\n",
+        "[   12.5] x\n[   41.316482] cloud-init[512]: Cloud-init v. 25.1.4\n",
+    ],
+)
+def test_a_kernel_is_seen(text: str) -> None:
+    assert kernel_seen(text)
+    assert death(text) is None
+
+
+@pytest.mark.parametrize("text", ["", FIRMWARE, "GRUB loading.\r\nWelcome to GRUB!\r\n"])
+def test_no_kernel_is_seen(text: str) -> None:
+    assert not kernel_seen(text.replace("Welcome to GRUB!", "GRUB"))
+    assert death(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (KERNEL + PANIC, PANIC.split("\r\n")[1]),
+        (FIRMWARE + "Boot failed: not a bootable disk\r\n\r\n", "Boot failed: not a bootable disk"),
+        ("BdsDxe: failed\r\nNo bootable device.\r\n", "No bootable device."),
+        (
+            "error: no such device: 5f2b7a52.\r\nEntering rescue mode...\r\ngrub rescue> ",
+            "error: no such device: 5f2b7a52.",
+        ),
+        ("Minimal BASH-like line editing\r\n\r\ngrub> ", "grub>"),
+        (
+            KERNEL + "Gave up waiting for root file system device.  Common problems:\r\n(initramfs) ",
+            "Gave up waiting for root file system device.  Common problems:",
+        ),
+        (KERNEL + "\r\n\r\n(initramfs) ", "(initramfs)"),
+        (
+            KERNEL + 'Generating "/run/initramfs/rdsosreport.txt"\r\n\r\nEntering emergency mode. Exit the shell',
+            'Generating "/run/initramfs/rdsosreport.txt"',
+        ),
+        (
+            KERNEL + "\x1b[0;1;31mYou are in emergency mode\x1b[0m. After logging in\r\n",
+            "You are in emergency mode. After logging in",
+        ),
+        (
+            KERNEL + "Give root password for maintenance\r\n(or press Control-D to continue): ",
+            "Give root password for maintenance",
+        ),
+    ],
+)
+def test_a_dead_guest(text: str, line: str) -> None:
+    assert death(text) == line
+
+
+def test_an_earlier_boots_end_is_past() -> None:
+    assert death(KERNEL + PANIC + FIRMWARE + KERNEL) is None
+    assert death(KERNEL + PANIC + FIRMWARE + KERNEL + PANIC) is not None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[    0.2] Kernel command line: panic=1 root=/dev/vda",
+        "[FAILED] Failed to mount \x1b[0;1;39mmnt-scratch.mount\x1b[0m - /mnt/scratch.\r\n",
+        "[    1.1] systemd[1]: Reached target emergency.target - off\r\n",
+        "audit: a text that has (initramfs) inside\r\n",
+    ],
+)
+def test_what_only_looks_like_death(text: str) -> None:
+    assert death(KERNEL + text) is None
+
+
+def test_escapes_go() -> None:
+    text = "\x1b]0;title\x07a\x1b[1;31mb\x1b[0m\x1b(Bc\x00\x1b[?25l\r\nd\x1bPq#0\x1b\\e"
+    assert plain(text) == "abc\nde"
+
+
+def test_last_lines() -> None:
+    text = "".join(f"line {number}\r\n \r\n" for number in range(30))
+    assert last_lines(text) == tuple(f"line {number}" for number in range(10, 30))
+    assert last_lines("") == ()

@@ -1,0 +1,132 @@
+"""Against a real sshd. The runner sets a search path of its own, so that commands are the host's."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from vmlab.errors import GuestError
+from vmlab.guest.satisfy import Outcome, satisfy
+from vmlab.guest.ssh import Guest
+from vmlab.runtime.wait import Deadline
+from vmlab.steps import Step
+
+from .conftest import Sshd
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="steps run as root, and another login needs sudo")
+
+HOSTILE = "a b'\"$HOME`id`\n;*\\é"
+
+
+def soon() -> Deadline:
+    return Deadline.after(20)
+
+
+def made(path: Path, content: str = "x") -> Step:
+    """The file has this content."""
+    check = ("sh", "-c", '[ "$(cat "$1")" = "$2" ]', "vmlab", str(path), content)
+    write = ("sh", "-c", 'printf %s "$2" >"$1"; echo $$ >>"$1.count"', "vmlab", str(path), content)
+    return Step(f"make {path.name}", check, (write,))
+
+
+def test_steps_are_applied_where_needed(guest: Guest, tmp_path: Path) -> None:
+    steps = [made(tmp_path / "one"), made(tmp_path / HOSTILE.replace("/", ""), HOSTILE), made(tmp_path / "two")]
+    (tmp_path / "two").write_text("x")
+    heard: list[str] = []
+    outcomes = satisfy(guest, steps, on_step=heard.append, deadline=soon())
+    assert [outcome.did for outcome in outcomes] == ["applied", "applied", "ok"]
+    assert [outcome.step for outcome in outcomes] == heard == [step.name for step in steps]
+    assert {outcome.did for outcome in satisfy(guest, steps, deadline=soon())} == {"ok"}
+    assert len((tmp_path / "one.count").read_text().splitlines()) == 1
+
+
+def test_all_steps_take_one_round_trip(guest: Guest, sshd: Sshd, tmp_path: Path) -> None:
+    satisfy(guest, [made(tmp_path / str(number)) for number in range(20)], deadline=soon())
+    assert (sshd.folder / "log").read_text().count("Accepted publickey") == 1
+
+
+def test_no_steps_no_round_trip(guest: Guest, sshd: Sshd) -> None:
+    sshd.stop()
+    assert satisfy(guest, [], deadline=soon()) == ()
+
+
+def test_a_command_that_fails(guest: Guest, tmp_path: Path) -> None:
+    bad = Step("load it", ("false",), (("true",), ("sh", "-c", "echo one; echo 'no such module' >&2; exit 7")))
+    with pytest.raises(GuestError) as caught:
+        satisfy(guest, [made(tmp_path / "one"), bad, made(tmp_path / "never")], deadline=soon())
+    error = caught.value
+    assert error.message == (
+        "oss1: step load it: `sh -c 'echo one; echo '\"'\"'no such module'\"'\"' >&2; exit 7'` ended with status 7:"
+        " no such module"
+    )
+    assert (error.node, error.stage, error.console) == ("oss1", "roles", ("one", "no such module"))
+    assert error.hint == "vmlab ssh ha oss1"
+    assert (tmp_path / "one").exists()
+    assert not (tmp_path / "never").exists()
+
+
+def test_a_step_that_does_not_hold_after_it_was_applied(guest: Guest) -> None:
+    with pytest.raises(GuestError, match=r"^oss1: step vain: `false` ended with status 1 after the step was applied$"):
+        satisfy(guest, [Step("vain", ("false",), (("true",),))], deadline=soon())
+
+
+def test_a_program_that_is_absent(guest: Guest) -> None:
+    with pytest.raises(GuestError, match=r"`absent-program --now` ended with status 127: .*No such file"):
+        satisfy(guest, [Step("absent", ("false",), (("absent-program", "--now"),))], deadline=soon())
+
+
+def test_a_command_that_hangs(guest: Guest) -> None:
+    began = time.monotonic()
+    with pytest.raises(GuestError, match=r"step hang: `sleep 30` took over 0.5 s"):
+        satisfy(guest, [Step("hang", ("false",), (("sleep", "30"),), deadline_s=0.5)], deadline=soon())
+    assert time.monotonic() - began < 4
+
+
+def test_the_overall_deadline(guest: Guest) -> None:
+    with pytest.raises(GuestError, match=r"^oss1: step hang: not done at its deadline$"):
+        satisfy(guest, [Step("hang", ("false",), (("sleep", "30"),))], deadline=Deadline.after(4))
+
+
+def test_a_daemon_that_keeps_its_output_open_is_not_waited_for(guest: Guest, tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    start = ("sh", "-c", 'sleep 30 & echo $! >"$1"', "vmlab", str(pid))
+    began = time.monotonic()
+    assert satisfy(guest, [Step("daemon", ("test", "-s", str(pid)), (start,))], deadline=soon())[0].did == "applied"
+    assert time.monotonic() - began < 5
+    os.kill(int(pid.read_text()), 9)
+
+
+def test_a_step_that_reads_does_not_eat_the_rest(guest: Guest, tmp_path: Path) -> None:
+    outcomes = satisfy(guest, [Step("read", ("cat",), ()), made(tmp_path / "one")], deadline=soon())
+    assert outcomes == (Outcome("read", "ok"), Outcome("make one", "applied"))
+
+
+def test_output_cannot_forge_progress(guest: Guest) -> None:
+    forging = ("sh", "-c", "echo 'vmlab: applied 0'; exit 1")
+    with pytest.raises(GuestError, match="ended with status 1: vmlab: applied 0"):
+        satisfy(guest, [Step("forge", ("false",), (forging,))], deadline=soon())
+
+
+def test_a_watch_ends_it(guest: Guest) -> None:
+    def watch() -> None:
+        raise GuestError("dead", node="oss1", stage="roles")
+
+    with pytest.raises(GuestError, match="dead"):
+        satisfy(guest, [Step("hang", ("sleep", "30"), ())], deadline=soon(), watch=watch)
+
+
+def test_nothing_is_left_in_the_guest(guest: Guest, sshd: Sshd) -> None:
+    """Not even by a runner that is killed."""
+    here = sshd.folder / "tmp"
+    tell = Step("tell", ("sh", "-c", '[ "$TMPDIR" = "$1" ]', "vmlab", str(here)), ())
+    with pytest.raises(GuestError):
+        satisfy(guest, [tell, Step("kill", ("sh", "-c", 'kill -9 "$(ps -o ppid= "$PPID")"'), ())], deadline=soon())
+    assert not list(here.iterdir())
+
+
+def test_another_login_goes_by_sudo(guest: Guest, caplog: pytest.LogCaptureFixture) -> None:
+    login = Guest("ha", "oss1", guest.address, "rocky", guest.keys_folder, port=guest.port)
+    with pytest.raises(GuestError, match="does not let rocky in"):
+        satisfy(login, [Step("x", ("true",), ())], deadline=soon())
+    assert "rocky@127.0.0.1 'sudo -n -- timeout " in caplog.text

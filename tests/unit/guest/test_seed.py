@@ -1,0 +1,132 @@
+import json
+import shutil
+import subprocess
+from io import BytesIO
+from ipaddress import IPv4Address, IPv4Interface
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from vmlab.guest.keys import HostKey
+from vmlab.guest.seed import Interface, documents, iso
+
+KEY = HostKey(
+    "-----BEGIN OPENSSH PRIVATE KEY-----\nb3Bl\n-----END OPENSSH PRIVATE KEY-----\n", "ssh-ed25519 AAAA oss1.ha"
+)
+MGMT = Interface(
+    "mgmt", "52:54:00:00:00:01", IPv4Interface("10.0.2.15/24"), None, IPv4Address("10.0.2.2"), IPv4Address("10.0.2.3")
+)
+IB0 = Interface("ib0", "52:54:00:00:00:02", IPv4Interface("10.77.0.5/16"), 9000)
+
+
+def told(**changes: Any) -> dict[str, str]:
+    default = {"bed": "ha", "node": "oss1", "user": "root", "authorized_key": "ssh-ed25519 AAAA vmlab", "host_key": KEY}
+    return documents(**{**default, "interfaces": (MGMT, IB0), **changes})
+
+
+def parsed(documents: dict[str, str]) -> dict[str, Any]:
+    return {name: YAML(typ="safe").load(text) for name, text in documents.items()}
+
+
+def test_network_is_static_and_matched_by_mac() -> None:
+    assert parsed(told())["network-config"] == {
+        "version": 2,
+        "ethernets": {
+            "mgmt": {
+                "match": {"macaddress": "52:54:00:00:00:01"},
+                "set-name": "mgmt",
+                "accept-ra": False,
+                "addresses": ["10.0.2.15/24"],
+                "routes": [{"to": "0.0.0.0/0", "via": "10.0.2.2"}],
+                "nameservers": {"addresses": ["10.0.2.3"]},
+            },
+            "ib0": {
+                "match": {"macaddress": "52:54:00:00:00:02"},
+                "set-name": "ib0",
+                "accept-ra": False,
+                "addresses": ["10.77.0.5/16"],
+                "mtu": 9000,
+            },
+        },
+    }
+
+
+def test_user_data_pins_the_host_key_and_lets_only_the_key_in() -> None:
+    text = told()["user-data"]
+    assert text.startswith("#cloud-config\n")
+    data = YAML(typ="safe").load(text)
+    assert data["ssh_keys"] == {"ed25519_private": KEY.private, "ed25519_public": KEY.public}
+    assert data["ssh_deletekeys"] is True
+    assert data["ssh_authorized_keys"] == ["ssh-ed25519 AAAA vmlab"]
+    assert (data["disable_root"], data["ssh_pwauth"], data["users"]) == (False, False, [])
+    assert (data["hostname"], data["fqdn"], data["manage_etc_hosts"]) == ("oss1", "oss1", False)
+
+
+def test_another_login_user_is_the_distributions_default_user_by_that_name() -> None:
+    data = parsed(told(user="rocky"))["user-data"]
+    assert data["users"] == ["default"]
+    assert data["user"] == {"name": "rocky", "lock_passwd": True, "sudo": "ALL=(ALL) NOPASSWD:ALL"}
+
+
+def test_instance_changes_with_any_content_and_only_then() -> None:
+    def instance(**changes: Any) -> str:
+        return str(parsed(told(**changes))["meta-data"]["instance-id"])
+
+    same = instance()
+    assert instance() == same
+    changed = [
+        instance(bed="hb"),
+        instance(node="oss2"),
+        instance(user="rocky"),
+        instance(authorized_key="ssh-ed25519 BBBB vmlab"),
+        instance(host_key=HostKey("x", "y")),
+        instance(interfaces=(MGMT,)),
+    ]
+    assert len({same, *changed}) == len(changed) + 1
+
+
+HOSTILE = "a\nroot: {x: y}\n'\"`$(id)\\ #é\U0001f600"
+
+
+def test_values_cannot_become_structure() -> None:
+    data = parsed(told(node=HOSTILE, user=HOSTILE, authorized_key=HOSTILE, interfaces=()))
+    assert data["user-data"]["hostname"] == HOSTILE
+    assert data["user-data"]["user"]["name"] == data["meta-data"]["local-hostname"]
+    assert "root" not in data["user-data"]
+
+
+def test_iso_reads_back() -> None:
+    from pycdlib import PyCdlib  # noqa: PLC0415
+
+    wanted = told()
+    image = PyCdlib()
+    image.open_fp(BytesIO(iso(wanted)))
+    assert image.pvd.volume_identifier.strip() == b"cidata"
+    assert image.has_joliet()
+    assert image.has_rock_ridge()
+    for view in ("joliet_path", "rr_path"):
+        for name, text in wanted.items():
+            out = BytesIO()
+            image.get_file_from_iso_fp(out, **{view: f"/{name}"})
+            assert out.getvalue().decode() == text
+    image.close()
+
+
+@pytest.mark.skipif(shutil.which("isoinfo") is None, reason="isoinfo (genisoimage) is not installed")
+@pytest.mark.parametrize("view", ["-R", "-J"])
+def test_another_reader_agrees(tmp_path: Path, view: str) -> None:
+    wanted = told()
+    path = tmp_path / "seed.iso"
+    path.write_bytes(iso(wanted))
+    shown = subprocess.run(["isoinfo", "-d", "-i", path], capture_output=True, text=True, check=True).stdout
+    assert "Volume id: cidata" in shown
+    for name, text in wanted.items():
+        argv = ["isoinfo", view, "-i", path, "-x", f"/{name}"]
+        assert subprocess.run(argv, capture_output=True, text=True, check=True).stdout == text
+
+
+def test_documents_are_json() -> None:
+    for text in told().values():
+        json.loads(text.removeprefix("#cloud-config\n"))

@@ -1,0 +1,392 @@
+import contextlib
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import pytest
+
+from vmlab.errors import GuestError
+from vmlab.guest.keys import BedKeys
+from vmlab.guest.ssh import Guest, ssh_config
+from vmlab.guest.trouble import Trouble, Unreachable
+from vmlab.runtime.process import run
+from vmlab.runtime.wait import Deadline, until
+
+from .conftest import Sshd
+
+
+def soon() -> Deadline:
+    return Deadline.after(20)
+
+
+def said(guest: Guest, *argv: str) -> str:
+    return guest.run(argv, deadline_s=20).stdout
+
+
+def ours(guest: Guest) -> list[str]:
+    """Command lines of ssh processes that belong to this guest."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            if (
+                f" {guest.port} " in line
+                and "ssh" in line
+                and "state: Z" not in (folder / "status").read_text().lower()
+            ):
+                found.append(line)
+    return found
+
+
+@pytest.fixture(params=[False, True], ids=["single", "shared"])
+def connected(request: pytest.FixtureRequest, guest: Guest) -> Guest:
+    if request.param:
+        guest.connect(soon())
+    return guest
+
+
+def test_words_arrive_as_they_are(connected: Guest) -> None:
+    words = ["", "a b", "'", '"', "$HOME", "`id`", "a\nb", "*", "\\", "-n", ";", "é"]
+    assert said(connected, "printf", "%s|", *words) == "".join(f"{word}|" for word in words)
+
+
+def test_a_command_cannot_become_an_option(connected: Guest, tmp_path: Path) -> None:
+    result = connected.run([f"-oProxyCommand=touch {tmp_path}/owned"], deadline_s=20)
+    assert result.status == 127
+    assert not (tmp_path / "owned").exists()
+
+
+def test_status_and_streams_are_the_commands(connected: Guest) -> None:
+    result = connected.run(["sh", "-c", "cat; echo two >&2; exit 3"], deadline_s=20, stdin="one\n")
+    assert (result.status, result.stdout, result.stderr) == (3, "one\n", "two\n")
+
+
+@pytest.mark.parametrize("script", ["exit 255", "echo 'curl: (7) Connection refused'; exit 255"])
+def test_a_command_may_end_with_255(connected: Guest, script: str) -> None:
+    assert connected.run(["sh", "-c", script], deadline_s=20).status == 255
+
+
+def test_deadline_of_a_command(connected: Guest) -> None:
+    started = time.monotonic()
+    result = connected.run(["sleep", "30"], deadline_s=0.7)
+    assert result.timed_out
+    assert time.monotonic() - started < 5
+
+
+def test_a_command_in_the_guest_ends_at_its_deadline(connected: Guest, tmp_path: Path) -> None:
+    marker = tmp_path / "pid"
+    connected.run(["sh", "-c", 'echo $$ >"$1"; exec sleep 30', "sh", str(marker)], deadline_s=0.7)
+    assert until(lambda: not Path(f"/proc/{marker.read_text().strip()}").exists(), Deadline.after(4))
+
+
+def test_lines_come_one_by_one(connected: Guest) -> None:
+    heard: list[tuple[float, str]] = []
+    result = connected.stream(
+        ["sh", "-c", "cat; sleep 0.5; echo two; printf three"],
+        stdin="one\n",
+        deadline=soon(),
+        on_line=lambda line: heard.append((time.monotonic(), line)),
+    )
+    assert [line for _, line in heard] == ["one", "two"]
+    assert heard[1][0] - heard[0][0] > 0.3
+    assert result.stdout == "one\ntwo\nthree"
+
+
+def test_a_watch_ends_a_stream_at_once(connected: Guest) -> None:
+    began = time.monotonic()
+
+    def watch() -> None:
+        raise GuestError("dead", node="oss1", stage="roles")
+
+    with pytest.raises(GuestError, match="dead"):
+        connected.stream(["sleep", "30"], deadline=soon(), on_line=print, watch=watch)
+    assert time.monotonic() - began < 2
+
+
+def test_commands_share_one_connection(guest: Guest, sshd: Sshd) -> None:
+    guest.connect(soon())
+    guest.connect(soon())
+    log = sshd.folder / "log"
+    threads = [threading.Thread(target=said, args=(guest, "true")) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert log.read_text().count("Accepted publickey") == 1
+    guest.close()
+    assert said(guest, "echo", "still") == "still\n"
+    assert log.read_text().count("Accepted publickey") == 2
+
+
+def test_more_commands_at_once_than_a_connection_has_sessions(guest: Guest) -> None:
+    """sshd's MaxSessions is 10 by default; the rest get connections of their own."""
+    guest.connect(soon())
+    results: list[int] = []
+    threads = [
+        threading.Thread(target=lambda: results.append(guest.run(["sleep", "1"], deadline_s=20).status))
+        for _ in range(14)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [0] * 14
+
+
+def test_close_leaves_nothing(guest: Guest, sshd: Sshd) -> None:
+    guest.connect(soon())
+    assert len(list(guest.keys_folder.glob("mux.*"))) == 1
+    guest.close()
+    guest.close()
+    assert until(lambda: not sshd.connections(), soon())
+    assert not ours(guest)
+    assert sorted(path.name for path in guest.keys_folder.iterdir()) == ["id_ed25519", "known_hosts", "secret"]
+
+
+def test_two_owners_do_not_take_each_others_connection(guest: Guest) -> None:
+    with Guest("ha", "oss1", guest.address, guest.user, guest.keys_folder, port=guest.port) as other:
+        guest.connect(soon())
+        other.connect(soon())
+        guest.close()
+        assert other.connected
+        assert said(other, "echo", "here") == "here\n"
+
+
+def test_the_connection_outlives_the_thread_that_opened_it(guest: Guest) -> None:
+    thread = threading.Thread(target=guest.connect, args=(soon(),))
+    thread.start()
+    thread.join()
+    time.sleep(0.3)
+    assert guest.connected
+    assert said(guest, "echo", "here") == "here\n"
+
+
+KILLED = """
+import sys, threading
+from ipaddress import IPv4Address
+from pathlib import Path
+from vmlab.guest.ssh import Guest
+from vmlab.runtime.wait import Deadline
+user, folder, port, shared = sys.argv[1:]
+guest = Guest("ha", "oss1", IPv4Address("127.0.0.1"), user, Path(folder), port=int(port))
+if shared == "True":
+    guest.connect(Deadline.after(20))
+for work in (
+    lambda: guest.run(["sleep", "600"], deadline_s=900),
+    lambda: guest.stream(
+        ["sh", "-c", "echo up; sleep 600"], deadline=Deadline.after(900), on_line=lambda line: print(line, flush=True)
+    ),
+):
+    threading.Thread(target=work).start()
+"""
+
+
+@pytest.fixture(params=[False, True], ids=["single", "shared"])
+def _killed(request: pytest.FixtureRequest, guest: Guest) -> Iterator[None]:
+    """A process that used the guest was killed while its commands ran."""
+    argv = [sys.executable, "-c", KILLED, guest.user, str(guest.keys_folder), str(guest.port), str(request.param)]
+    process = subprocess.Popen(argv, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"up\n"
+    assert until(lambda: len(ours(guest)) >= 2 + request.param, soon())
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    yield
+    process.stdout.close()
+
+
+@pytest.mark.usefixtures("_killed")
+def test_no_ssh_survives_a_killed_owner(guest: Guest, sshd: Sshd) -> None:
+    assert until(lambda: not ours(guest), Deadline.after(4)), ours(guest)
+    assert until(lambda: not sshd.connections(), Deadline.after(4))
+
+
+@pytest.mark.usefixtures("_killed")
+def test_the_next_connection_sweeps_what_a_killed_owner_left(guest: Guest) -> None:
+    guest.connect(soon())
+    assert len(list(guest.keys_folder.glob("mux.*"))) == 1
+    guest.close()
+    assert not list(guest.keys_folder.glob("mux.*"))
+
+
+def test_a_hung_guest_does_not_keep_ssh_of_a_killed_owner(guest: Guest, sshd: Sshd) -> None:
+    """The guest's end does not answer any more when the owner is killed."""
+    argv = [sys.executable, "-c", KILLED, guest.user, str(guest.keys_folder), str(guest.port), "True"]
+    process = subprocess.Popen(argv, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"up\n"
+    stopped = sshd.connections()
+    for pid in stopped:
+        os.kill(pid, signal.SIGSTOP)
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    assert until(lambda: not ours(guest), Deadline.after(4)), ours(guest)
+
+
+def test_a_lost_shared_connection_is_no_result(guest: Guest, sshd: Sshd) -> None:
+    guest.connect(soon())
+
+    def cut() -> None:
+        time.sleep(0.7)
+        sshd.stop()
+
+    threading.Thread(target=cut).start()
+    with pytest.raises(Unreachable) as caught:
+        guest.run(["sleep", "30"], deadline_s=20)
+    assert caught.value.trouble in (Trouble.CLOSED, Trouble.LOST)
+
+
+def test_a_connection_that_was_lost_is_replaced(guest: Guest, sshd: Sshd) -> None:
+    guest.connect(soon())
+    sshd.stop()
+    assert until(lambda: not guest.connected, soon())
+    sshd.start()
+    assert said(guest, "echo", "single") == "single\n"
+    guest.connect(soon())
+    assert said(guest, "echo", "shared") == "shared\n"
+
+
+def both(guest: Guest, trouble: Trouble) -> Unreachable:
+    """`connect` and `run` fail for the same reason."""
+    with pytest.raises(Unreachable) as one:
+        guest.connect(soon())
+    with pytest.raises(Unreachable) as two:
+        guest.run(["true"], deadline_s=20)
+    assert one.value.trouble is trouble
+    assert two.value.trouble is trouble
+    assert not list(guest.keys_folder.glob("mux.*"))
+    return one.value
+
+
+def test_another_host_key_is_refused(keys: BedKeys, guest: Guest) -> None:
+    other = Guest("ha", "mds1", guest.address, guest.user, keys.folder, port=guest.port)
+    error = both(other, Trouble.HOST_KEY)
+    assert error.message == "what answers at 127.0.0.1 does not have the host key that vmlab gave to mds1"
+    assert error.hint == "vmlab console ha mds1"
+    assert (error.status, error.node, error.stage) == (6, "mds1", "ssh")
+
+
+def test_an_unknown_host_is_refused(keys: BedKeys, guest: Guest) -> None:
+    both(Guest("ha", "oss9", guest.address, guest.user, keys.folder, port=guest.port), Trouble.HOST_KEY)
+
+
+def test_a_key_that_is_not_authorized(sshd: Sshd, guest: Guest) -> None:
+    (sshd.folder / "authorized").write_text("")
+    assert both(guest, Trouble.LOGIN).message == f"oss1 does not let {guest.user} in with the bed's key"
+
+
+def test_a_key_file_that_others_may_read(guest: Guest) -> None:
+    (guest.keys_folder / "id_ed25519").chmod(0o644)
+    both(guest, Trouble.KEY_FILE)
+
+
+def test_nothing_listens(sshd: Sshd, guest: Guest) -> None:
+    sshd.stop()
+    error = both(guest, Trouble.REFUSED)
+    assert error.message == f"nothing listens at 127.0.0.1 port {guest.port}"
+    assert not guest.listens(1)
+    assert not guest.answers(1)
+
+
+def test_a_server_that_says_nothing(sshd: Sshd, guest: Guest) -> None:
+    sshd.stop()
+    import socket  # noqa: PLC0415
+
+    with socket.create_server(("127.0.0.1", guest.port)):
+        began = time.monotonic()
+        with pytest.raises(Unreachable, match=r"127.0.0.1 does not answer") as caught:
+            guest.connect(Deadline.after(1))
+        assert time.monotonic() - began < 4
+        assert caught.value.trouble is Trouble.SILENT
+        assert guest.listens(1)
+        assert not guest.answers(0.3)
+
+
+def test_answers(guest: Guest) -> None:
+    assert guest.listens(5)
+    assert guest.answers(5)
+
+
+def test_a_watch_ends_connect(sshd: Sshd, guest: Guest) -> None:
+    def watch() -> None:
+        raise GuestError("dead", node="oss1", stage="ssh")
+
+    sshd.stop()
+    import socket  # noqa: PLC0415
+
+    with socket.create_server(("127.0.0.1", guest.port)), pytest.raises(GuestError, match="dead"):
+        guest.connect(soon(), watch=watch)
+    assert not ours(guest)
+
+
+def test_the_users_configuration_has_no_influence(
+    guest: Guest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".ssh").mkdir(mode=0o700)
+    (tmp_path / ".ssh/config").write_text("Host *\n ProxyCommand false\n User nobody\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "absent"))
+    assert said(guest, "echo", "here") == "here\n"
+
+
+def test_commands_to_paste(guest: Guest) -> None:
+    line = shlex.join(guest.argv(["printf", "%s|", "a b", "$HOME"]))
+    assert run(["sh", "-c", line], deadline_s=20).stdout == "a b|$HOME|"
+    assert guest.argv(tty=True)[-3:] == ("-t", "--", f"{guest.user}@127.0.0.1")
+    assert "-oControlPath=none" in guest.argv()
+
+
+def test_exported_configuration_works(guest: Guest, tmp_path: Path) -> None:
+    path = tmp_path / "config"
+    path.write_text(ssh_config([guest]))
+    for name in ("oss1", "oss1.ha"):
+        assert run(["ssh", "-F", str(path), name, "echo here"], deadline_s=20).stdout == "here\n"
+
+
+def test_copies_go_both_ways(connected: Guest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = tmp_path / "from here"
+    (source / "sub").mkdir(parents=True)
+    (source / "a:b").write_text("one")
+    (source / "sub/c").write_text("two")
+    monkeypatch.chdir(source)
+    there = tmp_path / "there"
+    there.mkdir()
+    assert connected.copy(["a:b", "sub"], str(there), to_guest=True, recursive=True).ok
+    assert ((there / "a:b").read_text(), (there / "sub/c").read_text()) == ("one", "two")
+    assert connected.copy([str(there / "a*"), str(there / "sub")], "back:", to_guest=False, recursive=True).ok is False
+    (source / "back:").mkdir()
+    assert connected.copy([str(there / "a*"), str(there / "sub")], "back:", to_guest=False, recursive=True).ok
+    assert ((source / "back:/a:b").read_text(), (source / "back:/sub/c").read_text()) == ("one", "two")
+
+
+def test_a_copy_that_fails_is_a_result(connected: Guest, tmp_path: Path) -> None:
+    result = connected.copy([str(tmp_path / "absent")], str(tmp_path), to_guest=False)
+    assert not result.ok
+    assert "No such file" in result.last_line
+
+
+def test_a_copy_without_a_guest(sshd: Sshd, guest: Guest, tmp_path: Path) -> None:
+    sshd.stop()
+    with pytest.raises(Unreachable, match="nothing listens"):
+        guest.copy([str(tmp_path / "x")], str(tmp_path), to_guest=False)
+
+
+def test_names_with_capitals_are_pinned_too(keys: BedKeys, tmp_path: Path) -> None:
+    server = Sshd(tmp_path / "capital", keys, node="OSS1")
+    server.start()
+    keys.write(["OSS1"])
+    try:
+        guest = Guest(
+            "ha", "OSS1", IPv4Address("127.0.0.1"), os.environ.get("USER", "root"), keys.folder, port=server.port
+        )
+        assert said(guest, "echo", "here") == "here\n"
+    finally:
+        server.stop()

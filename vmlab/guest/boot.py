@@ -1,0 +1,228 @@
+"""Wait for a guest in stages, each with its deadline, and stop at once when it is dead."""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Self
+
+from vmlab.errors import GuestError
+from vmlab.guest.console import death, kernel_seen, last_lines
+from vmlab.guest.ssh import Guest
+from vmlab.guest.trouble import Trouble, Unreachable
+from vmlab.runtime.wait import Deadline, now, until
+
+Stage = Literal["domain", "kernel", "ssh", "cloud-init", "roles"]
+STAGES: tuple[Stage, ...] = ("domain", "kernel", "ssh", "cloud-init", "roles")
+
+_LOOK_EVERY_S = 0.5  # at the domain and its console: a death is noticed within a second
+_POLL_EVERY_S = 0.1
+_PROBE_S = 0.3
+# A guest that keeps to answer with a foreign key, or refuses ours, for so long will not change its mind: cloud-init
+# puts the keys in place before sshd starts on most distributions, and soon after it on the others.
+_CHANGE_OF_MIND_S = 45.0
+_REBOOTS = 3
+
+_CLOUD_INIT = """
+run=/run/cloud-init
+[ -d $run ] || command -v cloud-init >/dev/null 2>&1 || { echo absent; exit; }
+count=0
+until [ -s $run/result.json ]; do
+  [ ! -e $run/disabled ] || { echo disabled; exit; }
+  count=$((count + 1))
+  if [ $((count % 20)) = 0 ] && systemctl is-failed --quiet cloud-final.service 2>/dev/null; then
+    [ -s $run/result.json ] || { echo failed; exit; }
+  fi
+  sleep 0.25
+done
+echo result
+cat $run/result.json
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """Seconds for each stage, from the end of the one before."""
+
+    domain_s: float
+    kernel_s: float
+    ssh_s: float
+    cloud_init_s: float
+    roles_s: float
+
+    @classmethod
+    def of(cls, accel: Literal["kvm", "tcg"]) -> Self:
+        """Ample ones: they are for guests that hang; a dead one is noticed long before."""
+        if accel == "kvm":
+            return cls(domain_s=15, kernel_s=90, ssh_s=180, cloud_init_s=300, roles_s=300)
+        return cls(domain_s=60, kernel_s=300, ssh_s=900, cloud_init_s=900, roles_s=900)
+
+
+class DeadGuest(GuestError):
+    """The guest will not come up any more, however long one waits."""
+
+
+class Vigil:
+    """Looks after a guest while something is waited for: a `Watch` that raises DeadGuest when the guest is dead."""
+
+    def __init__(self, guest: Guest, console: Callable[[], str], domain_state: Callable[[], str], stage: Stage) -> None:
+        self.stage = stage
+        self.text = ""
+        self.state = ""
+        self._guest = guest
+        self._console = console
+        self._domain_state = domain_state
+        self._next = Deadline.after(0)
+
+    def __call__(self) -> None:
+        """Look if it is time to."""
+        if self._next.passed:
+            self.look()
+
+    def look(self) -> None:
+        """Look now."""
+        self.state = self._domain_state()
+        self.text = self._console()
+        self._next = Deadline.after(_LOOK_EVERY_S)
+        if re.match(r"shut ?off|crashed", self.state) or "I/O error" in self.state:
+            raise self._error(DeadGuest, f"its domain is {self.state}")
+        if (line := death(self.text)) is not None:
+            raise self._error(DeadGuest, f"it is dead: {line}")
+
+    def failure(self, message: str, hint: str = "") -> GuestError:
+        """An error of the present stage, with the end of the console."""
+        self.text = self._console()
+        return self._error(GuestError, message, hint)
+
+    def _error(self, kind: type[GuestError], message: str, hint: str = "") -> GuestError:
+        guest = self._guest
+        return kind(
+            f"{guest.node}, stage {self.stage}: {message}",
+            node=guest.node,
+            stage=self.stage,
+            console=last_lines(self.text),
+            hint=hint or f"vmlab console {guest.bed} {guest.node}",
+        )
+
+
+def wait_until_ready(
+    guest: Guest,
+    *,
+    console: Callable[[], str],
+    domain_state: Callable[[], str],
+    on_stage: Callable[[str], None],
+    deadlines: Deadlines,
+    overall: Deadline,
+) -> tuple[str, ...]:
+    """Wait for the stages up to cloud-init; `guest` is connected afterwards. Returns cloud-init's errors.
+
+    They are no failure: the guest has its keys and its address, and whether it can do its work is the roles' steps to
+    check. `console` gives the text so far (its end will do), `domain_state` libvirt's word for the state: "running",
+    "shutoff", "crashed", "paused (I/O error)". `on_stage` hears each stage as it begins. Raises GuestError.
+    """
+    vigil = Vigil(guest, console, domain_state, "domain")
+
+    def enter(stage: Stage) -> None:
+        vigil.stage = stage
+        on_stage(stage)
+        vigil.look()
+
+    enter("domain")
+    _wait_for_domain(vigil, overall.capped(deadlines.domain_s))
+    enter("kernel")
+    _wait_for_kernel(guest, vigil, overall.capped(deadlines.kernel_s))
+    for _ in range(_REBOOTS):
+        enter("ssh")
+        _wait_for_ssh(guest, vigil, overall.capped(deadlines.ssh_s))
+        enter("cloud-init")
+        try:
+            return _wait_for_cloud_init(guest, vigil, overall.capped(deadlines.cloud_init_s))
+        except Unreachable as error:
+            # Some images reboot at their first boot, for instance to relabel files.
+            lost = error
+            guest.close()
+    raise vigil.failure(f"lost the connection {_REBOOTS} times: {lost.message}")
+
+
+def _wait_for_domain(vigil: Vigil, deadline: Deadline) -> None:
+    started = now()
+
+    def running() -> bool:
+        vigil()
+        return vigil.state == "running"
+
+    if not until(running, deadline, every_s=_POLL_EVERY_S):
+        raise vigil.failure(f"waited {now() - started:.0f} s for its domain to run; it is {vigil.state}")
+
+
+def _wait_for_kernel(guest: Guest, vigil: Vigil, deadline: Deadline) -> None:
+    started = now()
+
+    def runs() -> bool:
+        vigil()
+        # A kernel that was not told to use the serial console shows itself by ssh only.
+        return kernel_seen(vigil.text) or guest.listens(_PROBE_S)
+
+    if not until(runs, deadline, every_s=_POLL_EVERY_S):
+        raise vigil.failure(
+            f"waited {now() - started:.0f} s for a kernel: none on the console, nothing at {guest.address}"
+        )
+
+
+def _wait_for_ssh(guest: Guest, vigil: Vigil, deadline: Deadline) -> None:
+    started = now()
+    reason, hint = f"nothing listens at {guest.address} port {guest.port}", ""
+    refused_since: float | None = None
+    pause_s = _POLL_EVERY_S
+
+    def listens() -> bool:
+        vigil()
+        return guest.listens(_PROBE_S)
+
+    while until(listens, deadline, every_s=_POLL_EVERY_S) and not deadline.passed:
+        try:
+            guest.connect(deadline, watch=vigil)
+        except Unreachable as error:
+            reason, hint = error.message, error.hint
+            if error.trouble in (Trouble.HOST_KEY, Trouble.LOGIN, Trouble.KEY_FILE):
+                refused_since = refused_since or now()
+                if error.trouble is Trouble.KEY_FILE or now() - refused_since > _CHANGE_OF_MIND_S:
+                    raise vigil.failure(reason, hint) from error
+                # sshd since OpenSSH 9.8 shuts out who fails too often: slow down.
+                pause_s = min(8.0, pause_s * 2)
+            until(_never(vigil), deadline.capped(pause_s), every_s=_POLL_EVERY_S)
+        else:
+            return
+    raise vigil.failure(f"waited {now() - started:.0f} s for ssh: {reason}", hint)
+
+
+def _never(vigil: Vigil) -> Callable[[], bool]:
+    def never() -> bool:
+        vigil()
+        return False
+
+    return never
+
+
+def _wait_for_cloud_init(guest: Guest, vigil: Vigil, deadline: Deadline) -> tuple[str, ...]:
+    """One round trip: the guest itself waits for cloud-init's last word, `result.json`."""
+    started = now()
+    result = guest.stream(("sh", "-c", _CLOUD_INIT), deadline=deadline, watch=vigil)
+    if result.timed_out:
+        raise vigil.failure(
+            f"waited {now() - started:.0f} s for cloud-init to finish",
+            f"vmlab ssh {guest.bed} {guest.node}   # cloud-init status --long",
+        )
+    word, _, text = result.stdout.partition("\n")
+    if not result.ok or word not in ("absent", "disabled", "failed", "result"):
+        raise vigil.failure(f"cannot ask for cloud-init: {result.last_line}")
+    if word == "failed":
+        return ("cloud-init ended without a result: see `systemctl status cloud-final` in the guest",)
+    return _complaints(text) if word == "result" else ()
+
+
+def _complaints(result: str) -> tuple[str, ...]:
+    try:
+        return tuple(map(str, json.loads(result)["v1"]["errors"]))
+    except (ValueError, KeyError, TypeError):
+        return ("cloud-init's result.json is not understood",)

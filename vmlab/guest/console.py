@@ -1,0 +1,61 @@
+"""What a serial console says about a guest: whether a kernel runs, whether it died, and its last lines."""
+
+import re
+
+_ESCAPES = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor
+    r"|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)"  # OSC: titles
+    r"|\x1b[P^_].*?\x1b\\"  # DCS, PM, APC
+    r"|\x1b[ -/]*[0-~]"  # two-byte ones
+    r"|[\x00-\x08\x0b-\x1f\x7f]",
+    re.DOTALL,
+)
+
+_BOOT = re.compile(r"Linux version \d")
+
+# With `quiet` the first thing a kernel's console shows may come from the initramfs, systemd or getty.
+_KERNEL = re.compile(
+    r"Linux version \d|^\[ *\d+\.\d{6}\]|^Welcome to |systemd\[1\]:|^Loading, please wait|^Begin: "
+    r"|cloud-init\[| login: ",
+    re.MULTILINE,
+)
+
+_DEATH = re.compile(
+    r"Kernel panic - not syncing"
+    r"|You are in emergency mode|Entering emergency mode"
+    r"|Give root password for maintenance|Cannot open access to console"
+    r"|Generating \"/run/initramfs/rdsosreport\.txt\"|^dracut:/#"
+    r"|^\(initramfs\)|Gave up waiting for (?:root|suspend)|ALERT! .* does not exist"
+    r"|Failed to mount /sysroot|Failed to mount .*root file ?system"
+    r"|grub rescue>|^grub>|error: no such (?:device|partition)"
+    r"|No bootable device|not a bootable disk|FATAL: Could not read the boot disk|No operating system"
+    r"|Reboot and Select proper Boot device",
+    re.MULTILINE,
+)
+
+
+def plain(text: str) -> str:
+    """Without terminal escapes and control characters; a line that was drawn over counts as several."""
+    return _ESCAPES.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+
+
+def kernel_seen(text: str) -> bool:
+    """A kernel has printed something."""
+    return _KERNEL.search(plain(text)) is not None
+
+
+def death(text: str) -> str | None:
+    """The line that tells that the guest's last boot has failed for good."""
+    shown = plain(text)
+    boots = list(_BOOT.finditer(shown))
+    found = _DEATH.search(shown, boots[-1].start() if boots else 0)
+    if found is None:
+        return None
+    start = shown.rfind("\n", 0, found.start()) + 1
+    return shown[start:].split("\n", 1)[0].strip()
+
+
+def last_lines(text: str, count: int = 20) -> tuple[str, ...]:
+    """The last lines that show something."""
+    lines = [line.rstrip() for line in plain(text).split("\n")]
+    return tuple([line for line in lines if line][-count:])

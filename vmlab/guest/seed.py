@@ -1,0 +1,107 @@
+"""What a guest is told at its first boot: cloud-init's NoCloud documents, and the ISO 9660 image that carries them.
+
+The documents are JSON, which cloud-init reads as the YAML it is a part of. They keep to keys that cloud-init 18 to 25
+know, in all of its network renderers (sysconfig, NetworkManager, netplan, networkd, ifupdown).
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Interface
+from typing import Any
+
+from vmlab.guest.keys import HostKey
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """One network interface of a guest: found by `mac`, called `name` from then on."""
+
+    name: str
+    mac: str
+    address: IPv4Interface
+    mtu: int | None = None
+    gateway: IPv4Address | None = None
+    nameserver: IPv4Address | None = None
+
+
+def documents(
+    *, bed: str, node: str, user: str, authorized_key: str, host_key: HostKey, interfaces: Sequence[Interface]
+) -> dict[str, str]:
+    """The three documents by file name.
+
+    The instance's id is a digest of the rest: cloud-init applies changed content at the next boot, and only then.
+    """
+    network = {"version": 2, "ethernets": {interface.name: _ethernet(interface) for interface in interfaces}}
+    told = {
+        "user-data": "#cloud-config\n" + _dump(_user_data(node, user, authorized_key, host_key)),
+        "network-config": _dump(network),
+    }
+    digest = hashlib.sha256(json.dumps([bed, node, told]).encode()).hexdigest()
+    return {"meta-data": _dump({"instance-id": f"vmlab-{digest[:32]}", "local-hostname": node}), **told}
+
+
+def _user_data(node: str, user: str, authorized_key: str, host_key: HostKey) -> dict[str, Any]:
+    # `user` changes the distribution's default user, who has its shell and groups; a list under `users` would not.
+    # The key goes to that user and to root by way of the top-level list, which leaves root's password as it is.
+    login: dict[str, Any] = {"users": []}
+    if user != "root":
+        login = {"users": ["default"], "user": {"name": user, "lock_passwd": True, "sudo": "ALL=(ALL) NOPASSWD:ALL"}}
+    return {
+        "hostname": node,
+        "fqdn": node,
+        "preserve_hostname": False,
+        "manage_etc_hosts": False,
+        **login,
+        "ssh_authorized_keys": [authorized_key],
+        "disable_root": False,
+        "ssh_pwauth": False,
+        "ssh_deletekeys": True,
+        "ssh_genkeytypes": ["ed25519"],
+        "ssh_keys": {"ed25519_private": host_key.private, "ed25519_public": host_key.public},
+        # Two programs that print keys on the console; nobody reads them there.
+        "no_ssh_fingerprints": True,
+        "ssh": {"emit_keys_to_console": False},
+        "package_update": False,
+        "package_upgrade": False,
+    }
+
+
+def _ethernet(interface: Interface) -> dict[str, Any]:
+    # No `dhcp4: false`, which is the default: cloud-init 18 takes the mere key for a yes.
+    ethernet: dict[str, Any] = {
+        "match": {"macaddress": interface.mac},
+        "set-name": interface.name,
+        "accept-ra": False,
+        "addresses": [str(interface.address)],
+    }
+    if interface.mtu is not None:
+        ethernet["mtu"] = interface.mtu
+    if interface.gateway is not None:
+        # Not `gateway4`, which netplan calls deprecated; not `default`, which cloud-init 18 does not know.
+        ethernet["routes"] = [{"to": "0.0.0.0/0", "via": str(interface.gateway)}]
+    if interface.nameserver is not None:
+        ethernet["nameservers"] = {"addresses": [str(interface.nameserver)]}
+    return ethernet
+
+
+def _dump(document: Mapping[str, Any]) -> str:
+    return json.dumps(document, ensure_ascii=False) + "\n"
+
+
+def iso(documents: Mapping[str, str]) -> bytes:
+    """An ISO 9660 image with Rock Ridge and Joliet, labelled as NoCloud wants it. Only its time stamps differ."""
+    from io import BytesIO  # noqa: PLC0415
+
+    from pycdlib import PyCdlib  # noqa: PLC0415  slow to import
+
+    image = PyCdlib()
+    image.new(interchange_level=3, joliet=3, rock_ridge="1.09", vol_ident="cidata")
+    for number, (name, text) in enumerate(documents.items()):
+        data = text.encode()
+        image.add_fp(BytesIO(data), len(data), f"/DOC{number}.;1", rr_name=name, joliet_path=f"/{name}")
+    out = BytesIO()
+    image.write_fp(out)
+    image.close()
+    return out.getvalue()

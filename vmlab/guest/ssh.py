@@ -1,0 +1,260 @@
+"""The one door into a guest: the OpenSSH client, with keys that vmlab made and none of the user's configuration."""
+
+import math
+import shlex
+import socket
+from collections.abc import Callable, Iterable, Sequence
+from ipaddress import IPv4Address
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from vmlab.guest.child import Background, Watch, no_watch, stream
+from vmlab.guest.control import ControlFolder
+from vmlab.guest.keys import IDENTITY, KNOWN_HOSTS, host_alias
+from vmlab.guest.trouble import Trouble, Unreachable
+from vmlab.runtime.process import Result
+from vmlab.runtime.wait import Deadline, until
+
+_FAILED = 255  # ssh's own status: no connection, or none any more
+_OPEN = "vmlab: open"
+# The session that holds a shared connection open. It ends when its standard input does, that is when we do.
+_HOLD = ("sh", "-c", 'echo "$1"; exec cat >/dev/null', "vmlab", _OPEN)
+
+_OPTIONS = {
+    "BatchMode": "yes",
+    "StrictHostKeyChecking": "yes",
+    "GlobalKnownHostsFile": "none",
+    "UpdateHostKeys": "no",
+    "CheckHostIP": "no",
+    "IdentitiesOnly": "yes",
+    "IdentityAgent": "none",
+    "PreferredAuthentications": "publickey",
+    "ForwardAgent": "no",
+    "ForwardX11": "no",
+    "ClearAllForwardings": "yes",
+    "ConnectTimeout": "15",
+    # A guest whose virtual CPUs all compute under TCG may be silent for a while.
+    "ServerAliveInterval": "10",
+    "ServerAliveCountMax": "6",
+    "LogLevel": "ERROR",
+    # What costs a guest under TCG least (no post-quantum exchange) and is fast with AES instructions (GCM). A guest
+    # that refuses these finds all the others behind them.
+    "KexAlgorithms": "^curve25519-sha256,curve25519-sha256@libssh.org",
+    "Ciphers": "^aes128-gcm@openssh.com",
+}
+
+
+class Guest:
+    """A guest by way of ssh. Threads may share one for `run`, `stream` and `copy`."""
+
+    def __init__(
+        self, bed: str, node: str, address: IPv4Address, user: str, keys_folder: Path, *, port: int = 22
+    ) -> None:
+        """`keys_folder` is where `BedKeys.write` put the keys."""
+        self.bed = bed
+        self.node = node
+        self.address = address
+        self.user = user
+        self.keys_folder = keys_folder
+        self.port = port
+        self._master: Background | None = None
+        self._control: ControlFolder | None = None
+
+    def connect(self, deadline: Deadline, *, watch: Watch = no_watch) -> None:
+        """Open a connection that `run`, `stream` and `copy` then share: one attempt, or nothing if it is open.
+
+        It lives until `close`, or until this process ends in whatever way. Raises Unreachable, and what `watch` raises.
+        """
+        if self.connected:
+            return
+        self.close()
+        try:
+            self._control = ControlFolder(self.keys_folder)
+            # The deadline says how long a handshake may take: under TCG, with other guests booting, that is long.
+            more = {"ControlMaster": "yes", "ConnectTimeout": str(math.ceil(deadline.left_s) or 1)}
+            options = self._options("-p", self._control.socket, more)
+            self._master = Background(("ssh", *options, "-T", "--", self._destination, shlex.join(_HOLD)))
+            self._await_open(self._master, deadline, watch)
+        except BaseException:
+            self.close()
+            raise
+
+    def _await_open(self, master: Background, deadline: Deadline, watch: Watch) -> None:
+        if not master.says(_OPEN, deadline, watch):
+            complaint = master.complaints()
+            trouble = Trouble.of(complaint) or (Trouble.SILENT if master.alive else Trouble.LOST)
+            raise self._unreachable(trouble, complaint)
+
+    @property
+    def connected(self) -> bool:
+        """A shared connection is open."""
+        return self._master is not None and self._master.alive
+
+    def close(self) -> None:
+        """End the shared connection; commands that still run over it fail."""
+        if self._master is not None:
+            self._master.end()
+            self._master = None
+        if self._control is not None:
+            self._control.remove()
+            self._control = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def run(self, argv: Sequence[str], *, deadline_s: float, stdin: str | None = None, as_root: bool = False) -> Result:
+        """Run a command in the guest, over the shared connection if it is open.
+
+        The result is the command's, whatever its status. Raises Unreachable if ssh itself failed. The command is
+        ended at the deadline, in the guest too, even if we are killed before.
+        """
+        return self.stream(argv, deadline=Deadline.after(deadline_s), stdin=stdin or "", as_root=as_root)
+
+    def stream(
+        self,
+        argv: Sequence[str],
+        *,
+        deadline: Deadline,
+        on_line: Callable[[str], None] = lambda _: None,
+        stdin: str = "",
+        as_root: bool = False,
+        watch: Watch = no_watch,
+    ) -> Result:
+        """Like `run`, handing over each line of output as it comes; what `on_line` or `watch` raises ends it."""
+        # Without a terminal nothing tells a program in the guest that we are gone: `timeout` bounds its life.
+        bounded = ("timeout", "-k", "5", str(math.ceil(deadline.left_s) + 1), *argv)
+        remote = ("sudo", "-n", "--", *bounded) if as_root and self.user != "root" else bounded
+        options = self._options("-p", self._shared)
+        command = ("ssh", *options, "-T", "--", self._destination, shlex.join(remote))
+        return self._judged(stream(command, deadline=deadline, stdin=stdin, on_line=on_line, watch=watch))
+
+    def copy(
+        self,
+        sources: Sequence[str],
+        destination: str,
+        *,
+        to_guest: bool,
+        recursive: bool = False,
+        deadline_s: float = 3600.0,
+    ) -> Result:
+        """Copy with scp, over the shared connection if it is open; paths in the guest may be patterns.
+
+        Raises Unreachable; scp's other failures are in the result.
+        """
+        argv = self._copy_argv(sources, destination, to_guest=to_guest, recursive=recursive, control=self._shared)
+        return self._judged(stream(argv, deadline=Deadline.after(deadline_s)))
+
+    def argv(self, command: Sequence[str] = (), *, tty: bool = False) -> tuple[str, ...]:
+        """An ssh command that works by itself, for execution in our place or for pasting; a login shell by default."""
+        terminal = ("-t",) if tty else ("-T",) if command else ()
+        remote = (shlex.join(command),) if command else ()
+        return ("ssh", *self._options("-p", "none"), *terminal, "--", self._destination, *remote)
+
+    def copy_argv(
+        self, sources: Sequence[str], destination: str, *, to_guest: bool, recursive: bool = False
+    ) -> tuple[str, ...]:
+        """An scp command that works by itself."""
+        return self._copy_argv(sources, destination, to_guest=to_guest, recursive=recursive, control="none")
+
+    def listens(self, timeout_s: float) -> bool:
+        """Something listens at the port; costs the guest less than `answers`. A port forwarder always listens."""
+        try:
+            socket.create_connection((str(self.address), self.port), timeout=timeout_s).close()
+        except OSError:
+            return False
+        return True
+
+    def answers(self, timeout_s: float) -> bool:
+        """Something that speaks ssh listens: its banner is read, no key is exchanged.
+
+        Not for going on asking once it answered: sshd since OpenSSH 9.8 shuts out who often connects without a login.
+        """
+        try:
+            with socket.create_connection((str(self.address), self.port), timeout=timeout_s) as connection:
+                return connection.recv(8, socket.MSG_WAITALL) == b"SSH-2.0-"
+        except OSError:
+            return False
+
+    def own_options(self) -> dict[str, str]:
+        """ssh options that differ between guests, in the form of `ssh_config`."""
+        return {
+            "IdentityFile": _quoted(self.keys_folder / IDENTITY),
+            "UserKnownHostsFile": _quoted(self.keys_folder / KNOWN_HOSTS),
+            "HostKeyAlias": host_alias(self.bed, self.node),
+        }
+
+    @property
+    def _destination(self) -> str:
+        return f"{self.user}@{self.address}"
+
+    @property
+    def _shared(self) -> str:
+        return self._control.socket if self._control is not None and self.connected else "none"
+
+    def _options(self, port: str, control: str, more: dict[str, str] | None = None) -> tuple[str, ...]:
+        options = {**_OPTIONS, **self.own_options(), "ControlPath": control, **(more or {})}
+        return ("-F", "none", port, str(self.port), *(f"-o{name}={value}" for name, value in options.items()))
+
+    def _copy_argv(
+        self, sources: Sequence[str], destination: str, *, to_guest: bool, recursive: bool, control: str
+    ) -> tuple[str, ...]:
+        remote = f"{self._destination}:"
+        if to_guest:
+            paths = (*map(_local, sources), remote + destination)
+        else:
+            paths = (*(remote + source for source in sources), _local(destination))
+        return ("scp", *self._options("-P", control), *(("-r",) if recursive else ()), "--", *paths)
+
+    def _judged(self, result: Result) -> Result:
+        """The result, unless its status is ssh's own."""
+        if result.status != _FAILED or result.timed_out:
+            return result
+        # The program's words come first, ssh's last. Over a shared connection ssh says nothing when that breaks;
+        # but then the connection's own process ends, too, within moments.
+        said = "\n".join(result.stderr.strip().splitlines()[-2:])
+        trouble = None if self.connected else Trouble.of(said)
+        if trouble is None and self._master is not None and until(lambda: not self.connected, Deadline.after(0.3)):
+            trouble = Trouble.of(self._master.complaints()) or Trouble.LOST
+        if trouble is not None:
+            raise self._unreachable(trouble, said)
+        return result
+
+    def _unreachable(self, trouble: Trouble, said: str) -> Unreachable:
+        last = said.strip().splitlines()[-1:] if trouble in (Trouble.LOST, Trouble.CLOSED, Trouble.KEY_FILE) else []
+        return Unreachable(
+            trouble,
+            bed=self.bed,
+            node=self.node,
+            address=self.address,
+            port=self.port,
+            user=self.user,
+            folder=self.keys_folder,
+            detail="".join(last),
+        )
+
+
+def ssh_config(guests: Iterable[Guest]) -> str:
+    """A file for `ssh -F`: each guest by its node's name, and by NODE.BED where several beds' files are joined."""
+    blocks = []
+    for guest in guests:
+        own = {"HostName": str(guest.address), "Port": str(guest.port), "User": guest.user, **guest.own_options()}
+        lines = [f"  {name} {value}" for name, value in {**own, **_OPTIONS}.items()]
+        blocks.append("\n".join([f"Host {guest.node} {host_alias(guest.bed, guest.node)}", *lines, ""]))
+    return "\n".join(blocks)
+
+
+def _quoted(path: Path) -> str:
+    """A path as the value of an ssh option that takes a list of them and expands %-tokens."""
+    text = str(path).replace("%", "%%").replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{text}"'
+
+
+def _local(path: str) -> str:
+    """A path that scp takes for a local one, though it may hold a colon."""
+    return path if path.startswith(("/", "./", "../")) else f"./{path}"
