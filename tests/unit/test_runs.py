@@ -1,0 +1,335 @@
+"""Runs on disk, and running: with real processes, in place of a guest's those of this machine."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from ipaddress import IPv4Interface
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, ConfigDict
+from rich.console import Console
+from typing_extensions import override
+
+from vmlab.domainxml.metadata import Address, NodeMetadata
+from vmlab.errors import GuestError, ReferenceMissed, UsageError, WorkloadError
+from vmlab.lab.run import run_workload, verdict
+from vmlab.metrics import Metric, RunRecord, Sample, Unit, from_json, to_json
+from vmlab.report.run import run_table
+from vmlab.runtime import process
+from vmlab.store.runs import RECORD, complete, incomplete, open_run, read, remove_incomplete
+from vmlab.workloads import Measurement, Node, Output, Service, Task, Workload
+
+AT = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
+SPEED = Metric("speed", Unit.MIB_PER_S, "higher", "speed")
+
+
+class LocalGuest:
+    """Runs a guest's commands on this machine; the variable that marks them is the test's own."""
+
+    def __init__(self, mark: str) -> None:
+        self.mark = mark
+
+    def run(self, argv: Sequence[str], *, deadline_s: float, as_root: bool = False) -> process.Result:
+        assert as_root
+        return process.run([word.replace("VMLAB_RUN", self.mark) for word in argv], deadline_s=deadline_s)
+
+
+class GoneGuest(LocalGuest):
+    """A guest that stops answering when it is asked to `die`."""
+
+    def run(self, argv: Sequence[str], *, deadline_s: float, as_root: bool = False) -> process.Result:
+        if "die" in argv:
+            raise GuestError("n1 does not answer", node="n1", stage="ssh")
+        return super().run(argv, deadline_s=deadline_s, as_root=as_root)
+
+
+class Options(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Script(Workload[Options]):
+    """Measurements as the test gives them; a task prints its figure."""
+
+    name = "script"
+    summary = "for tests"
+    metrics = (SPEED,)
+    packages = ("bash", "no-such-package")
+    facts = {"home": ("sh", "-c", "echo here")}  # noqa: RUF012
+    options = Options
+
+    def __init__(self, *rounds: tuple[Measurement, ...]) -> None:
+        self.rounds = rounds
+        self.seen: Sequence[Node] = ()
+
+    @override
+    def takes_part(self, options: Options, nodes: Sequence[Node]) -> tuple[str, ...]:
+        return tuple(node.name for node in nodes)
+
+    @override
+    def measurements(self, options: Options, nodes: Sequence[Node]) -> tuple[tuple[Measurement, ...], ...]:
+        self.seen = nodes
+        return self.rounds
+
+    @override
+    def parse(self, options: Options, measurement: Measurement, outputs: Any) -> tuple[Sample, ...]:
+        try:
+            return (Sample(SPEED, float(outputs["client"].stdout), measurement.labels),)
+        except ValueError as error:
+            raise WorkloadError("no figure") from error
+
+    @override
+    def sanity(
+        self, options: Options, measurement: Measurement, outputs: Any, samples: Sequence[Sample]
+    ) -> tuple[str, ...]:
+        return tuple("slower than a snail" for sample in samples if sample.value < 1)
+
+
+def nodes(*names: str) -> dict[str, NodeMetadata]:
+    mgmt = Address("mgmt", "management", "virtio", "mgmt", "52:54:00:00:00:01", IPv4Interface("10.0.0.1/24"))
+    return {name: NodeMetadata("bed", name, ("oss",), "demo", "root", "", (mgmt,)) for name in names}
+
+
+def task(script: str, *, name: str = "client", deadline_s: float = 20) -> Task:
+    return Task(name=name, node="n1", argv=("sh", "-c", script), deadline_s=deadline_s)
+
+
+def server(script: str, ready: str, **more: float) -> Service:
+    argv = ("sh", "-c", script)
+    times = {"linger_s": 0.1, "deadline_s": 60.0} | more
+    return Service(name="server", node="n1", argv=argv, ready=("sh", "-c", ready), **times)  # type: ignore[arg-type]
+
+
+def one(name: str, *tasks: Task, services: tuple[Service, ...] = ()) -> tuple[Measurement, ...]:
+    return (Measurement(name=name, labels={"name": name, "size": "4096"}, tasks=tasks, services=services),)
+
+
+class Lab:
+    """One bed of one node, and what its runs said."""
+
+    def __init__(self, runs: Path) -> None:
+        self.runs = runs
+        self.mark = f"VMLAB_TEST_{os.getpid()}_{time.monotonic_ns()}"
+        self.guest: LocalGuest = LocalGuest(self.mark)
+        self.said: list[str] = []
+
+    def run(self, *rounds: tuple[Measurement, ...], workload: Script | None = None) -> RunRecord:
+        return run_workload(
+            {"n1": self.guest},
+            nodes("n1"),
+            workload or Script(*rounds),
+            Options(),
+            runs_dir=self.runs,
+            accel="tcg",
+            placement={"n1": {0: [2, 3]}},
+            progress=self.said.append,
+        )
+
+    def left(self) -> list[str]:
+        return [
+            line
+            for line in subprocess.run(["ps", "axe"], check=True, capture_output=True, text=True).stdout.splitlines()
+            if self.mark in line
+        ]
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Lab:
+    return Lab(tmp_path / "runs")
+
+
+def test_a_run_is_recorded(lab: Lab, tmp_path: Path) -> None:
+    flag = tmp_path / "flag"
+    service = server(f"sleep 0.3; touch {flag}; sleep 60", f"test -e {flag}")
+    workload = Script(one("a", task("echo 7; echo warning >&2"), services=(service,)), one("b", task("echo 8")))
+    record = lab.run(workload=workload)
+    assert verdict(record, lab.runs) is None
+    assert [(s.metric.name, s.value, s.labels["name"]) for s in record.samples] == [
+        ("speed", 7, "a"),
+        ("speed", 8, "b"),
+    ]
+    assert [(c.measurement, c.task) for c in record.commands] == [("a", "client"), ("a", "server"), ("b", "client")]
+    assert workload.seen[0].facts == {"home": "here\n"}
+    assert record.nodes[0].kernel == os.uname().release
+    assert list(record.nodes[0].packages) == ["bash"]
+    assert record.nodes[0].vcpus == {"0": (2, 3)}
+    assert lab.said == ["1/2 a", "2/2 b"]
+    assert lab.left() == []
+    [run] = complete(lab.runs)
+    assert run == record.id
+    folder = lab.runs / run
+    assert (folder / record.commands[0].stdout).read_text() == "7\n"
+    assert (folder / record.commands[0].stderr).read_text() == "warning\n"
+    back = read(lab.runs, run)
+    assert to_json(back) == to_json(record)
+    assert json.loads((folder / RECORD).read_text()) == json.loads(json.dumps(to_json(record)))
+    assert incomplete(lab.runs) == ()
+
+
+def test_everything_else_is_measured_and_then_it_fails(lab: Lab) -> None:
+    record = lab.run(
+        one("broken", task("echo no such device >&2; exit 3")),
+        one("odd", task("echo seven")),
+        one("slow", task("echo 0.5")),
+        one("good", task("echo 7")),
+    )
+    assert record.faults == ("broken: client on n1 failed: no such device", "odd: no figure")
+    assert record.problems == ("slow: slower than a snail",)
+    assert [s.value for s in record.samples] == [0.5, 7]
+    error = verdict(record, lab.runs)
+    assert isinstance(error, WorkloadError)
+    assert error.message == "script: 2 measurements could not be measured"
+    assert len(error.causes) == 3
+    assert str(lab.runs / record.id) in error.hint
+    assert complete(lab.runs) == (record.id,)
+
+
+def test_a_missed_sanity_is_the_fault_of_what_is_measured(lab: Lab) -> None:
+    error = verdict(lab.run(one("slow", task("echo 0.5")), one("good", task("echo 7"))), lab.runs)
+    assert isinstance(error, ReferenceMissed)
+    assert error.message == "slow: slower than a snail"
+
+
+def test_deadlines(lab: Lab) -> None:
+    record = lab.run(
+        one("long", task("sleep 60", deadline_s=1)),
+        one("never", task("echo 7"), services=(server("sleep 60", "false", ready_s=0.5),)),
+        one("dead", task("echo 7"), services=(server("echo port in use >&2; exit 1", "false"),)),
+    )
+    assert record.faults == (
+        "long: client on n1 did not end within 1 s",
+        "never: server on n1 is not ready after 0.5 s",
+        "dead: server on n1 failed: port in use",
+    )
+    assert record.commands[0].timed_out
+    assert lab.left() == []
+
+
+def test_a_guest_that_is_gone_is_a_fault_of_its_measurement(lab: Lab) -> None:
+    lab.guest = GoneGuest(lab.mark)
+    dying = Task(name="client", node="n1", argv=("die",), deadline_s=5)
+    record = lab.run(one("gone", dying), one("good", task("echo 7")))
+    assert record.faults == ("gone: n1 does not answer",)
+    assert [s.value for s in record.samples] == [7]
+
+
+def test_measurements_of_one_round_run_at_once(lab: Lab, tmp_path: Path) -> None:
+    meet = "touch {0}/{1}; until [ -e {0}/{2} ]; do sleep 0.05; done; echo 7"
+    both = one("a", task(meet.format(tmp_path, "a", "b"))) + one("b", task(meet.format(tmp_path, "b", "a")))
+    assert len(lab.run(both).samples) == 2
+
+
+def test_what_a_killed_run_left_running_is_ended(lab: Lab) -> None:
+    left = subprocess.Popen(["sleep", "60"], env=os.environ | {lab.mark: "20261121T030000Z-bed-script/m/server"})
+    lab.run(one("good", task("echo 7")))
+    assert left.wait(timeout=5) == -9
+
+
+def test_nothing_to_measure(lab: Lab) -> None:
+    with pytest.raises(WorkloadError, match="nothing can be measured: a: too old"):
+        lab.run((Measurement(name="a", labels={}, skipped="too old"),))
+    assert not lab.runs.exists()
+
+
+def record_of(run: str) -> RunRecord:
+    nothing: tuple[Any, ...] = ((), (), (), (), (), ())
+    return RunRecord(run, "ha", "rdma", {}, "kvm", False, "0", "", "", *nothing)  # noqa: FBT003
+
+
+def test_ids_sort_by_time_and_never_clash(tmp_path: Path) -> None:
+    ids = []
+    for _ in range(2):
+        with open_run(tmp_path, at=AT, bed="ha", workload="rdma") as run:
+            ids.append(run.id)
+            run.keep("../x/.y", "out", "")
+            assert complete(tmp_path) == tuple(ids[:-1])
+            run.finish(record_of(run.id))
+    assert ids == ["20261121T030000Z-ha-rdma", "20261121T030000Z-ha-rdma-2"]
+    assert complete(tmp_path) == tuple(ids)
+    assert sorted(path.name for path in (tmp_path / ids[0]).iterdir()) == ["_x_.y.err", "_x_.y.out", RECORD]
+
+
+def test_a_run_that_fails_before_it_printed_anything_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), open_run(tmp_path, at=AT, bed="ha", workload="rdma"):
+        raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_killed_run_is_incomplete_and_one_that_goes_on_is_not(tmp_path: Path) -> None:
+    code = (
+        "import sys, time\nfrom datetime import UTC, datetime\nfrom pathlib import Path\n"
+        "from vmlab.store.runs import open_run\n"
+        "with open_run(Path(sys.argv[1]), at=datetime.now(UTC), bed='ha', workload='rdma') as run:\n"
+        "    run.keep('a', 'output', '')\n    print('going', flush=True)\n    time.sleep(60)\n"
+    )
+    other = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert other.stdout is not None
+    assert other.stdout.readline() == "going\n"
+    [partial] = tmp_path.glob("*.partial")
+    assert incomplete(tmp_path) == ()
+    assert not remove_incomplete(partial)
+    other.kill()
+    other.wait()
+    other.stdout.close()
+    assert incomplete(tmp_path) == (partial,)
+    assert complete(tmp_path) == ()
+    assert remove_incomplete(partial)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_damaged_and_unknown_records(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="there is no run x"):
+        read(tmp_path, "x")
+    (tmp_path / "x").mkdir()
+    for content in ("", "[]", '{"schema": 2}', '{"schema": 1}', '{"schema": 1, "nodes": [{}]}'):
+        (tmp_path / "x" / RECORD).write_text(content)
+        with pytest.raises(WorkloadError, match="cannot be read"):
+            read(tmp_path, "x")
+    with pytest.raises(ValueError, match="schema"):
+        from_json(None)
+
+
+def printed(record: RunRecord, **more: bool) -> str:
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(run_table(record, **more))
+    return console.export_text()
+
+
+def test_the_table_has_figures_as_columns_or_sizes(lab: Lab) -> None:
+    record = lab.run(one("a", task("echo 7.1234")), one("b", task("echo 1234.5")))
+    text = printed(record)
+    assert "bed: script speed (tcg)" in text
+    assert "MiB/s" in text
+    assert "4KiB" in text
+    assert "7.12" in text
+    assert "1,234" in text
+    assert "the guests ran without KVM" in text
+    larger = Measurement(name="c", labels={"name": "a", "size": "1048576"}, tasks=(task("echo 0.2"),))
+    text = printed(lab.run(one("a", task("echo 7")), (larger,)))
+    assert "MiB/s by message size" in text
+    assert [line.split() for line in text.splitlines() if line.startswith(("NAME", "a "))] == [
+        ["NAME", "4KiB", "1MiB"],
+        ["a", "7", "0.2"],
+    ]
+    assert "problem: c: slower than a snail" in text
+
+
+def test_an_output_that_was_stopped_is_no_failure(lab: Lab) -> None:
+    seen: dict[str, Output] = {}
+
+    class Keeps(Script):
+        @override
+        def sanity(self, options: Options, measurement: Measurement, outputs: Any, samples: Any) -> tuple[str, ...]:
+            seen.update(outputs)
+            return ()
+
+    lab.run(workload=Keeps(one("a", task("echo 7"), services=(server("sleep 60", "true"),))))
+    assert seen["server"].stopped
+    assert not seen["server"].timed_out
+    assert seen["client"].ok

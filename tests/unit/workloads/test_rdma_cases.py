@@ -1,0 +1,173 @@
+"""Recorded perftest output, one file per case: `$ COMMAND`, what it printed, `# rc=STATUS`."""
+
+import json
+import re
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vmlab.errors import WorkloadError
+from vmlab.metrics import Sample
+from vmlab.values.size import Bytes
+from vmlab.workloads import Measurement, Output, Task
+from vmlab.workloads.rdma import Options, Rdma
+
+CASES = Path(__file__).parents[2] / "cases" / "rdma"
+RDMA = Rdma()
+
+
+def read(path: Path) -> tuple[Options, Measurement, Output]:
+    command, _, rest = path.read_text().partition("\n")
+    body, footer = rest.rsplit("# rc=", 1)
+    argv = tuple(shlex.split(command.removeprefix("$ ")))
+    options: dict[str, object] = {}
+    if "-n" in argv:
+        options["iterations"] = int(argv[argv.index("-n") + 1])
+    if "-D" in argv:
+        options["duration_s"] = int(argv[argv.index("-D") + 1])
+    labels = {"from": "oss1", "to": "client1", "fabric": "ib0", "verb": "write"}
+    task = Task(name="client", node="oss1", argv=argv, deadline_s=60)
+    status = int(re.match(r"\d+", footer)[0])  # type: ignore[index]
+    measurement = Measurement(name="case", labels=labels, tasks=(task,))
+    return Options.model_validate(options), measurement, Output(status, body, "", 60.0)
+
+
+def kind(name: str) -> list[Path]:
+    return sorted((CASES / name).glob("*.txt"))
+
+
+def lines(samples: tuple[Sample, ...]) -> str:
+    return json.dumps(
+        [
+            {"metric": s.metric.name, "unit": s.metric.unit, "value": round(s.value, 6), "size": s.labels["size"]}
+            for s in samples
+        ],
+        indent=1,
+    )
+
+
+def test_there_are_cases_of_each_kind_with_the_version_in_their_names() -> None:
+    for name in ("good", "truncated", "failed"):
+        assert kind(name)
+        assert all(re.search(r"-perftest-\d+(\.\d+)+\.txt$", path.name) for path in kind(name))
+
+
+@pytest.mark.parametrize("path", kind("good"), ids=lambda path: path.stem)
+def test_good(path: Path, golden: Callable[[Path, str], None]) -> None:
+    options, measurement, output = read(path)
+    samples = RDMA.parse(options, measurement, {"client": output})
+    golden(path.with_suffix(".json"), lines(samples) + "\n")
+    assert RDMA.sanity(options, measurement, {"client": output}, samples) == ()
+
+
+@pytest.mark.parametrize("path", kind("truncated"), ids=lambda path: path.stem)
+def test_truncated(path: Path) -> None:
+    options, measurement, output = read(path)
+    with pytest.raises(WorkloadError, match=r"cut off|does not fit"):
+        RDMA.parse(options, measurement, {"client": output})
+
+
+SAID = {
+    "no-device": "the guest has no RDMA device mlx5_0",
+    "no-server": "could not connect to 10.77.1.12:18515",
+    "wrong-gid": "Parser function exited with Error",
+    "completion-error": "a transfer ended with completion status 5",
+    "link-down": "a transfer ended with completion status 12",
+    "no-lid": "the port has no LID: no subnet manager runs on this fabric",
+}
+
+
+@pytest.mark.parametrize("path", kind("failed"), ids=lambda path: path.stem)
+def test_failed(path: Path) -> None:
+    options, measurement, output = read(path)
+    assert not output.ok
+    assert RDMA.explain(output) == next(said for name, said in SAID.items() if name in path.name)
+    with pytest.raises(WorkloadError):
+        RDMA.parse(options, measurement, {"client": output})
+
+
+def test_a_completion_error_is_the_fault_of_what_is_measured() -> None:
+    path = next(path for path in kind("failed") if "completion-error" in path.name)
+    options, measurement, output = read(path)
+    problems = RDMA.sanity(options, measurement, {"client": output}, ())
+    assert problems == ("a transfer of the client ended with completion status 5 (flushed)",)
+
+
+HEADER = " #bytes     #iterations    BW peak[{0}]    BW average[{0}]   MsgRate[Mpps]\n"
+RULE = "-" * 87 + "\n"
+
+
+def parse(text: str, seconds: float = 60.0, **options: object) -> dict[str, float]:
+    chosen = Options.model_validate({"iterations": 200} | options)
+    measurement = Measurement(name="m", labels={"from": "a", "to": "b"})
+    outputs = {"client": Output(0, text, "", seconds)}
+    return {sample.metric.name: sample.value for sample in RDMA.parse(chosen, measurement, outputs)}
+
+
+def sane(text: str, seconds: float = 60.0) -> tuple[str, ...]:
+    options = Options.model_validate({"iterations": 200})
+    measurement = Measurement(name="m", labels={"from": "a", "to": "b"})
+    outputs = {"client": Output(0, text, "", seconds)}
+    return RDMA.sanity(options, measurement, outputs, RDMA.parse(options, measurement, outputs))
+
+
+def test_the_unit_is_read_from_the_header() -> None:
+    row = " 65536      200              17.00              16.00    0.000256\n"
+    assert parse(HEADER.format("MiB/sec") + row + RULE)["bandwidth"] == 16
+    assert parse(HEADER.format("MB/sec") + row + RULE)["bandwidth"] == 16
+    assert parse(HEADER.format("Gb/sec") + row + RULE)["bandwidth"] == pytest.approx(16e9 / 8 / Bytes.parse("1MiB"))
+    assert parse(HEADER.format("MiB/sec") + row + RULE)["message_rate"] == pytest.approx(256)
+    with pytest.raises(WorkloadError, match="unknown unit 'furlong/sec'"):
+        parse(HEADER.format("furlong/sec") + row + RULE)
+
+
+def test_warnings_may_stand_anywhere_before_the_rows() -> None:
+    warning = "Conflicting CPU frequency values detected: 1200.000000 != 2400.000000\n"
+    row = " 65536      200              17.00              16.00    0.000256\n"
+    assert parse(warning + HEADER.format("MB/sec") + warning + row + RULE)["bandwidth"] == 16
+
+
+def test_a_peak_that_was_not_measured_is_no_figure() -> None:
+    row = " 65536      200              0.00               16.00    0.000256\n"
+    assert "bandwidth_peak" not in parse(HEADER.format("MB/sec") + row + RULE)
+
+
+def test_sanity() -> None:
+    table = HEADER.format("MB/sec") + " 65536      {}              17.00              {}    0.000256\n" + RULE
+    assert sane(table.format(200, "16.00")) == ()
+    assert sane(table.format(150, "16.00")) == ("only 150 of 200 messages of 64KiB were measured",)
+    assert sane(table.format(200, "0.00")) == ("bandwidth of 64KiB messages is 0",)
+    assert "cannot have taken 12.5 s" in sane(table.format(200, "1.00"), seconds=3.0)[0].replace("12.4", "12.5")
+    other = " Dual-port       : OFF\t\tDevice         : mlx5_3\n" + table.format(200, "16.00")
+    task = Task(name="client", node="a", argv=("ib_write_bw", "-d", "rxe_ib0"), deadline_s=1)
+    measurement = Measurement(name="m", labels={}, tasks=(task,))
+    options = Options.model_validate({"iterations": 200})
+    outputs = {"client": Output(0, other, "", 60.0)}
+    samples = RDMA.parse(options, measurement, outputs)
+    assert RDMA.sanity(options, measurement, outputs, samples) == (
+        "the transfers went through mlx5_3, not through rxe_ib0",
+    )
+
+
+WHOLE = [path.read_text() for path in kind("good")]
+
+
+@given(
+    st.text()
+    | st.builds(lambda t, a, b, c: t[:a] + c + t[b:], st.sampled_from(WHOLE), *2 * [st.integers(0, 3000)], st.text())
+)
+def test_any_text_gives_figures_or_a_workload_error(text: str) -> None:
+    options = Options()
+    measurement = Measurement(name="m", labels={})
+    outputs = {"client": Output(0, text, "", 1.0)}
+    try:
+        samples = RDMA.parse(options, measurement, outputs)
+    except WorkloadError:
+        samples = ()
+    for sample in samples:
+        assert 0 <= sample.value < float("inf")
+    RDMA.sanity(options, measurement, outputs, samples)

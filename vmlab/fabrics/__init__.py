@@ -1,0 +1,115 @@
+"""What a guest needs for its place on a fabric, and how the RDMA device of that place is found. One file each.
+
+Which kind serves an address is decided by what the guest got, not by what was asked for: an `infiniband` fabric that is
+attached as virtio is soft-RoCE.
+"""
+
+import abc
+import importlib
+import pkgutil
+from collections.abc import Mapping
+from functools import cache
+from ipaddress import IPv4Interface
+from types import MappingProxyType
+from typing import ClassVar, Protocol, TypeVar
+
+from vmlab.fabrics._devices import SURVEY, RdmaDevice, Survey, read_survey
+from vmlab.steps import Step
+
+__all__ = ["SURVEY", "Attached", "Fabric", "RdmaDevice", "Survey", "fabrics", "kind_of", "read_survey", "register"]
+
+
+class Attached(Protocol):
+    """A node's place on one fabric, as `domainxml.metadata.Address` describes it."""
+
+    @property
+    def fabric(self) -> str:
+        """Its name in the topology."""
+
+    @property
+    def kind(self) -> str:
+        """`management`, `ethernet` or `infiniband`."""
+
+    @property
+    def soft(self) -> bool:
+        """InfiniBand on a paravirtual interface."""
+
+    @property
+    def interface(self) -> str:
+        """What the guest calls its network interface."""
+
+    @property
+    def mac(self) -> str:
+        """In lower case, with colons."""
+
+    @property
+    def ip(self) -> IPv4Interface:
+        """The address with its network."""
+
+
+class Fabric(abc.ABC):
+    """A kind of fabric."""
+
+    name: ClassVar[str]
+
+    @abc.abstractmethod
+    def serves(self, address: Attached) -> bool:
+        """Whether the address is of this kind; exactly one kind says yes."""
+
+    def steps(self, address: Attached, *, mtu: int | None = None) -> tuple[Step, ...]:
+        """What makes the guest ready for it, in order. Its IP address is there already (cloud-init sets it).
+
+        `mtu` is that of the network interface in bytes; None leaves it as it is.
+        """
+        if mtu is None:
+            return ()
+        return (
+            Step(
+                name=f"MTU of {address.interface}",
+                check=("sh", "-c", _MTU_IS, "vmlab", address.mac, str(mtu)),
+                apply=(("sh", "-c", _SET_MTU, "vmlab", address.mac, str(mtu)),),
+            ),
+        )
+
+    def device(self, address: Attached, survey: Survey) -> RdmaDevice | None:
+        """The RDMA device of that place, from what `SURVEY` printed in the guest; None if there is none."""
+        del address, survey
+        return None
+
+
+# The interface is found by its MAC address: what the guest calls it is the guest's business.
+FIND_INTERFACE = """
+interface=$(grep -lsix -e "$1" /sys/class/net/*/address | head -n 1)
+interface=${interface#/sys/class/net/}
+interface=${interface%/address}
+[ -n "$interface" ] || { echo "no network interface has the address $1" >&2; exit 1; }
+"""
+
+_MTU_IS = FIND_INTERFACE + """[ "$(cat "/sys/class/net/$interface/mtu")" = "$2" ]"""
+_SET_MTU = FIND_INTERFACE + """ip link set dev "$interface" mtu "$2" """
+
+_registered: dict[str, Fabric] = {}
+
+F = TypeVar("F", bound=type[Fabric])
+
+
+def register(kind: F) -> F:
+    """Make a kind known by its name."""
+    _registered[kind.name] = kind()
+    return kind
+
+
+@cache
+def fabrics() -> Mapping[str, Fabric]:
+    """All kinds, by name, sorted."""
+    for module in pkgutil.iter_modules(__path__):
+        importlib.import_module(f"{__name__}.{module.name}")
+    return MappingProxyType(dict(sorted(_registered.items())))
+
+
+def kind_of(address: Attached) -> Fabric:
+    """The kind that serves an address; `management` is ethernet. Raises ValueError for a kind that nobody knows."""
+    for kind in fabrics().values():
+        if kind.serves(address):
+            return kind
+    raise ValueError(f"fabric {address.fabric} is of the unknown kind {address.kind}")

@@ -1,0 +1,140 @@
+"""What workloads measure: units, metrics, samples, and the record of a run, which is the content of its `run.json`."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+SCHEMA = 1
+
+
+class Unit(StrEnum):
+    """A metric's unit, once and for all: parsers convert, reports never do."""
+
+    MIB_PER_S = "MiB/s"
+    MICROSECONDS = "us"
+    MESSAGES_PER_S = "msg/s"
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A kind of figure. `better` is "higher" or "lower".
+
+    The metrics of one `group` stand in one table; the first of them is the one that is compared.
+    """
+
+    name: str
+    unit: Unit
+    better: str
+    group: str
+    summary: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One figure: of which metric, under which labels (`verb=write size=65536 from=oss1 to=client1`)."""
+
+    metric: Metric
+    value: float
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RunNode:
+    """A node that took part. `vcpus` are the host CPUs that each virtual CPU may use, where that is known."""
+
+    name: str
+    roles: tuple[str, ...]
+    image: str
+    kernel: str
+    packages: Mapping[str, str]
+    addresses: Mapping[str, str]
+    devices: Mapping[str, str]
+    vcpus: Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class RunCommand:
+    """A command that ran in a guest. `stdout` and `stderr` are files of the run's folder."""
+
+    measurement: str
+    task: str
+    node: str
+    argv: tuple[str, ...]
+    started: str
+    seconds: float
+    status: int
+    timed_out: bool
+    stdout: str
+    stderr: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """All that is known of one run. Times are ISO 8601 with an offset.
+
+    `problems`: it ran, and what was measured did not behave. `faults`: the lab's fault, nothing is known of what was to
+    be measured. `skipped`: not measured, and why. `accel` is "kvm" or "tcg"; `soft` means that RDMA was emulated by
+    soft-RoCE. Under TCG, or with soft-RoCE, the figures say nothing about hardware.
+    """
+
+    id: str
+    bed: str
+    workload: str
+    options: Mapping[str, Any]
+    accel: str
+    soft: bool
+    vmlab: str
+    started: str
+    ended: str
+    nodes: tuple[RunNode, ...]
+    commands: tuple[RunCommand, ...]
+    samples: tuple[Sample, ...]
+    problems: tuple[str, ...]
+    faults: tuple[str, ...]
+    skipped: tuple[str, ...]
+
+
+def to_json(record: RunRecord) -> dict[str, Any]:
+    """What `run.json` holds: the fields above, with `schema` first."""
+    content: dict[str, Any] = {"schema": SCHEMA} | asdict(record)
+    content["samples"] = [
+        {
+            "metric": sample.metric.name,
+            "value": sample.value,
+            "unit": sample.metric.unit.value,
+            "better": sample.metric.better,
+            "group": sample.metric.group,
+            "labels": dict(sample.labels),
+        }
+        for sample in record.samples
+    ]
+    return content
+
+
+def from_json(content: object) -> RunRecord:
+    """Read back what `to_json` gave. Raises ValueError if it is something else, a newer schema included."""
+    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+        raise ValueError(f"no run record of schema {SCHEMA}")
+    fields = {key: value for key, value in content.items() if key != "schema"}
+    try:
+        nodes = tuple(RunNode(**_tuples(node, "roles") | {"vcpus": _vcpus(node)}) for node in fields.pop("nodes"))
+        commands = tuple(RunCommand(**_tuples(command, "argv")) for command in fields.pop("commands"))
+        samples = tuple(_sample(sample) for sample in fields.pop("samples"))
+        rest = _tuples(fields, "problems", "faults", "skipped")
+        return RunRecord(nodes=nodes, commands=commands, samples=samples, **rest)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"a damaged run record: {error}") from error
+
+
+def _tuples(fields: dict[str, Any], *names: str) -> dict[str, Any]:
+    return fields | {name: tuple(fields[name]) for name in names}
+
+
+def _vcpus(node: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+    return {vcpu: tuple(cpus) for vcpu, cpus in node["vcpus"].items()}
+
+
+def _sample(content: dict[str, Any]) -> Sample:
+    metric = Metric(content["metric"], Unit(content["unit"]), content["better"], content["group"])
+    return Sample(metric, float(content["value"]), content["labels"])

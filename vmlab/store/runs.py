@@ -1,0 +1,153 @@
+"""Runs on disk: one folder each, complete or not there.
+
+Output goes to `runs/ID.partial/` while a run lasts; `run.json` is written last, then the folder becomes `runs/ID`. An
+ID starts with its time, so that a listing is in order. The folder of a run that goes on is locked (`flock`), and the
+kernel ends a lock with its process: a partial folder without a lock is what a killed run left.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+
+from vmlab.errors import HostError, UsageError, WorkloadError
+from vmlab.metrics import RunRecord, from_json, to_json
+from vmlab.runtime.files import write_atomically
+
+RECORD = "run.json"
+_PARTIAL = ".partial"
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRun:
+    """A run that goes on. `id` is final."""
+
+    id: str
+    folder: Path
+
+    def keep(self, name: str, stdout: str, stderr: str) -> tuple[str, str]:
+        """Write what a command printed to `NAME.out` and `NAME.err`; the names of the files."""
+        safe = re.sub(r"[^A-Za-z0-9._-]", "_", name).lstrip(".") or "_"
+        for suffix, text in (("out", stdout), ("err", stderr)):
+            with (self.folder / f"{safe}.{suffix}").open("w", encoding="utf-8", errors="replace") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+        return f"{safe}.out", f"{safe}.err"
+
+    def finish(self, record: RunRecord) -> Path:
+        """Make the run complete; its final folder."""
+        write_atomically(self.folder / RECORD, json.dumps(to_json(record), indent=1) + "\n")
+        final = self.folder.with_name(self.id)
+        self.folder.rename(final)
+        _sync(final.parent)
+        return final
+
+
+@contextlib.contextmanager
+def open_run(runs_dir: Path, *, at: datetime, bed: str, workload: str) -> Iterator[OpenRun]:
+    """Begin a run in a folder of its own. Left without `finish`, the folder stays as it is, unless it is empty.
+
+    Raises HostError if the folder cannot be made.
+    """
+    stem = f"{at.astimezone(UTC):%Y%m%dT%H%M%SZ}-{bed}-{workload}"
+    try:
+        runs_dir.mkdir(parents=True, exist_ok=True)
+        name, descriptor = _claim(runs_dir, stem)
+    except OSError as error:
+        raise HostError(f"cannot make a folder for the run in {runs_dir}: {error.strerror}") from error
+    folder = runs_dir / (name + _PARTIAL)
+    try:
+        yield OpenRun(name, folder)
+    finally:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+        os.close(descriptor)
+
+
+def _claim(runs_dir: Path, stem: str) -> tuple[str, int]:
+    for number in count(1):
+        name = stem if number == 1 else f"{stem}-{number}"
+        folder = runs_dir / (name + _PARTIAL)
+        if (runs_dir / name).exists():
+            continue
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir()
+            descriptor = _lock(folder)
+            if descriptor is not None:
+                return name, descriptor
+    raise AssertionError
+
+
+def _lock(folder: Path) -> int | None:
+    """Lock a folder; None if another process holds it, or removed it in that moment."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if folder.stat().st_ino == os.fstat(descriptor).st_ino:
+            return descriptor
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    os.close(descriptor)
+    return None
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def complete(runs_dir: Path) -> tuple[str, ...]:
+    """The IDs of all complete runs, oldest first."""
+    return tuple(sorted(path.parent.name for path in runs_dir.glob(f"*/{RECORD}") if path.parent.suffix != _PARTIAL))
+
+
+def read(runs_dir: Path, run: str) -> RunRecord:
+    """One complete run. Raises UsageError if there is none of that ID, WorkloadError if its record is damaged."""
+    if run not in complete(runs_dir):
+        raise UsageError(f"there is no run {run}", hint="vmlab results list")
+    path = runs_dir / run / RECORD
+    try:
+        return from_json(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise WorkloadError(f"{path} cannot be read: {error}") from error
+
+
+def incomplete(runs_dir: Path) -> tuple[Path, ...]:
+    """The folders that killed runs left, oldest first; those of runs that go on are not among them."""
+    return tuple(sorted(folder for folder in runs_dir.glob(f"*{_PARTIAL}") if _abandoned(folder)))
+
+
+def _abandoned(folder: Path) -> bool:
+    descriptor = _lock(folder)
+    if descriptor is None:
+        return False
+    os.close(descriptor)
+    return True
+
+
+def remove_incomplete(folder: Path) -> bool:
+    """Remove what a killed run left; False if there is none, or if a run goes on in it."""
+    descriptor = _lock(folder) if folder.suffix == _PARTIAL else None
+    if descriptor is None:
+        return False
+    try:
+        shutil.rmtree(folder)
+    except OSError as error:
+        raise HostError(f"cannot remove {folder}: {error.strerror}") from error
+    finally:
+        os.close(descriptor)
+    return True

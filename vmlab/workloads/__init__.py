@@ -1,0 +1,220 @@
+"""What can be measured on a bed: one file each, found by being in this folder or by an entry point `vmlab.workloads`.
+
+A workload describes and never runs anything. It says which nodes take part, which commands make its measurements, how
+their output is read and what must hold apart from performance. `lab.run` asks, runs, reads and records.
+
+    @register
+    class Rdma(Workload[Options]):
+        name = "rdma"
+        ...
+"""
+
+import abc
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import entry_points
+from ipaddress import IPv4Address
+from types import MappingProxyType
+from typing import Any, ClassVar, Generic, TypeVar
+
+from pydantic import BaseModel
+
+from vmlab.metrics import Metric, Sample
+from vmlab.steps import Command
+
+GROUP = "vmlab.workloads"
+"""The entry point group by which a lab adds its own: each is a module, or a class, that registers itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A node's place on a fabric, as seen inside the guest.
+
+    `device` is its RDMA device there, "" if it has none; `gid_index` is -1 where RDMA needs no GID (InfiniBand's own
+    link layer). `soft`: the device is soft-RoCE.
+    """
+
+    fabric: str
+    kind: str
+    ip: IPv4Address
+    netdev: str
+    soft: bool = False
+    device: str = ""
+    port: int = 1
+    gid_index: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node that may take part. `facts` are what the workload's fact commands printed on it."""
+
+    name: str
+    roles: tuple[str, ...] = ()
+    endpoints: tuple[Endpoint, ...] = ()
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+    def on(self, fabric: str) -> Endpoint | None:
+        """Its first place on that fabric."""
+        return next((e for e in self.endpoints if e.fabric == fabric), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A command on a node, run as root. Its name is unique within its measurement and names its output's files."""
+
+    name: str
+    node: str
+    argv: Command
+    deadline_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service(Task):
+    """A command that runs while the tasks do.
+
+    They start when `ready` exits 0 on the same node, which must happen within `ready_s`. When they are over the service
+    has `linger_s` to end by itself; then it is killed.
+    """
+
+    ready: Command
+    ready_s: float = 30.0
+    linger_s: float = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """The services are started, then the tasks run one after the other. `labels` tell it from the others of its run.
+
+    With `skipped` nothing runs; it is the reason that the user is told.
+    """
+
+    name: str
+    labels: Mapping[str, str]
+    tasks: tuple[Task, ...] = ()
+    services: tuple[Service, ...] = ()
+    skipped: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What a task left. `stopped` means that vmlab killed it: a service that did not end by itself."""
+
+    status: int
+    stdout: str
+    stderr: str
+    seconds: float
+    timed_out: bool = False
+    stopped: bool = False
+
+    @property
+    def ok(self) -> bool:
+        """It ended by itself with status 0."""
+        return self.status == 0 and not self.timed_out
+
+    @property
+    def last_line(self) -> str:
+        """The last thing it said, standard error first."""
+        lines = self.stderr.strip().splitlines() or self.stdout.strip().splitlines()
+        return lines[-1].strip() if lines else f"status {self.status}"
+
+
+O = TypeVar("O", bound=BaseModel)  # noqa: E741 (the options' class; a longer name would only be noise)
+
+Outputs = Mapping[str, Output]
+"""By the task's name. Tasks that never ran are absent."""
+
+
+class Workload(abc.ABC, Generic[O]):
+    """A benchmark. `options` is a frozen pydantic class with `extra="forbid"`: its JSON schema is the YAML schema.
+
+    `facts` are commands asked on each node that takes part, before the measurements are made; what they print is in
+    `Node.facts`. `packages` are those whose versions belong into the record of a run.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    metrics: ClassVar[tuple[Metric, ...]]
+    packages: ClassVar[tuple[str, ...]] = ()
+    facts: ClassVar[Mapping[str, Command]] = MappingProxyType({})
+    options: type[O]
+
+    @abc.abstractmethod
+    def takes_part(self, options: O, nodes: Sequence[Node]) -> tuple[str, ...]:
+        """The names of the nodes that take part; their facts and devices are not known yet.
+
+        Raises UsageError if the options do not fit the bed, WorkloadError if the bed cannot serve this workload.
+        """
+
+    @abc.abstractmethod
+    def measurements(self, options: O, nodes: Sequence[Node]) -> tuple[tuple[Measurement, ...], ...]:
+        """Rounds, one after the other; the measurements of one round run at once.
+
+        `nodes` are all of the bed; devices and facts are known of those that take part. Raises WorkloadError.
+        """
+
+    @abc.abstractmethod
+    def parse(self, options: O, measurement: Measurement, outputs: Outputs) -> tuple[Sample, ...]:
+        """The figures, when all tasks ended with status 0. Raises WorkloadError, nothing else, whatever the text is."""
+
+    def sanity(
+        self, options: O, measurement: Measurement, outputs: Outputs, samples: Sequence[Sample]
+    ) -> tuple[str, ...]:
+        """What is wrong with the thing under test, apart from performance; asked after failed tasks too."""
+        del options, measurement, outputs, samples
+        return ()
+
+    def explain(self, output: Output) -> str:
+        """Why a task failed, in one line, from what it printed."""
+        return output.last_line
+
+
+_registered: dict[str, Workload[Any]] = {}
+
+W = TypeVar("W", bound=type[Workload[Any]])
+
+
+def register(kind: W) -> W:
+    """Make a workload known by its name. Raises ValueError if another class has that name."""
+    known = _registered.get(kind.name)
+    if known is not None and type(known).__qualname__ + type(known).__module__ != kind.__qualname__ + kind.__module__:
+        raise ValueError(f"two workloads are named {kind.name}: {type(known).__module__} and {kind.__module__}")
+    _registered[kind.name] = kind()
+    return kind
+
+
+@cache
+def _discover() -> tuple[str, ...]:
+    for module in pkgutil.iter_modules(__path__):
+        importlib.import_module(f"{__name__}.{module.name}")
+    return tuple(
+        warning
+        for point in entry_points(group=GROUP)
+        if (warning := _load(f"{point.name} ({point.value})", point.load))
+    )
+
+
+def _load(name: str, load: Callable[[], object]) -> str:
+    try:
+        load()
+    except Exception as error:  # noqa: BLE001 (somebody else's code may fail in any way, and must not stop the others)
+        return f"the workload {name} cannot be used: {type(error).__name__}: {error}".splitlines()[0]
+    return ""
+
+
+def workloads() -> Mapping[str, Workload[Any]]:
+    """All that there are, by name, sorted."""
+    _discover()
+    return MappingProxyType(dict(sorted(_registered.items())))
+
+
+def options_by_name() -> Mapping[str, type[BaseModel]]:
+    """What the topology loader checks `workloads:` with."""
+    return {name: workload.options for name, workload in workloads().items()}
+
+
+def warnings() -> tuple[str, ...]:
+    """One line for each entry point that could not be loaded."""
+    return _discover()

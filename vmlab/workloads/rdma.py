@@ -1,0 +1,491 @@
+"""RDMA between pairs of nodes, by perftest: bandwidth and latency of write, read and send.
+
+`from` is the side that acts: it writes to, reads from and sends to `to`. That is how Lustre's servers move bulk data,
+so the default pairs are each server to the first client.
+
+perftest: https://github.com/linux-rdma/perftest. Guests with a perftest older than 2012 may have only `rdma_bw` besides
+(removed in commit 6495c7a); it measures the bandwidth of writes.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from math import isfinite
+from types import MappingProxyType
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
+from typing_extensions import override
+
+from vmlab.errors import UsageError, WorkloadError
+from vmlab.metrics import Metric, Sample, Unit
+from vmlab.topology.wording import expected, quote
+from vmlab.values.nodeset import expand, parts
+from vmlab.values.size import Bytes
+from vmlab.workloads import Endpoint, Measurement, Node, Output, Outputs, Service, Task, Workload, register
+
+_LARGEST = 1 << 30
+_SERVERS = {"mgs", "mds", "oss"}
+_CLIENTS = {"client", "fta"}
+_FIRST_PORT = 18515
+_DEFAULT_SIZE = {"bw": Bytes(1 << 16), "lat": Bytes(8)}
+
+_BANDWIDTH = Metric("bandwidth", Unit.MIB_PER_S, "higher", "bandwidth", "average")
+_PEAK = Metric("bandwidth_peak", Unit.MIB_PER_S, "higher", "bandwidth", "best stretch of messages, where measured")
+_RATE = Metric("message_rate", Unit.MESSAGES_PER_S, "higher", "bandwidth")
+_TYPICAL = Metric("latency", Unit.MICROSECONDS, "lower", "latency", "median; one way for write and send")
+_LATENCIES = {
+    "t_typical": _TYPICAL,
+    "t_avg": Metric("latency_avg", Unit.MICROSECONDS, "lower", "latency"),
+    "t_min": Metric("latency_min", Unit.MICROSECONDS, "lower", "latency"),
+    "t_max": Metric("latency_max", Unit.MICROSECONDS, "lower", "latency"),
+    "99% percentile": Metric("latency_p99", Unit.MICROSECONDS, "lower", "latency"),
+    "99.9% percentile": Metric("latency_p999", Unit.MICROSECONDS, "lower", "latency"),
+}
+_COLUMNS = {"BW average": _BANDWIDTH, "BW peak": _PEAK, "MsgRate": _RATE, **_LATENCIES}
+
+# perftest divides by 0x100000 whether it prints MB/sec (until 6.20) or MiB/sec (commit 1d202bb, 2024, changed the word
+# and not the figure), and by 125000000 for Gb/sec: `format_factor` in src/perftest_parameters.c. rdma_bw.c divides by
+# 0x100000 too and prints MB/sec.
+_MIB = float(1 << 20)
+_FACTORS = {"MiB/sec": 1.0, "MB/sec": 1.0, "Gb/sec": 125_000_000 / _MIB, "Mpps": 1e6, "usec": 1.0}
+
+
+def _node_set(text: str) -> str:
+    for part in parts(text):
+        if not re.fullmatch("@[a-z]+", part):
+            expand(part)
+    return text
+
+
+def _message_size(size: Bytes) -> Bytes:
+    if not 1 <= size <= _LARGEST:
+        raise ValueError(f"{size} is no message size (expected 1B to 1GiB)")
+    return size
+
+
+NodeNames = Annotated[
+    str,
+    AfterValidator(_node_set),
+    WithJsonSchema({"type": "string", "format": "node-set", "form": "node set", "examples": ["oss[1-2]", "@client"]}),
+]
+Size = Annotated[
+    Bytes,
+    AfterValidator(_message_size),
+    WithJsonSchema({"type": "string", "pattern": "^[0-9]+(B|[KMG]iB)$", "form": "size", "examples": ["64B", "64KiB"]}),
+]
+
+
+class Options(BaseModel):
+    """What may be written below `rdma:`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    verbs: tuple[Literal["write", "read", "send"], ...] = Field(
+        ("write", "read", "send"), min_length=1, description="RDMA operations to measure"
+    )
+    tests: tuple[Literal["bw", "lat"], ...] = Field(
+        ("bw", "lat"), min_length=1, description="bw: bandwidth with many messages in flight; lat: one at a time"
+    )
+    from_: NodeNames | None = Field(
+        None, alias="from", description="nodes that write, read and send (default: all that are mgs, mds or oss)"
+    )
+    to: NodeNames | None = Field(
+        None,
+        description="nodes that are written to, read from and sent to (default: the first client; in a bed without "
+        "clients all others, from its first node)",
+    )
+    both: bool = Field(default=False, description="measure each pair in the other direction too")
+    sizes: Literal["all"] | tuple[Size, ...] | None = Field(
+        None, description="message sizes; all: each power of two up to 8MiB (default: 64KiB for bw, 8B for lat)"
+    )
+    iterations: int = Field(1000, ge=5, le=100_000_000, description="messages of each size")
+    duration_s: int | None = Field(None, ge=1, le=86_400, description="measure for so many seconds, not by iterations")
+    fabric: str | None = Field(
+        None, description="the fabric to measure (default: for each pair, the first InfiniBand fabric that both are on)"
+    )
+    parallel: bool = Field(default=False, description="all pairs at once, not one after the other")
+    native: bool = Field(
+        default=False,
+        description="compare with the host's own figures; today only guests are measured, and the result says so",
+    )
+    timeout_s: int = Field(120, ge=1, le=86_400, description="deadline of each command, besides duration_s")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.sizes == () or (self.sizes == "all" and self.duration_s is not None):
+            raise ValueError("duration_s needs a list of sizes, not all" if self.sizes else "sizes has no size")
+        return self
+
+
+_Pair = tuple[Node, Node, str]
+
+
+@register
+class Rdma(Workload[Options]):
+    """Each measurement is one perftest program on both nodes of a pair, the server on the side that is acted upon."""
+
+    name = "rdma"
+    summary = "RDMA bandwidth and latency between pairs of nodes (perftest)"
+    options = Options
+    metrics = (_BANDWIDTH, _PEAK, _RATE, *_LATENCIES.values())
+    packages = ("perftest", "rdma-core", "libibverbs", "libibverbs1", "ibverbs-providers")
+    facts = MappingProxyType(
+        {
+            "tools": (
+                *("sh", "-c", 'for tool in "$@"; do command -v "$tool" >/dev/null && echo "$tool"; done; exit 0'),
+                "vmlab",
+                *(f"ib_{verb}_{test}" for verb in ("write", "read", "send") for test in ("bw", "lat")),
+                "rdma_bw",
+            )
+        }
+    )
+
+    @override
+    def takes_part(self, options: Options, nodes: Sequence[Node]) -> tuple[str, ...]:
+        chosen = {node.name for one, other, _ in _pairs(options, nodes) for node in (one, other)}
+        return tuple(node.name for node in nodes if node.name in chosen)
+
+    @override
+    def measurements(self, options: Options, nodes: Sequence[Node]) -> tuple[tuple[Measurement, ...], ...]:
+        pairs = _pairs(options, nodes)
+        combinations = [
+            (test, verb, size) for test in options.tests for verb in options.verbs for size in _sizes(options, test)
+        ]
+        by_pair = [
+            [_measurement(options, pair, _FIRST_PORT + place, what) for what in combinations]
+            for place, pair in enumerate(pairs)
+        ]
+        if options.parallel:
+            rounds = [tuple(at_once) for at_once in zip(*by_pair, strict=True)]
+        else:
+            rounds = [(one,) for of_pair in by_pair for one in of_pair]
+        if options.native:
+            why = "this version of vmlab measures guests only; there are no figures of the host to compare with"
+            rounds.append((Measurement(name="native", labels={}, skipped=why),))
+        return tuple(rounds)
+
+    @override
+    def parse(self, options: Options, measurement: Measurement, outputs: Outputs) -> tuple[Sample, ...]:
+        del options
+        output = outputs.get("client")
+        if output is None:
+            raise WorkloadError("the client printed nothing")
+        labels = {name: value for name, value in measurement.labels.items() if name != "size"}
+        return tuple(
+            Sample(metric, value, labels | {"size": str(size)})
+            for size, _, figures in self._rows(output)
+            for metric in self.metrics
+            if (value := figures.get(metric)) is not None
+        )
+
+    @override
+    def sanity(
+        self, options: Options, measurement: Measurement, outputs: Outputs, samples: Sequence[Sample]
+    ) -> tuple[str, ...]:
+        broken = [problem for name, output in sorted(outputs.items()) for problem in _completion_errors(name, output)]
+        if broken or not samples:
+            return tuple(broken)
+        client = outputs["client"]
+        problems = list(_nothing_moved(samples))
+        for size, iterations, figures in self._rows(client):
+            if options.duration_s is None and iterations < options.iterations:
+                problems.append(f"only {iterations} of {options.iterations} messages of {Bytes(size)} were measured")
+            took = _implied_seconds(size, iterations, figures)
+            if took > client.seconds:
+                problems.append(
+                    f"{iterations} messages of {Bytes(size)} cannot have taken {took:.3g} s: the command took "
+                    f"{client.seconds:.3g} s, so the guest's CPU clock is not what perftest takes it for"
+                )
+        problems += _other_path(measurement, client)
+        server = outputs.get("server")
+        if server is not None and server.status != 0 and not server.stopped:
+            problems.append(f"the server ended with status {server.status}: {self.explain(server)}")
+        return tuple(problems)
+
+    @override
+    def explain(self, output: Output) -> str:
+        text = output.stdout + "\n" + output.stderr
+        for pattern, said in _FAILURES:
+            if found := re.search(pattern, text):
+                return said.format(*found.groups())
+        return output.last_line
+
+    def _rows(self, output: Output) -> tuple["_Row", ...]:
+        if "#bytes" in output.stdout:
+            return tuple(_table(output.stdout))
+        if "Bandwidth average" in output.stdout:
+            return (_old_report(output.stdout),)
+        raise WorkloadError(f"perftest printed no figures: {self.explain(output)}")
+
+
+_FAILURES = (
+    (r"IB device (\S+) not found", "the guest has no RDMA device {}"),
+    (r"Unable to find the Infiniband/RoCE device|No IB devices found", "the guest has no RDMA device"),
+    (r"Couldn't connect to (\S+)", "could not connect to {}"),
+    (r"Couldn't listen to port (\d+)", "cannot listen on TCP port {}: something else does"),
+    (r"Failed status (\d+)", "a transfer ended with completion status {}"),
+    (r"Local lid 0x0 detected", "the port has no LID: no subnet manager runs on this fabric"),
+    (r"(Couldn't allocate \w+[^\n]*)", "{}"),
+    (r"(Failed to modify QP[^\n]*)", "{}"),
+    (r"(Unable to (?:Connect|init|open)[^\n]*)", "{}"),
+)
+
+
+# --- pairs ---------------------------------------------------------------------------------------------------------
+
+
+def _pairs(options: Options, nodes: Sequence[Node]) -> tuple[_Pair, ...]:
+    """Who acts on whom, over which fabric.
+
+    Raises UsageError for unknown names, WorkloadError if no pair shares a fabric.
+    """
+    if options.fabric is not None:
+        fabrics = dict.fromkeys(e.fabric for node in nodes for e in node.endpoints)
+        if options.fabric not in fabrics:
+            raise UsageError(f"rdma: no fabric {quote(options.fabric)} ({expected(options.fabric, fabrics)})")
+    pairs: dict[tuple[str, str], _Pair] = {}
+    for one, other in _wanted(options, nodes):
+        fabric = _shared(one, other, options.fabric)
+        named = options.from_ is not None and options.to is not None
+        if fabric is None and named:
+            on = options.fabric or "an InfiniBand fabric"
+            raise WorkloadError(f"rdma: {one.name} and {other.name} are not both on {on}")
+        if fabric is not None:
+            pairs[one.name, other.name] = (one, other, fabric)
+            if options.both:
+                pairs.setdefault((other.name, one.name), (other, one, fabric))
+    if not pairs:
+        on = options.fabric or "an InfiniBand fabric"
+        raise WorkloadError(f"rdma: no pair of nodes to measure is on {on}", hint="--set from=NODES --set to=NODES")
+    return tuple(pairs.values())
+
+
+def _wanted(options: Options, nodes: Sequence[Node]) -> Iterator[tuple[Node, Node]]:
+    clients = [node for node in nodes if _CLIENTS.intersection(node.roles)]
+    actors = _named(options.from_, nodes)
+    targets = _named(options.to, nodes)
+    if actors is None and targets is None and not clients:
+        actors, targets = list(nodes[:1]), list(nodes[1:])
+    if actors is None:
+        others = [node for node in nodes if targets is None or node not in targets]
+        actors = [node for node in others if _SERVERS.intersection(node.roles)] or others
+    for actor in actors:
+        # The first client that shares a fabric with the actor: in a routed bed that need not be the first of all.
+        reached = targets if targets is not None else _first_shared(actor, clients or nodes, options.fabric)
+        yield from ((actor, target) for target in reached if target.name != actor.name)
+
+
+def _first_shared(actor: Node, nodes: Sequence[Node], fabric: str | None) -> list[Node]:
+    return [node for node in nodes if node.name != actor.name and _shared(actor, node, fabric)][:1]
+
+
+def _shared(one: Node, other: Node, fabric: str | None) -> str | None:
+    for endpoint in one.endpoints:
+        wanted = endpoint.kind == "infiniband" if fabric is None else endpoint.fabric == fabric
+        if wanted and other.on(endpoint.fabric):
+            return endpoint.fabric
+    return None
+
+
+def _named(text: str | None, nodes: Sequence[Node]) -> list[Node] | None:
+    if text is None:
+        return None
+    by_name = {node.name: node for node in nodes}
+    found: dict[str, Node] = {}
+    for part in parts(text):
+        if part.startswith("@"):
+            of_role = [node for node in nodes if part[1:] in node.roles]
+            if not of_role:
+                raise UsageError(f"rdma: no node has the role {quote(part[1:])}")
+            found |= {node.name: node for node in of_role}
+            continue
+        for name in expand(part):
+            if name not in by_name:
+                raise UsageError(f"rdma: no node {quote(name)} ({expected(name, by_name)})")
+            found[name] = by_name[name]
+    return list(found.values())
+
+
+# --- command lines -------------------------------------------------------------------------------------------------
+
+
+def _sizes(options: Options, test: str) -> tuple[Bytes | None, ...]:
+    """None stands for all."""
+    if options.sizes == "all":
+        return (None,)
+    return tuple(options.sizes) if options.sizes else (_DEFAULT_SIZE[test],)
+
+
+def _measurement(options: Options, pair: _Pair, tcp_port: int, what: tuple[str, str, Bytes | None]) -> Measurement:
+    actor, target, fabric = pair
+    test, verb, size = what
+    name = f"{actor.name}-{target.name}.{verb}_{test}.{size or 'all'}"
+    labels = {"from": actor.name, "to": target.name, "fabric": fabric, "verb": verb}
+    if size is not None:
+        labels["size"] = str(int(size))
+    tool = f"ib_{verb}_{test}"
+    tools = {node.name: node.facts.get("tools", "").split() for node in (actor, target)}
+    without = [node.name for node in (actor, target) if tool not in tools[node.name]]
+    if without:
+        if any("rdma_bw" not in have for have in tools.values()):
+            nothing = next((name for name in without if "rdma_bw" not in tools[name]), without[0])
+            hint = "use an image that carries perftest, or install its package in the guest"
+            raise WorkloadError(f"rdma: {nothing} has no {tool}", hint=hint)
+        if (verb, test) != ("write", "bw") or size is None or options.duration_s is not None:
+            why = f"{without[0]} has no {tool}, and the old rdma_bw measures write bandwidth of one size, by iterations"
+            return Measurement(name=name, labels=labels, skipped=why)
+    ends = {node.name: _end(node, fabric) for node in (actor, target)}
+    deadline_s = float(options.timeout_s + (options.duration_s or 0))
+
+    def argv(node: Node) -> tuple[str, ...]:
+        end = ends[node.name]
+        common = ("-d", end.device, "-i", str(end.port), "-p", str(tcp_port), "-n", str(options.iterations))
+        if without:
+            # Without rdma_cm it can only address by LID, which is InfiniBand's own.
+            return ("rdma_bw", *common, "-s", str(int(size or 0)), *(("-c",) if end.gid_index >= 0 else ()))
+        length = ("-a",) if size is None else ("-s", str(int(size)))
+        amount = common if options.duration_s is None else (*common[:-2], "-D", str(options.duration_s))
+        gid = ("-x", str(end.gid_index)) if end.gid_index >= 0 else ()
+        # -F: a CPU clock that varies is no reason to stop; perftest warns nevertheless.
+        return (tool, *amount, *length, *gid, "-F")
+
+    return Measurement(
+        name=name,
+        labels=labels,
+        tasks=(
+            Task(
+                name="client",
+                node=actor.name,
+                argv=(*argv(actor), str(ends[target.name].ip)),
+                deadline_s=deadline_s,
+            ),
+        ),
+        services=(
+            Service(
+                name="server",
+                node=target.name,
+                argv=argv(target),
+                # It waits for the client as long as it takes to become ready, and outlives it a little.
+                deadline_s=deadline_s + 60,
+                ready=("grep", "-qE", f":{tcp_port:04X} 0+:0000 0A", "/proc/net/tcp", "/proc/net/tcp6"),
+            ),
+        ),
+    )
+
+
+def _end(node: Node, fabric: str) -> Endpoint:
+    end = node.on(fabric)
+    if end is None or not end.device:
+        raise WorkloadError(
+            f"rdma: {node.name} has no RDMA device on {fabric}",
+            hint=f"in the guest: rdma link show; dmesg | grep -i {fabric}",
+        )
+    return end
+
+
+# --- reading -------------------------------------------------------------------------------------------------------
+
+_Row = tuple[int, int, Mapping[Metric, float]]
+"""Bytes of a message, messages, figures."""
+
+_COLUMN = re.compile(r"#\w+|[A-Za-z0-9][\w.% ]*?\[[^\]\s]*\]|tps average")
+_RULE = re.compile(r"-{20,}")
+_NUMBER = re.compile(r"[0-9]{1,18}(\.[0-9]{1,9})?")
+
+
+def _table(text: str) -> Iterator[_Row]:
+    """The rows of perftest's table (`print_report_bw`, `print_report_lat`), in its units' order, read from its header.
+
+    Warnings may stand before the table and between its header and its rows; a table is whole when a rule closes it.
+    """
+    lines = iter(text.splitlines())
+    header = next(line for line in lines if "#bytes" in line)
+    columns = _COLUMN.findall(header)
+    rows = 0
+    for line in lines:
+        if _RULE.fullmatch(line.strip()):
+            break
+        fields = line.split()
+        if not fields or not _NUMBER.fullmatch(fields[0]):
+            continue
+        if len(fields) != len(columns) or not all(map(_NUMBER.fullmatch, fields)):
+            raise WorkloadError(f"a row of perftest's table does not fit its header: {quote(line.strip())}")
+        rows += 1
+        yield _row(dict(zip(columns, map(float, fields), strict=True)))
+    else:
+        raise WorkloadError(f"perftest's table is cut off after {rows} rows")
+    if not rows:
+        raise WorkloadError("perftest's table has no rows")
+
+
+def _row(cells: Mapping[str, float]) -> _Row:
+    figures = {}
+    for column, value in cells.items():
+        name, _, unit = column.rstrip("]").partition("[")
+        metric = _COLUMNS.get(name)
+        if metric is None:
+            continue
+        if unit not in _FACTORS:
+            raise WorkloadError(f"perftest prints {name} in the unknown unit {quote(unit)}")
+        # A peak of 0.00 was not measured ("BW peak won't be measured in this run").
+        if metric is not _PEAK or value > 0:
+            figures[metric] = value * _FACTORS[unit]
+    if not figures:
+        raise WorkloadError("perftest's table has none of the known columns")
+    return int(cells.get("#bytes", 0)), int(cells.get("#iterations", 0)), figures
+
+
+_OLD = re.compile(
+    r"Bandwidth (peak|average)(?: \(#\d+ to #\d+\))?: +([0-9]{1,12}(?:\.[0-9]{1,12})?(?:e[+-]?[0-9]{1,3})?) MB/sec"
+)
+
+
+def _old_report(text: str) -> _Row:
+    """What rdma_bw prints: size and iterations in its first line, then peak and average (`print_report`, rdma_bw.c)."""
+    found = {word: float(number) for word, number in _OLD.findall(text)}
+    size = re.search(r"\| size=(\d{1,10}) \|", text)
+    iterations = re.search(r"\| iters=(\d{1,10}) \|", text)
+    if "average" not in found or size is None or iterations is None or not all(map(isfinite, found.values())):
+        raise WorkloadError("rdma_bw's report is cut off")
+    figures = {_BANDWIDTH: found["average"]} | ({_PEAK: found["peak"]} if "peak" in found else {})
+    return int(size[1]), int(iterations[1]), figures
+
+
+# --- sanity --------------------------------------------------------------------------------------------------------
+
+# enum ibv_wc_status of rdma-core's libibverbs/verbs.h: those that say something about the network.
+_COMPLETIONS = {
+    "5": "flushed",
+    "10": "remote access error",
+    "12": "no answer from the other side",
+    "13": "receiver not ready",
+}
+
+
+def _completion_errors(task: str, output: Output) -> Iterator[str]:
+    for status in re.findall(r"Failed status (\d{1,3})", output.stdout + output.stderr):
+        meaning = f" ({_COMPLETIONS[status]})" if status in _COMPLETIONS else ""
+        yield f"a transfer of the {task} ended with completion status {status}{meaning}"
+
+
+def _nothing_moved(samples: Sequence[Sample]) -> Iterator[str]:
+    for sample in samples:
+        # Two decimals: a small message's bandwidth may well be printed as 0.00.
+        small = sample.metric is _BANDWIDTH and int(sample.labels["size"]) < 1 << 12
+        if sample.value <= 0 and sample.metric in (_BANDWIDTH, _TYPICAL) and not small:
+            yield f"{sample.metric.name} of {Bytes(int(sample.labels['size']))} messages is {sample.value:g}"
+
+
+def _implied_seconds(size: int, iterations: int, figures: Mapping[Metric, float]) -> float:
+    """How long the messages took, if the figures are right; rounded figures are given the benefit of the doubt."""
+    if (bandwidth := figures.get(_BANDWIDTH, 0.0)) > 0:
+        return size * iterations / _MIB / (bandwidth + 0.01)
+    return iterations * max(0.0, figures.get(_LATENCIES["t_avg"], 0.0) - 0.01) / 1e6
+
+
+def _other_path(measurement: Measurement, client: Output) -> Iterator[str]:
+    """Whether perftest used the device that it was told to."""
+    argv = next((task.argv for task in measurement.tasks if task.name == "client"), ())
+    used = re.search(r"Device\s*: (\S+)", client.stdout)
+    if used is not None and "-d" in argv and argv[argv.index("-d") + 1] != used[1]:
+        yield f"the transfers went through {used[1]}, not through {argv[argv.index('-d') + 1]}"
