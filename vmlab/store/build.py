@@ -1,0 +1,273 @@
+"""Builds the `demo` image from Debian packages (see recipes/demo). Needs neither loop devices nor a running guest."""
+
+import json
+import lzma
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from importlib import resources
+from pathlib import Path
+
+from vmlab.errors import HostError
+from vmlab.runtime.lock import held
+from vmlab.runtime.process import Result
+from vmlab.runtime.process import run as run_process
+from vmlab.store.recipes import disk
+from vmlab.store.recipes.kernel import File, Modules, cpio, payload
+
+DEBIAN = "http://deb.debian.org/debian"
+Run = Callable[..., Result]
+
+_NEEDED = {
+    "mmdebstrap": "mmdebstrap",
+    "mke2fs": "e2fsprogs",
+    "qemu-img": "qemu-utils",
+    "zstd": "zstd",
+    "chroot": "coreutils",
+    "unshare": "util-linux",
+    "setpriv": "util-linux",
+}
+# Fixed, so that the kernel's command line can name it; clones are told apart by their machine-id and host keys.
+_ROOT = "5f2b7a52-6d0e-4c0a-9c1e-766d6c616231"
+_SIZE = 3 << 30
+# What the guests do not need to be told twice: they are measured for work, not for resisting an attacker inside.
+# Userspace without ASLR and kernel without mitigations and zeroed pages is what makes them fast under TCG.
+_CMDLINE = (
+    f"root=UUID={_ROOT} rw console=ttyS0 loglevel=5 mitigations=off norandmaps init_on_alloc=0 lsm=capability audit=0 "
+    "preempt=none cryptomgr.notests net.ifnames=0"
+)
+_MIRROR = re.compile(r"^(?:URIs:|deb\s+(?:\[.*?\])?)\s*(\S+/debian/?)(?:\s|$)", re.MULTILINE)
+_SYS_ADMIN = 21  # the bit of CAP_SYS_ADMIN, capabilities(7)
+
+
+def build_demo(
+    destination: Path,
+    *,
+    mirror: str | None,
+    suite: str,
+    progress: Callable[[str], None],
+    run: Run = run_process,
+) -> Path:
+    """Build into the folder `destination`, which is replaced as a whole; its manifest's path is returned.
+
+    `mirror` None means the one that apt uses here. All work happens in a hidden folder beside `destination`; what a
+    killed build left there is removed first. Raises HostError: not root, a tool or a package is missing, no mirror.
+    """
+    _check_host()
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    work = destination.with_name(f".{destination.name}.building")
+    with held("build.demo", what="the build of an image"):
+        shutil.rmtree(work, ignore_errors=True)
+        try:
+            _Build(work, suite, mirror or apt_mirror(), progress, run).build()
+            shutil.rmtree(destination, ignore_errors=True)
+            (work / "out").rename(destination)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+    return destination / "demo.json"
+
+
+def apt_mirror(sources: Path = Path("/etc/apt")) -> str:
+    """The first Debian archive among this machine's apt sources, in either format; else deb.debian.org."""
+    files = [sources / "sources.list", *sorted((sources / "sources.list.d").glob("*"))]
+    for file in files:
+        if file.is_file() and (found := _MIRROR.search(file.read_text())):
+            return found[1].rstrip("/")
+    return DEBIAN
+
+
+def _check_host() -> None:
+    missing = sorted({package for tool, package in _NEEDED.items() if shutil.which(tool, path=_path()) is None})
+    if missing:
+        raise HostError(f"building an image needs {', '.join(missing)}", hint=f"apt-get install {' '.join(missing)}")
+    if os.geteuid() != 0:
+        raise HostError("building an image needs root", hint=f"sudo {' '.join(sys.argv)}")
+
+
+def _path() -> str:
+    """PATH with the folders of root's tools, which a user's PATH under sudo or cron may lack."""
+    return os.environ.get("PATH", "/usr/bin:/bin") + ":/usr/sbin:/sbin"
+
+
+class _Build:
+    def __init__(self, work: Path, suite: str, mirror: str, progress: Callable[[str], None], run: Run) -> None:
+        self.tree = work / "tree"
+        self.out = work / "out"
+        self.work = work
+        self.suite = suite
+        self.mirror = mirror
+        self.progress = progress
+        self.run = run
+        self.recipe = Path(str(resources.files("vmlab.store.recipes") / "demo"))
+
+    def build(self) -> None:
+        self.out.mkdir(parents=True)
+        # The folder becomes the root of a file system whose first user may be anyone.
+        self.work.chmod(0o700)
+        self.progress(f"unpacking Debian {self.suite} from {self.mirror}")
+        self._bootstrap()
+        self.progress("configuring")
+        self._add_files()
+        self._chroot("sh", "-eu", "-s", stdin=(self.recipe / "setup").read_text())
+        release = next((self.tree / "usr/lib/modules").iterdir()).name
+        self._keep_modules(release)
+        head = self._boot(release)
+        versions = self._versions()
+        self._purge(release)
+        self.progress("writing the disk")
+        self._write_disk(head)
+        self._write_manifest(release, versions)
+
+    def _bootstrap(self) -> None:
+        options = [f"--aptopt={line}" for line in self._apt_options()]
+        options += [f"--dpkgopt=path-exclude={path}" for path in self._lines("excludes")]
+        packages = ",".join(line.split()[0] for line in self._lines("packages"))
+        argv = ["mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory", f"--include={packages}"]
+        if _may_mount():
+            # If we are killed, so are it and all that it started, and its mounts are gone.
+            argv[:0] = ("setpriv", "--pdeathsig", "KILL")
+            argv[3:3] = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--")
+        else:
+            options.append("--skip=check/canmount,chroot/mount")
+        self._do(*argv, *options, self.suite, str(self.tree), self.mirror, deadline_s=1800)
+
+    def _apt_options(self) -> list[str]:
+        dump = self.run(("apt-config", "dump"), deadline_s=30).stdout.splitlines()
+        # Proxies, certificates and leniency that this machine's administrator decided on hold for the image too.
+        of_host = [line for line in dump if re.match(r"Acquire::(http|https|ftp|Check-|Retries|AllowInsecure)", line)]
+        return [
+            'APT::Install-Recommends "false"',
+            'Acquire::Languages "none"',
+            *(line.rstrip(";") for line in of_host if not line.endswith('"";')),
+        ]
+
+    def _add_files(self) -> None:
+        source = self.recipe / "files"
+        for file in sorted(source.rglob("*")):
+            if file.is_file() and file.suffix != ".pyc":
+                target = self.tree / file.relative_to(source)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.unlink(missing_ok=True)
+                target.write_bytes(file.read_bytes())
+                target.chmod(0o644)
+
+    def _keep_modules(self, release: str) -> None:
+        folder = self.tree / "usr/lib/modules" / release
+        modules = Modules((folder / "modules.dep").read_text(), (folder / "modules.builtin").read_text())
+        wanted = [line.split() for line in self._lines("modules")]
+        keep = set(modules.closure(name for name, *_ in wanted))
+        for file in folder.rglob("*.ko*"):
+            if str(file.relative_to(folder)) in keep and file.suffix == ".xz":
+                # Unpacked, for the guests' sake: the disk is compressed as a whole.
+                file.with_suffix("").write_bytes(lzma.decompress(file.read_bytes()))
+                file.unlink()
+            elif str(file.relative_to(folder)) not in keep:
+                file.unlink()
+        files = [File("dev", 0o40755), File("proc", 0o40755), File("target", 0o40755)]
+        names = [Path(path.removesuffix(".xz")) for path in modules.closure(n for n, *mark in wanted if mark)]
+        files += [File(path.name, 0o100644, (folder / path).read_bytes()) for path in names]
+        files.append(File("modules", 0o100644, "".join(f"/{path.name}\n" for path in names).encode()))
+        files.append(File("init", 0o100755, (self.tree / "usr/libexec/tiny-initramfs/init-static").read_bytes()))
+        initrd = cpio(files)
+        (self.out / "demo.initrd").write_bytes(initrd)
+        (self.tree / "boot/initrd").write_bytes(initrd)
+        self._chroot("depmod", release)
+
+    def _boot(self, release: str) -> bytes:
+        """Prepare both ways to start: vmlinux beside the disk, GRUB before it. Returns the disk's first sectors."""
+        compressed = payload((self.tree / f"boot/vmlinuz-{release}").read_bytes())
+        (self.work / "vmlinux.zst").write_bytes(compressed)
+        # QEMU starts an ELF kernel by its PVH entry: the guest has nothing to unpack.
+        self._do("zstd", "-dqf", str(self.work / "vmlinux.zst"), "-o", str(self.out / "demo.vmlinuz"))
+        menu = f"set root=(hd0,msdos1)\nlinux /boot/vmlinuz-{release} {_CMDLINE}\ninitrd /boot/initrd\nboot\n"
+        (self.tree / "boot/grub.cfg").write_text(menu)
+        self._chroot(
+            *("grub-mkimage", "-O", "i386-pc", "-p", "(hd0,msdos1)/boot/grub", "-c", "/boot/grub.cfg"),
+            *("-o", "/boot/core.img", "biosdisk", "part_msdos", "ext2", "linux"),
+        )
+        boot = (self.tree / "usr/lib/grub/i386-pc/boot.img").read_bytes()
+        return disk.head(boot, (self.tree / "boot/core.img").read_bytes())
+
+    def _versions(self) -> dict[str, str]:
+        listed = self._chroot("dpkg-query", "-Wf", "${Package}\t${Version}\n").stdout
+        versions = dict(line.split("\t") for line in listed.splitlines())
+        return {name: versions[name] for name, *mark in map(str.split, self._lines("packages")) if "*" in mark}
+
+    def _purge(self, release: str) -> None:
+        self._chroot("dpkg", "--purge", "grub-pc-bin", "grub-common")
+        spoil = ("tmp/*", "var/cache/apt/*", "var/lib/apt/lists/*", "var/log/*", "var/cache/debconf/*-old")
+        boot = ("boot/System.map*", "boot/config-*", "boot/core.img", f"boot/initrd.img-{release}")
+        for pattern in (*spoil, *boot, "etc/ssh/ssh_host_*"):
+            for path in self.tree.glob(pattern):
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
+        # Empty means: each clone makes its own. ("uninitialized" would run all presets at the first boot.)
+        (self.tree / "etc/machine-id").write_text("")
+        (self.tree / "etc/hostname").write_text("localhost\n")
+        (self.tree / "etc/resolv.conf").unlink(missing_ok=True)
+        (self.tree / "etc/resolv.conf").write_text("")
+
+    def _write_disk(self, head: bytes) -> None:
+        raw = self.work / "disk.raw"
+        with raw.open("wb") as file:
+            file.write(head)
+            file.truncate(_SIZE)
+        extended = f"offset={disk.START},root_owner=0:0,hash_seed={_ROOT},nodiscard"
+        self._do(
+            *("mke2fs", "-q", "-F", "-t", "ext4", "-L", "vmlab-root", "-U", _ROOT, "-m", "0", "-J", "size=16"),
+            *("-E", f"{extended},lazy_itable_init=0,lazy_journal_init=0", "-d", str(self.tree)),
+            *(str(raw), f"{(_SIZE - disk.START) >> 10}k"),
+        )
+        self._do(
+            *("qemu-img", "convert", "-O", "qcow2", "-c", "-W", "-m", "4", "-o", "compression_type=zstd"),
+            *(str(raw), str(self.out / "demo.qcow2")),
+        )
+
+    def _write_manifest(self, release: str, versions: dict[str, str]) -> None:
+        pretty = re.search(r'^PRETTY_NAME="(.*)"$', (self.tree / "etc/os-release").read_text(), re.MULTILINE)
+        manifest = {
+            "schema": 1,
+            "name": "demo",
+            "user": "root",
+            "distribution": pretty[1] if pretty else f"Debian {self.suite}",
+            "architecture": "x86_64",
+            "kernel": release,
+            "cmdline": _CMDLINE,
+            "carries": versions,
+            "files": {"disk": "demo.qcow2", "kernel": "demo.vmlinuz", "initrd": "demo.initrd"},
+        }
+        (self.out / "demo.json").write_text(json.dumps(manifest, indent=2) + "\n")
+
+    def _lines(self, name: str) -> list[str]:
+        return [line for line in (self.recipe / name).read_text().splitlines() if line and not line.startswith("#")]
+
+    def _chroot(self, *argv: str, stdin: str | None = None) -> Result:
+        return self._do("chroot", str(self.tree), *argv, stdin=stdin)
+
+    def _do(self, *argv: str, deadline_s: float = 300, stdin: str | None = None) -> Result:
+        environment = {"PATH": _path(), "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
+        result = self.run(argv, deadline_s=deadline_s, stdin=stdin, env=environment)
+        if not result.ok:
+            raise HostError(f"building the image: {_tool(argv)} failed: {_cause(result)}", hint="see vmlab.log")
+        return result
+
+
+def _tool(argv: Sequence[str]) -> str:
+    return "mmdebstrap" if "mmdebstrap" in argv else argv[2] if argv[0] == "chroot" else argv[0]
+
+
+def _cause(result: Result) -> str:
+    """The first line that reports an error; mmdebstrap's and apt's last lines only say that there was one."""
+    if result.timed_out:
+        return "it took too long"
+    errors = re.findall(r"^(?:E|Err:?\S*|W: Failed.*?|.*error):? (.*)$", result.stderr, re.MULTILINE)
+    return errors[0].strip() if errors else result.last_line
+
+
+def _may_mount() -> bool:
+    status = Path("/proc/self/status").read_text()
+    return bool(int(status.partition("CapEff:")[2].split()[0], 16) >> _SYS_ADMIN & 1)

@@ -1,0 +1,1 @@
+"""What images are made of: a folder each with lists and files, and the formats that building one needs."""
