@@ -22,9 +22,8 @@ ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests/golden/domains"
 SCHEMAS = Path("/usr/share/libvirt/schemas")
 TEMPLATE = ROOT / "domain-templates/server.xml"
-IMAGE = Image(
-    "demo", "/pool/images/demo-1.qcow2", 3 << 30, "root", Boot("/pool/images/demo-1.vmlinuz", "/initrd", "console=ttyS0")
-)
+BOOT = Boot("/pool/images/demo-1.vmlinuz", "/pool/images/demo-1.initrd", "console=ttyS0")
+IMAGE = Image("demo", "/pool/images/demo-1.qcow2", 3 << 30, "root", BOOT)
 ODD = """
 name: odd
 fabrics:

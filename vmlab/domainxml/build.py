@@ -121,7 +121,7 @@ def _boot(domain: etree._Element, boot: Boot | None) -> None:
 
 
 def _emulated(domain: etree._Element) -> None:
-    """Under TCG there is no host CPU to pass through; five-level page tables only make each walk longer."""
+    """Under TCG there is no host CPU to pass through, and five-level page tables only make each walk longer."""
     cpu = domain.find("cpu")
     if cpu is None or cpu.get("mode") not in ("host-passthrough", "host-model"):
         return

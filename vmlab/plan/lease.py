@@ -131,9 +131,10 @@ def _addresses(
     for node in topology.nodes:
         for fabric, index in ports(topology, node):
             wanted.setdefault(fabric, []).append((node, index))
+    used_in: dict[IPv4Network, set[IPv4Address]] = {}  # two fabrics of one LNet network may share a subnet
     for fabric, members in wanted.items():
         subnet = subnets[fabric]
-        used = set(leaving)
+        used = used_in.setdefault(subnet, set(leaving))
         new = []
         for node, index in members:
             address = kept.get((node, identity.mac(topology.name, node, fabric, index)))
@@ -144,7 +145,9 @@ def _addresses(
                 new.append((node, index))
         free = _free_addresses(fabric, subnet, used)
         for node, index in new:
-            yield (node, fabric, index), IPv4Interface((next(free), subnet.prefixlen))
+            address = next(free)
+            used.add(address)
+            yield (node, fabric, index), IPv4Interface((address, subnet.prefixlen))
 
 
 def _free_addresses(fabric: str, subnet: IPv4Network, used: set[IPv4Address]) -> Iterator[IPv4Address]:

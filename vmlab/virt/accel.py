@@ -1,14 +1,12 @@
 """Does a guest really run under KVM here? A /dev/kvm that opens, and even creates a VM, does not prove it."""
 
-import contextlib
-import json
-import os
+import shutil
 import tempfile
 from pathlib import Path
 
 from vmlab.errors import HostError
-from vmlab.runtime.files import state_dir, write_atomically
-from vmlab.runtime.process import run
+from vmlab.runtime.process import install_hint, run
+from vmlab.virt.this_boot import known
 
 QEMU = "qemu-system-x86_64"
 _FIRMWARE_S = 4.0
@@ -51,23 +49,11 @@ def why_no_kvm(kernel: Path | None = None, *, fresh: bool = False) -> str | None
     """
     if not Path("/dev/kvm").exists():
         return "there is no /dev/kvm"
-    kept = state_dir() / "kvm.json"
-    key = [*_key(), str(kernel)]
-    if not fresh:
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            told = json.loads(kept.read_bytes())
-            if told["key"] == key:
-                return str(told["why_not"]) if told["why_not"] else None
-    why_not = runs_guests("kvm") or (runs_guests("kvm", kernel) if kernel is not None else None)
-    with contextlib.suppress(OSError):  # where it cannot be kept it is asked again
-        write_atomically(kept, json.dumps({"key": key, "why_not": why_not}))
-    return why_not
+    binary = shutil.which(QEMU)
+    if binary is None:
+        raise HostError(f"`{QEMU}` is not installed", hint=install_hint(QEMU))
 
+    def find_out() -> str | None:
+        return runs_guests("kvm") or (runs_guests("kvm", kernel) if kernel is not None else None)
 
-def _key() -> list[str | int]:
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    for folder in os.get_exec_path():
-        binary = Path(folder) / QEMU
-        if binary.exists():
-            return [boot, str(binary), binary.stat().st_mtime_ns]
-    raise HostError(f"`{QEMU}` is not installed", hint="apt-get install qemu-system-x86")
+    return known("kvm", [binary, Path(binary).stat().st_mtime_ns, str(kernel)], find_out, fresh=fresh)

@@ -4,17 +4,19 @@ import os
 import select
 import sys
 import termios
+import threading
 import tty
 from pathlib import Path
 
 import libvirt
 
 from vmlab.errors import HostError, UsageError
-from vmlab.virt.connection import Host, missing
+from vmlab.virt.connection import Host, connected, missing
 from vmlab.virt.pool import BEDS, find_pool, refresh
 
 _TAIL = 16_384
 _ESCAPE = b"\x1d"  # Ctrl+], as in virsh console and telnet
+_WOULD_BLOCK = -2
 
 
 def console_text(host: Host, pool_path: str, volume: str) -> str:
@@ -52,25 +54,39 @@ def _download(connection: "libvirt.virConnect", name: str) -> bytes:
     return b"".join(parts)
 
 
-def attach(host: Host, domain: str) -> None:
+def attach(uri: str, domain: str) -> None:
     """Join the terminal with the guest's console until Ctrl+] is typed or the guest goes off."""
     if not sys.stdin.isatty():
         raise UsageError("`vmlab console` needs a terminal", hint="`vmlab status BED -o json` names the console's log")
-    stream = host.call(lambda connection: _open(connection, domain))
-    sys.stderr.write(f"Connected to {domain}; leave with Ctrl+]\r\n")
-    before = termios.tcgetattr(sys.stdin)
-    try:
-        tty.setraw(sys.stdin)
-        _join(stream)
-    finally:
-        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
-        stream.abort()
+    _run_events()
+    with connected(uri) as host:
+        stream = host.call(lambda connection: _open(connection, domain))
+        sys.stderr.write(f"Connected to {domain}; leave with Ctrl+]\r\n")
+        before = termios.tcgetattr(sys.stdin)
+        try:
+            tty.setraw(sys.stdin)
+            _join(stream)
+        finally:
+            termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
+            stream.abort()
+
+
+def _run_events() -> None:
+    """A stream that does not block gets its data from libvirt's event loop, begun before the connection is opened."""
+    libvirt.virEventRegisterDefaultImpl()
+
+    def run() -> None:
+        while True:
+            libvirt.virEventRunDefaultImpl()
+
+    threading.Thread(target=run, name="libvirt events", daemon=True).start()
 
 
 def _open(connection: "libvirt.virConnect", domain: str) -> "libvirt.virStream":
     found = connection.lookupByName(domain)
     if not found.isActive():
-        raise HostError(f"{domain} is not running", hint="vmlab power on BED NODE")
+        bed, _, node = domain.partition(".")
+        raise HostError(f"{node} is not running", hint=f"vmlab power on {bed} {node}")
     stream = connection.newStream(libvirt.VIR_STREAM_NONBLOCK)
     found.openConsole(None, stream, libvirt.VIR_DOMAIN_CONSOLE_FORCE)
     return stream
@@ -82,7 +98,7 @@ def _join(stream: "libvirt.virStream") -> None:
         received = stream.recv(4096)
         if received == b"":
             return  # the guest went off
-        if received != -2:  # noqa: PLR2004 - libvirt's "would block"
+        if received != _WOULD_BLOCK:
             os.write(sys.stdout.fileno(), received)
             continue
         if select.select((keyboard,), (), (), 0.05)[0]:

@@ -1,0 +1,40 @@
+"""How fast this host's time stamp counter runs.
+
+An emulated guest reads the host's counter, and its kernel finds out the counter's speed against an emulated PIT. On a
+busy host that goes wrong now and then, seen by a factor of 78, and the guest's clock with it. So we measure it and tell
+the kernel (`tsc_early_khz`, `tsc=reliable`: Documentation/admin-guide/kernel-parameters.txt).
+"""
+
+import ctypes
+import mmap
+import platform
+import time
+
+from vmlab.runtime.wait import sleep
+from vmlab.virt.this_boot import known
+
+_RDTSC = bytes.fromhex("0f3148c1e2204809d0c3")  # rdtsc; shl rdx, 32; or rax, rdx; ret
+_MEASURE_S = 0.05
+# The kernel refines what is within 1 %; and a coarse figure is the same the next time.
+_STEP_KHZ = 10_000
+
+
+def kernel_parameters() -> str:
+    """What to add to the command line of an emulated guest's kernel; "" where the host has no such counter."""
+    if platform.machine() != "x86_64":
+        return ""
+    khz = known("tsc", [], _measure)
+    return f" tsc=reliable tsc_early_khz={khz}" if khz is not None else ""
+
+
+def _measure() -> int | None:
+    try:
+        page = mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+    except OSError:  # a hardened host forbids pages that are written and executed
+        return None
+    page.write(_RDTSC)
+    read = ctypes.CFUNCTYPE(ctypes.c_uint64)(ctypes.addressof(ctypes.c_char.from_buffer(page)))
+    ticks, began = int(read()), time.clock_gettime_ns(time.CLOCK_MONOTONIC_RAW)
+    sleep(_MEASURE_S)
+    khz = (int(read()) - ticks) * 1_000_000 / (time.clock_gettime_ns(time.CLOCK_MONOTONIC_RAW) - began)
+    return round(khz / _STEP_KHZ) * _STEP_KHZ
