@@ -1,0 +1,54 @@
+"""Beds on libvirt's test driver: real libvirt objects, without guests behind them."""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from vmlab.store.images import Files, Manifest, add
+from vmlab.topology import Topology, loads
+from vmlab.virt.connection import Host
+from vmlab.virt.pool import IMAGES, folder
+
+EMPTY_HOST = "<node><cpu><mhz>2000</mhz><model>i686</model><active>8</active></cpu></node>"
+
+BED = """
+name: ha
+fabrics:
+  ib0: {kind: infiniband, lnet: o2ib, attach: virtio}
+nodes:
+  "mds[1-2]": {role: mds, memory: 512MiB, fabrics: [ib0]}
+  "oss[1-2]": {role: oss, memory: 512MiB, fabrics: [ib0], disks: [{name: scratch, size: 16MiB}]}
+  client1: {role: client, memory: 256MiB, fabrics: [ib0]}
+filesystems:
+  lustre:
+    mgt: {servers: [mds1, mds2], size: 64MiB}
+    mdts: [{servers: [mds1, mds2], size: 64MiB}]
+    osts: [{servers: [oss1, oss2], size: 64MiB, count: 2}]
+"""
+
+
+@pytest.fixture(scope="session")
+def disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("image") / "demo.qcow2"
+    subprocess.run(("qemu-img", "create", "-q", "-f", "qcow2", str(path), "1G"), check=True)
+    return path
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, disk: Path) -> Iterator[Host]:
+    """A host of its own for each test: a description in a file is private to its connection."""
+    for name in ("state", "pool", "lock"):
+        monkeypatch.setenv(f"VMLAB_{name.upper()}_DIR", str(tmp_path / name))
+    add(folder(IMAGES), Manifest(name="demo", files=Files(disk=disk.name)), disk.parent)
+    description = tmp_path / "host.xml"
+    description.write_text(EMPTY_HOST)
+    host = Host(f"test://{description}")
+    yield host
+    host.close()
+
+
+@pytest.fixture
+def bed() -> Topology:
+    return loads(BED, "ha.yaml")

@@ -1,0 +1,341 @@
+"""The command line from end to end on libvirt's test driver, in this process: its objects live as long as that."""
+
+import json
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import libvirt
+import pytest
+from typer.testing import CliRunner
+
+from vmlab.cli.app import app
+from vmlab.lab.bed import locked
+from vmlab.metrics import Metric, RunRecord, Sample, Unit
+from vmlab.store.runs import open_run
+from vmlab.virt.connection import connected
+
+BED = """
+name: ha
+fabrics:
+  ib0: {kind: infiniband, lnet: o2ib, attach: virtio}
+nodes:
+  mds1: {role: mds, memory: 256MiB, fabrics: [ib0]}
+  "oss[1-2]": {role: oss, memory: 256MiB, fabrics: [ib0], disks: [{name: scratch, size: 16MiB}]}
+"""
+ROUTED = """
+name: routed
+fabrics:
+  ib0: {kind: infiniband, lnet: o2ib, attach: virtio, subnet: 10.91.0.0/24}
+  eth: {kind: ethernet, lnet: tcp, subnet: 10.92.0.0/24}
+  ib1: {kind: infiniband, lnet: o2ib1, attach: virtio, subnet: 10.93.0.0/24}
+nodes:
+  oss1: {role: oss, memory: 256MiB, fabrics: [ib0]}
+  router1: {role: router, memory: 256MiB, fabrics: [ib0, eth]}
+  router2: {role: router, memory: 256MiB, fabrics: [eth, ib1]}
+  client1: {role: client, memory: 256MiB, fabrics: [ib1]}
+"""
+
+
+@pytest.fixture
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, disk: Path) -> Iterator["Cli"]:
+    for name in ("state", "pool", "lock"):
+        monkeypatch.setenv(f"VMLAB_{name.upper()}_DIR", str(tmp_path / name))
+    monkeypatch.setenv("LIBVIRT_DEFAULT_URI", "test:///default")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bed.yaml").write_text(BED)
+    kept = libvirt.open("test:///default")  # all beds are gone with the last connection
+    cli = Cli()
+    assert cli("image", "import", "demo", str(disk)).exit_code == 0
+    yield cli
+    kept.close()
+
+
+class Cli:
+    def __call__(self, *argv: str, stdin: str | None = None) -> Any:
+        result = CliRunner().invoke(app, argv, input=stdin)
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result
+
+    def json(self, *argv: str) -> Any:
+        result = self(*argv, "-o", "json")
+        assert result.exit_code == 0, result.output
+        return json.loads(result.stdout)
+
+
+def rows(text: str) -> list[list[str]]:
+    return [re.split(r"  +", line.strip()) for line in text.splitlines()[1:]]
+
+
+def test_validate_says_what_is_there_and_every_problem(cli: Cli, tmp_path: Path) -> None:
+    assert cli("validate", "bed.yaml", "minimal").stdout.startswith("bed.yaml: ha: 3 nodes, 1 fabric")
+    (tmp_path / "bad.yaml").write_text(BED.replace("role: mds", "role: boss").replace("cpus", "cups"))
+    (tmp_path / "worse.yaml").write_text("name: 7\n")
+    result = cli("validate", "bad.yaml", "bed.yaml", "worse.yaml")
+    assert result.exit_code == 3
+    assert re.search(r"^bad\.yaml:6:\d+: ", result.stderr, re.MULTILINE)
+    assert re.search(r"^worse\.yaml:1:\d+: ", result.stderr, re.MULTILINE)
+    assert "bed.yaml: ha" in result.stdout
+
+
+def test_options_of_workloads_are_checked_at_load(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "bad.yaml").write_text(BED + "workloads: [{rdma: {verb: [write]}}]\n")
+    result = cli("validate", "bad.yaml")
+    assert result.exit_code == 3
+    assert "verbs" in result.stderr
+
+
+def test_a_life(cli: Cli) -> None:
+    assert cli("plan", "bed.yaml", "--detailed-exitcode").exit_code == 10
+    assert cli("list").stdout == ""
+
+    raised = cli("up", "bed.yaml", "--no-wait")
+    assert raised.exit_code == 0, raised.output
+    assert [row[:2] for row in rows(raised.stdout)] == [["mds1", "mds"], ["oss1", "oss"], ["oss2", "oss"]]
+    assert "ib0 10.77." in raised.stdout
+    assert "(soft-RoCE)" in raised.stdout
+    assert "oss2: start-domain" in raised.stderr
+    assert "ha: 3 nodes started" in raised.stderr
+
+    again = cli("up", "bed", "--no-wait")
+    assert "nothing to change" in again.stderr
+    assert cli("plan", "bed.yaml", "--detailed-exitcode").exit_code == 0
+    assert rows(cli("list").stdout) == [["ha", "3", "3", "8"]]
+    assert cli.json("list") == [{"name": "ha", "nodes": 3, "running": 3, "disks": 8}]
+
+    assert [row[:4] for row in rows(cli("status", "ha").stdout)] == [
+        ["mds1", "mds", "running", "domain"],
+        ["oss1", "oss", "running", "domain"],
+        ["oss2", "oss", "running", "domain"],
+    ]
+    oss2 = cli.json("status", "bed.yaml")[2]
+    assert (oss2["name"], oss2["stage"], oss2["memory_mib"]) == ("oss2", "domain", 256)
+    assert [address["fabric"] for address in oss2["addresses"]] == ["mgmt", "ib0"]
+    assert {"host_cpus", "disks", "image", "console", "vcpus", "roles", "state"} <= set(oss2)
+
+    assert rows(cli("power", "off", "ha", "oss[1-2]").stdout) == [["oss1", "shut off"], ["oss2", "shut off"]]
+    assert cli.json("power", "status", "ha") == {"mds1": "running", "oss1": "shut off", "oss2": "shut off"}
+    assert cli.json("power", "on", "ha", "@oss") == {"oss1": "running", "oss2": "running"}
+    assert cli("power", "off", "ha", "oss9").exit_code == 2
+
+    assert cli("export", "hosts", "ha").stdout.splitlines()[1].endswith("\toss1.ha oss1")
+    assert "Host oss1 oss1.ha" in cli("export", "ssh-config", "ha").stdout
+    assert cli("export", "xml", "ha").stdout.count("<domain ") == 3
+
+    gone = cli("down", "ha", "-y")
+    assert (gone.exit_code, gone.stdout) == (0, "")
+    assert "ha: gone" in gone.stderr
+    assert cli.json("list") == []
+    assert "nothing of it is there" in cli("down", "ha", "-y").stderr
+
+
+def test_down_lists_and_asks(cli: Cli) -> None:
+    cli("up", "bed.yaml", "--no-wait")
+    refused = cli("down", "ha")
+    assert refused.exit_code == 2
+    assert "nodes: mds1,oss[1-2]" in refused.stderr
+    assert "ha.ib0" in refused.stderr
+    assert "hint: vmlab down ha -y" in refused.stderr
+    assert len(cli.json("status", "ha")) == 3
+    assert cli("down", "ha", "--yes").exit_code == 0
+
+
+def test_down_keeps_disks(cli: Cli) -> None:
+    cli("up", "bed.yaml", "--no-wait")
+    assert cli("down", "bed.yaml", "-y", "--keep-disks").exit_code == 0
+    assert cli.json("list") == [{"name": "ha", "nodes": 0, "running": 0, "disks": 5}]
+    kept = [action for action in cli.json("plan", "bed.yaml")["actions"] if action["kind"] == "create-volume"]
+    assert kept == []
+
+
+def test_two_beds_of_one_file(cli: Cli) -> None:
+    for name in ("one", "two"):
+        assert cli("up", "bed.yaml", "--name", name, "--no-wait").exit_code == 0
+    assert [bed["name"] for bed in cli.json("list")] == ["one", "two"]
+    cli("down", "one", "-y")
+    assert [bed["name"] for bed in cli.json("list")] == ["two"]
+    assert cli("up", "bed.yaml", "--name", "No Name").exit_code == 2
+
+
+def test_a_change_is_shown_and_waits_for_restart(cli: Cli, tmp_path: Path) -> None:
+    cli("up", "bed.yaml", "--no-wait")
+    (tmp_path / "bed.yaml").write_text(BED.replace("role: mds, memory: 256MiB", "role: mds, memory: 384MiB"))
+    planned = cli("plan", "bed.yaml", "--detailed-exitcode")
+    assert planned.exit_code == 10
+    assert "Only with --restart" in planned.stdout
+    assert "memory 256MiB -> 384MiB" in planned.stdout
+    document = cli.json("plan", "bed.yaml")
+    assert document["actions"] == []
+    assert document["changes"]
+    assert {action["node"] for action in document["pending"]} == {"mds1"}
+    assert {action["node"] for action in cli.json("plan", "bed.yaml", "--restart")["actions"]} == {"mds1"}
+    cli("up", "bed.yaml", "--no-wait")
+    assert cli.json("status", "ha")[0]["memory_mib"] == 256
+    cli("up", "bed.yaml", "--no-wait", "--restart")
+    assert cli.json("status", "ha")[0]["memory_mib"] == 384
+
+
+def test_rebuild(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    cli("up", "bed.yaml", "--no-wait")
+    refused = cli("rebuild", "ha")
+    assert (refused.exit_code, "hint: vmlab rebuild ha -y" in refused.stderr) == (2, True)
+    monkeypatch.setenv("VMLAB_YES", "1")
+    rebuilt = cli("rebuild", "ha")
+    assert rebuilt.exit_code == 0, rebuilt.output
+    assert "oss2: undefine-domain" in rebuilt.stderr
+    assert len(cli.json("status", "ha")) == 3
+
+
+def test_rebuild_of_what_cannot_come_up_again_takes_nothing_down(cli: Cli, tmp_path: Path) -> None:
+    cli("up", "bed.yaml", "--no-wait")
+    (tmp_path / "bed.yaml").write_text(f"{BED}image: none-such\n")
+    assert cli("rebuild", "bed.yaml", "-y").exit_code == 4
+    assert len(cli.json("status", "ha")) == 3
+
+
+def test_the_plan_is_what_the_contract_says(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "routed.yaml").write_text(ROUTED)
+    document = cli.json("plan", "routed.yaml")
+    assert document["bed"] == "routed"
+    assert document["changes"] is True
+    assert document["nodes"][1] == {
+        "name": "router1",
+        "host": "local",
+        "role": ["router"],
+        "cells": [],
+        "emulator_cpus": [],
+        "devices": [],
+        "addresses": {"mgmt": document["nodes"][1]["addresses"]["mgmt"], "ib0": "10.91.0.12", "eth": "10.92.0.11"},
+        "nids": ["10.91.0.12@o2ib", "10.92.0.11@tcp"],
+    }
+    assert {"node": "client1", "net": "o2ib", "gateways": ["10.93.0.11@o2ib1"], "hops": 2} in document["routes"]
+    assert {"node": "router2", "net": "o2ib", "gateways": ["10.92.0.11@tcp"], "hops": 1} in document["routes"]
+    assert {"kind": "define-domain", "name": "routed.oss1", "node": "oss1", "reason": "absent"} in document["actions"]
+    assert document["pending"] == []
+    dry = cli("up", "routed.yaml", "--dry-run")
+    assert (dry.exit_code, "define-domain routed.oss1" in dry.stdout) == (0, True)
+    assert cli.json("list") == []
+
+
+def test_unknown_bed_and_node(cli: Cli) -> None:
+    assert cli("status", "nobody").exit_code == 2
+    cli("up", "bed.yaml", "--no-wait")
+    refused = cli("ssh", "ha", "oss7")
+    assert refused.exit_code == 2
+    assert "oss7" in refused.stderr
+    assert cli("ssh", "ha", "@oss", "--", "true").exit_code == 2
+    assert cli("console", "ha", "oss1").exit_code == 2  # no terminal
+
+
+def test_images(cli: Cli, tmp_path: Path) -> None:
+    listed = cli.json("image", "list")
+    assert [(image["name"], image["user"], image["clones"]) for image in listed] == [("demo", "root", [])]
+    cli("up", "bed.yaml", "--no-wait")
+    assert rows(cli("image", "list").stdout)[0][0] == "demo"
+    (tmp_path / "raw.qcow2").write_bytes(bytes(65_536))
+    refused = cli("image", "import", "raw", "raw.qcow2")
+    assert refused.exit_code == 4
+    assert "qcow2" in refused.stderr
+    assert cli("image", "build", "windows").exit_code == 2
+    cli("down", "ha", "-y")
+    assert cli("image", "rm", "demo").exit_code == 0
+    assert cli.json("image", "list") == []
+    absent = cli("up", "bed.yaml")
+    assert absent.exit_code == 4
+    assert "hint: vmlab image build demo" in absent.stderr
+
+
+def test_busy_bed_exits_9_and_names_the_owner(cli: Cli) -> None:
+    with connected("test:///default") as host, locked(host, "ha"):
+        refused = cli("up", "bed.yaml", "--no-wait")
+    assert refused.exit_code == 9
+    assert "the bed ha is in use by" in refused.stderr
+
+
+def test_gc_lists_and_removes(cli: Cli, tmp_path: Path) -> None:
+    assert cli.json("gc") == []
+    orphan = tmp_path / "pool" / "images" / "demo-0123.qcow2"
+    orphan.write_bytes(b"")
+    assert [item["name"] for item in cli.json("gc")] == [str(orphan)]
+    assert orphan.exists()
+    assert cli("gc", "--apply").exit_code == 0
+    assert not orphan.exists()
+
+
+def test_no_runs_yet(cli: Cli) -> None:
+    assert cli.json("results", "list") == []
+    assert cli("results", "show").exit_code == 2
+    assert cli("results", "show", "nothing").exit_code == 2
+
+
+def test_workloads_tell_options_and_units(cli: Cli) -> None:
+    (rdma,) = cli.json("workloads", "rdma")
+    assert {"verbs", "iterations"} <= {option["name"] for option in rdma["options"]}
+    assert {"name", "unit"} <= set(rdma["metrics"][0])
+    assert "MiB/s" in cli("workloads").stdout
+
+
+def test_host_check_on_the_test_driver(cli: Cli) -> None:
+    result = cli("host", "check", "-o", "json")
+    found = {finding["what"]: finding for finding in json.loads(result.stdout)}
+    assert {"libvirt", "KVM", "IOMMU", "QEMU", "qemu-img", "subnets", "memory", "hugepages"} <= set(found)
+    assert found["libvirt"]["verdict"] == "ok"
+    assert found["subnets"]["found"].startswith("256 of 256")
+    assert result.exit_code == (4 if "no" in {finding["verdict"] for finding in found.values()} else 0)
+
+
+def test_host_check_without_libvirt_says_so_and_exits_4(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIBVIRT_DEFAULT_URI", "qemu+unix:///system?socket=/nowhere/at/all")
+    result = cli("host", "check")
+    assert result.exit_code == 4
+    assert rows(result.stdout)[0][:2] == ["no", "libvirt"]
+
+
+def test_graph_and_schema(cli: Cli, tmp_path: Path) -> None:
+    assert cli("graph", "bed.yaml").stdout.startswith("graph bed {")
+    assert cli("graph", "bed.yaml", "-o", "bed.mmd").exit_code == 0
+    assert "flowchart" in (tmp_path / "bed.mmd").read_text()
+    assert "rdma" in str(json.loads(cli("schema").stdout)["properties"]["workloads"])
+
+
+def test_run_needs_nodes_that_run(cli: Cli) -> None:
+    cli("up", "bed.yaml", "--no-wait")
+    cli("power", "off", "ha", "oss2")
+    refused = cli("run", "ha", "rdma", "--set", "from=oss1", "--set", "to=oss2")
+    assert refused.exit_code == 2
+    assert "ha: oss2 is off" in refused.stderr
+    assert "hint: vmlab power on ha 'oss2'" in refused.stderr
+
+
+def test_results_show_what_was_recorded(cli: Cli, tmp_path: Path) -> None:
+    metric = Metric("latency", Unit.MICROSECONDS, "lower", "latency")
+    with open_run(tmp_path / "state" / "runs", at=datetime.now(UTC), bed="ha", workload="rdma") as run:
+        run.finish(
+            RunRecord(
+                id=run.id,
+                bed="ha",
+                workload="rdma",
+                options={},
+                accel="tcg",
+                soft=True,
+                vmlab="0",
+                started="2026-01-01T00:00:00+00:00",
+                ended="2026-01-01T00:00:01+00:00",
+                nodes=(),
+                commands=(),
+                samples=(Sample(metric, 7.25, {"verb": "write"}),),
+                problems=(),
+                faults=("oss1: no device",),
+                skipped=(),
+            )
+        )
+    (listed,) = cli.json("results", "list")
+    assert (listed["id"], listed["soft"]) == (run.id, True)
+    assert [row[:4] for row in rows(cli("results", "list").stdout)] == [[run.id, "ha", "rdma", "tcg, soft-RoCE"]]
+    shown = cli("results", "show")
+    assert "7.25" in shown.stdout
+    assert "oss1: no device" in shown.stdout
+    assert cli.json("results", "show", run.id)["samples"][0]["value"] == 7.25

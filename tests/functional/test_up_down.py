@@ -1,0 +1,250 @@
+"""`up` and `down` on libvirt's test driver: what is made, what is left alone, and a stop at every action."""
+
+from collections.abc import Callable
+
+import pytest
+
+from vmlab.errors import BusyError, HostError, VmlabError
+from vmlab.lab import down as down_module
+from vmlab.lab import up as up_module
+from vmlab.lab.bed import locked
+from vmlab.lab.down import down
+from vmlab.lab.progress import Silent
+from vmlab.lab.up import Raised, up
+from vmlab.plan.actions import Action
+from vmlab.runtime.files import state_dir
+from vmlab.topology import Topology, loads
+from vmlab.virt.connection import Host
+from vmlab.virt.observe import observe
+
+from .conftest import BED
+
+
+def bring_up(host: Host, bed: Topology, *, restart: bool = False) -> Raised:
+    return up(
+        host, bed, accel="auto", restart=restart, timeout_s=60, jobs=1, wait=False, progress=Silent()
+    )
+
+
+def kinds(raised: Raised) -> list[str]:
+    return [action.kind for action in raised.actions]
+
+
+def uuids(host: Host) -> dict[str, str]:
+    return {name: domain.facts.uuid for name, domain in observe(host).domains.items()}
+
+
+def assert_nothing_left(host: Host) -> None:
+    observed = observe(host)
+    assert (dict(observed.domains), dict(observed.networks), dict(observed.volumes)) == ({}, {}, {})
+    assert list((state_dir() / "beds").glob("*")) == []
+
+
+def test_up_makes_everything_once(host: Host, bed: Topology) -> None:
+    raised = bring_up(host, bed)
+    observed = observe(host)
+    assert set(observed.domains) == {"ha.mds1", "ha.mds2", "ha.oss1", "ha.oss2", "ha.client1"}
+    assert all(domain.running for domain in observed.domains.values())
+    assert set(observed.networks) == {"ha.mgmt", "ha.ib0"}
+    assert kinds(raised).count("create-volume") == 5 + 4 + 2
+    shared = "/ha._lustre-OST0000.raw"
+    assert [n for n, d in sorted(observed.domains.items()) if any(p.endswith(shared) for p in d.facts.disks)] == [
+        "ha.oss1",
+        "ha.oss2",
+    ]
+    again = bring_up(host, bed)
+    assert (again.actions, again.prepared.plan.pending) == ((), ())
+
+
+def test_down_leaves_nothing(host: Host, bed: Topology) -> None:
+    bring_up(host, bed)
+    assert down(host, "ha", keep_disks=False, progress=Silent())
+    assert_nothing_left(host)
+    assert down(host, "ha", keep_disks=False, progress=Silent()) == ()
+
+
+def test_kept_disks_are_taken_up_again(host: Host, bed: Topology) -> None:
+    bring_up(host, bed)
+    down(host, "ha", keep_disks=True, progress=Silent())
+    kept = set(observe(host).volumes)
+    assert "ha._lustre-MDT0000.raw" in kept
+    assert "ha.oss1.root.qcow2" in kept
+    assert not any(name.endswith(".seed.iso") for name in kept)
+    raised = bring_up(host, bed)
+    assert "create-volume" not in kinds(raised)
+    assert kept < set(observe(host).volumes)
+
+
+def test_a_changed_node_waits_for_leave_and_leaves_the_others_alone(host: Host, bed: Topology) -> None:
+    bring_up(host, bed)
+    before = uuids(host)
+    larger = loads(BED.replace("client1: {role: client, memory: 256MiB", "client1: {role: client, memory: 320MiB"))
+    raised = bring_up(host, larger)
+    assert raised.actions == ()
+    assert {action.node for action in raised.prepared.plan.pending} == {"client1"}
+    assert "memory 256MiB -> 320MiB" in raised.prepared.plan.pending[0].reason
+    raised = bring_up(host, larger, restart=True)
+    assert {action.node for action in raised.actions} == {"client1"}
+    assert "create-volume" not in kinds(raised)
+    assert observe(host).domains["ha.client1"].facts.memory_kib == 320 * 1024
+    assert uuids(host) == before
+
+
+def test_an_added_node_changes_no_other(host: Host, bed: Topology) -> None:
+    bring_up(host, bed)
+    added = BED.replace("  client1:", "  acct1: {role: client, memory: 256MiB, fabrics: [ib0]}\n  client1:")
+    raised = bring_up(host, loads(added))
+    assert {action.node for action in raised.actions} == {"acct1"}
+    assert raised.prepared.plan.pending == ()
+
+
+def test_a_node_that_is_gone_from_the_file_goes_with_leave_only(host: Host, bed: Topology) -> None:
+    bring_up(host, bed)
+    without = loads(BED.replace("  client1: {role: client, memory: 256MiB, fabrics: [ib0]}\n", ""))
+    bring_up(host, without)
+    assert "ha.client1" in observe(host).domains
+    bring_up(host, without, restart=True)
+    assert "ha.client1" not in observe(host).domains
+
+
+def test_two_beds_side_by_side(host: Host, bed: Topology) -> None:
+    bring_up(host, bed)
+    bring_up(host, loads(BED.replace("name: ha", "name: ha-2")))
+    observed = observe(host)
+    subnets = [n.facts.metadata.subnet for n in observed.networks.values() if n.facts.metadata]
+    assert len(subnets) == len(set(subnets)) == 4
+    down(host, "ha", keep_disks=False, progress=Silent())
+    observed = observe(host)
+    assert observed.beds == ("ha-2",)
+    assert len(observed.bed("ha-2").nodes) == 5
+    assert bring_up(host, loads(BED.replace("name: ha", "name: ha-2"))).actions == ()
+
+
+FOREIGN_DOMAIN = "<domain type='test'><name>ha.oss1</name><memory>1024</memory><os><type>hvm</type></os></domain>"
+FOREIGN_NETWORK = "<network><name>ha.ib0</name><bridge name='virbr7'/></network>"
+
+
+@pytest.mark.parametrize(
+    ("define", "name"),
+    [
+        (lambda connection: connection.defineXML(FOREIGN_DOMAIN), "ha.oss1"),
+        (lambda connection: connection.networkDefineXML(FOREIGN_NETWORK), "ha.ib0"),
+    ],
+)
+def test_a_foreign_object_of_the_same_name_is_left_alone(
+    host: Host, bed: Topology, define: Callable[..., object], name: str
+) -> None:
+    host.call(define)
+    before = observe(host)
+    with pytest.raises(HostError, match=f"named {name} exists") as raised:
+        bring_up(host, bed)
+    assert raised.value.status == 4
+    after = observe(host)
+    assert (after.domains, after.networks, after.volumes) == (before.domains, before.networks, before.volumes)
+    down(host, "ha", keep_disks=False, progress=Silent())
+    assert name in {**observe(host).domains, **observe(host).networks}
+
+
+def test_a_disk_that_another_domain_uses_keeps_down_from_everything(host: Host, bed: Topology) -> None:
+    bring_up(host, bed)
+    path = observe(host).volumes["ha._lustre-OST0000.raw"].path
+    foreign = (
+        "<domain type='test'><name>other</name><memory>1024</memory><os><type>hvm</type></os><devices>"
+        f"<disk type='file'><source file='{path}'/><target dev='vda'/></disk></devices></domain>"
+    )
+    host.call(lambda connection: connection.defineXML(foreign))
+    with pytest.raises(HostError, match="the domain other, which is not of the bed ha, uses"):
+        down(host, "ha", keep_disks=False, progress=Silent())
+    assert len(observe(host).bed("ha").nodes) == 5
+
+
+def test_a_disk_of_another_size_is_not_made_anew(host: Host, bed: Topology) -> None:
+    bring_up(host, bed)
+    larger = loads(BED.replace("[oss1, oss2], size: 64MiB", "[oss1, oss2], size: 96MiB"))
+    with pytest.raises(HostError, match="asks for"):
+        bring_up(host, larger)
+
+
+def test_the_second_vmlab_is_told_who_has_the_bed(host: Host, bed: Topology) -> None:
+    with locked(host, "ha"), pytest.raises(BusyError, match=r"the bed ha is in use by .* \(pid \d+\) with `.*` since"):
+        bring_up(host, bed)
+
+
+class Stop(VmlabError):
+    """A test's stand-in for a kill: what comes after it is not done."""
+
+
+def stopping(module: object, monkeypatch: pytest.MonkeyPatch, *, at: int, after: bool) -> list[Action]:
+    """Let the action number `at` be the last one, done or not done; what was begun is returned."""
+    begun: list[Action] = []
+    perform = module.perform  # type: ignore[attr-defined]
+
+    def counted(host: Host, action: Action, *rest: object) -> None:
+        if len(begun) > at or (len(begun) == at and not after):
+            raise Stop("stopped")
+        begun.append(action)
+        perform(host, action, *rest)
+        if len(begun) > at:
+            raise Stop("stopped")
+
+    monkeypatch.setattr(module, "perform", counted)
+    return begun
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_up_goes_on_after_a_stop_at_any_action(
+    host: Host, bed: Topology, monkeypatch: pytest.MonkeyPatch, *, after: bool
+) -> None:
+    total = len(bring_up(host, bed).actions)
+    wanted = observe(host)
+    down(host, "ha", keep_disks=False, progress=Silent())
+    for at in range(total):
+        with monkeypatch.context() as patch, pytest.raises(Stop):
+            stopping(up_module, patch, at=at, after=after)
+            bring_up(host, bed)
+        bring_up(host, bed)
+        observed = observe(host)
+        assert set(observed.domains) == set(wanted.domains), at
+        assert all(domain.running for domain in observed.domains.values()), at
+        assert set(observed.volumes) == set(wanted.volumes), at
+        assert bring_up(host, bed).actions == (), at
+        down(host, "ha", keep_disks=False, progress=Silent())
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_down_after_a_stop_of_up_at_any_action(
+    host: Host, bed: Topology, monkeypatch: pytest.MonkeyPatch, *, after: bool
+) -> None:
+    total = len(bring_up(host, bed).actions)
+    down(host, "ha", keep_disks=False, progress=Silent())
+    for at in range(total):
+        with monkeypatch.context() as patch, pytest.raises(Stop):
+            stopping(up_module, patch, at=at, after=after)
+            bring_up(host, bed)
+        down(host, "ha", keep_disks=False, progress=Silent())
+        assert_nothing_left(host)
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_down_goes_on_after_a_stop_at_any_action(
+    host: Host, bed: Topology, monkeypatch: pytest.MonkeyPatch, *, after: bool
+) -> None:
+    bring_up(host, bed)
+    total = len(down(host, "ha", keep_disks=False, progress=Silent()))
+    for at in range(total):
+        bring_up(host, bed)
+        with monkeypatch.context() as patch, pytest.raises(Stop):
+            stopping(down_module, patch, at=at, after=after)
+            down(host, "ha", keep_disks=False, progress=Silent())
+        down(host, "ha", keep_disks=False, progress=Silent())
+        assert_nothing_left(host)
+
+
+def test_a_foreign_file_with_a_clones_name_is_left_alone(host: Host, bed: Topology) -> None:
+    bring_up(host, bed)
+    down(host, "ha", keep_disks=False, progress=Silent())
+    foreign = "<volume><name>ha.mds1.root.qcow2</name><capacity unit='bytes'>4096</capacity></volume>"
+    host.call(lambda connection: connection.storagePoolLookupByName("vmlab").createXML(foreign))
+    with pytest.raises(HostError, match=r"ha\.mds1\.root\.qcow2 is in the way"):
+        bring_up(host, bed)
+    assert observe(host).volumes["ha.mds1.root.qcow2"].capacity == 4096

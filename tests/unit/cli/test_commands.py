@@ -1,0 +1,130 @@
+"""What every command has in common: help, examples, environment variables, quick start."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from vmlab.cli.app import app
+from vmlab.cli.options import duration
+
+RUNNER = CliRunner()
+HEAVY = ("libvirt", "lxml", "pydantic", "rich", "ClusterShell", "yaml", "vmlab.lab", "vmlab.virt", "vmlab.topology")
+
+
+def leaves(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    if not hasattr(command, "commands"):
+        yield path, command
+        return
+    for name, member in command.commands.items():
+        yield from leaves(member, (*path, name))
+
+
+COMMANDS = dict(leaves(typer.main.get_command(app)))
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_help_has_an_example_of_the_command_itself(path: tuple[str, ...]) -> None:
+    result = RUNNER.invoke(app, [*path, "--help"])
+    assert result.exit_code == 0, result.output
+    _, _, examples = result.output.partition("Example")
+    assert f"    vmlab {' '.join(path)}" in examples or f"vmlab {' '.join(path)} " in examples
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_short_help_is_not_cut_off(path: tuple[str, ...]) -> None:
+    assert not COMMANDS[path].get_short_help_str(62).endswith("...")
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_each_option_has_its_variable(path: tuple[str, ...]) -> None:
+    for parameter in COMMANDS[path].params:
+        if parameter.param_type_name == "option":
+            long = next(name for name in parameter.opts if name.startswith("--"))
+            assert parameter.envvar == f"VMLAB_{long[2:].replace('-', '_').upper()}", long
+
+
+def test_help_lists_all_commands_and_the_statuses() -> None:
+    said = RUNNER.invoke(app, ["--help"]).output
+    for path in COMMANDS:
+        assert f"\n  {path[0]} " in said
+    for status in ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "130"):
+        assert f"\n    {status} " in said
+
+
+@pytest.mark.parametrize(
+    ("argv", "asked"),
+    [
+        (["--help"], {}),
+        (["--version"], {}),
+        (["status", "--help"], {}),
+        (["image", "import", "--help"], {}),
+        ([], {"_VMLAB_COMPLETE": "complete_bash", "COMP_WORDS": "vmlab sta", "COMP_CWORD": "1"}),
+        ([], {"_VMLAB_COMPLETE": "complete_bash", "COMP_WORDS": "vmlab up mini", "COMP_CWORD": "2"}),
+    ],
+)
+def test_nothing_heavy_is_imported_before_a_command_runs(argv: list[str], asked: dict[str, str]) -> None:
+    ran = subprocess.run(
+        (sys.executable, "-X", "importtime", "-m", "vmlab", *argv),
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, **asked},
+    )
+    imported = {line.rpartition("|")[2].strip() for line in ran.stderr.splitlines()}
+    assert "typer" in imported
+    assert not imported & set(HEAVY)
+
+
+def test_without_a_command_the_help_is_shown() -> None:
+    result = RUNNER.invoke(app, [])
+    assert result.exit_code == 2
+    assert "Exit statuses" in result.output
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["no-such-command"],
+        ["up"],
+        ["up", "minimal", "--accel", "warp"],
+        ["up", "minimal", "--timeout", "soon"],
+        ["up", "minimal", "--timeout", "0s"],
+        ["up", "minimal", "-j", "0"],
+        ["power", "explode", "ha"],
+        ["validate", "no-such-file.yaml"],
+        ["graph", "minimal", "-o", "bed.gif"],
+        ["status", "no bed's name"],
+        ["workloads", "no-such-workload"],
+        ["run", "ha"],
+        ["run", "ha", "rdma", "--set", "verbs"],
+        ["run", "ha", "rdma", "--set", "verb=write"],
+        ["rebuild", "no-such-bed"],
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_exits_2(argv: list[str]) -> None:
+    result = RUNNER.invoke(app, argv)
+    assert result.exit_code == 2, result.output
+    assert result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90", 90.0), ("90s", 90.0), ("10m", 600.0), ("1.5h", 5400.0), (600.0, 600.0)]
+)
+def test_durations(text: str | float, seconds: float) -> None:
+    assert duration(text) == seconds
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_prints_a_script(shell: str) -> None:
+    ran = subprocess.run(
+        (sys.executable, "-m", "vmlab", "completion", shell), capture_output=True, text=True, check=True
+    )
+    assert "_VMLAB_COMPLETE=complete_" in ran.stdout

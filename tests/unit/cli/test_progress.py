@@ -1,0 +1,129 @@
+"""What `up` looks like while it goes on."""
+
+import io
+import os
+import pty
+import re
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+from rich.console import Console
+
+from vmlab.report.progress import Lines, Plain
+
+if TYPE_CHECKING:
+    from vmlab.lab.progress import Progress
+
+
+def drawn(lines: Lines, console: Console) -> list[str]:
+    with console.capture() as captured:
+        console.print(lines)
+    return [line.rstrip() for line in captured.get().splitlines()]
+
+
+def terminal(height: int = 24) -> Console:
+    return Console(file=io.StringIO(), force_terminal=True, width=80, height=height, color_system=None)
+
+
+def test_both_are_progress() -> None:
+    kinds: list[Progress] = [Plain(io.StringIO()), Lines(terminal(), ("oss1",))]
+    assert len(kinds) == 2
+
+
+def test_plain_lines_have_seconds_node_and_stage() -> None:
+    stream = io.StringIO()
+    progress = Plain(stream)
+    progress.stage("oss1", "ssh")
+    progress.say("five guests")
+    progress.warn("slow")
+    one, two, three = stream.getvalue().splitlines()
+    assert re.fullmatch(r"\[ +\d+\.\d s\] oss1: ssh", one)
+    assert re.fullmatch(r"\[ +\d+\.\d s\] five guests", two)
+    assert three == "vmlab: warning: slow"
+
+
+def test_plain_lines_of_many_threads_stay_whole() -> None:
+    stream = io.StringIO()
+    progress = Plain(stream)
+    threads = [
+        threading.Thread(target=lambda n=n: [progress.stage(f"n{n}", "boot") for _ in range(200)]) for n in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    lines = stream.getvalue().splitlines()
+    assert len(lines) == 1600
+    assert all(re.fullmatch(r"\[ +\d+\.\d s\] n\d: boot", line) for line in lines)
+
+
+def test_one_live_line_per_node() -> None:
+    console = terminal()
+    lines = Lines(console, ("oss1", "oss2"))
+    lines.stage("oss1", "ready")
+    one, two = drawn(lines, console)
+    assert re.fullmatch(r"● +oss1 +ready +\d\.\d s", one)
+    assert re.fullmatch(r"○ +oss2 +waiting +\d\.\d s", two)
+
+
+def test_nodes_that_are_ready_fold_when_the_terminal_is_too_low() -> None:
+    console = terminal(height=10)
+    names = tuple(f"n{number:03}" for number in range(200))
+    lines = Lines(console, names)
+    for name in names[:190]:
+        lines.stage(name, "ready")
+    shown = drawn(lines, console)
+    assert len(shown) <= 10
+    assert not any("n000" in line for line in shown)
+    assert any("n190" in line for line in shown)
+    assert shown[-1] == "190 of 200 nodes are done, 4 more are not"
+
+
+LIVE = """
+from vmlab.report.progress import shown
+from vmlab.runtime.wait import sleep
+with shown(("oss1",)) as progress:
+    progress.stage("oss1", "ssh")
+    sleep(0.4)
+    progress.warn("slow")
+    progress.stage("oss1", "ready")
+"""
+
+
+def on_a_terminal(**env: str) -> str:
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        (sys.executable, "-c", LIVE),
+        stdin=theirs,
+        stderr=theirs,
+        env={k: v for k, v in os.environ.items() if k != "NO_COLOR"} | {"TERM": "xterm", **env},
+    )
+    os.close(theirs)
+    said = b""
+    try:
+        while part := os.read(ours, 4096):
+            said += part
+    except OSError:
+        pass
+    assert process.wait(30) == 0
+    os.close(ours)
+    return said.decode()
+
+
+def test_a_terminal_gets_lines_that_are_redrawn() -> None:
+    said = on_a_terminal()
+    assert "ssh" in said
+    assert "ready" in said
+    assert "warning: slow" in said
+    assert "\x1b[1A" in said or "\x1b[2K" in said
+    assert "\x1b[36m" in said
+
+
+@pytest.mark.parametrize("env", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
+def test_no_colours_where_they_are_not_wanted(env: dict[str, str]) -> None:
+    said = on_a_terminal(**env)
+    assert "ready" in said
+    assert not re.search(r"\x1b\[[349][0-9]m", said)

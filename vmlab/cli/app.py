@@ -1,0 +1,178 @@
+"""The command `vmlab`: what commands there are, and the one place where errors become messages and exit statuses."""
+
+import os
+import sys
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+import typer.main
+
+from vmlab import __version__
+from vmlab.cli import beds, export, files, host, images, measure, nodes, shells
+from vmlab.errors import VmlabError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+_INTERRUPTED = 130
+
+_STATUSES = """\b
+Exit statuses:
+  0    done
+  1    vmlab itself failed: a bug, with its traceback in the log
+  2    usage
+  3    the topology file is wrong
+  4    the host cannot: a precondition is missing, it does not fit
+  5    libvirt refused
+  6    a guest did not follow, or not in time
+  7    a workload could not run, or its output was not understood
+  8    it ran, and what was tested failed or missed its reference
+  9    busy: another vmlab holds the bed
+  10   plan --detailed-exitcode: changes are pending
+  130  interrupted; the next `up` or `down` goes on from there
+`exec` and `ssh` end with the command's own status (`exec`: the worst).
+
+\b
+Options can be given as VMLAB_OPTION in the environment, too (VMLAB_ACCEL=tcg).
+"""
+
+_SECTIONS: "Mapping[str, tuple[tuple[str, Callable[..., Any]], ...]]" = {
+    "Topology files": (
+        ("validate", files.validate),
+        ("schema", files.schema),
+        ("graph", files.graph),
+        ("plan", files.plan),
+    ),
+    "Beds": (
+        ("up", beds.up),
+        ("down", beds.down),
+        ("rebuild", beds.rebuild),
+        ("list", beds.list_),
+        ("status", beds.status),
+        ("export", export.export),
+    ),
+    "Nodes": (
+        ("ssh", nodes.ssh),
+        ("exec", nodes.exec_),
+        ("cp", nodes.cp),
+        ("console", nodes.console),
+        ("power", nodes.power),
+    ),
+    "Measuring": (("run", measure.run), ("workloads", measure.workloads)),
+    "This host": (("gc", host.gc), ("completion", shells.completion)),
+}
+_GROUPS = {"results": "Measuring", "image": "This host", "host": "This host"}
+
+
+class Root(shells.Group):
+    """Commands by topic in the help; errors of the tree as messages."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the list of commands into the help."""
+        del ctx
+        width = max(map(len, self.commands))
+        for section, members in _SECTIONS.items():
+            names = [name for name, _ in members] + [name for name, where in _GROUPS.items() if where == section]
+            limit = formatter.width - 6 - width
+            rows = [(name.ljust(width), self.commands[name].get_short_help_str(limit)) for name in names]
+            with formatter.section(section):
+                formatter.write_dl(rows)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except VmlabError as error:
+            from vmlab.report.errors import tell
+
+            tell(error, sys.stderr)
+            raise typer.Exit(error.status) from error
+        except (KeyboardInterrupt, typer.Abort) as error:
+            from vmlab.report.errors import tell_interrupted
+
+            tell_interrupted(sys.stderr)
+            raise typer.Exit(_INTERRUPTED) from error
+
+
+app = typer.Typer(
+    name="vmlab",
+    cls=Root,
+    no_args_is_help=True,
+    add_completion=False,  # `vmlab completion` does it; Typer's options for it would slow every command down
+    # Rich takes longer to print the help than all else together.
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    epilog=_STATUSES,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"vmlab {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def vmlab(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+) -> None:
+    """Test beds for the Lustre parallel file system, of KVM guests.
+
+    \b
+      vmlab up ha-topology.yaml     bring a bed up
+      vmlab run ha rdma             measure on it
+      vmlab down ha                 take it down
+    """
+    del version
+    _begin_log()
+
+
+@cache
+def _begin_log() -> None:
+    from vmlab.runtime.log import open_log
+
+    open_log()
+
+
+def _add_commands() -> None:
+    for members in _SECTIONS.values():
+        for name, command in members:
+            # What follows the node is the remote command's, options included.
+            settings = {"allow_interspersed_args": False} if name == "ssh" else None
+            app.command(name, context_settings=settings)(command)
+    app.add_typer(measure.results, name="results")
+    app.add_typer(images.app, name="image")
+    app.add_typer(host.app, name="host")
+
+
+_add_commands()
+
+
+def main() -> NoReturn:
+    """Run the command line of this process and end it."""
+    try:
+        if shells.asked():
+            shells.answer(typer.main.get_command(app))
+        app(prog_name="vmlab")
+    except SystemExit as done:
+        status = done.code if isinstance(done.code, int) else 1
+    except Exception:  # noqa: BLE001 (whatever it is: the user gets one line, the log the traceback)
+        from vmlab.report.errors import tell_bug
+
+        tell_bug(sys.stderr)
+        status = 1
+    if status == _INTERRUPTED:
+        _leave(status)
+    sys.exit(status)
+
+
+def _leave(status: int) -> NoReturn:
+    """End at once: threads that still wait for libvirt or a guest are not waited for."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            continue
+    os._exit(status)

@@ -1,0 +1,197 @@
+"""up, down, rebuild, list, status: whole beds."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vmlab.cli.options import (
+    Accel,
+    Acceleration,
+    Bed,
+    File,
+    Form,
+    Jobs,
+    KeepDisks,
+    Name,
+    Output,
+    Restart,
+    Timeout,
+    Yes,
+    option,
+)
+
+if TYPE_CHECKING:
+    from vmlab.topology import Topology
+    from vmlab.virt.connection import Host
+
+_TIMEOUT = "10m"
+_JOBS = 32
+
+
+def up(
+    file: File,
+    name: Name = None,
+    dry_run: Annotated[bool, option("--dry-run", help="Only show what would be done, as `plan` does.")] = False,
+    accel: Acceleration = Accel.AUTO,
+    restart: Restart = False,
+    timeout: Timeout = _TIMEOUT,  # type: ignore[assignment]  # parsed by Typer
+    jobs: Jobs = _JOBS,
+    no_wait: Annotated[bool, option("--no-wait", help="Return when all nodes are started, not when ready.")] = False,
+) -> None:
+    """Bring a bed up as its file says, or change it to that.
+
+    What is already so is left alone.
+
+    \b
+    Examples:
+      vmlab up ha-topology.yaml
+      vmlab up my-bed.yaml --name test2 --timeout 20m
+    """
+    from vmlab.cli.files import plan
+    from vmlab.cli.target import load
+    from vmlab.lab.bed import uri_of
+    from vmlab.virt.connection import connected
+
+    if dry_run:
+        plan(file, name, accel=accel, restart=restart)
+        return
+    topology = load(file, name)
+    with connected(uri_of(topology)) as host:
+        _up(host, topology, accel=accel, restart=restart, timeout_s=timeout, jobs=jobs, wait=not no_wait)
+
+
+def down(bed: Bed, yes: Yes = False, keep_disks: KeepDisks = False) -> None:
+    """Take a bed down: nodes, networks and disks go.
+
+    Lists them and asks. Nothing else is touched; a disk that another domain uses stops it.
+
+    \b
+    Examples:
+      vmlab down ha
+      vmlab down ha-topology.yaml -y --keep-disks
+    """
+    from vmlab.cli.target import at
+
+    with at(bed) as (host, name):
+        _down(host, name, yes=yes, keep_disks=keep_disks, verb="down")
+
+
+def rebuild(
+    bed: Bed,
+    name: Name = None,
+    yes: Yes = False,
+    accel: Acceleration = Accel.AUTO,
+    timeout: Timeout = _TIMEOUT,  # type: ignore[assignment]
+    jobs: Jobs = _JOBS,
+) -> None:
+    """Take a bed down, disks and all, and bring it up anew.
+
+    For a bed's name, the topology file of that bed is looked for here, then among those that ship with vmlab.
+
+    \b
+    Example:
+      vmlab rebuild ha-topology.yaml -y
+    """
+    from vmlab.cli.target import file_of, load
+    from vmlab.lab.bed import uri_of
+    from vmlab.lab.prepare import images_of
+    from vmlab.virt.connection import connected
+
+    topology = load(file_of(bed), name)
+    with connected(uri_of(topology)) as host:
+        images_of(host, topology)  # what cannot come up again is not taken down
+        _down(host, topology.name, yes=yes, keep_disks=False, verb="rebuild")
+        _up(host, topology, accel=accel, restart=False, timeout_s=timeout, jobs=jobs, wait=True)
+
+
+def list_(output: Output = Form.TABLE) -> None:
+    """List the beds on the host.
+
+    \b
+    Example:
+      vmlab list -o json
+    """
+    from vmlab.cli.target import here
+    from vmlab.lab.status import beds
+    from vmlab.report.plain import dumped
+    from vmlab.report.tables import bed_table, show
+
+    with here() as host:
+        found = beds(host)
+    if output is Form.JSON:
+        typer.echo(dumped(found))
+    elif found:
+        show(bed_table(found))
+    else:
+        typer.echo("no beds: vmlab up FILE", err=True)
+
+
+def status(bed: Bed, output: Output = Form.TABLE) -> None:
+    """Show a bed's nodes: state, stage, addresses, disks.
+
+    Stages: off, domain, kernel, ssh, cloud-init, ready.
+
+    \b
+    Examples:
+      vmlab status ha
+      vmlab status ha -o json
+    """
+    from vmlab.cli.target import at
+    from vmlab.lab.status import status as look
+    from vmlab.report.plain import dumped
+    from vmlab.report.tables import node_table, show
+
+    with at(bed) as (host, name):
+        found = look(host, name)
+    if output is Form.JSON:
+        typer.echo(dumped(found))
+    else:
+        show(node_table(found))
+
+
+def _up(
+    host: "Host", topology: "Topology", *, accel: Accel, restart: bool, timeout_s: float, jobs: int, wait: bool
+) -> None:
+    from vmlab.lab.up import up as bring_up
+    from vmlab.report.progress import shown
+    from vmlab.report.tables import raised_table, show
+    from vmlab.runtime.wait import now
+
+    begin = now()
+    with shown(tuple(topology.nodes)) as progress:
+        raised = bring_up(
+            host,
+            topology,
+            accel=accel,
+            restart=restart,
+            timeout_s=timeout_s,
+            jobs=jobs,
+            wait=wait,
+            progress=progress,
+        )
+    show(raised_table(raised))
+    state = "ready" if wait else "started"
+    changed = f"{len(raised.actions)} actions" if raised.actions else "nothing to change"
+    number = len(raised.prepared.desired.nodes)
+    told = f"{topology.name}: {number} node{'s' * (number != 1)} {state} in {now() - begin:.1f} s ({changed})"
+    typer.echo(told, err=True)
+
+
+def _down(host: "Host", bed: str, *, yes: bool, keep_disks: bool, verb: str) -> None:
+    from vmlab.cli.target import agreed
+    from vmlab.lab.down import down as take_down
+    from vmlab.lab.down import planned_removal
+    from vmlab.report.plan import removal_lines
+    from vmlab.report.progress import shown
+
+    if not yes:
+        doomed = planned_removal(host, bed, keep_disks=keep_disks)
+        agreed(
+            f"{bed}: take it down?",
+            removal_lines(bed, doomed),
+            yes=False,
+            again=f"vmlab {verb} {bed} -y",
+        )
+    with shown() as progress:
+        done = take_down(host, bed, keep_disks=keep_disks, progress=progress)
+    typer.echo(f"{bed}: {'gone' if done else 'nothing of it is there'}", err=True)

@@ -1,0 +1,82 @@
+"""What the shell offers at a TAB. Quick, silent, never an error: what cannot be had in a second is not offered."""
+
+import os
+import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import typer
+
+_PATIENCE_S = 1.0
+_ROLES = ("mgs", "mds", "oss", "client", "router", "fta", "build")
+
+
+def topologies(incomplete: str) -> list[str]:
+    """Topology files: what lies here, and by name what ships with vmlab."""
+    from vmlab.runtime.shipped import shipped
+
+    folder, _, _ = incomplete.rpartition("/")
+    here = _glob(Path(folder or "."), f"{folder}/" if folder else "")
+    return _fitting(incomplete, [*here, *(_glob(shipped("topologies"), "") if not folder else ())])
+
+
+def beds(incomplete: str) -> list[str]:
+    """The beds on the host, and topology files."""
+    names = sorted({name.partition(".")[0] for name in _quickly(_domains)})
+    return _fitting(incomplete, [*names, *_glob(Path(), "")])
+
+
+def nodes(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Nodes of the bed that was already typed, and roles; the last part of a list is completed."""
+    bed = str(ctx.params.get("bed") or "")
+    prefix, comma, last = incomplete.rpartition(",")
+    names = [name.partition(".")[2] for name in _quickly(_domains) if name.startswith(f"{bed}.")]
+    roles = [f"@{role}" for role in _ROLES] if last.startswith("@") else []
+    return [f"{prefix}{comma}{name}" for name in _fitting(last, [*sorted(names), *roles])]
+
+
+def images(incomplete: str) -> list[str]:
+    """Images of the store, where its folder can be read."""
+    folder = Path(os.environ.get("VMLAB_POOL_DIR", "/var/lib/libvirt/vmlab")) / "images"
+    return _fitting(incomplete, [path.stem for path in sorted(folder.glob("*.json"))])
+
+
+def workloads(incomplete: str) -> list[str]:
+    """Workloads that ship with vmlab, by their files."""
+    folder = Path(__file__).resolve().parent.parent / "workloads"
+    return _fitting(incomplete, [path.stem for path in sorted(folder.glob("[a-z]*.py"))])
+
+
+def runs(incomplete: str) -> list[str]:
+    """Runs, the newest first."""
+    from vmlab.runtime.files import state_dir
+
+    found = (path.parent.name for path in (state_dir() / "runs").glob("*/run.json"))
+    return _fitting(incomplete, sorted(found, reverse=True))
+
+
+def _fitting(incomplete: str, names: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(name for name in names if name.startswith(incomplete)))
+
+
+def _glob(folder: Path, prefix: str) -> list[str]:
+    return [prefix + path.name for path in sorted(folder.glob("*.y*ml"))]
+
+
+def _domains() -> list[str]:
+    import libvirt
+
+    libvirt.registerErrorHandler(lambda _context, _error: None, None)
+    try:
+        connection = libvirt.openReadOnly(os.environ.get("LIBVIRT_DEFAULT_URI") or "qemu:///system")
+        return [domain.name() for domain in connection.listAllDomains() if "." in domain.name()]
+    except libvirt.libvirtError:
+        return []
+
+
+def _quickly(ask: Callable[[], list[str]]) -> list[str]:
+    found: list[str] = []
+    thread = threading.Thread(target=lambda: found.extend(ask()), daemon=True)
+    thread.start()
+    thread.join(_PATIENCE_S)
+    return list(found)

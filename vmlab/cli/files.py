@@ -1,0 +1,110 @@
+"""validate, schema, graph, plan: what can be known of a topology file before anything is done."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vmlab.cli import complete
+from vmlab.cli.options import Accel, Acceleration, File, Form, Name, Output, Restart, option
+
+_PENDING = 10
+
+
+def validate(
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILE", help="Topology files.", autocompletion=complete.topologies)
+    ],
+) -> None:
+    """Check topology files; each problem as FILE:LINE:COLUMN.
+
+    \b
+    Example:
+      vmlab validate my-bed.yaml ha-topology.yaml
+    """
+    from vmlab.cli.target import load
+    from vmlab.errors import Problem, TopologyError
+    from vmlab.report.tables import summary
+
+    problems: list[Problem] = []
+    for file in files:
+        try:
+            typer.echo(summary(load(file)))
+        except TopologyError as error:
+            problems += error.problems
+    if problems:
+        raise TopologyError(problems)
+
+
+def schema() -> None:
+    """Print the JSON Schema of topology files, for editors.
+
+    \b
+    Example:
+      vmlab schema > ~/.config/vmlab-schema.json
+    """
+    from vmlab.report.plain import dumped
+    from vmlab.topology import schema as described
+    from vmlab.workloads import options_by_name
+
+    typer.echo(dumped(described(options_by_name())))
+
+
+def graph(
+    file: File,
+    to: Annotated[
+        Path | None, option("--to", "-o", help="Picture to write: .svg, .png, .dot or .mmd. Absent: print dot.")
+    ] = None,
+) -> None:
+    """Draw a bed: nodes, fabrics, shared disks, who serves what.
+
+    \b
+    Examples:
+      vmlab graph ha-topology.yaml -o ha.svg
+      vmlab graph ha-topology.yaml | dot -Tx11
+    """
+    from vmlab.cli.target import load
+    from vmlab.report.graph import dot, render
+
+    topology = load(file)
+    if to is None:
+        typer.echo(dot(topology), nl=False)
+    else:
+        render(topology, to)
+
+
+def plan(
+    file: File,
+    name: Name = None,
+    output: Output = Form.TABLE,
+    detailed_exitcode: Annotated[
+        bool, option("--detailed-exitcode", help="Exit 10 if there is anything to do.")
+    ] = False,
+    accel: Acceleration = Accel.AUTO,
+    restart: Restart = False,
+) -> None:
+    """Show what `up` would do, and why. Changes nothing.
+
+    \b
+    Examples:
+      vmlab plan ha-topology.yaml
+      vmlab plan ha-topology.yaml -o json --detailed-exitcode
+    """
+    from vmlab.cli.target import load
+    from vmlab.lab.bed import uri_of
+    from vmlab.lab.plan import look
+    from vmlab.report.plain import dumped
+    from vmlab.report.plan import document, text
+    from vmlab.report.progress import shown
+    from vmlab.virt.connection import connected
+
+    topology = load(file, name)
+    with connected(uri_of(topology)) as host, shown() as progress:
+        prepared = look(host, topology, accel=accel, restart=restart, progress=progress)
+    if output is Form.JSON:
+        typer.echo(dumped(document(prepared)))
+    else:
+        typer.echo(text(prepared, sys.stdout))
+    if detailed_exitcode and (prepared.plan.actions or prepared.plan.pending):
+        raise typer.Exit(_PENDING)

@@ -1,0 +1,72 @@
+"""host check, gc: the machine that beds run on."""
+
+from typing import Annotated
+
+import typer
+
+from vmlab.cli.options import Form, Output, option
+from vmlab.cli.shells import Group
+
+app = typer.Typer(cls=Group, no_args_is_help=True, rich_markup_mode=None, help="The machine that beds run on: check.")
+_CANNOT = 4
+
+
+@app.callback()
+def host() -> None:
+    """The machine that beds run on."""
+
+
+@app.command()
+def check(output: Output = Form.TABLE) -> None:
+    """Say what this machine lacks for beds, and what to do.
+
+    Exits 0 if beds can run, if with warnings, else 4.
+
+    \b
+    Example:
+      vmlab host check
+    """
+    from vmlab.lab.bed import uri_of
+    from vmlab.report.checks import check_table
+    from vmlab.report.plain import dumped
+    from vmlab.report.tables import show
+    from vmlab.virt.check import check as look
+
+    found = look(uri_of())
+    if output is Form.JSON:
+        typer.echo(dumped(found))
+    else:
+        show(check_table(found))
+    if any(line.verdict == "no" for line in found):
+        raise typer.Exit(_CANNOT)
+
+
+def gc(
+    apply: Annotated[bool, option("--apply", help="Remove it; without this it is only listed.")] = False,
+    output: Output = Form.TABLE,
+) -> None:
+    """List, or remove, what belongs to no bed.
+
+    Disks and networks without nodes, keys, image files, runs that were cut off.
+
+    \b
+    Example:
+      vmlab gc --apply
+    """
+    from vmlab.cli.target import here
+    from vmlab.lab.gc import collect, leftovers
+    from vmlab.report.checks import leftover_table
+    from vmlab.report.plain import dumped
+    from vmlab.report.tables import show
+    from vmlab.runtime.files import state_dir
+
+    with here() as host:
+        found = leftovers(host, state_dir() / "runs")
+        if apply:
+            found = collect(host, found)
+    if output is Form.JSON:
+        typer.echo(dumped(found))
+    elif found:
+        show(leftover_table(found))
+    told = "nothing is left over" if not found else "removed" if apply else "vmlab gc --apply removes it"
+    typer.echo(told, err=True)

@@ -1,0 +1,181 @@
+"""run, workloads, results: measuring, and what was measured."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vmlab.cli import complete
+from vmlab.cli.options import Bed, Form, Output, option
+from vmlab.cli.shells import Group
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from vmlab.workloads import Workload
+
+results = typer.Typer(cls=Group, no_args_is_help=True, rich_markup_mode=None, help="What was measured: list, show.")
+_Workload = Annotated[
+    str | None,
+    typer.Argument(metavar="WORKLOAD", help="Absent: those of the topology file.", autocompletion=complete.workloads),
+]
+
+
+def run(
+    bed: Bed,
+    workload: _Workload = None,
+    settings: Annotated[
+        list[str] | None, option("--set", metavar="KEY=VALUE", help="An option of the workload; may be repeated.")
+    ] = None,
+    output: Output = Form.TABLE,
+) -> None:
+    """Run a workload on a bed, print and keep its figures.
+
+    Without WORKLOAD: those of the topology file, in order. `-o json` prints the run's record, or then a list of them.
+
+    \b
+    Examples:
+      vmlab run ha rdma --set verbs=write,read --set sizes=64KiB
+      vmlab run ha-topology.yaml
+    """
+    from vmlab.cli.target import at
+    from vmlab.errors import together
+    from vmlab.lab.measure import measure, runs_dir
+    from vmlab.lab.run import verdict
+    from vmlab.metrics import to_json
+    from vmlab.report.plain import dumped
+    from vmlab.report.progress import shown
+    from vmlab.report.run import run_table
+    from vmlab.report.tables import show
+
+    todo = _todo(bed, workload, settings or [])
+    records = []
+    errors = []
+    with at(bed) as (host, name):
+        for kind, options in todo:
+            with shown() as progress:
+                record = measure(host, name, kind, options, progress=progress)
+            records.append(to_json(record))
+            if output is Form.TABLE:
+                show(run_table(record, findings=False))
+            error = verdict(record, runs_dir())
+            if error is not None:
+                errors.append(error)
+    if output is Form.JSON:
+        typer.echo(dumped(records if workload is None else records[0]))
+    if errors:
+        raise together(errors, f"{len(errors)} of {len(todo)} workloads failed")
+
+
+def workloads(
+    workload: _Workload = None,
+    output: Output = Form.TABLE,
+) -> None:
+    """List workloads with options, defaults, metrics, units.
+
+    \b
+    Examples:
+      vmlab workloads
+      vmlab workloads rdma -o json
+    """
+    from vmlab import workloads as known
+    from vmlab.report.plain import dumped
+    from vmlab.report.workloads import workload_help
+    from vmlab.workloads._options import describe
+
+    names = [workload] if workload is not None else list(known.workloads())
+    told = [describe(_known(name)) for name in names]
+    if output is Form.JSON:
+        typer.echo(dumped(told))
+        return
+    from vmlab.report.tables import show
+
+    for help_ in told:
+        show(workload_help(help_))
+
+
+@results.command("list")
+def list_(output: Output = Form.TABLE) -> None:
+    """List the runs, oldest first.
+
+    \b
+    Example:
+      vmlab results list
+    """
+    from vmlab.lab.measure import runs_dir
+    from vmlab.metrics import to_json
+    from vmlab.report.plain import dumped
+    from vmlab.report.tables import show
+    from vmlab.report.workloads import runs_table
+    from vmlab.store.runs import complete as finished
+    from vmlab.store.runs import read
+
+    records = [read(runs_dir(), name) for name in finished(runs_dir())]
+    if output is Form.JSON:
+        left_out = ("commands", "nodes", "samples")
+        typer.echo(dumped([{k: v for k, v in to_json(r).items() if k not in left_out} for r in records]))
+    elif records:
+        show(runs_table(records))
+    else:
+        typer.echo("no runs: vmlab run BED WORKLOAD", err=True)
+
+
+@results.command("show")
+def show_(
+    run: Annotated[
+        str, typer.Argument(metavar="RUN", help="A run's ID; absent: the latest.", autocompletion=complete.runs)
+    ] = "",
+    output: Output = Form.TABLE,
+) -> None:
+    """Show one run's figures.
+
+    \b
+    Example:
+      vmlab results show 20260801T020000Z-ha-rdma
+    """
+    from vmlab.errors import UsageError
+    from vmlab.lab.measure import runs_dir
+    from vmlab.metrics import to_json
+    from vmlab.report.plain import dumped
+    from vmlab.report.run import run_table
+    from vmlab.report.tables import show
+    from vmlab.store.runs import complete as finished
+    from vmlab.store.runs import read
+
+    known = finished(runs_dir())
+    if not run and not known:
+        raise UsageError("there are no runs yet", hint="vmlab run BED WORKLOAD")
+    record = read(runs_dir(), run or known[-1])
+    if output is Form.JSON:
+        typer.echo(dumped(to_json(record)))
+    else:
+        show(run_table(record))
+
+
+def _todo(bed: str, workload: str | None, settings: list[str]) -> "list[tuple[Workload[Any], BaseModel]]":
+    """The named workload, with what the topology file (if that was given) sets for it; or all of the file."""
+    from vmlab.cli.target import is_file, load
+    from vmlab.errors import UsageError
+    from vmlab.workloads._options import parse_set, validated
+
+    in_file = load(bed).workloads if is_file(bed) else ()
+    if workload is not None:
+        kind = _known(workload)
+        written = next((dict(item.options) for item in in_file if item.name == workload), {})
+        return [(kind, validated(kind, written | parse_set(kind, settings)))]
+    if settings:
+        raise UsageError("--set needs a WORKLOAD", hint="vmlab run BED WORKLOAD --set KEY=VALUE")
+    if not in_file:
+        why = "lists no workloads" if is_file(bed) else "is no topology file, which could list workloads"
+        raise UsageError(f"{bed} {why}", hint="vmlab run BED WORKLOAD; `vmlab workloads` lists them")
+    return [(_known(item.name), validated(_known(item.name), item.options)) for item in in_file]
+
+
+def _known(name: str) -> "Workload[Any]":
+    from vmlab.errors import UsageError
+    from vmlab.topology.wording import expected
+    from vmlab.workloads import workloads as known
+
+    found = known()
+    if name not in found:
+        raise UsageError(f"there is no workload `{name:.60}` ({expected(name, found)})", hint="vmlab workloads")
+    return found[name]

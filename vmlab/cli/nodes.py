@@ -1,0 +1,155 @@
+"""ssh, exec, cp, console, power: single nodes, or several at once."""
+
+import os
+import sys
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from vmlab.cli import complete
+from vmlab.cli.options import Bed, Form, Jobs, Node, Nodes, Output, Timeout, option
+
+_EXEC_TIMEOUT = "10m"
+_JOBS = 64
+
+
+def ssh(
+    bed: Bed,
+    node: Node,
+    command: Annotated[list[str] | None, typer.Argument(metavar="CMD", help="Absent: a login shell.")] = None,
+) -> None:
+    """Log in to a node, or run one command there.
+
+    \b
+    Examples:
+      vmlab ssh ha oss1
+      vmlab ssh ha oss1 -- dmesg --follow
+    """
+    from vmlab.cli.target import at
+    from vmlab.lab.execute import door
+
+    with at(bed) as (host, name):
+        guest = door(host, name, node)
+    argv = guest.argv(_command(command or []), tty=sys.stdin.isatty() and sys.stdout.isatty())
+    sys.stdout.flush()
+    os.execvp(argv[0], argv)  # noqa: S606 (the user's terminal becomes ssh's)
+
+
+def exec_(
+    bed: Bed,
+    command: Annotated[list[str], typer.Argument(metavar="CMD", help="The command and its arguments, after `--`.")],
+    nodes: Annotated[
+        str, option("--nodes", "-n", help="Node set: oss1, oss[1-4], @oss, '*'.", autocompletion=complete.nodes)
+    ],
+    output: Output = Form.TABLE,
+    timeout: Timeout = _EXEC_TIMEOUT,  # type: ignore[assignment]  # parsed by Typer
+    jobs: Jobs = _JOBS,
+) -> None:
+    """Run a command on many nodes; equal output is folded.
+
+    Exits with the worst status: 124 for a node that was too late, 255 for one that ssh did not reach.
+
+    A command of one word with blanks in it is a line for the shell.
+
+    \b
+    Examples:
+      vmlab exec ha -n @oss -- uname -r
+      vmlab exec ha -n 'oss[1-2],client1' -- 'dmesg | tail -n 3'
+    """
+    from vmlab.cli.target import at
+    from vmlab.lab.execute import execute
+    from vmlab.report.answers import tell
+    from vmlab.report.plain import dumped
+
+    with at(bed) as (host, name):
+        answers = execute(host, name, nodes, _command(command), jobs=jobs, deadline_s=timeout)
+    if output is Form.JSON:
+        typer.echo(dumped(answers))
+    else:
+        tell(answers)
+    raise typer.Exit(max((a.status if a.status >= 0 else 128 - a.status for a in answers), default=0))
+
+
+def cp(
+    source: Annotated[str, typer.Argument(metavar="SRC", help="FILE here, or NODE:PATH, or BED.NODE:PATH.")],
+    destination: Annotated[str, typer.Argument(metavar="DST", help="The same; NODES:PATH copies to several.")],
+    recursive: Annotated[bool, option("--recursive", "-r", help="Copy folders with all that is in them.")] = False,
+    jobs: Jobs = _JOBS,
+) -> None:
+    """Copy files to or from nodes.
+
+    \b
+    Examples:
+      vmlab cp lustre.deb @oss:/tmp/
+      vmlab cp ha.client1:/var/log/syslog .
+    """
+    from vmlab.cli.target import here
+    from vmlab.lab.execute import copy
+
+    with here() as host:
+        copy(host, source, destination, recursive=recursive, jobs=jobs)
+
+
+def console(bed: Bed, node: Node) -> None:
+    """Join the terminal with a node's serial console.
+
+    Ctrl+] leaves it.
+
+    \b
+    Example:
+      vmlab console ha oss1
+    """
+    from vmlab.cli.target import at
+    from vmlab.lab.execute import domain_of
+    from vmlab.virt.console import attach
+
+    with at(bed) as (host, name):
+        uri, domain = host.uri, domain_of(host, name, node)
+    attach(uri, domain)
+
+
+class Verb(StrEnum):
+    """What is done to the power."""
+
+    ON = "on"
+    OFF = "off"
+    CYCLE = "cycle"
+    STATUS = "status"
+
+
+def power(
+    verb: Annotated[Verb, typer.Argument(metavar="on|off|cycle|status", help="What to do.")],
+    bed: Bed,
+    nodes: Nodes = "*",
+    output: Output = Form.TABLE,
+) -> None:
+    """Switch nodes on and off, like a management board.
+
+    `off` is hard, and over when QEMU is gone.
+
+    \b
+    Examples:
+      vmlab power off ha oss1
+      vmlab power status ha
+    """
+    from vmlab.cli.target import at
+    from vmlab.lab.power import power as switch
+    from vmlab.report.plain import dumped
+    from vmlab.report.progress import shown
+    from vmlab.report.tables import power_table, show
+
+    with at(bed) as (host, name), shown() as progress:
+        states = switch(host, name, nodes, verb, progress)
+    if output is Form.JSON:
+        typer.echo(dumped(states))
+    else:
+        show(power_table(states))
+
+
+def _command(words: list[str]) -> tuple[str, ...]:
+    """What to run: `--` ends the options; one word with blanks in it is a line for the shell, as ssh has it."""
+    words = words[1:] if words[:1] == ["--"] else words
+    if len(words) == 1 and any(c.isspace() for c in words[0]):
+        return ("sh", "-c", words[0])
+    return tuple(words)

@@ -1,0 +1,72 @@
+"""The arguments and options that several commands share: one spelling, one help text, one environment variable each."""
+
+import re
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from vmlab.cli import complete
+
+
+class Form(StrEnum):
+    """How a result is printed."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+class Accel(StrEnum):
+    """What guests run on."""
+
+    AUTO = "auto"
+    KVM = "kvm"
+    TCG = "tcg"
+
+
+def option(*names: str, help: str, **more: Any) -> Any:  # noqa: A002 (Typer's own word)
+    """An option whose environment variable is VMLAB_ and its first long name."""
+    long = next(name for name in names if name.startswith("--"))
+    variable = "VMLAB_" + long.split("/")[0].removeprefix("--").replace("-", "_").upper()
+    return typer.Option(*names, help=help, envvar=variable, **more)
+
+
+_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def duration(text: str | float) -> float:
+    """Seconds from `90`, `90s`, `10m` or `1.5h`."""
+    match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)([smh]?)", str(text))
+    if match is None or not float(match[1]):
+        raise typer.BadParameter(f"{str(text)!r:.40} is no duration (expected a form such as 90s, 10m or 1h)")
+    return float(match[1]) * _UNITS[match[2]]
+
+
+File = Annotated[
+    str,
+    typer.Argument(
+        metavar="FILE",
+        help="Topology file; a bare name is also looked up among those that ship with vmlab.",
+        autocompletion=complete.topologies,
+    ),
+]
+Bed = Annotated[
+    str, typer.Argument(metavar="BED", help="A bed's name, or its topology file.", autocompletion=complete.beds)
+]
+Node = Annotated[str, typer.Argument(metavar="NODE", help="A node's name.", autocompletion=complete.nodes)]
+Nodes = Annotated[
+    str,
+    typer.Argument(metavar="NODES", help="A node set: oss1, oss[1-4], @oss, '*'.", autocompletion=complete.nodes),
+]
+Output = Annotated[Form, option("--output", "-o", help="How to print the result.")]
+Yes = Annotated[bool, option("--yes", "-y", help="Do not ask.")]
+Name = Annotated[str | None, option("--name", help="Name of the bed, instead of the file's.")]
+Acceleration = Annotated[
+    Accel, option("--accel", help="kvm, tcg (emulation: slow, works anywhere), or auto: kvm if a guest runs under it.")
+]
+Restart = Annotated[bool, option("--restart", help="Apply changes that need a running node to stop.")]
+KeepDisks = Annotated[bool, option("--keep-disks", help="Keep disks and ssh keys; the next `up` takes them up again.")]
+Timeout = Annotated[
+    float, option("--timeout", help="Give up after this time (90s, 10m, 1h).", metavar="TIME", parser=duration)
+]
+Jobs = Annotated[int, option("--jobs", "-j", help="Nodes that are worked on at the same time.", min=1, max=1024)]

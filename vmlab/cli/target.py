@@ -1,0 +1,117 @@
+"""From what was typed to what is meant: a topology file, a bed on its host."""
+
+import contextlib
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vmlab.topology import Topology
+    from vmlab.virt.connection import Host
+
+_BED = re.compile(r"[a-z][a-z0-9-]{0,30}")
+_SUFFIXES = ("", ".yaml", ".yml")
+
+
+def find(file: str) -> Path:
+    """The topology file of this name: here, then among those that ship with vmlab; with or without its suffix.
+
+    Raises UsageError naming those that ship.
+    """
+    from vmlab.errors import UsageError
+    from vmlab.runtime.shipped import shipped
+
+    folders = [Path()] if "/" in file else [Path(), shipped("topologies")]
+    for folder in folders:
+        for suffix in _SUFFIXES:
+            path = folder / (file + suffix)
+            with contextlib.suppress(OSError, ValueError):
+                if path.is_file():
+                    return path
+    known = ", ".join(path.name for path in sorted(shipped("topologies").glob("*.yaml")))
+    raise UsageError(f"there is no topology file {file!r:.200}", hint=f"vmlab ships: {known}")
+
+
+def load(file: str, name: str | None = None) -> "Topology":
+    """The topology of a file that is looked up by `find`; its workloads' options are checked, too."""
+    from vmlab import topology, workloads
+
+    for line in workloads.warnings():
+        typer.echo(f"vmlab: warning: {line}", err=True)
+    return topology.load(find(file), name=name, workloads=workloads.options_by_name())
+
+
+def is_file(bed: str) -> bool:
+    """A BED argument that is a topology file: by its suffix, or because it is a path."""
+    return bed.endswith((".yaml", ".yml")) or "/" in bed
+
+
+def file_of(bed: str) -> str:
+    """A topology file from a BED argument: for a name, the one file that describes a bed of this name.
+
+    Raises UsageError if there is none, or more than one.
+    """
+    from vmlab.errors import UsageError
+    from vmlab.runtime.shipped import shipped
+
+    if is_file(bed) or not _BED.fullmatch(bed):
+        return bed
+    line = re.compile(rf"^name:[ \t]+{re.escape(bed)}[ \t]*(#.*)?$", re.MULTILINE)
+    for folder in (Path(), shipped("topologies")):
+        files = [path for path in sorted(folder.glob("*.y*ml")) if line.search(path.read_text(errors="replace"))]
+        if len(files) > 1:
+            raise UsageError(f"several files describe a bed {bed}: {', '.join(map(str, files))}", hint="name the file")
+        if files:
+            return f"./{files[0]}" if folder == Path() else str(files[0])
+    raise UsageError(f"no topology file here describes a bed {bed}", hint="name the file instead of the bed")
+
+
+@contextlib.contextmanager
+def at(bed: str) -> "Iterator[tuple[Host, str]]":
+    """A bed's host, and the bed's name, from its name or its topology file."""
+    from vmlab.errors import UsageError
+    from vmlab.lab.bed import uri_of
+    from vmlab.virt.connection import connected
+
+    if is_file(bed):
+        topology = load(bed)
+        name, uri = topology.name, uri_of(topology)
+    elif _BED.fullmatch(bed):
+        name, uri = bed, uri_of()
+    else:
+        raise UsageError(f"{bed!r:.80} is neither a bed's name nor a topology file", hint="vmlab list")
+    with connected(uri) as host:
+        yield host, name
+
+
+@contextlib.contextmanager
+def here() -> "Iterator[Host]":
+    """The host that LIBVIRT_DEFAULT_URI names, or this machine."""
+    from vmlab.lab.bed import uri_of
+    from vmlab.virt.connection import connected
+
+    with connected(uri_of()) as host:
+        yield host
+
+
+def agreed(question: str, lines: list[str], *, yes: bool, again: str) -> None:
+    """Ask on the terminal before something is destroyed, listing what.
+
+    Without a terminal and without `yes` raises UsageError whose hint is `again`; a "no" ends the command.
+    """
+    from vmlab.errors import UsageError
+
+    if yes or not lines:
+        return
+    for line in lines:
+        typer.echo(line, err=True)
+    if not sys.stdin.isatty():
+        raise UsageError(f"{question} Nobody is there to ask", hint=again)
+    if not typer.confirm(question, err=True):
+        typer.echo("nothing was done", err=True)
+        raise typer.Exit(130)

@@ -1,0 +1,94 @@
+"""A bed on a host, found again from libvirt alone: its lock, its keys, its guests and the steps of each."""
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from vmlab.domainxml.metadata import NodeMetadata
+from vmlab.errors import UsageError
+from vmlab.fabrics import kind_of
+from vmlab.guest.disks import disks_step
+from vmlab.guest.hosts import hosts_step
+from vmlab.guest.ssh import Guest
+from vmlab.plan.observed import ObservedBed, ObservedDomain
+from vmlab.runtime import lock
+from vmlab.runtime.files import state_dir
+from vmlab.steps import Step
+from vmlab.topology import Topology
+from vmlab.topology.select import select
+from vmlab.virt.connection import Host
+from vmlab.virt.observe import observe
+
+DEFAULT_URI = "qemu:///system"
+
+
+def uri_of(topology: Topology | None = None) -> str:
+    """Where a bed lives: the topology's host, else LIBVIRT_DEFAULT_URI, else the system's libvirt."""
+    named = {host.uri for host in topology.hosts.values()} if topology is not None else set()
+    if len(named) > 1:
+        raise UsageError("this version of vmlab puts a bed on one host", hint="leave one entry under `hosts`")
+    return next(iter(named - {None}), None) or os.environ.get("LIBVIRT_DEFAULT_URI") or DEFAULT_URI
+
+
+def folder(bed: str) -> Path:
+    """Where the bed's ssh secret and keys lie."""
+    return state_dir() / "beds" / bed
+
+
+@contextlib.contextmanager
+def locked(host: Host, bed: str) -> Iterator[None]:
+    """Hold the bed against other vmlabs; BusyError names who has it."""
+    with lock.held(f"{_slug(host)}.{bed}", what=f"the bed {bed}"):
+        yield
+
+
+@contextlib.contextmanager
+def leasing(host: Host) -> Iterator[None]:
+    """Hold the host's leases while a subnet is chosen and its network made."""
+    with lock.held(f"{_slug(host)}.leases", what=f"the choice of subnets on {host.uri}", wait_s=60):
+        yield
+
+
+def _slug(host: Host) -> str:
+    return re.sub(r"[^a-zA-Z0-9]+", "-", host.uri).strip("-")
+
+
+def existing(host: Host, bed: str) -> ObservedBed:
+    """The bed as it is; UsageError if no node of it exists, naming those that do."""
+    observed = observe(host)
+    found = observed.bed(bed)
+    if not found.nodes:
+        beds = ", ".join(observed.beds) or "none"
+        raise UsageError(f"there is no bed {bed} on {host.uri} (beds: {beds})", hint="vmlab up FILE")
+    return found
+
+
+def chosen(bed: ObservedBed, nodes: str) -> dict[str, ObservedDomain]:
+    """The nodes that a node set, `@role` or `*` means."""
+    names = select(nodes, {name: metadata.roles for name, metadata in bed.metadata.items()})
+    return {name: bed.nodes[name] for name in names}
+
+
+def guests(bed: ObservedBed) -> dict[str, Guest]:
+    """A door to each node."""
+    return {name: guest_of(metadata) for name, metadata in bed.metadata.items()}
+
+
+def guest_of(metadata: NodeMetadata) -> Guest:
+    """The door to one node."""
+    return Guest(
+        metadata.bed, metadata.node, metadata.management.ip.ip, metadata.user, folder(metadata.bed)
+    )
+
+
+def steps_of(
+    metadata: NodeMetadata, serials: Sequence[str], nodes: Mapping[str, NodeMetadata]
+) -> tuple[Step, ...]:
+    """What a node has to satisfy; `serials` are its disks', `nodes` the whole bed."""
+    return (
+        hosts_step({name: nodes[name].management.ip.ip for name in sorted(nodes)}),
+        disks_step(serials),
+        *(step for address in metadata.addresses for step in kind_of(address).steps(address)),
+    )

@@ -1,0 +1,55 @@
+"""Take a bed down: whatever of it exists goes, nothing else is touched."""
+
+import shutil
+
+from vmlab.lab.bed import folder, locked
+from vmlab.lab.progress import Progress
+from vmlab.plan.actions import Action, Plan
+from vmlab.plan.diff import removal
+from vmlab.runtime.parallel import each
+from vmlab.virt.connection import Host
+from vmlab.virt.observe import observe
+from vmlab.virt.perform import perform
+from vmlab.virt.pool import BEDS, refresh_pool
+
+_JOBS = 32
+
+
+def planned_removal(host: Host, bed: str, *, keep_disks: bool) -> Plan:
+    """What `down` would do. Raises HostError if a domain outside the bed uses one of its disks."""
+    refresh_pool(host, BEDS)
+    observed = observe(host)
+    return removal(observed.bed(bed), observed, keep_disks=keep_disks)
+
+
+def down(host: Host, bed: str, *, keep_disks: bool, progress: Progress) -> tuple[Action, ...]:
+    """Remove the bed and return what was done: nothing, if nothing of it was there.
+
+    With `keep_disks` its disks and ssh secret stay, and the next `up` takes them up again.
+    """
+    with locked(host, bed):
+        done: tuple[Action, ...] = ()
+        plan = planned_removal(host, bed, keep_disks=keep_disks)
+        while plan.actions:
+            _perform(host, plan, progress)
+            done += plan.actions
+            # Look again: a console's log, for one, is closed only when its guest is gone.
+            again = planned_removal(host, bed, keep_disks=keep_disks)
+            if again.actions == plan.actions:
+                break
+            plan = again
+        if not keep_disks and folder(bed).exists():
+            shutil.rmtree(folder(bed))
+    return done
+
+
+def _perform(host: Host, plan: Plan, progress: Progress) -> None:
+    def lane(item: tuple[str, tuple[Action, ...]]) -> None:
+        for action in item[1]:
+            progress.stage(item[0], action.kind)
+            perform(host, action)
+        progress.stage(item[0], "gone")
+
+    each(lane, plan.lanes.items(), jobs=_JOBS, failed="not all nodes could be removed")
+    each(lambda action: perform(host, action), plan.volumes, jobs=_JOBS, failed="not all disks could be removed")
+    each(lambda action: perform(host, action), plan.networks, jobs=_JOBS, failed="not all networks could be removed")

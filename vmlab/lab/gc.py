@@ -1,0 +1,95 @@
+"""What belongs to no bed: found, and removed if asked."""
+
+import contextlib
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from vmlab.errors import BusyError
+from vmlab.lab.bed import folder, locked
+from vmlab.lab.image import changing, used
+from vmlab.lab.image import folder as image_folder
+from vmlab.plan.actions import RemoveNetwork, RemoveVolume
+from vmlab.plan.observed import Observed
+from vmlab.runtime.files import state_dir
+from vmlab.store.images import unused
+from vmlab.store.runs import incomplete, remove_incomplete
+from vmlab.virt.connection import Host
+from vmlab.virt.observe import observe
+from vmlab.virt.perform import perform
+from vmlab.virt.pool import BEDS, refresh_pool
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """Something that no bed needs: a "volume", "network", "keys", "image file" or "run", and why it is thought so."""
+
+    kind: str
+    name: str
+    reason: str
+    bed: str | None = None
+
+
+def leftovers(host: Host, runs: Path) -> list[Leftover]:
+    """Everything that belongs to no bed. A bed is what has a domain, or disks that were kept with its keys."""
+    refresh_pool(host, BEDS)
+    observed = observe(host)
+    return [
+        *(item for bed in _names(observed) for item in _of_bed(observed, bed)),
+        *(Leftover("image file", str(p), "no image, no clone") for p in unused(image_folder(host), used(host))),
+        *(Leftover("run", str(p), "it was cut off") for p in incomplete(runs)),
+    ]
+
+
+def _names(observed: Observed) -> list[str]:
+    """Beds of which anything is left: on the host, or only their keys."""
+    beds = state_dir() / "beds"
+    return sorted({*observed.beds, *(path.name for path in (beds.iterdir() if beds.is_dir() else ()))})
+
+
+def _of_bed(observed: Observed, name: str) -> list[Leftover]:
+    bed = observed.bed(name)
+    if bed.nodes:
+        return []
+    if folder(name).exists():
+        return [] if bed.exists else [Leftover("keys", str(folder(name)), "nothing of its bed is there", name)]
+    in_use = {path for domain in observed.domains.values() for path in domain.disks_in_use}
+    free = [volume.name for volume in bed.volumes.values() if volume.path not in in_use]
+    return [
+        *(Leftover("volume", volume, "its bed has no domain", name) for volume in free),
+        *(Leftover("network", n.facts.name, "its bed has no domain", name) for n in bed.networks.values()),
+    ]
+
+
+def collect(host: Host, items: list[Leftover]) -> list[Leftover]:
+    """Remove them and return what was removed. What a vmlab works on at this moment, or took up since, is skipped."""
+    done = [item for item in items if item.kind == "run" and remove_incomplete(Path(item.name))]
+    with contextlib.suppress(BusyError), changing():
+        for path in unused(image_folder(host), used(host)):
+            _delete(path)
+            done.append(Leftover("image file", str(path), "no image, no clone"))
+    for bed in {item.bed: None for item in items if item.bed is not None}:
+        try:
+            with locked(host, bed):
+                for item in _of_bed(observe(host), bed):
+                    _remove(host, item)
+                    done.append(item)
+        except BusyError:
+            continue
+    return done
+
+
+def _remove(host: Host, item: Leftover) -> None:
+    if item.kind == "volume":
+        perform(host, RemoveVolume(item.name, None, item.reason))
+    elif item.kind == "network":
+        perform(host, RemoveNetwork(item.name, None, item.reason))
+    else:
+        shutil.rmtree(item.name)
+
+
+def _delete(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

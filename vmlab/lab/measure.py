@@ -1,0 +1,70 @@
+"""Run workloads on a bed that is there: hold it, open its guests, measure."""
+
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from vmlab.domainxml.metadata import NodeMetadata
+from vmlab.errors import UsageError
+from vmlab.lab.bed import existing, guests, locked
+from vmlab.lab.progress import Progress
+from vmlab.lab.run import run_workload
+from vmlab.metrics import RunRecord
+from vmlab.runtime.files import state_dir
+from vmlab.runtime.parallel import each
+from vmlab.runtime.wait import Deadline
+from vmlab.values.nodeset import fold
+from vmlab.virt.connection import Host
+from vmlab.workloads import Endpoint, Node, Workload
+
+_JOBS = 32
+_CONNECT_S = 60.0
+
+
+def runs_dir() -> Path:
+    """Where runs are recorded."""
+    return state_dir() / "runs"
+
+
+def measure(host: Host, bed: str, workload: Workload[Any], options: BaseModel, *, progress: Progress) -> RunRecord:
+    """One run; what went wrong while measuring is in the record (`lab.run.verdict`).
+
+    Raises UsageError if there is no such bed, GuestError if a node that takes part cannot be reached.
+    """
+    with locked(host, bed), contextlib.ExitStack() as stack:
+        found = existing(host, bed)
+        nodes = found.metadata
+        doors = guests(found)
+        names = workload.takes_part(options, tuple(map(_node, nodes.values())))
+        off = [name for name in names if not found.nodes[name].running]
+        if off:
+            told = fold(off)
+            raise UsageError(
+                f"{bed}: {told} {'is' if len(off) == 1 else 'are'} off", hint=f"vmlab power on {bed} '{told}'"
+            )
+        for name in names:
+            stack.enter_context(doors[name])
+        deadline = Deadline.after(_CONNECT_S)
+        each(lambda name: doors[name].connect(deadline), names, jobs=_JOBS, failed="not all nodes can be reached")
+        return run_workload(
+            doors,
+            nodes,
+            workload,
+            options,
+            runs_dir=runs_dir(),
+            accel="kvm" if _all_kvm([found.nodes[name].facts.kind for name in names]) else "tcg",
+            placement={},  # nothing is pinned in this version
+            progress=progress.say,
+        )
+
+
+def _node(metadata: NodeMetadata) -> Node:
+    endpoints = tuple(Endpoint(a.fabric, a.kind, a.ip.ip, a.interface, a.soft) for a in metadata.addresses)
+    return Node(metadata.node, metadata.roles, endpoints)
+
+
+def _all_kvm(kinds: Sequence[str]) -> bool:
+    return all(kind == "kvm" for kind in kinds)

@@ -1,0 +1,113 @@
+"""What is there: beds, and how far each node of one has come. Asked anew each time, never remembered."""
+
+from dataclasses import dataclass, replace
+
+from vmlab.domainxml.metadata import Address
+from vmlab.errors import GuestError
+from vmlab.guest.satisfy import satisfy
+from vmlab.lab.bed import existing, guest_of, steps_of
+from vmlab.plan.observed import ObservedBed, ObservedDomain
+from vmlab.runtime.parallel import each
+from vmlab.runtime.wait import Deadline
+from vmlab.values import identity
+from vmlab.virt.connection import Host
+from vmlab.virt.console import console_text
+from vmlab.virt.observe import observe
+from vmlab.virt.pins import host_cpus
+from vmlab.virt.pool import BEDS, pool_path
+
+_JOBS = 32
+_ANSWER_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class BedLine:
+    """One bed in the list. `nodes` and `running` count domains; both are 0 for a bed of which only disks are left."""
+
+    name: str
+    nodes: int
+    running: int
+    disks: int
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStatus:
+    """One node. `state` is libvirt's; `stage` the last reached of off, domain, kernel, ssh, cloud-init, ready."""
+
+    name: str
+    roles: tuple[str, ...]
+    state: str
+    stage: str
+    vcpus: int
+    memory_mib: int
+    host_cpus: str
+    addresses: tuple[Address, ...]
+    disks: tuple[tuple[str, str], ...]
+    image: str
+    console: str
+
+
+def beds(host: Host) -> list[BedLine]:
+    """All beds on the host, by name."""
+    observed = observe(host)
+    lines = []
+    for name in observed.beds:
+        bed = observed.bed(name)
+        running = sum(node.running for node in bed.nodes.values())
+        lines.append(BedLine(name, len(bed.nodes), running, len(bed.volumes)))
+    return lines
+
+
+def status(host: Host, bed: str) -> list[NodeStatus]:
+    """Each node of the bed; UsageError if there is no such bed."""
+    found = existing(host, bed)
+    folder = host.call(lambda connection: pool_path(connection, BEDS))
+    return each(
+        lambda item: _node(host, found, item[0], item[1], folder),
+        found.nodes.items(),
+        jobs=_JOBS,
+        failed="not all nodes could be asked",
+    )
+
+
+def _node(host: Host, bed: ObservedBed, name: str, domain: ObservedDomain, folder: str) -> NodeStatus:
+    facts = domain.facts
+    metadata = bed.metadata[name]
+    log = identity.console_volume(bed.name, name)
+    return NodeStatus(
+        name=name,
+        roles=metadata.roles,
+        state=domain.state,
+        stage=_stage(host, bed, name, domain, folder),
+        vcpus=facts.vcpus,
+        memory_mib=facts.memory_kib // 1024,
+        host_cpus=host_cpus(host, facts.name),
+        addresses=metadata.addresses,
+        disks=tuple(zip(facts.serials, facts.disks, strict=False)),
+        image=metadata.image,
+        console=f"{folder}/{log}",
+    )
+
+
+def _stage(host: Host, bed: ObservedBed, name: str, domain: ObservedDomain, folder: str) -> str:
+    if not domain.running:
+        return "off"
+    if host.simulated:
+        return "domain"
+    metadata = bed.metadata[name]
+    guest = guest_of(metadata)
+    if not guest.answers(2.0):
+        printed = console_text(host, folder, identity.console_volume(bed.name, name)).strip()
+        return "kernel" if printed else "domain"
+    deadline = Deadline.after(_ANSWER_S)
+    try:
+        with guest:
+            guest.connect(deadline)
+            done = guest.run(("test", "-e", "/run/cloud-init/result.json"), deadline_s=deadline.left_s)
+            if not done.ok:
+                return "ssh"
+            checks = [replace(s, apply=()) for s in steps_of(metadata, domain.facts.serials, bed.metadata)]
+            satisfy(guest, checks, deadline=deadline)
+    except GuestError as error:
+        return "cloud-init" if error.stage == "roles" else "kernel"
+    return "ready"

@@ -1,0 +1,143 @@
+"""Bring a bed up: look, plan, act in parallel, verify."""
+
+from dataclasses import dataclass
+
+from vmlab.domainxml.read import read_domain
+from vmlab.errors import HostError
+from vmlab.guest.boot import Deadlines, Vigil, wait_until_ready
+from vmlab.guest.satisfy import satisfy
+from vmlab.guest.seed import iso
+from vmlab.lab.bed import guest_of, leasing, locked, steps_of
+from vmlab.lab.prepare import Prepared, acceleration, images_of, prepare, remarks
+from vmlab.lab.progress import Progress
+from vmlab.plan.actions import Action, StartDomain
+from vmlab.plan.desired import DesiredNode
+from vmlab.runtime.parallel import each
+from vmlab.runtime.wait import Deadline
+from vmlab.topology import Topology
+from vmlab.values import identity
+from vmlab.virt.connection import Host
+from vmlab.virt.console import console_text
+from vmlab.virt.host import available_memory
+from vmlab.virt.observe import domain_state
+from vmlab.virt.perform import perform
+from vmlab.virt.pool import BEDS, IMAGES, ensure_pool
+
+# Guests that are started and configured at the same time; each costs a thread and an ssh process here.
+DEFAULT_JOBS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """What `up` did."""
+
+    prepared: Prepared
+    actions: tuple[Action, ...]
+
+
+def up(
+    host: Host,
+    topology: Topology,
+    *,
+    accel: str,
+    restart: bool,
+    timeout_s: float,
+    jobs: int,
+    wait: bool,
+    progress: Progress,
+) -> Raised:
+    """Make the bed as the topology says, and see every guest ready; with `wait` False return when all are started.
+
+    What is already so is left alone. Raises one error for all nodes that failed, after all others are done.
+    """
+    overall = Deadline.after(timeout_s)
+    with locked(host, topology.name):
+        ensure_pool(host, BEDS)
+        ensure_pool(host, IMAGES)
+        images = images_of(host, topology)
+        accel = acceleration(host, accel, images, progress)
+        with leasing(host):
+            prepared = prepare(host, topology, accel=accel, restart=restart, images=images)
+            remarks(prepared, images, progress)
+            _admit(host, prepared)
+            prepared.keys.write(tuple(topology.nodes))
+            each(lambda action: _do(host, action), prepared.plan.networks, jobs=jobs, failed="networks failed")
+        each(lambda action: _do(host, action), prepared.plan.volumes, jobs=jobs, failed="shared disks failed")
+
+        def gone(name: str) -> None:
+            for action in prepared.plan.lanes[name]:
+                _do(host, action)
+            progress.stage(name, "gone")
+
+        def node(asked: DesiredNode) -> None:
+            _node(host, prepared, asked, progress, overall if wait else None)
+
+        removed = [name for name in prepared.plan.lanes if name not in prepared.desired.nodes]
+        each(gone, removed, jobs=jobs, failed="not all nodes could be removed")
+
+        each(node, prepared.desired.nodes.values(), jobs=jobs, failed=f"{topology.name}: not all nodes came up")
+        return Raised(prepared, prepared.plan.actions)
+
+
+def _do(host: Host, action: Action) -> None:
+    perform(host, action, lambda seed: iso(seed.documents))
+
+
+def _node(host: Host, prepared: Prepared, node: DesiredNode, progress: Progress, overall: Deadline | None) -> None:
+    """One node's lane, then its boot, then its steps."""
+    for action in prepared.plan.lanes.get(node.name, ()):
+        progress.stage(node.name, action.kind)
+        _do(host, action)
+    if overall is None or host.simulated:
+        progress.stage(node.name, "started")
+        return
+    # A node whose change is pending runs as it was defined then: at its old address, with its old disks.
+    observed = prepared.observed.bed(prepared.topology.name).nodes.get(node.name)
+    held = any(action.node == node.name for action in prepared.plan.pending)
+    facts = observed.facts if held and observed is not None else read_domain(node.xml)
+    metadata = facts.metadata or node.metadata
+    deadlines = Deadlines.of("kvm" if prepared.accel == "kvm" else "tcg")
+    log = identity.console_volume(prepared.topology.name, node.name)
+
+    def state() -> str:
+        return domain_state(host, node.domain)
+
+    def console() -> str:
+        return console_text(host, prepared.observed.pool_path, log)
+
+    with guest_of(metadata) as guest:
+        complaints = wait_until_ready(
+            guest,
+            console=console,
+            domain_state=state,
+            on_stage=lambda stage: progress.stage(node.name, stage),
+            deadlines=deadlines,
+            overall=overall,
+        )
+        for complaint in complaints:
+            progress.warn(f"{node.name}: cloud-init: {complaint}")
+        progress.stage(node.name, "roles")
+        everyone = {name: other.metadata for name, other in prepared.desired.nodes.items()}
+        satisfy(
+            guest,
+            steps_of(metadata, facts.serials, everyone),
+            deadline=overall.capped(deadlines.roles_s),
+            watch=Vigil(guest, console, state, "roles"),
+        )
+    progress.stage(node.name, "ready")
+
+
+def _admit(host: Host, prepared: Prepared) -> None:
+    """Refuse a bed that would drive the host out of memory, before anything is started."""
+    starting = [
+        node
+        for name, node in prepared.desired.nodes.items()
+        if any(isinstance(action, StartDomain) for action in prepared.plan.lanes.get(name, ()))
+    ]
+    wanted = sum(node.memory_kib for node in starting)
+    free = available_memory(host)
+    if free is not None and wanted > free:
+        raise HostError(
+            f"{len(starting)} nodes want {wanted // 1024} MiB of memory, and the host has {free // 1024} MiB available",
+            hint="take other beds down (`vmlab list`), or give the nodes less `memory`",
+        )

@@ -1,0 +1,33 @@
+"""`host check` and `gc`."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+from rich.text import Text
+
+from vmlab.report.tables import grid
+
+if TYPE_CHECKING:
+    from vmlab.lab.gc import Leftover
+    from vmlab.virt.check import Finding
+
+_STYLES = {"ok": "green", "warning": "yellow", "no": "red"}
+
+
+def check_table(findings: Sequence["Finding"]) -> Table:
+    """One line per thing that was looked at."""
+    table = grid("", "WHAT", "FOUND", "WHAT TO DO")
+    for finding in findings:
+        table.add_row(
+            Text(finding.verdict, _STYLES[finding.verdict]), finding.what, Text(finding.found), Text(finding.hint)
+        )
+    return table
+
+
+def leftover_table(items: Sequence["Leftover"]) -> Table:
+    """One line per thing that belongs to no bed."""
+    table = grid("KIND", "NAME", "WHY")
+    for item in items:
+        table.add_row(item.kind, item.name, item.reason)
+    return table

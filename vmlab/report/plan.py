@@ -1,0 +1,140 @@
+"""A plan: for people by node, with signs and reasons; for programs as the topology page specifies it."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any, TextIO
+
+from vmlab.lab.prepare import Prepared
+from vmlab.lustre.lnet import routes
+from vmlab.plan.actions import Action, Plan
+from vmlab.report.errors import painted
+from vmlab.topology import Topology
+from vmlab.topology.bed import DEFAULT_HOST
+from vmlab.values.nid import Nid
+from vmlab.values.nodeset import fold
+
+_RED, _GREEN, _YELLOW = "31", "32", "33"
+# By the first word of an action's kind.
+_SIGNS = {
+    "create": ("+", _GREEN),
+    "define": ("+", _GREEN),
+    "start": ("+", _GREEN),
+    "write": ("+", _GREEN),
+    "stop": ("-", _RED),
+    "undefine": ("-", _RED),
+    "remove": ("-", _RED),
+}
+
+_LISTED = 12
+
+
+def document(prepared: Prepared) -> dict[str, Any]:
+    """What `vmlab plan -o json` prints. Nothing is pinned or passed through yet: cells and devices are empty."""
+    topology = prepared.topology
+    host = next(iter(topology.hosts), DEFAULT_HOST)
+    return {
+        "bed": topology.name,
+        "changes": bool(prepared.plan.actions or prepared.plan.pending),
+        "nodes": [
+            {
+                "name": name,
+                "host": topology.nodes[name].host or host,
+                "role": list(node.metadata.roles),
+                "cells": [],
+                "emulator_cpus": [],
+                "devices": [],
+                "addresses": {place.interface: str(place.ip.ip) for place in node.metadata.addresses},
+                "nids": [str(nid) for nid in _nids(prepared, name)],
+            }
+            for name, node in prepared.desired.nodes.items()
+        ],
+        "routes": list(_routes(prepared)),
+        "actions": [_action(action) for action in prepared.plan.actions],
+        "pending": [_action(action) for action in prepared.plan.pending],
+    }
+
+
+def _action(action: Action) -> dict[str, Any]:
+    return {"kind": action.kind, "name": action.name, "node": action.node, "reason": action.reason}
+
+
+def _nids(prepared: Prepared, node: str) -> Iterator[Nid]:
+    for place in prepared.desired.nodes[node].metadata.addresses:
+        fabric = prepared.topology.fabrics.get(place.fabric)
+        if fabric is not None and fabric.lnet is not None:
+            yield Nid(place.ip.ip, fabric.lnet)
+
+
+def _routes(prepared: Prepared) -> Iterator[dict[str, Any]]:
+    nids = {name: {nid.net: nid for nid in reversed(list(_nids(prepared, name)))} for name in prepared.desired.nodes}
+    for route in routes({name: set(nets) for name, nets in nids.items()}, _routers(prepared.topology)):
+        gateways = [str(nids[router][net]) for router, net in route.gateways]
+        yield {"node": route.node, "net": route.net, "gateways": gateways, "hops": route.hops}
+
+
+def _routers(topology: Topology) -> list[str]:
+    return [name for name, node in topology.nodes.items() if "router" in node.roles]
+
+
+def text(prepared: Prepared, to: TextIO) -> str:
+    """The actions by node, then what waits for `--restart`; coloured if `to` is a terminal.
+
+    Lines and not a Rich table, which takes longer for a thousand nodes than all the planning.
+    """
+    plan = prepared.plan
+    parts = []
+    if plan.actions:
+        parts.append(_columns(list(_rows(prepared)), to))
+    if plan.pending:
+        held = [("~", _YELLOW, action.node or "-", _what(action), action.reason) for action in plan.pending]
+        parts.append(painted("Only with --restart:", "1", to) + "\n" + _columns(held, to))
+    if not parts:
+        parts.append(painted(f"{prepared.topology.name}: nothing to change", _GREEN, to))
+    return "\n\n".join(parts)
+
+
+Row = tuple[str, str, str, str, str]
+"""Sign, its style, node, action, reason."""
+
+
+def _rows(prepared: Prepared) -> Iterator[Row]:
+    plan = prepared.plan
+    there = prepared.observed.bed(prepared.topology.name).nodes
+    for action in (*plan.networks, *plan.volumes):
+        yield *_SIGNS[action.kind.partition("-")[0]], "-", _what(action), action.reason
+    for node, lane in plan.lanes.items():
+        changed = node in there and node in prepared.desired.nodes
+        for number, action in enumerate(lane):
+            sign, style = ("~", _YELLOW) if changed else _SIGNS[action.kind.partition("-")[0]]
+            yield sign, style, "" if number else node, _what(action), action.reason
+
+
+def _columns(rows: list[Row], to: TextIO) -> str:
+    nodes = max(len("NODE"), *(len(row[2]) for row in rows))
+    actions = max(len("ACTION"), *(len(row[3]) for row in rows))
+    lines = [painted(f"   {'NODE':{nodes}}  {'ACTION':{actions}}  REASON", "1", to)]
+    for sign, style, node, action, reason in rows:
+        lines.append(
+            f"{painted(sign, style, to)}  {node:{nodes}}  {painted(f'{action:{actions}}', style, to)}  {reason}"
+        )
+    return "\n".join(lines)
+
+
+def _what(action: Action) -> str:
+    return f"{action.kind} {action.name}"
+
+
+def removal_lines(bed: str, plan: Plan) -> list[str]:
+    """What `down` is going to remove, one line per kind; nothing if there is nothing."""
+    kinds = (("nodes", [fold(plan.lanes)] if plan.lanes else []), ("networks", _names(plan.networks, "remove-network")))
+    disks = [n for n in _names(plan.actions, "remove-volume") if not n.endswith((".seed.iso", ".console.log"))]
+    told = [f"  {kind}: {_listed(names)}" for kind, names in (*kinds, ("disks", disks)) if names]
+    return [f"{bed}: this goes:", *told] if told else []
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return ", ".join(sorted(names)[:_LISTED]) + more
+
+
+def _names(actions: Iterable[Action], kind: str) -> list[str]:
+    return [action.name for action in actions if action.kind == kind]

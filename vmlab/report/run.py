@@ -1,0 +1,87 @@
+"""One run's figures as tables for people; programs read `metrics.to_json`."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from vmlab.metrics import Metric, RunRecord, Sample
+from vmlab.report.tables import grid
+from vmlab.values.size import Bytes
+
+_WIDE = "size"
+"""The label whose values become columns when a run has several of them."""
+
+
+def run_table(record: RunRecord, *, findings: bool = True) -> RenderableType:
+    """One table for each group of metrics, and below what makes the figures worth little and what was not measured.
+
+    With several message sizes these are the columns, of the group's first metric alone. `findings` adds what failed,
+    for a run that is shown later; the command that measured ends with it as its error.
+    """
+    groups: dict[str, list[Sample]] = {}
+    for sample in record.samples:
+        groups.setdefault(sample.metric.group, []).append(sample)
+    parts: list[RenderableType] = [part for samples in groups.values() for part in _of_group(record, samples)]
+    parts += [Text(line, style) for line, style in _notes(record)]
+    if findings:
+        parts += [Text(f"problem: {line}", "red") for line in record.problems]
+        parts += [Text(f"failed: {line}", "red") for line in record.faults]
+    return Group(*parts)
+
+
+def _notes(record: RunRecord) -> Iterator[tuple[str, str]]:
+    if record.soft:
+        yield "soft-RoCE: these figures say nothing about hardware", "yellow"
+    if record.accel == "tcg":
+        yield "the guests ran without KVM (tcg): everything in them is many times slower than it would be", "yellow"
+    for line in record.skipped:
+        yield f"not measured: {line}", ""
+
+
+def _of_group(record: RunRecord, samples: Sequence[Sample]) -> tuple[Text, Table]:
+    rows: dict[tuple[tuple[str, str], ...], dict[str, float]] = {}
+    metrics = {sample.metric.name: sample.metric for sample in samples}
+    first = next(iter(metrics.values()))
+    sizes = dict.fromkeys(sample.labels[_WIDE] for sample in samples if _WIDE in sample.labels)
+    wide = len(sizes) > 1
+    for sample in samples:
+        if not wide or sample.metric == first:
+            labels = tuple((k, v) for k, v in sample.labels.items() if not (wide and k == _WIDE))
+            column = sample.labels.get(_WIDE, "") if wide else sample.metric.name
+            rows.setdefault(labels, {})[column] = sample.value
+    title = f"{record.bed}: {record.workload} {first.group} ({record.accel}{', soft-RoCE' if record.soft else ''})"
+    if wide:
+        title += f", {first.unit} by message size"
+    result = grid()
+    keys = list(dict.fromkeys(key for labels in rows for key, _ in labels))
+    for key in keys:
+        result.add_column(key.upper(), justify="right" if key == _WIDE else "left")
+    for heading in _headings(metrics, sizes if wide else None, first.group):
+        result.add_column(heading, justify="right")
+    for labels, figures in rows.items():
+        known = dict(labels)
+        cells = [_label(key, known.get(key, "")) for key in keys]
+        columns = sizes if wide else metrics
+        result.add_row(*cells, *(_figure(figures.get(column)) for column in columns))
+    return Text(title, "bold"), result
+
+
+def _headings(metrics: Mapping[str, Metric], sizes: Mapping[str, None] | None, group: str) -> Iterator[str]:
+    if sizes is not None:
+        yield from (_label(_WIDE, size) for size in sizes)
+        return
+    for name, metric in metrics.items():
+        yield f"{name.removeprefix(f'{group}_').replace('_', ' ').upper()}\n{metric.unit}"
+
+
+def _label(key: str, value: str) -> str:
+    return str(Bytes(int(value))) if key == _WIDE and value.isdecimal() else value
+
+
+def _figure(value: float | None) -> str:
+    """Three significant digits; whole numbers from a hundred on."""
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"  # noqa: PLR2004 (a matter of looks)

@@ -1,0 +1,124 @@
+"""Tables for terminals: colours where people would rather look, nothing cut off where programs read."""
+
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from vmlab.report.errors import coloured
+from vmlab.values.nodeset import fold
+from vmlab.values.size import Bytes
+
+if TYPE_CHECKING:
+    from vmlab.domainxml.metadata import Address
+    from vmlab.lab.status import BedLine, NodeStatus
+    from vmlab.lab.up import Raised
+    from vmlab.store.images import Manifest
+    from vmlab.topology import Topology
+
+_GOOD, _MIDDLING, _BAD = "green", "yellow", "red"
+_STATES = {"running": _GOOD, "shut off": "dim", "paused": _MIDDLING, "crashed": _BAD}
+_STAGES = {"ready": _GOOD, "off": "dim"}
+_UNLIMITED = 10_000
+
+
+def show(renderable: RenderableType) -> None:
+    """Print on standard output; as wide as it needs where that is no terminal."""
+    if sys.stdout.isatty():
+        Console(no_color=not coloured(sys.stdout), highlight=False).print(renderable)
+        return
+    console = Console(width=_UNLIMITED, no_color=True, highlight=False, force_terminal=False)
+    with console.capture() as captured:
+        console.print(renderable)
+    sys.stdout.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
+
+
+def grid(*columns: str) -> Table:
+    """An empty table of the one style that all have."""
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def summary(topology: "Topology") -> str:
+    """One line that says what a file describes."""
+    counts = {"node": len(topology.nodes), "fabric": len(topology.fabrics), "target": len(topology.targets)}
+    parts = [f"{number} {what}{'s' * (number != 1)}" for what, number in counts.items() if number]
+    return f"{topology.file}: {topology.name}: {', '.join(parts)}: ok"
+
+
+def bed_table(beds: Sequence["BedLine"]) -> Table:
+    """`vmlab list`."""
+    table = grid("BED", "NODES", "RUNNING", "DISKS")
+    for bed in beds:
+        style = _GOOD if bed.nodes and bed.running == bed.nodes else _MIDDLING if bed.running else "dim"
+        table.add_row(bed.name, str(bed.nodes), Text(str(bed.running), style), str(bed.disks))
+    return table
+
+
+def node_table(nodes: Sequence["NodeStatus"]) -> Table:
+    """`vmlab status`."""
+    table = grid("NODE", "ROLE", "STATE", "STAGE", "CPUS", "MEMORY", "HOST CPUS", "ADDRESSES", "DISKS")
+    for node in nodes:
+        table.add_row(
+            node.name,
+            ",".join(node.roles),
+            Text(node.state, _STATES.get(node.state, _MIDDLING)),
+            Text(node.stage, _STAGES.get(node.stage, _MIDDLING)),
+            str(node.vcpus),
+            f"{node.memory_mib}MiB",
+            node.host_cpus,
+            addresses(node.addresses),
+            " ".join(name for name, _ in node.disks),
+        )
+    return table
+
+
+def raised_table(raised: "Raised") -> Table:
+    """What `up` ends with."""
+    table = grid("NODE", "ROLE", "ADDRESSES")
+    for node in raised.prepared.desired.nodes.values():
+        table.add_row(node.name, ",".join(node.metadata.roles), addresses(node.metadata.addresses))
+    return table
+
+
+def addresses(places: Iterable["Address"]) -> str:
+    """`mgmt 10.77.0.11  ib0 10.77.1.11 (soft-RoCE)`."""
+    return "  ".join(f"{p.interface} {p.ip.ip}{' (soft-RoCE)' if p.soft else ''}" for p in places)
+
+
+def power_table(states: dict[str, str]) -> Table:
+    """`vmlab power`."""
+    table = grid("NODE", "STATE")
+    for node, state in states.items():
+        table.add_row(node, Text(state, _STATES.get(state, _MIDDLING)))
+    return table
+
+
+def image_table(images: Sequence[tuple["Manifest", list[str]]]) -> Table:
+    """`vmlab image list`."""
+    table = grid("IMAGE", "DISTRIBUTION", "KERNEL", "SIZE", "USER", "LUSTRE", "CLONES")
+    for image, clones in images:
+        table.add_row(
+            image.name,
+            image.distribution or "-",
+            image.kernel or "-",
+            str(Bytes(image.size)),
+            image.user,
+            image.lustre or "-",
+            fold_clones(clones),
+        )
+    return table
+
+
+def fold_clones(clones: Iterable[str]) -> str:
+    """`ha.oss[1-2]` from the names of nodes with their beds; "-" for none."""
+    beds: dict[str, list[str]] = {}
+    for clone in clones:
+        bed, _, node = clone.partition(".")
+        beds.setdefault(bed, []).append(node)
+    return " ".join(f"{bed}.{fold(nodes)}" for bed, nodes in sorted(beds.items())) or "-"

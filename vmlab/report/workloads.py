@@ -1,0 +1,36 @@
+"""Workloads that there are, and runs that there were."""
+
+from collections.abc import Sequence
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from vmlab.metrics import RunRecord
+from vmlab.report.tables import grid
+from vmlab.workloads._options import WorkloadHelp
+
+
+def workload_help(help_: WorkloadHelp) -> Group:
+    """One workload: what it is, its options, its metrics."""
+    options = grid("OPTION", "FORM", "DEFAULT", "")
+    for option in help_.options:
+        options.add_row(option.name, Text(option.form), Text(option.default or "-"), Text(option.help))
+    metrics = grid("METRIC", "UNIT", "BETTER", "")
+    for metric in help_.metrics:
+        metrics.add_row(metric.name, metric.unit.value, metric.better, metric.summary)
+    return Group(Text(f"{help_.name}: {help_.summary}", "bold"), "", options, "", metrics)
+
+
+def runs_table(records: Sequence[RunRecord]) -> Table:
+    """`vmlab results list`."""
+    table = grid("RUN", "BED", "WORKLOAD", "ACCEL", "FIGURES", "OUTCOME")
+    for record in records:
+        outcome = Text("ok", "green")
+        if record.faults:
+            outcome = Text(f"{len(record.faults)} not measured", "red")
+        elif record.problems:
+            outcome = Text(f"{len(record.problems)} failed", "red")
+        accel = record.accel + (", soft-RoCE" if record.soft else "")
+        table.add_row(record.id, record.bed, record.workload, accel, str(len(record.samples)), outcome)
+    return table
