@@ -1,0 +1,115 @@
+"""Real libvirtd, real QEMU guests, and vmlab as its users run it: as a command in a process of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import libvirt
+import pytest
+
+ROOT = Path(__file__).parents[2]
+MINUTES = 60
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.system)
+
+
+class Vmlab:
+    """The command; every bed that a test makes is named `t-...`."""
+
+    def __init__(self, state: Path) -> None:
+        self.state = state
+        self.environment = {**os.environ, "VMLAB_STATE_DIR": str(state), "NO_COLOR": "1"}
+
+    def argv(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "vmlab", *arguments]
+
+    def start(self, *arguments: str) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            self.argv(*arguments),
+            cwd=ROOT,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *arguments: str, status: int = 0, deadline_s: float = 10 * MINUTES) -> str:
+        """Standard output; the exit status must be the one expected."""
+        done = subprocess.run(
+            self.argv(*arguments),
+            cwd=ROOT,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=deadline_s,
+            check=False,
+        )
+        told = f"vmlab {' '.join(arguments)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        assert done.returncode == status, told
+        self.complaints = done.stderr
+        return done.stdout
+
+    def json(self, *arguments: str) -> Any:
+        return json.loads(self.run(*arguments, "-o", "json"))
+
+
+@pytest.fixture(scope="session")
+def connection() -> "libvirt.virConnect":
+    return libvirt.open("qemu:///system")
+
+
+@pytest.fixture(scope="session")
+def vmlab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vmlab]:
+    """The command with a state folder of its own, and the demo image in the store."""
+    command = Vmlab(tmp_path_factory.mktemp("state"))
+    if "demo" not in command.run("image", "list"):
+        command.run("image", "build", "demo", deadline_s=30 * MINUTES)
+    yield command
+    for line in json.loads(command.run("list", "-o", "json")):
+        if line["name"].startswith("t-"):
+            command.run("down", line["name"], "--yes")
+
+
+def remains(bed: str, vmlab: Vmlab) -> list[str]:
+    """Whatever is left of a bed on this machine: libvirt's objects, files, locks, processes."""
+    connection = libvirt.open("qemu:///system")
+    found = [d.name() for d in connection.listAllDomains() if d.name().startswith(f"{bed}.")]
+    found += [n.name() for n in connection.listAllNetworks() if n.name().startswith(f"{bed}.")]
+    pool = connection.storagePoolLookupByName("vmlab")
+    folder = Path(pool.XMLDesc().partition("<path>")[2].partition("</path>")[0])
+    found += [str(path) for path in folder.glob(f"{bed}.*")]
+    found += [str(path) for path in (vmlab.state / "beds").glob(bed)]
+    found += [str(path) for path in Path("/run/lock/vmlab").glob(f"*.{bed}.lock")]
+    for process in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = process.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if f"guest={bed}." in line or f"/beds/{bed}/" in line:
+            found.append(line)
+    connection.close()
+    return found
+
+
+def qemu_pids(bed: str) -> dict[str, int]:
+    """The QEMU process of each running node, by domain."""
+    pids = {}
+    for process in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            arguments = process.read_bytes().split(b"\0")
+        except OSError:
+            continue
+        for argument in arguments:
+            if argument.startswith(f"guest={bed}.".encode()):
+                pids[argument.split(b",")[0].removeprefix(b"guest=").decode()] = int(process.parent.name)
+    return pids

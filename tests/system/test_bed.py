@@ -1,0 +1,120 @@
+"""A whole bed of five guests: up, what it has, RDMA through it, power, down. The tests go in this order."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import libvirt
+import pytest
+
+from .conftest import ROOT, Vmlab, qemu_pids, remains
+
+BED = "t-ha"
+FILE = str(ROOT / "topologies/ha-topology.yaml")
+NODES = ["client1", "mds1", "mds2", "oss1", "oss2"]
+
+
+@pytest.fixture(scope="module")
+def bed(vmlab: Vmlab) -> Iterator[Vmlab]:
+    vmlab.run("up", FILE, "--name", BED)
+    yield vmlab
+    vmlab.run("down", BED, "--yes")
+    assert remains(BED, vmlab) == []
+
+
+def test_every_node_is_ready(bed: Vmlab) -> None:
+    nodes = bed.json("status", BED)
+    assert [node["name"] for node in nodes] == NODES
+    assert {node["stage"] for node in nodes} == {"ready"}
+
+
+def test_up_again_changes_nothing(bed: Vmlab) -> None:
+    before = qemu_pids(BED)
+    assert len(before) == len(NODES)
+    bed.run("up", FILE, "--name", BED)
+    assert qemu_pids(BED) == before
+    plan = bed.json("plan", FILE, "--name", BED)
+    assert (plan["changes"], plan["actions"]) == (False, [])
+
+
+def test_all_nodes_resolve_all_short_names(bed: Vmlab) -> None:
+    bed.run("exec", BED, "-n", "*", "--", "getent", "hosts", *NODES)
+    answers = bed.json("exec", BED, "-n", "*", "--", "hostname")
+    assert {answer["node"]: answer["stdout"].strip() for answer in answers} == {name: name for name in NODES}
+
+
+def test_partners_see_the_same_disk_under_the_same_path(bed: Vmlab) -> None:
+    device = "/dev/disk/by-id/virtio-lustre-OST0000"
+    mark = "written-by-oss1"
+    write = f"echo {mark} | dd of={device} bs=4096 conv=sync oflag=direct"
+    bed.run("exec", BED, "-n", "oss1", "--", "sh", "-c", write)
+    read = bed.run("ssh", BED, "oss2", "--", "dd", f"if={device}", "bs=4096", "count=1", "iflag=direct", "status=none")
+    assert read.startswith(mark)
+
+
+def test_soft_roce_is_up_on_the_infiniband_fabric(bed: Vmlab) -> None:
+    links = bed.run("ssh", BED, "client1", "--", "rdma", "link", "show")
+    assert "state ACTIVE" in links
+    assert "netdev ib0" in links
+
+
+def test_exec_exits_with_the_worst_status(bed: Vmlab) -> None:
+    bed.run("exec", BED, "-n", "oss[1-2]", "--", "sh", "-c", "test $(hostname) = oss1 || exit 3", status=3)
+
+
+def test_what_is_written_in_a_file_never_reaches_a_shell(bed: Vmlab) -> None:
+    mark = "$(touch /tmp/pwned); 'quoted' \"twice\" `id`"
+    assert bed.run("ssh", BED, "client1", "--", "echo", mark) == f"{mark}\n"
+    bed.run("exec", BED, "-n", "client1", "--", "test", "!", "-e", "/tmp/pwned")
+
+
+def test_cp_goes_both_ways(bed: Vmlab, tmp_path: Path) -> None:
+    sent, back = tmp_path / "a file", tmp_path / "back"
+    sent.write_bytes(bytes(range(256)) * 64)
+    bed.run("cp", str(sent), f"{BED}.client1:/tmp/there")
+    bed.run("cp", f"{BED}.client1:/tmp/there", str(back))
+    assert back.read_bytes() == sent.read_bytes()
+
+
+def test_rdma_through_the_guests(bed: Vmlab) -> None:
+    printed = bed.run(
+        *("run", BED, "rdma", "--set", "from=oss1", "--set", "verbs=[write, read]", "--set", "sizes=[64KiB]"),
+        *("--set", "iterations=100", "-o", "json"),
+    )
+    told = json.loads(printed)
+    run = told[0] if isinstance(told, list) else told
+    measured = {(s["metric"], s["labels"]["verb"]) for s in run["samples"]}
+    assert {verb for _, verb in measured} == {"write", "read"}
+    assert all(sample["value"] > 0 for sample in run["samples"])
+    kept = list((bed.state / "runs").glob("*/run.json"))
+    assert len(kept) == 1
+    record = json.loads(kept[0].read_text())
+    assert record["bed"] == BED
+    assert "tcg" in json.dumps(record) or "kvm" in json.dumps(record)
+    assert not list((bed.state / "runs").glob("*.partial"))
+
+
+def test_power_off_is_hard_and_up_brings_one_node_back(bed: Vmlab) -> None:
+    before = qemu_pids(BED)
+    bed.run("power", "off", BED, "oss1")
+    assert f"{BED}.oss1" not in qemu_pids(BED)
+    assert {n["name"]: n["stage"] for n in bed.json("status", BED)}["oss1"] == "off"
+    bed.run("up", FILE, "--name", BED)
+    after = qemu_pids(BED)
+    assert after.keys() == before.keys()
+    assert {name for name in after if after[name] != before[name]} == {f"{BED}.oss1"}
+
+
+def test_a_disk_that_a_stranger_uses_keeps_down_from_everything(bed: Vmlab, connection: "libvirt.virConnect") -> None:
+    pool = connection.storagePoolLookupByName("vmlab")
+    path = pool.storageVolLookupByName(f"{BED}._lustre-OST0001.raw").path()
+    stranger = connection.defineXML(
+        "<domain type='qemu'><name>stranger</name><memory>65536</memory><os><type>hvm</type></os><devices>"
+        f"<disk type='file'><source file='{path}'/><target dev='vda' bus='virtio'/></disk></devices></domain>"
+    )
+    try:
+        bed.run("down", BED, "--yes", status=4)
+        assert "stranger" in bed.complaints
+        assert len(qemu_pids(BED)) == len(NODES)
+    finally:
+        stranger.undefine()

@@ -1,0 +1,191 @@
+"""What labs do to a tool: SIGKILL at any moment, a restarted libvirtd, a full disk, images that are none."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import libvirt
+import pytest
+
+from .conftest import ROOT, Vmlab, qemu_pids, remains
+
+BED = "t-one"
+FILE = str(ROOT / "topologies/minimal.yaml")
+
+
+@pytest.fixture(autouse=True)
+def clean(vmlab: Vmlab) -> Iterator[None]:
+    yield
+    vmlab.run("down", BED, "--yes")
+
+
+def killed_at(vmlab: Vmlab, stage: str) -> None:
+    """Start `up`, wait until it says that a node has come to `stage`, and kill it."""
+    process = vmlab.start("up", FILE, "--name", BED)
+    assert process.stderr is not None
+    seen = []
+    for line in process.stderr:
+        seen.append(line)
+        if line.rstrip().endswith(f": {stage}"):
+            break
+    else:
+        pytest.fail(f"`up` never came to {stage}:\n{''.join(seen)}")
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+
+
+@pytest.mark.parametrize("stage", ["create-volume", "write-seed", "define-domain", "start-domain", "kernel", "ssh"])
+def test_down_leaves_nothing_after_a_kill(vmlab: Vmlab, stage: str) -> None:
+    killed_at(vmlab, stage)
+    vmlab.run("down", BED, "--yes")
+    assert remains(BED, vmlab) == []
+
+
+@pytest.mark.parametrize("delay_s", [0.15, 0.3, 0.45, 0.6])
+def test_down_leaves_nothing_after_a_kill_in_between(vmlab: Vmlab, delay_s: float) -> None:
+    """Not at a stage but at a time: in the middle of whatever is going on then."""
+    process = vmlab.start("up", FILE, "--name", BED)
+    time.sleep(delay_s)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    vmlab.run("down", BED, "--yes")
+    assert remains(BED, vmlab) == []
+
+
+def test_up_finishes_what_killed_ones_began(vmlab: Vmlab) -> None:
+    for stage in ("write-seed", "define-domain", "start-domain", "ssh", "cloud-init"):
+        killed_at(vmlab, stage)
+    vmlab.run("up", FILE, "--name", BED)
+    assert {node["stage"] for node in vmlab.json("status", BED)} == {"ready"}
+    # A killed `down` is finished by the next, too.
+    process = vmlab.start("down", BED, "--yes")
+    time.sleep(0.5)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    vmlab.run("down", BED, "--yes")
+    assert remains(BED, vmlab) == []
+
+
+def test_two_vmlabs_at_one_bed(vmlab: Vmlab) -> None:
+    first = vmlab.start("up", FILE, "--name", BED)
+    assert first.stderr is not None
+    next(line for line in first.stderr if line.rstrip().endswith(": start-domain"))
+    vmlab.run("up", FILE, "--name", BED, status=9)
+    assert f"pid {first.pid}" in vmlab.complaints
+    vmlab.run("down", BED, "--yes", status=9)
+    _, told = first.communicate()
+    assert first.returncode == 0, told
+
+
+def restart_libvirtd() -> None:
+    if Path("/run/systemd/system").is_dir():
+        subprocess.run(("systemctl", "restart", "libvirtd"), check=True)
+        return
+    pid = int(Path("/run/libvirtd.pid").read_text())
+    os.kill(pid, signal.SIGTERM)
+    while Path(f"/proc/{pid}").exists():
+        time.sleep(0.1)
+    subprocess.run(("libvirtd", "-d"), check=True)
+
+
+def test_libvirtd_restarted_in_the_middle(vmlab: Vmlab) -> None:
+    first = vmlab.start("up", FILE, "--name", BED)
+    assert first.stderr is not None
+    next(line for line in first.stderr if line.rstrip().endswith(": kernel"))
+    restart_libvirtd()
+    _, told = first.communicate()
+    assert first.returncode == 0, told
+
+
+def test_a_guest_that_dies_is_noticed_at_once(vmlab: Vmlab) -> None:
+    first = vmlab.start("up", FILE, "--name", BED)
+    assert first.stderr is not None
+    next(line for line in first.stderr if line.rstrip().endswith(": kernel"))
+    os.kill(qemu_pids(BED)[f"{BED}.node1"], signal.SIGKILL)
+    died = time.monotonic()
+    _, told = first.communicate()
+    assert first.returncode == 6, told
+    assert time.monotonic() - died < 15
+    assert "node1" in told
+
+
+def test_a_guest_that_never_boots(vmlab: Vmlab, tmp_path: Path) -> None:
+    disk = tmp_path / "empty.qcow2"
+    subprocess.run(("qemu-img", "create", "-q", "-f", "qcow2", str(disk), "64M"), check=True)
+    vmlab.run("image", "import", "t-empty", str(disk))
+    topology = tmp_path / "empty.yaml"
+    topology.write_text(f"name: {BED}\nimage: t-empty\nnodes: {{node1: {{role: client, memory: 256MiB}}}}\n")
+    vmlab.run("up", str(topology), "--timeout", "15s", status=6)
+    assert "node1" in vmlab.complaints
+    assert "vmlab console" in vmlab.complaints
+    vmlab.run("image", "rm", "t-empty", status=4)
+    assert f"{BED}.node1" in vmlab.complaints
+    vmlab.run("down", BED, "--yes")
+    vmlab.run("image", "rm", "t-empty")
+
+
+def test_an_image_that_is_none(vmlab: Vmlab, tmp_path: Path) -> None:
+    text = tmp_path / "text.qcow2"
+    text.write_text("this is no disk")
+    vmlab.run("image", "import", "t-text", str(text), status=4)
+    assert "is no qcow2 image" in vmlab.complaints
+    base, top = tmp_path / "base.qcow2", tmp_path / "top.qcow2"
+    subprocess.run(("qemu-img", "create", "-q", "-f", "qcow2", str(base), "64M"), check=True)
+    subprocess.run(("qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", str(base), str(top)), check=True)
+    vmlab.run("image", "import", "t-top", str(top), status=4)
+    assert "only the top of a chain" in vmlab.complaints
+
+
+def test_a_template_that_is_no_domain(vmlab: Vmlab, tmp_path: Path) -> None:
+    template = tmp_path / "network.xml"
+    template.write_text("<network><name>x</name></network>")
+    topology = tmp_path / "bed.yaml"
+    topology.write_text(f"name: {BED}\nnodes: {{node1: {{role: client, template: ./network.xml}}}}\n")
+    vmlab.run("up", str(topology), status=3)
+    assert "no libvirt domain" in vmlab.complaints
+    assert remains(BED, vmlab) == []
+
+
+def test_a_name_that_is_taken(vmlab: Vmlab, connection: "libvirt.virConnect") -> None:
+    stranger = connection.defineXML(
+        f"<domain type='qemu'><name>{BED}.node1</name><memory>65536</memory><os><type>hvm</type></os></domain>"
+    )
+    try:
+        vmlab.run("up", FILE, "--name", BED, status=4)
+        assert f"{BED}.node1" in vmlab.complaints
+        vmlab.run("down", BED, "--yes")
+        assert stranger.isPersistent()
+    finally:
+        stranger.undefine()
+
+
+@pytest.fixture
+def full_pool(connection: "libvirt.virConnect", tmp_path: Path) -> Iterator[Path]:
+    """The beds' pool on a file system with no room."""
+    pool = connection.storagePoolLookupByName("vmlab")
+    usual = pool.XMLDesc()
+    subprocess.run(("mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(tmp_path)), check=True)
+    try:
+        (tmp_path / "fill").write_bytes(bytes(200 * 1024))
+        pool.destroy()
+        pool.undefine()
+        small = connection.storagePoolDefineXML(
+            f"<pool type='dir'><name>vmlab</name><target><path>{tmp_path}</path></target></pool>"
+        )
+        small.create()
+        yield tmp_path
+        small.destroy()
+        small.undefine()
+        connection.storagePoolDefineXML(usual).create()
+    finally:
+        subprocess.run(("umount", "-l", str(tmp_path)), check=True)
+
+
+def test_a_full_disk(vmlab: Vmlab, full_pool: Path) -> None:
+    vmlab.run("up", FILE, "--name", BED, status=4)
+    assert "No space left" in vmlab.complaints
+    vmlab.run("down", BED, "--yes")
+    assert [path.name for path in full_pool.iterdir()] == ["fill"]
