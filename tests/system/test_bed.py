@@ -39,7 +39,7 @@ def test_up_again_changes_nothing(bed: Vmlab) -> None:
 
 def test_all_nodes_resolve_all_short_names(bed: Vmlab) -> None:
     bed.run("exec", BED, "-n", "*", "--", "getent", "hosts", *NODES)
-    answers = bed.json("exec", BED, "-n", "*", "--", "hostname")
+    answers = json.loads(bed.run("exec", BED, "-n", "*", "-o", "json", "--", "hostname"))
     assert {answer["node"]: answer["stdout"].strip() for answer in answers} == {name: name for name in NODES}
 
 

@@ -33,7 +33,7 @@ from vmlab.plan.observed import Observed
 from vmlab.runtime.shipped import shipped
 from vmlab.store.images import Manifest, at_path, find
 from vmlab.topology import Node, Topology
-from vmlab.virt.accel import why_no_kvm
+from vmlab.virt.accel import locked_away, why_no_kvm
 from vmlab.virt.connection import Host
 from vmlab.virt.observe import observe
 from vmlab.virt.pool import IMAGES, pool_path
@@ -72,6 +72,8 @@ def acceleration(host: Host, wish: str, images: Mapping[str, tuple[Manifest, Pat
     """
     if host.simulated:
         return "test"
+    if host.local and locked_away():
+        progress.warn("only root may open /dev/kvm, which slows libvirt down a lot: chgrp kvm /dev/kvm; chmod 660 /dev/kvm")
     if wish == "tcg":
         return "tcg"
     kernels = [folder / manifest.files.kernel for manifest, folder in images.values() if manifest.files.kernel]

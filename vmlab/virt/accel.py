@@ -41,6 +41,16 @@ def runs_guests(accel: str, kernel: Path | None = None) -> str | None:
     return "a guest hangs in it" if result.timed_out else f"a guest dies in it ({result.last_line})"
 
 
+def locked_away() -> bool:
+    """/dev/kvm is root's alone, as it is where udev does not run.
+
+    libvirt's daemon may open it then and the guests' user may not; libvirt takes its kept QEMU capabilities for stale
+    because of that and asks QEMU again at each call: defining one domain takes a minute and a half.
+    """
+    device = Path("/dev/kvm")
+    return device.exists() and not device.stat().st_mode & 0o066
+
+
 def why_no_kvm(kernel: Path | None = None, *, fresh: bool = False) -> str | None:
     """None if KVM runs guests on this machine, else why not.
 

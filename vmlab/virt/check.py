@@ -17,7 +17,7 @@ from vmlab.errors import HostError, VmlabError
 from vmlab.plan.lease import RANGE
 from vmlab.runtime.process import install_hint
 from vmlab.values.size import Bytes
-from vmlab.virt.accel import why_no_kvm
+from vmlab.virt.accel import locked_away, why_no_kvm
 from vmlab.virt.connection import Host
 from vmlab.virt.host import available_memory
 from vmlab.virt.observe import observe
@@ -83,6 +83,13 @@ def _asked(host: Host, what: str, ask: Callable[[Host], Finding]) -> Finding:
         return ask(host)
     except VmlabError as error:
         return Finding(what, "no", error.message, error.hint)
+
+
+def _kvm_access() -> Finding:
+    if locked_away():
+        hint = "chgrp kvm /dev/kvm; chmod 660 /dev/kvm"
+        return Finding("KVM device", "warning", "only root may open it: libvirt probes QEMU anew at each call", hint)
+    return Finding("KVM device", "ok", "the guests' user may open it, or there is none")
 
 
 def _kvm() -> Finding:
