@@ -99,12 +99,6 @@ class BusyError(VmlabError):
     status = 9
 
 
-class Interrupted(VmlabError):
-    """The user stopped the command; the next `up` or `down` goes on from there."""
-
-    status = 130
-
-
 def together(errors: Sequence[VmlabError], message: str) -> VmlabError:
     """One error for the failures of parallel work: the one itself, or `message` with all of them as causes.
 

@@ -13,7 +13,6 @@ from vmlab.guest.trouble import Trouble, Unreachable
 from vmlab.runtime.wait import Deadline, now, until
 
 Stage = Literal["domain", "kernel", "ssh", "cloud-init", "roles"]
-STAGES: tuple[Stage, ...] = ("domain", "kernel", "ssh", "cloud-init", "roles")
 
 _LOOK_EVERY_S = 0.5  # at the domain and its console: a death is noticed within a second
 _POLL_EVERY_S = 0.1

@@ -156,12 +156,6 @@ class Guest:
         remote = (shlex.join(command),) if command else ()
         return ("ssh", *self._options("-p", "none"), *terminal, "--", self._destination, *remote)
 
-    def copy_argv(
-        self, sources: Sequence[str], destination: str, *, to_guest: bool, recursive: bool = False
-    ) -> tuple[str, ...]:
-        """An scp command that works by itself."""
-        return self._copy_argv(sources, destination, to_guest=to_guest, recursive=recursive, control="none")
-
     def listens(self, timeout_s: float) -> bool:
         """Something listens at the port; costs the guest less than `answers`. A port forwarder always listens."""
         try:

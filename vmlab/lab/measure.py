@@ -7,18 +7,17 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from vmlab.domainxml.metadata import NodeMetadata
 from vmlab.errors import UsageError
 from vmlab.lab.bed import existing, guests, locked
 from vmlab.lab.progress import Progress
-from vmlab.lab.run import run_workload
+from vmlab.lab.run import participant, run_workload
 from vmlab.metrics import RunRecord
 from vmlab.runtime.files import state_dir
 from vmlab.runtime.parallel import each
 from vmlab.runtime.wait import Deadline
 from vmlab.values.nodeset import fold
 from vmlab.virt.connection import Host
-from vmlab.workloads import Endpoint, Node, Workload
+from vmlab.workloads import Workload
 
 _JOBS = 32
 _CONNECT_S = 60.0
@@ -38,7 +37,7 @@ def measure(host: Host, bed: str, workload: Workload[Any], options: BaseModel, *
         found = existing(host, bed)
         nodes = found.metadata
         doors = guests(found)
-        names = workload.takes_part(options, tuple(map(_node, nodes.values())))
+        names = workload.takes_part(options, tuple(map(participant, nodes.values())))
         off = [name for name in names if not found.nodes[name].running]
         if off:
             told = fold(off)
@@ -59,11 +58,6 @@ def measure(host: Host, bed: str, workload: Workload[Any], options: BaseModel, *
             placement={},  # nothing is pinned in this version
             progress=progress.say,
         )
-
-
-def _node(metadata: NodeMetadata) -> Node:
-    endpoints = tuple(Endpoint(a.fabric, a.kind, a.ip.ip, a.interface, a.soft) for a in metadata.addresses)
-    return Node(metadata.node, metadata.roles, endpoints)
 
 
 def _all_kvm(kinds: Sequence[str]) -> bool:

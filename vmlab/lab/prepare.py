@@ -73,7 +73,7 @@ def acceleration(host: Host, wish: str, images: Mapping[str, tuple[Manifest, Pat
     if host.simulated:
         return "test"
     if host.local and locked_away():
-        progress.warn("only root may open /dev/kvm, which slows libvirt down a lot: chgrp kvm /dev/kvm; chmod 660 /dev/kvm")
+        progress.warn("only root may open /dev/kvm, which slows libvirt down: chgrp kvm /dev/kvm; chmod 660 /dev/kvm")
     if wish == "tcg":
         return "tcg"
     kernels = [folder / manifest.files.kernel for manifest, folder in images.values() if manifest.files.kernel]

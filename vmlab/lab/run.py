@@ -90,7 +90,7 @@ def run_workload(
     """
     started = datetime.now(UTC)
     bed = next(iter(nodes.values())).bed if nodes else ""
-    known = tuple(_node(node) for node in nodes.values())
+    known = tuple(participant(node) for node in nodes.values())
     names = workload.takes_part(options, known)
     asked = dict(
         parallel.each(
@@ -162,7 +162,8 @@ def _iso(moment: datetime) -> str:
     return moment.astimezone().isoformat(timespec="milliseconds")
 
 
-def _node(node: NodeMetadata) -> Node:
+def participant(node: NodeMetadata) -> Node:
+    """A node as workloads see it."""
     endpoints = tuple(Endpoint(a.fabric, a.kind, a.ip.ip, a.interface, a.soft) for a in node.addresses)
     return Node(node.node, node.roles, endpoints)
 
@@ -183,7 +184,7 @@ def _ask(guest: Guest, metadata: NodeMetadata, workload: Workload[Any]) -> _Aske
     guest.run(("sh", "-c", _KILL, "vmlab", ""), deadline_s=_ASK_S, as_root=True)
     survey = read_survey(said(SURVEY))
     endpoints = []
-    for endpoint, address in zip(_node(metadata).endpoints, metadata.addresses, strict=True):
+    for endpoint, address in zip(participant(metadata).endpoints, metadata.addresses, strict=True):
         device = kind_of(address).device(address, survey)
         if device is None:
             endpoints.append(endpoint)

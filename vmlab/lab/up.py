@@ -23,9 +23,6 @@ from vmlab.virt.observe import domain_state
 from vmlab.virt.perform import perform
 from vmlab.virt.pool import BEDS, IMAGES, ensure_pool
 
-# Guests that are started and configured at the same time; each costs a thread and an ssh process here.
-DEFAULT_JOBS = 32
-
 
 @dataclass(frozen=True, slots=True)
 class Raised:

@@ -38,7 +38,7 @@ def runs_guests(accel: str, kernel: Path | None = None) -> str | None:
         ran = result.status == 2 * _EXIT_CODE + 1
     if ran:
         return None
-    return "a guest hangs in it" if result.timed_out else f"a guest dies in it ({result.last_line})"
+    return "a guest hangs in it" if result.timed_out else f"QEMU dies in it: {result.last_line.rpartition(': ')[2]}"
 
 
 def locked_away() -> bool:

@@ -57,7 +57,7 @@ class Finding:
 
 def check(uri: str) -> list[Finding]:
     """Everything, in the order in which it is best put right. Changes nothing."""
-    findings = [_kvm(), _iommu(), *_programs(), _packet_filter(), _tun(), _hugepages()]
+    findings = [_kvm(), _kvm_access(), _iommu(), *_programs(), _packet_filter(), _tun(), _hugepages()]
     try:
         host = Host(uri)
     except HostError as error:

@@ -1,0 +1,95 @@
+"""What a wheel carries, and that vmlab runs from it: without the source tree."""
+
+import ast
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FOLDERS = {"vmlab": "vmlab", "topologies": "vmlab/topologies", "domain-templates": "vmlab/domain-templates"}
+
+
+def _files(folder: Path) -> set[str]:
+    paths = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    return {str(path) for path in paths if "__pycache__" not in path.parts}
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, unpacked. Built from a copy: what an earlier build left beside the sources would get into it."""
+    source, unpacked = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("installed")
+    for folder in FOLDERS:
+        shutil.copytree(ROOT / folder, source / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for file in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / file, source)
+    pip = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", str(source / "out")]
+    done = subprocess.run([*pip, str(source)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (wheel,) = (source / "out").glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(unpacked)
+    return unpacked
+
+
+def test_nothing_is_left_behind(installed: Path) -> None:
+    wanted = {f"{inside}/{file}" for folder, inside in FOLDERS.items() for file in _files(ROOT / folder)}
+    assert wanted == {file for file in _files(installed) if not file.partition("/")[0].endswith(".dist-info")}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["validate", "minimal.yaml"], ["schema"], ["graph", "ha-topology.yaml", "-o", "bed.svg"]],
+    ids=lambda arguments: arguments[0],
+)
+def test_it_runs(installed: Path, tmp_path: Path, arguments: list[str]) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(installed)}
+    command = [sys.executable, "-m", "vmlab", *arguments]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    where = [sys.executable, "-c", "import vmlab; print(vmlab.__file__)"]
+    found = subprocess.run(where, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True).stdout
+    assert found == f"{installed}/vmlab/__init__.py\n"
+
+
+def test_it_has_the_domain_templates(installed: Path, tmp_path: Path) -> None:
+    code = "from vmlab.runtime.shipped import shipped; print(shipped('domain-templates') / 'server.xml')"
+    environment = {**os.environ, "PYTHONPATH": str(installed)}
+    command = [sys.executable, "-c", code]
+    found = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True).stdout
+    assert found == f"{installed}/vmlab/domain-templates/server.xml\n"
+    assert Path(found.strip()).is_file()
+
+
+def test_what_is_imported_is_required() -> None:
+    """A package that another tool brought into this environment is missing in the next one."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    required = {_normal(re.split(r"[><=~!\[ ;]", line)[0]) for line in project["dependencies"]}
+    required.add("pydantic-core")  # pydantic requires exactly one version of it and documents its errors
+    guests = ROOT / "vmlab/store/recipes/demo"
+    sources = [path for path in (ROOT / "vmlab").rglob("*.py") if guests not in path.parents]
+    imported = {name for path in sources for name in _imports(path)} - sys.stdlib_module_names - {"vmlab"}
+    owners = packages_distributions()
+    assert {name: owners[name] for name in imported if not required & set(map(_normal, owners[name]))} == {}
+
+
+def _imports(path: Path) -> set[str]:
+    """The top-level names of what it imports."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module)
+    return {name.partition(".")[0] for name in names}
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
