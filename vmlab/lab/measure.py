@@ -17,6 +17,7 @@ from vmlab.runtime.parallel import each
 from vmlab.runtime.wait import Deadline
 from vmlab.values.nodeset import fold
 from vmlab.virt.connection import Host
+from vmlab.virt.pins import vcpu_pins
 from vmlab.workloads import Workload
 
 _JOBS = 32
@@ -55,7 +56,7 @@ def measure(host: Host, bed: str, workload: Workload[Any], options: BaseModel, *
             options,
             runs_dir=runs_dir(),
             accel="kvm" if _all_kvm([found.nodes[name].facts.kind for name in names]) else "tcg",
-            placement={},  # nothing is pinned in this version
+            placement={name: vcpu_pins(host, found.nodes[name].facts.name) for name in names},
             progress=progress.say,
         )
 
