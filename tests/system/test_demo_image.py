@@ -1,29 +1,36 @@
-"""The demo image as it comes out of its build; VMLAB_DEMO_IMAGE_DIR names the folder with demo.json."""
+"""The demo image as it lies in the store."""
 
 import json
-import os
 import socket
 import subprocess
 import time
-from io import BytesIO
 from pathlib import Path
 
-import pycdlib
 import pytest
 
+from vmlab.guest.seed import iso
+from vmlab.lab.bed import DEFAULT_URI
+from vmlab.lab.image import folder as image_folder
 from vmlab.store.images import read
+from vmlab.virt.connection import connected
 
-pytestmark = pytest.mark.system
+from .conftest import Vmlab
 
 
 @pytest.fixture(scope="module")
-def folder() -> Path:
-    if (given := os.environ.get("VMLAB_DEMO_IMAGE_DIR")) is None:
-        pytest.skip("VMLAB_DEMO_IMAGE_DIR is not set")
-    return Path(given)
+def folder(vmlab: Vmlab) -> Path:
+    """The image store, with the demo image in it."""
+    del vmlab
+    with connected(DEFAULT_URI) as host:
+        return image_folder(host)
 
 
-def test_manifest_says_what_it_carries(folder):
+@pytest.fixture(scope="module")
+def disk(folder: Path) -> Path:
+    return folder / read(folder / "demo.json").files.disk
+
+
+def test_manifest_says_what_it_carries(folder: Path) -> None:
     manifest = read(folder / "demo.json")
     assert manifest.user == "root"
     assert manifest.lustre is None
@@ -32,17 +39,16 @@ def test_manifest_says_what_it_carries(folder):
     assert "console=ttyS0" in manifest.cmdline
 
 
-def test_disk_is_small_and_stands_alone(folder):
-    disk = folder / read(folder / "demo.json").files.disk
+def test_disk_is_small_and_stands_alone(disk: Path) -> None:
     info = json.loads(subprocess.check_output(["qemu-img", "info", "--output=json", disk]))
     assert info["format"] == "qcow2"
     assert "backing-filename" not in info
     assert disk.stat().st_size < 400 << 20
 
 
-def test_disk_has_no_identity_yet(folder, tmp_path):
+def test_disk_has_no_identity_yet(disk: Path, tmp_path: Path) -> None:
     raw = tmp_path / "disk.raw"
-    subprocess.check_call(["qemu-img", "convert", "-O", "raw", folder / "demo.qcow2", raw])
+    subprocess.check_call(["qemu-img", "convert", "-O", "raw", disk, raw])
     partition = f"{raw}?offset=1048576"
 
     def debugfs(command: str) -> str:
@@ -54,29 +60,21 @@ def test_disk_has_no_identity_yet(folder, tmp_path):
     assert debugfs("cat /etc/machine-id") == ""
 
 
-def _write_seed(path: Path) -> None:
-    network = (
-        'version: 2\nethernets:\n  mgmt:\n    match: {macaddress: "52:54:00:00:00:01"}\n    set-name: mgmt\n'
-        "    addresses: [10.0.2.15/24]\n"
-    )
-    iso = pycdlib.PyCdlib()
-    iso.new(joliet=3, rock_ridge="1.09", vol_ident="cidata")
-    files = {"user-data": "#cloud-config\n", "meta-data": "instance-id: own-disk\n", "network-config": network}
-    for number, (name, text) in enumerate(files.items()):
-        content = text.encode()
-        iso.add_fp(BytesIO(content), len(content), f"/F{number}.;1", rr_name=name, joliet_path=f"/{name}")
-    iso.write(str(path))
-    iso.close()
+SEED = {
+    "user-data": "#cloud-config\n",
+    "meta-data": "instance-id: own-disk\n",
+    "network-config": 'version: 2\nethernets:\n  mgmt:\n    match: {macaddress: "52:54:00:00:00:01"}\n'
+    "    set-name: mgmt\n    addresses: [10.0.2.15/24]\n",
+}
 
 
-def test_boots_from_its_own_disk(folder, tmp_path):
+def test_boots_from_its_own_disk(disk: Path, tmp_path: Path) -> None:
     overlay, console = tmp_path / "overlay.qcow2", tmp_path / "console.log"
-    disk = (folder / "demo.qcow2").resolve()
     subprocess.check_call(["qemu-img", "create", "-q", "-f", "qcow2", "-b", disk, "-F", "qcow2", overlay])
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     seed = tmp_path / "seed.iso"
-    _write_seed(seed)
+    seed.write_bytes(iso(SEED))
     argv = ["qemu-system-x86_64", "-machine", "q35", "-accel", "tcg", "-cpu", "max,la57=off", "-m", "1024"]
     argv += ["-nodefaults", "-display", "none", "-serial", f"file:{console}"]
     argv += ["-drive", f"file={overlay},if=virtio,format=qcow2"]
