@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import libvirt
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from vmlab.errors import HostError, LibvirtError
 from vmlab.runtime.log import log
-from vmlab.runtime.wait import Deadline, sleep
 
 T = TypeVar("T")
 
@@ -62,15 +62,15 @@ class Host:
             self._connection.close()
 
     def _reconnect(self, lost: "libvirt.virConnect") -> "libvirt.virConnect":
-        deadline = Deadline.after(_RECONNECT_S)
+        patient = Retrying(
+            retry=retry_if_exception_type(HostError),
+            wait=wait_fixed(0.3),
+            stop=stop_after_delay(_RECONNECT_S),
+            reraise=True,
+        )
         with self._lock:
-            while self._connection is lost:
-                try:
-                    self._connection = self._open()
-                except HostError:
-                    if deadline.passed:
-                        raise
-                    sleep(0.3)
+            if self._connection is lost:
+                self._connection = patient(self._open)
             return self._connection
 
     def _open(self) -> "libvirt.virConnect":

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import libvirt
 from lxml import etree
+from tenacity import Retrying, retry_if_exception_message, stop_after_delay, wait_fixed
 
 from vmlab.errors import HostError
-from vmlab.runtime.wait import Deadline, sleep
 from vmlab.virt.connection import Host, missing
 
 BEDS = "vmlab"
@@ -77,13 +77,10 @@ def refresh_pool(host: Host, name: str) -> None:
 
 def refresh(pool: "libvirt.virStoragePool") -> None:
     """Look at the pool's folder again; libvirt refuses that for the moment that it takes to create a volume."""
-    deadline = Deadline.after(30)
-    while True:
-        try:
-            pool.refresh()
-        except libvirt.libvirtError as error:
-            if "asynchronous jobs" not in str(error) or deadline.passed:
-                raise
-            sleep(0.05)
-        else:
-            return
+    patient = Retrying(
+        retry=retry_if_exception_message(match=".*asynchronous jobs"),
+        wait=wait_fixed(0.05),
+        stop=stop_after_delay(30),
+        reraise=True,
+    )
+    patient(pool.refresh)

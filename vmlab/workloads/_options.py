@@ -4,9 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import yaml
 from pydantic import BaseModel, ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from vmlab.errors import UsageError
 from vmlab.metrics import Metric
@@ -101,8 +100,8 @@ def _words(kinds: list[dict[str, Any]]) -> set[str]:
 
 def _yaml(text: str, pair: str) -> Any:
     try:
-        return YAML(typ="safe", pure=True).load(text)
-    except (YAMLError, ValueError) as error:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError) as error:
         raise UsageError(f"--set {quote(pair)}: {quote(text)} is no YAML value") from error
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ruamel.yaml import YAML
+import yaml
 
 from vmlab.guest.keys import HostKey
 from vmlab.guest.seed import Interface, documents, iso
@@ -27,7 +27,7 @@ def told(**changes: Any) -> dict[str, str]:
 
 
 def parsed(documents: dict[str, str]) -> dict[str, Any]:
-    return {name: YAML(typ="safe").load(text) for name, text in documents.items()}
+    return {name: yaml.safe_load(text) for name, text in documents.items()}
 
 
 def test_network_is_static_and_matched_by_mac() -> None:
@@ -56,7 +56,7 @@ def test_network_is_static_and_matched_by_mac() -> None:
 def test_user_data_pins_the_host_key_and_lets_only_the_key_in() -> None:
     text = told()["user-data"]
     assert text.startswith("#cloud-config\n")
-    data = YAML(typ="safe").load(text)
+    data = yaml.safe_load(text)
     assert data["ssh_keys"] == {"ed25519_private": KEY.private, "ed25519_public": KEY.public}
     assert data["ssh_deletekeys"] is True
     assert data["ssh_authorized_keys"] == ["ssh-ed25519 AAAA vmlab"]
