@@ -57,7 +57,7 @@ def _slug(host: Host) -> str:
 
 def existing(host: Host, bed: str) -> ObservedBed:
     """The bed as it is; UsageError if no node of it exists, naming those that do."""
-    observed = observe(host)
+    observed = observe(host, volumes=False)
     found = observed.bed(bed)
     if not found.nodes:
         beds = ", ".join(observed.beds) or "none"

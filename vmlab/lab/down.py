@@ -6,13 +6,11 @@ from vmlab.lab.bed import folder, locked
 from vmlab.lab.progress import Progress
 from vmlab.plan.actions import Action, Plan
 from vmlab.plan.diff import removal
-from vmlab.runtime.parallel import each
+from vmlab.runtime.parallel import LIBVIRT_JOBS, each
 from vmlab.virt.connection import Host
 from vmlab.virt.observe import observe
 from vmlab.virt.perform import perform
 from vmlab.virt.pool import BEDS, refresh_pool
-
-_JOBS = 32
 
 
 def planned_removal(host: Host, bed: str, *, keep_disks: bool) -> Plan:
@@ -50,6 +48,9 @@ def _perform(host: Host, plan: Plan, progress: Progress) -> None:
             perform(host, action)
         progress.stage(item[0], "gone")
 
-    each(lane, plan.lanes.items(), jobs=_JOBS, failed="not all nodes could be removed")
-    each(lambda action: perform(host, action), plan.volumes, jobs=_JOBS, failed="not all disks could be removed")
-    each(lambda action: perform(host, action), plan.networks, jobs=_JOBS, failed="not all networks could be removed")
+    def remove(action: Action) -> None:
+        perform(host, action)
+
+    each(lane, plan.lanes.items(), jobs=LIBVIRT_JOBS, failed="not all nodes could be removed")
+    each(remove, plan.volumes, jobs=LIBVIRT_JOBS, failed="not all disks could be removed")
+    each(remove, plan.networks, jobs=LIBVIRT_JOBS, failed="not all networks could be removed")

@@ -3,12 +3,11 @@
 from vmlab.lab.bed import chosen, existing
 from vmlab.lab.progress import Progress
 from vmlab.plan.actions import Action, StartDomain, StopDomain
-from vmlab.runtime.parallel import each
+from vmlab.runtime.parallel import LIBVIRT_JOBS, each
 from vmlab.virt.connection import Host
 from vmlab.virt.observe import domain_state
 from vmlab.virt.perform import perform
 
-_JOBS = 32
 _SEQUENCES: dict[str, tuple[type[Action], ...]] = {
     "on": (StartDomain,),
     "off": (StopDomain,),
@@ -30,4 +29,4 @@ def power(host: Host, bed: str, nodes: str, verb: str, progress: Progress) -> di
             perform(host, kind(domain, name, f"power {verb}"))
         return domain_state(host, domain)
 
-    return dict(zip(found, each(switch, found, jobs=_JOBS, failed=f"power {verb} failed"), strict=True))
+    return dict(zip(found, each(switch, found, jobs=LIBVIRT_JOBS, failed=f"power {verb} failed"), strict=True))

@@ -1,12 +1,13 @@
 """What is there: beds, and how far each node of one has come. Asked anew each time, never remembered."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from vmlab.domainxml.metadata import Address
+from vmlab.domainxml.metadata import Address, NodeMetadata
 from vmlab.errors import GuestError
 from vmlab.guest.satisfy import satisfy
 from vmlab.lab.bed import existing, guest_of, steps_of
-from vmlab.plan.observed import ObservedBed, ObservedDomain
+from vmlab.plan.observed import ObservedDomain
 from vmlab.runtime.parallel import each
 from vmlab.runtime.wait import Deadline
 from vmlab.values import identity
@@ -62,42 +63,45 @@ def status(host: Host, bed: str) -> list[NodeStatus]:
     """Each node of the bed; UsageError if there is no such bed."""
     found = existing(host, bed)
     folder = host.call(lambda connection: pool_path(connection, BEDS))
-    return each(
-        lambda item: _node(host, found, item[0], item[1], folder),
-        found.nodes.items(),
-        jobs=_JOBS,
-        failed="not all nodes could be asked",
-    )
+    nodes = found.metadata
+    stages = dict.fromkeys(nodes, "off")
+    running = [name for name in nodes if found.nodes[name].running]
+    if host.simulated:
+        stages |= dict.fromkeys(running, "domain")
+    else:
+        asked = each(
+            lambda name: _stage(host, nodes, name, found.nodes[name], folder),
+            running,
+            jobs=_JOBS,
+            failed="not all nodes could be asked",
+        )
+        stages |= dict(zip(running, asked, strict=True))
+    return [_node(host, nodes[name], found.nodes[name], stages[name], folder) for name in nodes]
 
 
-def _node(host: Host, bed: ObservedBed, name: str, domain: ObservedDomain, folder: str) -> NodeStatus:
+def _node(host: Host, metadata: NodeMetadata, domain: ObservedDomain, stage: str, folder: str) -> NodeStatus:
     facts = domain.facts
-    metadata = bed.metadata[name]
-    log = identity.console_volume(bed.name, name)
     return NodeStatus(
-        name=name,
+        name=metadata.node,
         roles=metadata.roles,
         state=domain.state,
-        stage=_stage(host, bed, name, domain, folder),
+        stage=stage,
         vcpus=facts.vcpus,
         memory_mib=facts.memory_kib // 1024,
         host_cpus=host_cpus(host, facts.name),
         addresses=metadata.addresses,
         disks=tuple(zip(facts.serials, facts.disks, strict=False)),
         image=metadata.image,
-        console=f"{folder}/{log}",
+        console=f"{folder}/{identity.console_volume(metadata.bed, metadata.node)}",
     )
 
 
-def _stage(host: Host, bed: ObservedBed, name: str, domain: ObservedDomain, folder: str) -> str:
-    if not domain.running:
-        return "off"
-    if host.simulated:
-        return "domain"
-    metadata = bed.metadata[name]
+def _stage(host: Host, nodes: Mapping[str, NodeMetadata], name: str, domain: ObservedDomain, folder: str) -> str:
+    """How far a running guest has come."""
+    metadata = nodes[name]
     guest = guest_of(metadata)
     if not guest.answers(2.0):
-        printed = console_text(host, folder, identity.console_volume(bed.name, name)).strip()
+        printed = console_text(host, folder, identity.console_volume(metadata.bed, name)).strip()
         return "kernel" if printed else "domain"
     deadline = Deadline.after(_ANSWER_S)
     try:
@@ -106,7 +110,7 @@ def _stage(host: Host, bed: ObservedBed, name: str, domain: ObservedDomain, fold
             done = guest.run(("test", "-e", "/run/cloud-init/result.json"), deadline_s=deadline.left_s)
             if not done.ok:
                 return "ssh"
-            checks = [replace(s, apply=()) for s in steps_of(metadata, domain.facts.serials, bed.metadata)]
+            checks = [replace(s, apply=()) for s in steps_of(metadata, domain.facts.serials, nodes)]
             satisfy(guest, checks, deadline=deadline)
     except GuestError as error:
         return "cloud-init" if error.stage == "roles" else "kernel"

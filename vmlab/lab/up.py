@@ -12,7 +12,7 @@ from vmlab.lab.prepare import Prepared, acceleration, images_of, prepare, remark
 from vmlab.lab.progress import Progress
 from vmlab.plan.actions import Action, StartDomain
 from vmlab.plan.desired import DesiredNode
-from vmlab.runtime.parallel import each
+from vmlab.runtime.parallel import LIBVIRT_JOBS, each
 from vmlab.runtime.wait import Deadline
 from vmlab.topology import Topology
 from vmlab.values import identity
@@ -58,8 +58,8 @@ def up(
             remarks(prepared, images, progress)
             _admit(host, prepared)
             prepared.keys.write(tuple(topology.nodes))
-            each(lambda action: _do(host, action), prepared.plan.networks, jobs=jobs, failed="networks failed")
-        each(lambda action: _do(host, action), prepared.plan.volumes, jobs=jobs, failed="shared disks failed")
+            each(lambda action: _do(host, action), prepared.plan.networks, jobs=LIBVIRT_JOBS, failed="networks failed")
+        each(lambda action: _do(host, action), prepared.plan.volumes, jobs=LIBVIRT_JOBS, failed="shared disks failed")
 
         def gone(name: str) -> None:
             for action in prepared.plan.lanes[name]:
@@ -70,8 +70,10 @@ def up(
             _node(host, prepared, asked, progress, overall if wait else None)
 
         removed = [name for name in prepared.plan.lanes if name not in prepared.desired.nodes]
-        each(gone, removed, jobs=jobs, failed="not all nodes could be removed")
+        each(gone, removed, jobs=LIBVIRT_JOBS, failed="not all nodes could be removed")
 
+        # Whoever waits for guests has many in hand; whoever does not has libvirt to wait for.
+        jobs = jobs if wait else min(jobs, LIBVIRT_JOBS)
         each(node, prepared.desired.nodes.values(), jobs=jobs, failed=f"{topology.name}: not all nodes came up")
         return Raised(prepared, prepared.plan.actions)
 

@@ -1,7 +1,6 @@
 """From what is there to what is wanted, and from what is there to nothing."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePath
 
 from vmlab.domainxml.network import Network
@@ -24,7 +23,6 @@ from vmlab.plan.actions import (
 )
 from vmlab.plan.desired import Desired, DesiredNode
 from vmlab.plan.observed import Observed, ObservedBed, ObservedDomain
-from vmlab.values import identity
 
 
 def diff(desired: Desired, observed: Observed, *, restart: bool) -> Plan:
@@ -39,9 +37,10 @@ def diff(desired: Desired, observed: Observed, *, restart: bool) -> Plan:
     refuse_used_elsewhere(bed, observed, {volume.path for volume in bed.volumes.values()})
     networks = [action for network in desired.networks for action in _network(network, bed)]
     lanes = {node.name: tuple(_node(node, bed)) for node in desired.nodes.values()}
+    owned = _by_node(bed.volumes)
     for name, domain in bed.nodes.items():
         if name not in desired.nodes:
-            lanes[name] = tuple(_gone(name, domain, bed, "no longer in the topology"))
+            lanes[name] = tuple(_gone(name, domain, owned.get(name, ()), "no longer in the topology"))
     # A running guest holds on to the bridge of a network that is made anew, so it has to start again.
     anew = {action.name for action in networks if isinstance(action, RemoveNetwork)}
     for name, domain in bed.nodes.items():
@@ -78,11 +77,10 @@ def removal(bed: ObservedBed, observed: Observed, *, keep_disks: bool) -> Plan:
     """
     doomed = {v.name: v for v in bed.volumes.values() if not keep_disks or not _is_disk(v.name)}
     refuse_used_elsewhere(bed, observed, {v.path for v in doomed.values()})
-    lanes = {
-        name: tuple(_gone(name, domain, replace(bed, volumes=doomed), "down")) for name, domain in bed.nodes.items()
-    }
-    owned = {action.name for lane in lanes.values() for action in lane}
-    volumes = tuple(RemoveVolume(name, None, "down") for name in doomed if name not in owned)
+    owned = _by_node(doomed)
+    lanes = {name: tuple(_gone(name, domain, owned.get(name, ()), "down")) for name, domain in bed.nodes.items()}
+    left = [volume for node, volumes in owned.items() if node not in lanes for volume in volumes]
+    volumes = tuple(RemoveVolume(name, None, "down") for name in left)
     networks = tuple(RemoveNetwork(n.facts.name, None, "down") for n in bed.networks.values())
     return Plan(networks, volumes, lanes)
 
@@ -214,14 +212,20 @@ def _what_changed(node: DesiredNode, domain: ObservedDomain) -> str:
     return "changed: " + (", ".join(changes) or "template, image or ssh keys")
 
 
-def _gone(name: str, domain: ObservedDomain, bed: ObservedBed, reason: str) -> Iterator[Action]:
+def _by_node(volumes: Iterable[str]) -> dict[str, list[str]]:
+    """Volume names by the node that they are of; shared targets have a "node" of their own, beginning with `_`."""
+    owned: dict[str, list[str]] = {}
+    for name in volumes:
+        owned.setdefault(name.split(".")[1], []).append(name)
+    return owned
+
+
+def _gone(name: str, domain: ObservedDomain, volumes: Iterable[str], reason: str) -> Iterator[Action]:
     if domain.running:
         yield StopDomain(domain.facts.name, name, reason)
     yield UndefineDomain(domain.facts.name, name, reason)
-    prefix = f"{identity.domain_name(bed.name, name)}."
-    for volume in bed.volumes:
-        if volume.startswith(prefix):
-            yield RemoveVolume(volume, name, reason)
+    for volume in volumes:
+        yield RemoveVolume(volume, name, reason)
 
 
 def _is_disk(volume: str) -> bool:

@@ -7,7 +7,7 @@ from logging.handlers import RotatingFileHandler
 from vmlab.runtime.files import state_dir
 
 log = logging.getLogger("vmlab")
-log.setLevel(logging.DEBUG)
+log.setLevel(logging.WARNING)
 log.addHandler(logging.NullHandler())
 log.propagate = False
 
@@ -22,4 +22,5 @@ def open_log() -> str:
         return ""
     handler.setFormatter(logging.Formatter(f"%(asctime)s {os.getpid()} %(threadName)s %(message)s"))
     log.addHandler(handler)
+    log.setLevel(logging.DEBUG)
     return str(path)

@@ -6,6 +6,9 @@ from typing import TypeVar
 
 from vmlab.errors import VmlabError, together
 
+# libvirtd works on five requests of a client at a time (max_client_requests); more threads only wait, and cost.
+LIBVIRT_JOBS = 5
+
 T = TypeVar("T")
 R = TypeVar("R")
 

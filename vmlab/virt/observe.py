@@ -30,9 +30,9 @@ _STATES = {
 }
 
 
-def observe(host: Host) -> Observed:
-    """What is there now. An object that vanishes while we look is as good as never seen."""
-    return host.call(lambda connection: _observe(host, connection))
+def observe(host: Host, *, volumes: bool = True) -> Observed:
+    """What is there now, or all but the volumes. An object that vanishes while we look is as good as never seen."""
+    return host.call(lambda connection: _observe(host, connection, volumes=volumes))
 
 
 def domain_state(host: Host, name: str) -> str:
@@ -49,8 +49,8 @@ def domain_state(host: Host, name: str) -> str:
     return host.call(act)
 
 
-def _observe(host: Host, connection: "libvirt.virConnect") -> Observed:
-    pool = find_pool(connection, BEDS)
+def _observe(host: Host, connection: "libvirt.virConnect", *, volumes: bool) -> Observed:
+    pool = find_pool(connection, BEDS) if volumes else None
     return Observed(
         domains={d.facts.name: d for d in _still_there(_domain, connection.listAllDomains())},
         networks={n.facts.name: n for n in _still_there(_network, connection.listAllNetworks())},

@@ -1,0 +1,135 @@
+"""`up` with real guests, as its users run it: against QEMU started by hand, and eight nodes against one."""
+
+import os
+import re
+import resource
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, NamedTuple
+
+from benchmarks.clock import VMLAB, environment, run
+from benchmarks.floor import accelerator, machines, start_and_wait
+from benchmarks.line import Line
+
+from vmlab.errors import HostError
+from vmlab.lab.bed import DEFAULT_URI
+from vmlab.lab.prepare import images_of
+from vmlab.runtime.shipped import shipped
+from vmlab.runtime.wait import now
+from vmlab.topology import Topology, load
+from vmlab.virt.connection import Host, connected
+
+if TYPE_CHECKING:
+    import libvirt
+
+_STAGE = re.compile(r"^\[ *([0-9.]+) s\] [a-z0-9-]+: ([a-z-]+)$", re.MULTILINE)
+_SHOWN = ("kernel", "ssh", "cloud-init", "roles", "ready")
+_FLOOR, _OURS = "bench-floor", "bench-ours"
+_GUESTS = "guests' CPU"  # unlike the time it hardly depends on what else the machine does
+_NODES = 8
+
+
+class Taken(NamedTuple):
+    """How long one run took, and where the time went."""
+
+    seconds: float
+    details: dict[str, float]
+
+
+def five_nodes(rounds: int) -> list[Line]:
+    """`up` until all is ready, against the same QEMU processes until all of them can be logged in to."""
+    if os.geteuid() != 0:
+        raise HostError("the floor of `up` needs bridges and taps", hint="sudo scripts/benchmark beds")
+    file = shipped("topologies") / "ha-topology.yaml"
+    floor, ours = [], []
+    with _bench() as host:
+        topology = load(file, name=_FLOOR)
+        accel = _warmed(host, topology)
+        for _ in range(rounds or 2):
+            floor.append(_floor(host, topology, accel))
+            ours.append(_up(host, file))
+    details = {**_middle(ours), **{f"floor's {what}": seconds for what, seconds in _middle(floor).items()}}
+    return [Line("beds", "up 5 nodes : QEMU alone until ssh", _total(ours), _total(floor), 1.15, details)]
+
+
+def eight_nodes(rounds: int) -> list[Line]:
+    """Eight nodes may take eight times as long as one, where the CPUs are the limit; where they are not, less."""
+    one, eight = [], []
+    with _bench() as host, tempfile.TemporaryDirectory(prefix="vmlab-benchmark-") as folder:
+        file = Path(folder) / "nodes.yaml"
+        _write(file, 1)
+        _warmed(host, load(file))
+        for _ in range(rounds or 2):
+            _write(file, 1)
+            one.append(_up(host, file))
+            _write(file, _NODES)
+            eight.append(_up(host, file))
+    return [Line("nodes", f"up {_NODES} nodes : {_NODES} x 1", _total(eight), _NODES * _total(one), 1, _middle(eight))]
+
+
+@contextmanager
+def _bench() -> Iterator[Host]:
+    """The system's libvirt, and a state folder of our own for the commands."""
+    with (
+        tempfile.TemporaryDirectory(prefix="vmlab-benchmark-") as state,
+        environment(VMLAB_STATE_DIR=state, LIBVIRT_DEFAULT_URI=DEFAULT_URI),
+        connected(DEFAULT_URI) as host,
+    ):
+        yield host
+
+
+def _warmed(host: Host, topology: Topology) -> str:
+    """Read the image, and find out whether KVM works, before any clock runs; returns what guests run on."""
+    for manifest, folder in images_of(host, topology).values():
+        for name in manifest.files.model_dump(exclude_none=True).values():
+            (folder / name).read_bytes()
+    return accelerator(host, topology)
+
+
+def _write(file: Path, nodes: int) -> None:
+    file.write_text(f'name: {_OURS}\nnodes: {{"node[1-{nodes}]": {{role: client, memory: 512MiB}}}}\n')
+
+
+def _floor(host: Host, topology: Topology, accel: str) -> Taken:
+    with machines(host, topology, accel) as prepared:
+        spent = _processor_s()
+        answered = start_and_wait(prepared)
+        return Taken(max(answered.values()), {_GUESTS: _processor_s() - spent})
+
+
+def _up(host: Host, file: Path) -> Taken:
+    """The whole command; when the last node began each stage by the command's own lines, and the CPU time."""
+    begin, spent = now(), _processor_s()
+    try:
+        told = run(*VMLAB, "up", str(file), "--name", _OURS, "--timeout", "30m").stderr
+        took, spent = now() - begin, _processor_s() - spent
+        guests = host.call(lambda connection: sum(domain.info()[4] for domain in _domains(connection)))
+    finally:
+        subprocess.run((*VMLAB, "down", _OURS, "--yes"), stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    reached: dict[str, float] = {}
+    for seconds, stage in _STAGE.findall(told):
+        reached[stage] = max(reached.get(stage, 0.0), float(seconds))
+    stages = {stage: reached[stage] for stage in _SHOWN if stage in reached}
+    return Taken(took, {**stages, "vmlab's CPU": spent, _GUESTS: guests / 1e9})
+
+
+def _domains(connection: "libvirt.virConnect") -> "list[libvirt.virDomain]":
+    return [domain for domain in connection.listAllDomains() if domain.name().startswith(f"{_OURS}.")]
+
+
+def _processor_s() -> float:
+    """CPU time that our children took which are over: the floor's QEMU processes, but not those of libvirtd."""
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return spent.ru_utime + spent.ru_stime
+
+
+def _total(taken: list[Taken]) -> float:
+    return median(one.seconds for one in taken)
+
+
+def _middle(taken: list[Taken]) -> dict[str, float]:
+    return {what: median(one.details[what] for one in taken) for what in taken[0].details}
