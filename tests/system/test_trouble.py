@@ -1,6 +1,8 @@
 """What labs do to a tool: SIGKILL at any moment, a restarted libvirtd, a full disk, images that are none."""
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -9,6 +11,10 @@ from pathlib import Path
 
 import libvirt
 import pytest
+
+from vmlab.lab.bed import DEFAULT_URI
+from vmlab.lab.image import folder as image_folder
+from vmlab.virt.connection import connected
 
 from .conftest import ROOT, Vmlab, qemu_pids, remains
 
@@ -125,6 +131,26 @@ def test_a_guest_that_never_boots(vmlab: Vmlab, tmp_path: Path) -> None:
     assert f"{BED}.node1" in vmlab.complaints
     vmlab.run("down", BED, "--yes")
     vmlab.run("image", "rm", "t-empty")
+
+
+def test_a_kernel_that_panics(vmlab: Vmlab, tmp_path: Path) -> None:
+    """Emulated guests get a second try, since emulation slips now and then; what panics again is given up."""
+    demo = next(image for image in vmlab.json("image", "list") if image["name"] == "demo")
+    with connected(DEFAULT_URI) as host:
+        shutil.copy(image_folder(host) / demo["files"]["kernel"], tmp_path / "t-panic.vmlinuz")
+    subprocess.run(("qemu-img", "create", "-q", "-f", "qcow2", str(tmp_path / "t-panic.qcow2"), "64M"), check=True)
+    files = {"disk": "t-panic.qcow2", "kernel": "t-panic.vmlinuz"}
+    manifest = {"schema": 1, "name": "t-panic", "cmdline": "console=ttyS0 root=/dev/vda", "files": files}
+    (tmp_path / "t-panic.json").write_text(json.dumps(manifest))
+    vmlab.run("image", "import", "t-panic", str(tmp_path / "t-panic.qcow2"))
+    topology = tmp_path / "panic.yaml"
+    topology.write_text(f"name: {BED}\nimage: t-panic\nnodes: {{node1: {{role: client, memory: 512MiB}}}}\n")
+    vmlab.run("up", str(topology), status=6)
+    assert "Kernel panic - not syncing" in vmlab.complaints
+    emulated = "emulated (TCG)" in vmlab.complaints
+    assert vmlab.complaints.count("started once more") == (1 if emulated else 0)
+    vmlab.run("down", BED, "--yes")
+    vmlab.run("image", "rm", "t-panic")
 
 
 def test_an_image_that_is_none(vmlab: Vmlab, tmp_path: Path) -> None:

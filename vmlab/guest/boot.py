@@ -61,6 +61,10 @@ class DeadGuest(GuestError):
     """The guest will not come up any more, however long one waits."""
 
 
+class Panicked(DeadGuest):
+    """Its kernel panicked before anybody could log in."""
+
+
 class Vigil:
     """Looks after a guest while something is waited for: a `Watch` that raises DeadGuest when the guest is dead."""
 
@@ -86,7 +90,8 @@ class Vigil:
         if re.match(r"shut ?off|crashed", self.state) or "I/O error" in self.state:
             raise self._error(DeadGuest, f"its domain is {self.state}")
         if (line := death(self.text)) is not None:
-            raise self._error(DeadGuest, f"it is dead: {line}")
+            early = "Kernel panic" in line and self.stage in {"kernel", "ssh"}
+            raise self._error(Panicked if early else DeadGuest, f"it is dead: {line}")
 
     def failure(self, message: str, hint: str = "") -> GuestError:
         """An error of the present stage, with the end of the console."""

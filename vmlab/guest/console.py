@@ -1,6 +1,7 @@
-"""What a serial console says about a guest: whether a kernel runs, whether it died, and its last lines."""
+"""What a serial console says about a guest: whether a kernel runs, how far it came, and its last lines."""
 
 import re
+from itertools import pairwise
 
 _ESCAPES = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor
@@ -19,6 +20,12 @@ _KERNEL = re.compile(
     r"|cloud-init\[| login: ",
     re.MULTILINE,
 )
+
+_LOGIN = re.compile(r"^\S+ login: ", re.MULTILINE)
+_CLOUD_INIT = re.compile(r"\b[Cc]loud-init v\. ?\d")
+
+# systemd draws one of these over the other while it waits for something.
+_WAITING = re.compile(r"\[[ *]{6}\] ")
 
 _DEATH = re.compile(
     r"Kernel panic - not syncing"
@@ -55,7 +62,18 @@ def death(text: str) -> str | None:
     return shown[start:].split("\n", 1)[0].strip()
 
 
+def booted(text: str) -> bool:
+    """It has come so far that it asks for a login."""
+    return _LOGIN.search(plain(text)) is not None
+
+
+def cloud_init_seen(text: str) -> bool:
+    """cloud-init has said which version it is."""
+    return _CLOUD_INIT.search(plain(text)) is not None
+
+
 def last_lines(text: str, count: int = 20) -> tuple[str, ...]:
-    """The last lines that show something."""
-    lines = [line.rstrip() for line in plain(text).split("\n")]
-    return tuple([line for line in lines if line][-count:])
+    """The last lines that show something; of systemd's animation while it waits only the last picture."""
+    lines = [line for line in map(str.rstrip, plain(text).split("\n")) if line]
+    shown = [a for a, b in pairwise([*lines, ""]) if not (_WAITING.match(a) and _WAITING.match(b))]
+    return tuple(shown[-count:])

@@ -13,6 +13,11 @@ from typing import Any
 
 from vmlab.guest.keys import HostKey
 
+# Only the order of these names counts; `set-name` gives the interface its own. netplan makes networkd's files of them,
+# of which the first that fits is taken, and Debian's images have one called `all-en` that asks DHCP on every `en*`: by
+# its other names (altname), which udev gives it when it is renamed, that is every interface.
+_FIRST = "0-"
+
 
 @dataclass(frozen=True, slots=True)
 class Interface:
@@ -33,7 +38,8 @@ def documents(
 
     The instance's id is a digest of the rest: cloud-init applies changed content at the next boot, and only then.
     """
-    network = {"version": 2, "ethernets": {interface.name: _ethernet(interface) for interface in interfaces}}
+    ethernets = {_FIRST + interface.name: _ethernet(interface) for interface in interfaces}
+    network = {"version": 2, "ethernets": ethernets}
     told = {
         "user-data": "#cloud-config\n" + _dump(_user_data(node, user, authorized_key, host_key)),
         "network-config": _dump(network),

@@ -164,6 +164,16 @@ class Guest:
             return False
         return True
 
+    def reached(self, timeout_s: float) -> bool:
+        """The guest has its address: it answers there, be it with a refusal."""
+        try:
+            socket.create_connection((str(self.address), self.port), timeout=timeout_s).close()
+        except ConnectionRefusedError:
+            return True
+        except OSError:
+            return False
+        return True
+
     def answers(self, timeout_s: float) -> bool:
         """Something that speaks ssh listens: its banner is read, no key is exchanged.
 

@@ -2,15 +2,16 @@
 
 from dataclasses import dataclass
 
-from vmlab.domainxml.read import read_domain
+from vmlab.domainxml.read import DomainFacts, read_domain
 from vmlab.errors import HostError
-from vmlab.guest.boot import Deadlines, Vigil, wait_until_ready
+from vmlab.guest.boot import Deadlines, Panicked, Vigil, wait_until_ready
 from vmlab.guest.satisfy import satisfy
 from vmlab.guest.seed import iso
+from vmlab.guest.ssh import Guest
 from vmlab.lab.bed import guest_of, leasing, locked, steps_of
 from vmlab.lab.prepare import Prepared, acceleration, images_of, prepare, remarks
 from vmlab.lab.progress import Progress
-from vmlab.plan.actions import Action, StartDomain
+from vmlab.plan.actions import Action, StartDomain, StopDomain
 from vmlab.plan.desired import DesiredNode
 from vmlab.runtime.parallel import LIBVIRT_JOBS, each
 from vmlab.runtime.wait import Deadline
@@ -83,7 +84,7 @@ def _do(host: Host, action: Action) -> None:
 
 
 def _node(host: Host, prepared: Prepared, node: DesiredNode, progress: Progress, overall: Deadline | None) -> None:
-    """One node's lane, then its boot, then its steps."""
+    """One node's lane, then, with a deadline, its boot and its steps."""
     for action in prepared.plan.lanes.get(node.name, ()):
         progress.stage(node.name, action.kind)
         _do(host, action)
@@ -94,6 +95,14 @@ def _node(host: Host, prepared: Prepared, node: DesiredNode, progress: Progress,
     observed = prepared.observed.bed(prepared.topology.name).nodes.get(node.name)
     held = any(action.node == node.name for action in prepared.plan.pending)
     facts = observed.facts if held and observed is not None else read_domain(node.xml)
+    _follow(host, prepared, node, facts, progress=progress, overall=overall)
+    progress.stage(node.name, "ready")
+
+
+def _follow(
+    host: Host, prepared: Prepared, node: DesiredNode, facts: DomainFacts, *, progress: Progress, overall: Deadline
+) -> None:
+    """See a started node through its boot and its steps."""
     metadata = facts.metadata or node.metadata
     deadlines = Deadlines.of("kvm" if prepared.accel == "kvm" else "tcg")
     log = identity.console_volume(prepared.topology.name, node.name)
@@ -104,8 +113,8 @@ def _node(host: Host, prepared: Prepared, node: DesiredNode, progress: Progress,
     def console() -> str:
         return console_text(host, prepared.observed.pool_path, log)
 
-    with guest_of(metadata) as guest:
-        complaints = wait_until_ready(
+    def booted(guest: Guest) -> tuple[str, ...]:
+        return wait_until_ready(
             guest,
             console=console,
             domain_state=state,
@@ -113,6 +122,18 @@ def _node(host: Host, prepared: Prepared, node: DesiredNode, progress: Progress,
             deadlines=deadlines,
             overall=overall,
         )
+
+    with guest_of(metadata) as guest:
+        try:
+            complaints = booted(guest)
+        except Panicked as error:
+            if prepared.accel != "tcg":
+                raise
+            # QEMU's emulation lets a kernel down at its start now and then, when the host is busy. KVM does not.
+            progress.warn(f"{error.message}; under emulation that happens, so it is started once more")
+            for kind in (StopDomain, StartDomain):
+                _do(host, kind(node.domain, node.name, "its kernel panicked"))
+            complaints = booted(guest)
         for complaint in complaints:
             progress.warn(f"{node.name}: cloud-init: {complaint}")
         progress.stage(node.name, "roles")
@@ -123,7 +144,6 @@ def _node(host: Host, prepared: Prepared, node: DesiredNode, progress: Progress,
             deadline=overall.capped(deadlines.roles_s),
             watch=Vigil(guest, console, state, "roles"),
         )
-    progress.stage(node.name, "ready")
 
 
 def _admit(host: Host, prepared: Prepared) -> None:

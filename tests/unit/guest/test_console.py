@@ -1,6 +1,6 @@
 import pytest
 
-from vmlab.guest.console import death, kernel_seen, last_lines, plain
+from vmlab.guest.console import booted, cloud_init_seen, death, kernel_seen, last_lines, plain
 
 FIRMWARE = "\x1b[2J\x1b[01;01H\x1b[=3h\x1b[2J\x1b[01;01HSeaBIOS (version 1.16.2)\r\n\r\nBooting from Hard Disk...\r\n"
 KERNEL = (
@@ -96,3 +96,30 @@ def test_last_lines() -> None:
     text = "".join(f"line {number}\r\n \r\n" for number in range(30))
     assert last_lines(text) == tuple(f"line {number}" for number in range(10, 30))
     assert last_lines("") == ()
+
+
+LOGIN = "\r\n\r\nDebian GNU/Linux 12 localhost ttyS0\r\n\r\nlocalhost login: "
+
+
+def test_a_guest_that_asks_for_a_login_has_booted() -> None:
+    assert booted(KERNEL + LOGIN)
+    assert not booted(KERNEL + "[  OK  ] Reached target getty.target - Login Prompts.\r\n")
+
+
+def test_cloud_init_names_its_version() -> None:
+    line = "[   67.762967] cloud-init[325]: Cloud-init v. 22.4.2 running 'init-local' at Sat, 21 Nov 2026."
+    assert cloud_init_seen(KERNEL + line)
+    assert not cloud_init_seen(KERNEL + "[    0.1] Command line: cloud-init=disabled\r\n" + LOGIN)
+
+
+def test_of_an_animation_the_last_picture_is_shown() -> None:
+    pictures = (
+        "[\x1b[0;31m*     \x1b[0m] Job systemd-networkd-wait…start running (1min 9s / no limit)\r\n"
+        "\x1bM\r\x1b[K[\x1b[0;31m**    \x1b[0m] Job systemd-networkd-wait…start running (1min 9s / no limit)\r\n"
+        "\x1bM\r\x1b[K[ \x1b[0;31m***  \x1b[0m] Job systemd-networkd-wait…tart running (1min 10s / no limit)\r\n"
+    )
+    assert last_lines("before\r\n" + pictures + "after\r\n") == (
+        "before",
+        "[ ***  ] Job systemd-networkd-wait…tart running (1min 10s / no limit)",
+        "after",
+    )

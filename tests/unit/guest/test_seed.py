@@ -34,7 +34,7 @@ def test_network_is_static_and_matched_by_mac() -> None:
     assert parsed(told())["network-config"] == {
         "version": 2,
         "ethernets": {
-            "mgmt": {
+            "0-mgmt": {
                 "match": {"macaddress": "52:54:00:00:00:01"},
                 "set-name": "mgmt",
                 "accept-ra": False,
@@ -42,7 +42,7 @@ def test_network_is_static_and_matched_by_mac() -> None:
                 "routes": [{"to": "0.0.0.0/0", "via": "10.0.2.2"}],
                 "nameservers": {"addresses": ["10.0.2.3"]},
             },
-            "ib0": {
+            "0-ib0": {
                 "match": {"macaddress": "52:54:00:00:00:02"},
                 "set-name": "ib0",
                 "accept-ra": False,
@@ -51,6 +51,12 @@ def test_network_is_static_and_matched_by_mac() -> None:
             },
         },
     }
+
+
+def test_interfaces_come_before_those_of_the_image() -> None:
+    # Debian 12's /etc/netplan/90-default.yaml: DHCP on `en*`, which altnames of renamed interfaces fit, too.
+    names = list(parsed(told())["network-config"]["ethernets"])
+    assert max(names) < "all-en"
 
 
 def test_user_data_pins_the_host_key_and_lets_only_the_key_in() -> None:
