@@ -248,3 +248,18 @@ def test_a_foreign_file_with_a_clones_name_is_left_alone(host: Host, bed: Topolo
     with pytest.raises(HostError, match=r"ha\.mds1\.root\.qcow2 is in the way"):
         bring_up(host, bed)
     assert observe(host).volumes["ha.mds1.root.qcow2"].capacity == 4096
+
+
+def test_a_subnet_that_was_lost_before_the_network_started_is_leased_anew(host: Host, bed: Topology) -> None:
+    bring_up(host, bed)
+    name = "ha.mgmt"
+    lost = observe(host).bed("ha").networks["mgmt"].facts.metadata
+    assert lost is not None
+    host.call(lambda connection: connection.networkLookupByName(name).destroy())
+    foreign = f"<network><name>other</name><ip address='{lost.subnet[1]}' netmask='255.255.255.0'/></network>"
+    host.call(lambda connection: connection.networkDefineXML(foreign))
+    bring_up(host, bed, restart=True)
+    network = observe(host).bed("ha").networks["mgmt"]
+    assert network.active
+    assert network.facts.metadata is not None
+    assert network.facts.metadata.subnet != lost.subnet

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, Self
 
 from vmlab.errors import GuestError
-from vmlab.guest.console import death, kernel_seen, last_lines
+from vmlab.guest.console import booted, cloud_init_seen, death, kernel_seen, last_lines
 from vmlab.guest.ssh import Guest
 from vmlab.guest.trouble import Trouble, Unreachable
 from vmlab.runtime.wait import Deadline, now, until
@@ -175,7 +175,7 @@ def _wait_for_kernel(guest: Guest, vigil: Vigil, deadline: Deadline) -> None:
 
 def _wait_for_ssh(guest: Guest, vigil: Vigil, deadline: Deadline) -> None:
     started = now()
-    reason, hint = f"nothing listens at {guest.address} port {guest.port}", ""
+    reason, hint = "", ""
     refused_since: float | None = None
     pause_s = _POLL_EVERY_S
 
@@ -197,7 +197,19 @@ def _wait_for_ssh(guest: Guest, vigil: Vigil, deadline: Deadline) -> None:
             until(_never(vigil), deadline.capped(pause_s), every_s=_POLL_EVERY_S)
         else:
             return
+    reason = reason or f"nothing listens at {guest.address} port {guest.port}{_missing(guest, vigil.text)}"
     raise vigil.failure(f"waited {now() - started:.0f} s for ssh: {reason}", hint)
+
+
+def _missing(guest: Guest, console: str) -> str:
+    """What a guest probably lacks that has booted and does not listen."""
+    if not booted(console):
+        return ""
+    if not cloud_init_seen(console):
+        return "; it has booted without cloud-init: is that in its image?"
+    if guest.reached(_PROBE_S):
+        return "; it has booted and has its address, but no sshd: is that in its image?"
+    return "; it has booted, but cloud-init has not given it its address"
 
 
 def _never(vigil: Vigil) -> Callable[[], bool]:

@@ -46,7 +46,7 @@ def lease(topology: Topology, observed: Observed) -> Leases:
     """
     bed = observed.bed(topology.name)
     taken = _taken(topology.name, observed)
-    subnets = _subnets_in_force(bed)
+    subnets = _subnets_in_force(bed, taken)
     sizes = {MANAGEMENT: len(topology.nodes)}
     for node in topology.nodes.values():
         for fabric, count in node.fabrics.items():
@@ -80,13 +80,19 @@ def _taken(bed: str, observed: Observed) -> list[tuple[IPv4Network, str]]:
     return taken
 
 
-def _subnets_in_force(bed: ObservedBed) -> dict[str, IPv4Network]:
+def _subnets_in_force(bed: ObservedBed, taken: Iterable[tuple[IPv4Network, str]]) -> dict[str, IPv4Network]:
+    """What the bed has, but for networks that were never started and whose subnet somebody else has by now."""
     subnets = {
         address.fabric: address.ip.network for metadata in bed.metadata.values() for address in metadata.addresses
     }
     for fabric, network in bed.networks.items():
-        if network.facts.metadata is not None:
-            subnets[fabric] = network.facts.metadata.subnet
+        if network.facts.metadata is None:
+            continue
+        subnet = network.facts.metadata.subnet
+        if network.active or not any(subnet.overlaps(other) for other, _ in taken):
+            subnets[fabric] = subnet
+        else:
+            subnets.pop(fabric, None)
     return subnets
 
 

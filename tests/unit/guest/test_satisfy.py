@@ -9,6 +9,7 @@ import pytest
 from vmlab.errors import GuestError
 from vmlab.guest.satisfy import Outcome, satisfy
 from vmlab.guest.ssh import Guest
+from vmlab.runtime.log import log
 from vmlab.runtime.wait import Deadline
 from vmlab.steps import Step
 
@@ -125,7 +126,11 @@ def test_nothing_is_left_in_the_guest(guest: Guest, sshd: Sshd) -> None:
     assert not list(here.iterdir())
 
 
-def test_another_login_goes_by_sudo(guest: Guest, caplog: pytest.LogCaptureFixture) -> None:
+def test_another_login_goes_by_sudo(
+    guest: Guest, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log, "propagate", True)
+    caplog.set_level("DEBUG", log.name)
     login = Guest("ha", "oss1", guest.address, "rocky", guest.keys_folder, port=guest.port)
     with pytest.raises(GuestError, match="does not let rocky in"):
         satisfy(login, [Step("x", ("true",), ())], deadline=soon())
