@@ -1,7 +1,5 @@
 """soft-RoCE: InfiniBand's verbs emulated by the kernel (rdma_rxe) on top of an ordinary interface."""
 
-from ipaddress import IPv6Address
-
 from typing_extensions import override
 
 from vmlab.fabrics import FIND_INTERFACE, Attached, Fabric, RdmaDevice, Survey, register
@@ -53,7 +51,9 @@ class Rxe(Fabric):
 
     @override
     def steps(self, address: Attached, *, mtu: int | None = None) -> tuple[Step, ...]:
-        gid = IPv6Address(f"::ffff:{address.ip.ip}").exploded
+        # As the kernel writes it, which IPv6Address.exploded does not from Python 3.13 on: there it ends in 10.77.2.11.
+        high, low = divmod(int(address.ip.ip), 1 << 16)
+        gid = f"0000:0000:0000:0000:0000:ffff:{high:04x}:{low:04x}"
         values = ("vmlab", address.mac, gid, str(address.ip.ip))
         return (
             *super().steps(address, mtu=mtu),

@@ -1,8 +1,9 @@
-"""How fast this host's time stamp counter runs.
+"""How fast this host's time stamp counter runs, and what else an emulated guest's kernel should not find out by timing.
 
 An emulated guest reads the host's counter, and its kernel finds out the counter's speed against an emulated PIT. On a
 busy host that goes wrong now and then, seen by a factor of 78, and the guest's clock with it. So we measure it and tell
-the kernel (`tsc_early_khz`, `tsc=reliable`: Documentation/admin-guide/kernel-parameters.txt).
+the kernel (`tsc_early_khz`, `tsc=reliable`: Documentation/admin-guide/kernel-parameters.txt). For the same reason it
+is told not to wait for timer interrupts to see that they come (`no_timer_check`): late ones were seen to end in a panic.
 """
 
 import ctypes
@@ -20,11 +21,9 @@ _STEP_KHZ = 10_000
 
 
 def kernel_parameters() -> str:
-    """What to add to the command line of an emulated guest's kernel; "" where the host has no such counter."""
-    if platform.machine() != "x86_64":
-        return ""
-    khz = known("tsc", [], _measure)
-    return f" tsc=reliable tsc_early_khz={khz}" if khz is not None else ""
+    """What to add to the command line of an emulated guest's kernel."""
+    khz = known("tsc", [], _measure) if platform.machine() == "x86_64" else None
+    return " no_timer_check" + (f" tsc=reliable tsc_early_khz={khz}" if khz is not None else "")
 
 
 def _measure() -> int | None:

@@ -103,3 +103,9 @@ def test_a_step_says_that_there_is_no_such_interface() -> None:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 1
         assert done.stderr == "no network interface has the address 52:54:00:00:01:01\n"
+
+
+def test_soft_roce_waits_for_the_gid_as_the_kernel_writes_it() -> None:
+    """Python 3.13 writes IPv4-mapped addresses in another form than 3.11."""
+    last = kind_of(IB0).steps(IB0)[-1]
+    assert "0000:0000:0000:0000:0000:ffff:0a4d:010b" in last.check

@@ -59,10 +59,13 @@ class Sshd:
         pytest.fail("sshd does not listen")
 
     def connections(self) -> list[int]:
-        """The processes that serve a connection."""
+        """The processes that serve a connection: from OpenSSH 9.8 on (Debian 13) two, one the other's child."""
         assert self._process is not None
-        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text()
-        return [int(pid) for pid in children.split()]
+        found = [self._process.pid]
+        for pid in found:
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                found += map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+        return found[1:]
 
     def stop(self) -> None:
         if self._process is not None:
