@@ -1,9 +1,9 @@
-"""How fast this host's time stamp counter runs, and what else an emulated guest's kernel should not find out by timing.
+"""What an emulated guest's kernel should not find out by timing, foremost the speed of the time stamp counter.
 
-An emulated guest reads the host's counter, and its kernel finds out the counter's speed against an emulated PIT. On a
-busy host that goes wrong now and then, seen by a factor of 78, and the guest's clock with it. So we measure it and tell
-the kernel (`tsc_early_khz`, `tsc=reliable`: Documentation/admin-guide/kernel-parameters.txt). For the same reason it
-is told not to wait for timer interrupts to see that they come (`no_timer_check`): late ones were seen to end in a panic.
+Such a guest reads the host's counter, and its kernel finds out the counter's speed against an emulated PIT. On a busy
+host that goes wrong now and then, seen by a factor of 78, and the guest's clock with it. So we measure it and tell the
+kernel (`tsc_early_khz`, `tsc=reliable`: Documentation/admin-guide/kernel-parameters.txt). It is told, too, not to try
+whether timer interrupts come (`no_timer_check`): late ones were seen to end in a panic.
 """
 
 import ctypes
