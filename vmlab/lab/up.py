@@ -11,7 +11,7 @@ from vmlab.guest.ssh import Guest
 from vmlab.lab.bed import guest_of, leasing, locked, steps_of
 from vmlab.lab.prepare import Prepared, acceleration, images_of, prepare, remarks
 from vmlab.lab.progress import Progress
-from vmlab.plan.actions import Action, StartDomain, StopDomain
+from vmlab.plan.actions import Action, StartDomain, StopDomain, by_name
 from vmlab.plan.desired import DesiredNode
 from vmlab.runtime.parallel import LIBVIRT_JOBS, each
 from vmlab.runtime.wait import Deadline
@@ -49,6 +49,11 @@ def up(
     What is already so is left alone. Raises one error for all nodes that failed, after all others are done.
     """
     overall = Deadline.after(timeout_s)
+
+    def act(lane: tuple[Action, ...]) -> None:
+        for action in lane:
+            _do(host, action)
+
     with locked(host, topology.name):
         ensure_pool(host, BEDS)
         ensure_pool(host, IMAGES)
@@ -59,12 +64,11 @@ def up(
             remarks(prepared, images, progress)
             _admit(host, prepared)
             prepared.keys.write(tuple(topology.nodes))
-            each(lambda action: _do(host, action), prepared.plan.networks, jobs=LIBVIRT_JOBS, failed="networks failed")
-        each(lambda action: _do(host, action), prepared.plan.volumes, jobs=LIBVIRT_JOBS, failed="shared disks failed")
+            each(act, by_name(prepared.plan.networks), jobs=LIBVIRT_JOBS, failed="not all networks could be made")
+        each(act, by_name(prepared.plan.volumes), jobs=LIBVIRT_JOBS, failed="not all shared disks could be made")
 
         def gone(name: str) -> None:
-            for action in prepared.plan.lanes[name]:
-                _do(host, action)
+            act(prepared.plan.lanes[name])
             progress.stage(name, "gone")
 
         def node(asked: DesiredNode) -> None:

@@ -1,6 +1,6 @@
 """What can be done to a host, one durable change each. `virt.perform` does them, looking first whether it is so."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -93,11 +93,20 @@ class UndefineDomain(Action):
     kind = "undefine-domain"
 
 
+def by_name(actions: Iterable[Action]) -> list[tuple[Action, ...]]:
+    """The actions on each object, in their order: removing something and making it anew must not change places."""
+    lanes: dict[str, list[Action]] = {}
+    for action in actions:
+        lanes.setdefault(action.name, []).append(action)
+    return [tuple(lane) for lane in lanes.values()]
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """Actions in the order of their dependencies.
 
-    `networks` come first, then `volumes` (shared ones), then each node's lane; lanes are independent of each other.
+    `networks` come first, then `volumes` (shared ones), then each node's lane; lanes are independent of each other, and
+    so are networks and volumes of different names (`by_name`).
     `pending` are changes that need `--restart`, told but not done. For a removal the order is turned round.
     """
 
