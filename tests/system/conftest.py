@@ -63,9 +63,12 @@ class Vmlab:
         return json.loads(self.run(*arguments, "-o", "json"))
 
 
-@pytest.fixture(scope="session")
-def connection() -> "libvirt.virConnect":
-    return libvirt.open("qemu:///system")
+@pytest.fixture
+def connection() -> Iterator["libvirt.virConnect"]:
+    """One for each test: some restart libvirtd."""
+    opened = libvirt.open("qemu:///system")
+    yield opened
+    opened.close()
 
 
 @pytest.fixture(scope="session")
