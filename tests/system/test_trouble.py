@@ -205,7 +205,9 @@ def full_pool(connection: "libvirt.virConnect", tmp_path: Path) -> Iterator[Path
         yield tmp_path
         small.destroy()
         small.undefine()
-        connection.storagePoolDefineXML(usual).create()
+        restored = connection.storagePoolDefineXML(usual)
+        restored.setAutostart(1)
+        restored.create()
     finally:
         subprocess.run(("umount", "-l", str(tmp_path)), check=True)
 
