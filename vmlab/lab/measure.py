@@ -1,7 +1,6 @@
 """Run workloads on a bed that is there: hold it, open its guests, measure."""
 
 import contextlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,11 +54,7 @@ def measure(host: Host, bed: str, workload: Workload[Any], options: BaseModel, *
             workload,
             options,
             runs_dir=runs_dir(),
-            accel="kvm" if _all_kvm([found.nodes[name].facts.kind for name in names]) else "tcg",
+            accel="kvm" if all(found.nodes[name].facts.kind == "kvm" for name in names) else "tcg",
             placement={name: vcpu_pins(host, found.nodes[name].facts.name) for name in names},
             progress=progress.say,
         )
-
-
-def _all_kvm(kinds: Sequence[str]) -> bool:
-    return all(kind == "kvm" for kind in kinds)

@@ -1,6 +1,6 @@
 """From what is there to what is wanted, and from what is there to nothing."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import PurePath
 
 from vmlab.domainxml.network import Network
@@ -47,22 +47,18 @@ def diff(desired: Desired, observed: Observed, *, restart: bool) -> Plan:
         if domain.running and anew & set(domain.facts.sources) and not _stops(lanes.get(name, ())):
             lanes[name] = tuple(_start_again(name, domain))
     volumes = [action for volume in desired.targets for action in _volume(volume, bed, None)]
-    held = () if restart else (*_held_networks(networks, anew), *_held_lanes(lanes, desired))
+    # What is only done with leave: stop a running node, remove one that is gone from the topology.
+    held_networks = set() if restart else anew
+    held_nodes = set() if restart else {n for n, lane in lanes.items() if _stops(lane) or n not in desired.nodes}
     return Plan(
-        networks=tuple(action for action in networks if action not in held),
+        networks=tuple(action for action in networks if action.name not in held_networks),
         volumes=tuple(volumes),
-        nodes={name: lane for name, lane in lanes.items() if lane and lane[0] not in held},
-        pending=held,
+        nodes={name: lane for name, lane in lanes.items() if lane and name not in held_nodes},
+        pending=(
+            *(action for action in networks if action.name in held_networks),
+            *(action for name, lane in lanes.items() if name in held_nodes for action in lane),
+        ),
     )
-
-
-def _held_networks(networks: list[Action], anew: set[str]) -> list[Action]:
-    return [action for action in networks if action.name in anew]
-
-
-def _held_lanes(lanes: Mapping[str, tuple[Action, ...]], desired: Desired) -> list[Action]:
-    """What may only be done with leave: stop a running node, or remove one that the topology no longer has."""
-    return [a for name, lane in lanes.items() if _stops(lane) or name not in desired.nodes for a in lane]
 
 
 def _start_again(name: str, domain: ObservedDomain) -> Iterator[Action]:
