@@ -1,0 +1,1 @@
+"""Which node goes where on the hosts, and why not."""
