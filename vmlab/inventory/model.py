@@ -113,7 +113,7 @@ class PciFunction:
 
     @property
     def generation(self) -> Generation:
-        """Which of the two procedures for virtual functions a Mellanox HCA needs; "other" is the kernel's common one."""
+        """Whose procedure its virtual functions need: of the two Mellanox drivers, or the kernel's common one."""
         if self.driver in ("mlx4_core", "mlx5_core"):
             return "mlx4" if self.driver == "mlx4_core" else "mlx5"
         if self.vendor != 0x15B3:  # noqa: PLR2004 - Mellanox Technologies

@@ -19,7 +19,7 @@ class DeviceWish:
     index: int
     kind: Kind
     function: Literal["passthrough", "vf"]
-    selector: DeviceSelector = DeviceSelector()
+    selector: DeviceSelector | None = None
     whole_group: bool = False
 
 
@@ -33,10 +33,10 @@ class NodeRequest:
     name: str
     cpus: int
     memory_kib: int
+    numa: Numa
     page_kib: int | None = None
     pin: Pin = "dedicated"
     threads: Threads = "prefer"
-    numa: Numa = Numa()
     devices: tuple[DeviceWish, ...] = ()
     host: str | None = None
     avoid: tuple[str, ...] = ()
