@@ -11,13 +11,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from vmlab.errors import HostError, UsageError
-from vmlab.runtime import process
+from vmlab.report.graphviz import FONT, INK, quoted, write
 from vmlab.runtime.files import write_atomically
 from vmlab.topology import Fabric, Node, Target, Topology
 from vmlab.values.nodeset import fold
 
-_DEADLINE_S = 60.0
 _DRAWN_SINGLY = 8
 _LISTED = 4
 _SERVERS = {"mgs", "mds", "oss"}
@@ -32,9 +30,7 @@ _ROLE_COLOURS = {
 _OTHER_COLOURS = ("#475467", "#f2f4f7")
 _TIMES = "\u00d7"
 _UPPER = {"mgs", "mds", "oss", "fta"}
-_INK = "#1d2939"
 _DISK = ("#667085", "#ffffff")
-_FONT = "Helvetica,Arial,sans-serif"
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,11 +187,11 @@ def dot(topology: Topology) -> str:
     legend = '<BR/><FONT POINT-SIZE="10">solid: primary server, dashed: failover partner</FONT>' if partners else ""
     lines = [
         "graph bed {",
-        f"  graph [fontname={_quoted(_FONT)}, fontcolor={_quoted(_INK)}, labelloc=t, label=<{title}{legend}<BR/> >,",
+        f"  graph [fontname={quoted(FONT)}, fontcolor={quoted(INK)}, labelloc=t, label=<{title}{legend}<BR/> >,",
         "         rankdir=TB, newrank=true, remincross=false, splines=line,",
         '         nodesep=0.4, ranksep=0.65, pad=0.3, bgcolor="white"]',
-        f"  node [fontname={_quoted(_FONT)}, fontsize=12, fontcolor={_quoted(_INK)}, penwidth=1.2]",
-        f"  edge [fontname={_quoted(_FONT)}, fontsize=10, fontcolor={_quoted(_INK)}, penwidth=1.4]",
+        f"  node [fontname={quoted(FONT)}, fontsize=12, fontcolor={quoted(INK)}, penwidth=1.2]",
+        f"  edge [fontname={quoted(FONT)}, fontsize=10, fontcolor={quoted(INK)}, penwidth=1.4]",
     ]
     for number, (label, members) in enumerate(bed.clusters()):
         colour, fill = _colours(bed.boxes[members[0]].node)
@@ -203,7 +199,7 @@ def dot(topology: Topology) -> str:
         side = "r" if number and bed.boxes[members[0]].level == 0 else "l"
         lines += [
             f"  subgraph cluster_{number} {{",
-            f'    graph [label={_quoted(label)}, fontsize=11, fontcolor="{colour}", color="#d0d5dd",',
+            f'    graph [label={quoted(label)}, fontsize=11, fontcolor="{colour}", color="#d0d5dd",',
             f'           fillcolor="#fafbfc", style="rounded,filled", penwidth=0.8, margin=14, labeljust={side}]',
         ]
         for member in members:
@@ -256,7 +252,7 @@ def mermaid(topology: Topology) -> str:
         lines.append(f"  d{number}[({_mermaid(*disks.lines)})]")
         lines.extend(f"  n{box} {'-.-' if place else '---'} d{number}" for place, box in enumerate(disks.boxes))
     for number, ((colour, fill), styled) in enumerate(styles.items()):
-        lines.append(f"  classDef s{number} fill:{fill},stroke:{colour},color:{_INK}")
+        lines.append(f"  classDef s{number} fill:{fill},stroke:{colour},color:{INK}")
         lines.append(f"  class {','.join(styled)} s{number}")
     return "\n".join([*lines, ""])
 
@@ -266,23 +262,10 @@ def render(topology: Topology, path: Path) -> None:
 
     Raises UsageError for another suffix, and HostError if Graphviz is not installed or fails.
     """
-    match path.suffix:
-        case ".dot":
-            write_atomically(path, dot(topology))
-        case ".mmd":
-            write_atomically(path, mermaid(topology))
-        case ".svg" | ".png" as suffix:
-            argv = ["dot", f"-T{suffix[1:]}", "-Gdpi=144" if suffix == ".png" else "-Gdpi=72", "-o", str(path)]
-            result = process.run(argv, deadline_s=_DEADLINE_S, stdin=dot(topology))
-            if not result.ok:
-                raise HostError(f"Graphviz could not draw {path}: {result.last_line}")
-        case _:
-            raise UsageError(f"{str(path)!r} has no suffix of a picture", hint="-o bed.svg, .png, .dot or .mmd")
-
-
-def _quoted(text: str) -> str:
-    """A string of Graphviz's language: a quote ends it, a backslash changes what follows."""
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    if path.suffix == ".mmd":
+        write_atomically(path, mermaid(topology))
+    else:
+        write(path, dot(topology), hint="-o bed.svg, .png, .dot or .mmd")
 
 
 def _html(lines: Iterable[str], size: int = 12, smaller: int = 10) -> str:
