@@ -134,6 +134,14 @@ def test_cells_of_different_sizes_share_no_socket() -> None:
     assert dict(topology.attrib) == {"sockets": "3", "dies": "1", "cores": "1", "threads": "2"}
 
 
+@pytest.mark.parametrize(("threads", "features"), [(2, ["topoext"]), (1, [])])
+def test_guests_on_amd_are_told_of_their_threads(threads: int, features: list[str]) -> None:
+    tuning = replace(two_cells(GIB), threads=threads, topoext=True)
+    domain = built(replace(CASES["two-cells-vfs"], tuning=tuning))
+    assert [e.get("name") for e in domain.iterfind("cpu/feature")] == features
+    assert [e.tag for e in domain.iterfind("cpu/*")] == ["topology", *("feature" for _ in features), "numa"]
+
+
 def test_what_is_not_placed_is_not_written() -> None:
     domain = built(replace(machine("free", 2, GIB), tuning=Tuning((GuestCell({0: (), 1: ()}, GIB),))))
     for tag in ("cputune", "numatune", "memoryBacking", "iothreads", "cpu/numa"):

@@ -110,7 +110,8 @@ def _boot(domain: etree._Element, boot: Boot | None) -> None:
 def _emulated(domain: etree._Element) -> None:
     """Under TCG there is no host CPU to pass through, and five-level page tables only make each walk longer.
 
-    The guest's topology and cells stay: pins work, since QEMU runs each vCPU in a thread of its own here too.
+    The guest's topology and cells stay: pins work, since QEMU runs each vCPU in a thread of its own here too. Of
+    threads the guest sees cores: TCG's CPU calls itself AMD's and has no topoext.
     """
     cpu = domain.find("cpu")
     if cpu is None or cpu.get("mode") not in ("host-passthrough", "host-model"):

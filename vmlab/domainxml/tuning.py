@@ -38,12 +38,14 @@ class Tuning:
     """How a guest lies on its host. Between them the cells have the machine's vCPUs, from 0 on, and its memory.
 
     `emulator_cpus` are for QEMU's own threads, () where they may run anywhere. `threads` is the number of vCPUs in a
-    core of the guest; `guest_threads` tells how many are true to the host.
+    core of the guest; `guest_threads` tells how many are true to the host. `topoext` is to be set where the host's CPUs
+    are AMD's: without that feature their guests see threads as cores, and QEMU leaves it out of host-passthrough.
     """
 
     cells: tuple[GuestCell, ...]
     emulator_cpus: tuple[int, ...] = ()
     threads: int = 1
+    topoext: bool = False
 
     @property
     def dedicated(self) -> bool:
@@ -158,6 +160,8 @@ def _guest_cpu(domain: etree._Element, tuning: Tuning) -> None:
         "threads": str(tuning.threads),
     }
     place(cpu, etree.Element("topology", topology), CPU)
+    if tuning.topoext and tuning.threads > 1 and cpu.find("feature[@name='topoext']") is None:
+        place(cpu, etree.Element("feature", {"policy": "require", "name": "topoext"}), CPU)
     if len(tuning.cells) > 1:
         numa = place(cpu, etree.Element("numa"), CPU)
         for index, cell in enumerate(tuning.cells):
