@@ -6,13 +6,10 @@ from dataclasses import dataclass
 from lxml import etree
 
 from vmlab.domainxml.devices import Disk, Interface, console_elements, disk_element, interface_element, root_ports
+from vmlab.domainxml.hostdev import Hostdev, add_hostdevs, on_main_bus
 from vmlab.domainxml.metadata import NodeMetadata, node_element
-
-# The order in which libvirt writes a domain's children (src/conf/domain_conf.c, virDomainDefFormatInternal); elements
-# that a template has beyond these stay where they are.
-_ORDER = (
-    "name", "uuid", "title", "description", "metadata", "maxMemory", "memory", "currentMemory", "memoryBacking", "vcpu",
-)  # fmt: skip
+from vmlab.domainxml.order import CPU, DOMAIN, child_of, drop, place
+from vmlab.domainxml.tuning import Tuning, huge_pages, tune
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +23,10 @@ class Boot:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What one node asks of libvirt. `domain_type` is "kvm", "qemu" (TCG) or "test"; memory and pages in KiB."""
+    """What one node asks of libvirt. `domain_type` is "kvm", "qemu" (TCG) or "test"; memory and pages in KiB.
+
+    `tuning` is None where the host decides on CPUs and memory; where it is given, its pages count and not `page_kib`.
+    """
 
     name: str
     uuid: str
@@ -38,6 +38,8 @@ class Machine:
     disks: tuple[Disk, ...]
     interfaces: tuple[Interface, ...]
     console_log: str
+    tuning: Tuning | None = None
+    hostdevs: tuple[Hostdev, ...] = ()
 
 
 def build(template: etree._Element, machine: Machine, metadata: NodeMetadata) -> etree._Element:
@@ -48,18 +50,24 @@ def build(template: etree._Element, machine: Machine, metadata: NodeMetadata) ->
     _set(domain, "uuid", machine.uuid)
     _metadata(domain, metadata)
     _set(domain, "memory", str(machine.memory_kib), unit="KiB")
-    _drop(domain, "currentMemory")
+    drop(domain, "currentMemory")
     _set(domain, "vcpu", str(machine.vcpus))
-    if machine.page_kib is not None:
-        _huge_pages(domain, machine.page_kib)
+    if machine.tuning is not None:
+        tune(domain, machine.tuning)
+    elif machine.page_kib is not None:
+        huge_pages(domain, {machine.page_kib: None})
     _boot(domain, machine.boot)
     if machine.domain_type == "qemu":
         _emulated(domain)
     devices = domain.find("devices")
     assert devices is not None, "a template has devices"  # noqa: S101 - parse_template saw to it
-    devices.extend(disk_element(disk, index) for index, disk in enumerate(machine.disks))
-    devices.extend(root_ports(len(machine.disks) + len(machine.interfaces)))
+    iothread = 1 if machine.tuning is not None and machine.tuning.dedicated else None
+    cells = 1 if machine.tuning is None else len(machine.tuning.cells)
+    devices.extend(disk_element(disk, index, iothread) for index, disk in enumerate(machine.disks))
+    on_ports = len(machine.disks) + len(machine.interfaces) + on_main_bus(machine.hostdevs, cells)
+    devices.extend(root_ports(on_ports))
     devices.extend(interface_element(interface) for interface in machine.interfaces)
+    add_hostdevs(devices, machine.hostdevs, cells)
     devices.extend(console_elements(machine.console_log))
     return domain
 
@@ -71,22 +79,11 @@ def text(element: etree._Element) -> str:
 
 def _set(domain: etree._Element, tag: str, value: str, **attributes: str) -> etree._Element:
     """Set a child of the domain, putting a new one at its place in libvirt's order."""
-    child = domain.find(tag)
-    if child is None:
-        child = etree.Element(tag)
-        before = [e for e in domain if e.tag in _ORDER[: _ORDER.index(tag)]]
-        domain.insert(domain.index(before[-1]) + 1 if before else 0, child)
+    child = child_of(domain, tag, DOMAIN)
     child.text = value
     for key, content in attributes.items():
         child.set(key, content)
     return child
-
-
-def _drop(domain: etree._Element, path: str) -> None:
-    for element in domain.findall(path):
-        parent = element.getparent()
-        if parent is not None:
-            parent.remove(element)
 
 
 def _metadata(domain: etree._Element, metadata: NodeMetadata) -> None:
@@ -95,22 +92,12 @@ def _metadata(domain: etree._Element, metadata: NodeMetadata) -> None:
     element.append(node_element(metadata))
 
 
-def _huge_pages(domain: etree._Element, page_kib: int) -> None:
-    _drop(domain, "memoryBacking/hugepages")
-    backing = domain.find("memoryBacking")
-    if backing is None:
-        backing = _set(domain, "memoryBacking", "")
-        backing.text = None
-    pages = etree.SubElement(backing, "hugepages")
-    etree.SubElement(pages, "page", {"size": str(page_kib), "unit": "KiB"})
-
-
 def _boot(domain: etree._Element, boot: Boot | None) -> None:
     os_element = domain.find("os")
     if boot is None or os_element is None:
         return
     for tag in ("kernel", "initrd", "cmdline"):
-        _drop(domain, f"os/{tag}")
+        drop(domain, f"os/{tag}")
     at = os_element.find("boot")
     index = len(os_element) if at is None else os_element.index(at)
     for tag, value in reversed((("kernel", boot.kernel), ("initrd", boot.initrd), ("cmdline", boot.cmdline))):
@@ -121,10 +108,16 @@ def _boot(domain: etree._Element, boot: Boot | None) -> None:
 
 
 def _emulated(domain: etree._Element) -> None:
-    """Under TCG there is no host CPU to pass through, and five-level page tables only make each walk longer."""
+    """Under TCG there is no host CPU to pass through, and five-level page tables only make each walk longer.
+
+    The guest's topology and cells stay: pins work, since QEMU runs each vCPU in a thread of its own here too. Of
+    threads the guest sees cores: TCG's CPU calls itself AMD's and has no topoext.
+    """
     cpu = domain.find("cpu")
     if cpu is None or cpu.get("mode") not in ("host-passthrough", "host-model"):
         return
+    kept = [element for element in cpu if element.tag in ("topology", "numa")]
     cpu.clear()
     cpu.set("mode", "maximum")
-    etree.SubElement(cpu, "feature", {"policy": "disable", "name": "la57"})
+    for element in (*kept, etree.Element("feature", {"policy": "disable", "name": "la57"})):
+        place(cpu, element, CPU)

@@ -29,8 +29,11 @@ class Interface:
     mtu: int | None = None
 
 
-def disk_element(disk: Disk, index: int) -> etree._Element:
-    """The disk at place `index` (0 is vda). Guests find disks by serial, never by this name."""
+def disk_element(disk: Disk, index: int, iothread: int | None = None) -> etree._Element:
+    """The disk at place `index` (0 is vda). Guests find disks by serial, never by this name.
+
+    `iothread` is the number of the thread that does its I/O; None: QEMU's main loop.
+    """
     element = etree.Element("disk", {"type": "file", "device": "disk"})
     driver = etree.SubElement(element, "driver", {"name": "qemu", "type": disk.format})
     if disk.shareable:
@@ -38,6 +41,8 @@ def disk_element(disk: Disk, index: int) -> etree._Element:
         driver.set("cache", "none")
     if not disk.readonly:
         driver.set("discard", "unmap")
+    if iothread is not None:
+        driver.set("iothread", str(iothread))
     etree.SubElement(element, "source", {"file": disk.path})
     etree.SubElement(element, "target", {"dev": f"vd{_letters(index)}", "bus": "virtio"})
     if disk.readonly:

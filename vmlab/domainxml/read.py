@@ -1,18 +1,25 @@
 """What a domain's, network's and volume's XML says, as values."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 
 from lxml import etree
 
 from vmlab.domainxml.metadata import NetworkMetadata, NodeMetadata, read_network, read_node
+from vmlab.values.cpuset import parse_cpu_list
+from vmlab.values.pci import PciAddress
 
 _KIB = {"b": 1 / 1024, "bytes": 1 / 1024, "k": 1, "kib": 1, "m": 1024, "mib": 1024, "g": 1024**2, "gib": 1024**2}
 
 
 @dataclass(frozen=True, slots=True)
 class DomainFacts:
-    """A domain as it is defined: ours if it has metadata. `disks` are source paths in the domain's order."""
+    """A domain as it is defined: ours if it has metadata. `disks` are source paths in the domain's order.
+
+    `pins` has the host CPUs of each vCPU that is pinned, `nodeset` the host cells that its memory is bound to,
+    `hostdevs` the host's PCI functions in the domain's order.
+    """
 
     name: str
     uuid: str
@@ -24,6 +31,9 @@ class DomainFacts:
     sources: tuple[str, ...]
     kernel: str
     metadata: NodeMetadata | None
+    pins: Mapping[int, frozenset[int]] = field(default_factory=dict)
+    nodeset: frozenset[int] = frozenset()
+    hostdevs: tuple[PciAddress, ...] = ()
 
 
 def read_domain(xml: str) -> DomainFacts:
@@ -46,6 +56,16 @@ def read_domain(xml: str) -> DomainFacts:
         ),
         kernel=root.findtext("os/kernel", ""),
         metadata=read_node(root),
+        pins={
+            int(pin.get("vcpu", "0")): parse_cpu_list(pin.get("cpuset", "")) for pin in root.findall("cputune/vcpupin")
+        },
+        nodeset=frozenset[int]().union(
+            *(parse_cpu_list(memory.get("nodeset", "")) for memory in root.findall("numatune/memory"))
+        ),
+        hostdevs=tuple(
+            PciAddress(*(int(address.get(part, "0"), 0) for part in ("domain", "bus", "slot", "function")))
+            for address in root.findall("devices/hostdev[@type='pci']/source/address")
+        ),
     )
 
 
