@@ -241,7 +241,7 @@ def test_images(cli: Cli, tmp_path: Path) -> None:
     assert "qcow2" in refused.stderr
     assert cli("image", "build", "windows").exit_code == 2
     cli("down", "ha", "-y")
-    assert cli("image", "rm", "demo").exit_code == 0
+    assert cli("image", "rm", "demo", "-y").exit_code == 0
     assert cli.json("image", "list") == []
     absent = cli("up", "bed.yaml")
     assert absent.exit_code == 4

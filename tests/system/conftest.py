@@ -42,7 +42,7 @@ class Vmlab:
             text=True,
         )
 
-    def run(self, *arguments: str, status: int = 0, deadline_s: float = 10 * MINUTES) -> str:
+    def run(self, *arguments: str, status: int = 0, deadline_s: float = 15 * MINUTES) -> str:
         """Standard output; the exit status must be the one expected."""
         done = subprocess.run(
             self.argv(*arguments),

@@ -127,10 +127,10 @@ def test_a_guest_that_never_boots(vmlab: Vmlab, tmp_path: Path) -> None:
     vmlab.run("up", str(topology), "--timeout", "15s", status=6)
     assert "node1" in vmlab.complaints
     assert "vmlab console" in vmlab.complaints
-    vmlab.run("image", "rm", "t-empty", status=4)
+    vmlab.run("image", "rm", "t-empty", "-y", status=4)
     assert f"{BED}.node1" in vmlab.complaints
     vmlab.run("down", BED, "--yes")
-    vmlab.run("image", "rm", "t-empty")
+    vmlab.run("image", "rm", "t-empty", "-y")
 
 
 def test_a_kernel_that_panics(vmlab: Vmlab, tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_a_kernel_that_panics(vmlab: Vmlab, tmp_path: Path) -> None:
     emulated = "emulated (TCG)" in vmlab.complaints
     assert vmlab.complaints.count("started once more") == (1 if emulated else 0)
     vmlab.run("down", BED, "--yes")
-    vmlab.run("image", "rm", "t-panic")
+    vmlab.run("image", "rm", "t-panic", "-y")
 
 
 def test_an_image_that_is_none(vmlab: Vmlab, tmp_path: Path) -> None:

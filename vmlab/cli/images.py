@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from vmlab.cli import complete
-from vmlab.cli.options import Form, Output, option
+from vmlab.cli.options import Form, Output, Yes, option
 from vmlab.cli.shells import Group
 
 app = typer.Typer(
@@ -66,7 +66,9 @@ def build(
 def import_(
     name: _Name,
     disk: Annotated[Path, typer.Argument(metavar="DISK", help="A qcow2 without a backing chain.")],
-    user: Annotated[str, option("--user", help="Who logs in; others than root need sudo without a password.")] = "root",
+    user: Annotated[
+        str | None, option("--user", help="Who logs in, root if none is said; others need sudo without a password.")
+    ] = None,
 ) -> None:
     """Take a distribution's cloud image into the store.
 
@@ -85,16 +87,18 @@ def import_(
 
 
 @app.command()
-def rm(name: _Name) -> None:
+def rm(name: _Name, yes: Yes = False) -> None:
     """Remove an image; refused while nodes are clones of it.
 
     \b
     Example:
       vmlab image rm rocky9
     """
-    from vmlab.cli.target import here
-    from vmlab.lab.image import remove
+    from vmlab.cli.target import agreed, here
+    from vmlab.lab.image import removable, remove
 
     with here() as host:
+        files = removable(host, name)
+        agreed(f"{name}: remove it?", files, yes=yes, again=f"vmlab image rm {name} -y")
         remove(host, name)
     typer.echo(f"{name}: removed", err=True)

@@ -49,16 +49,25 @@ def build(host: Host, name: str, *, mirror: str | None, suite: str, progress: Ca
     return manifest
 
 
-def bring(host: Host, name: str, source: Path, *, user: str) -> Manifest:
-    """Import a disk: a qcow2 without backing chain. A `NAME.json` manifest beside it is taken over, if there is one."""
+def bring(host: Host, name: str, source: Path, *, user: str | None) -> Manifest:
+    """Import a disk: a qcow2 without backing chain. A `NAME.json` manifest beside it is taken over, if there is one.
+
+    `user` None: whom that manifest names, else root.
+    """
     where = folder(host)
     beside = source.with_suffix(".json")
     if beside.exists():
-        manifest = store.read(beside).model_copy(update={"name": name})
+        manifest = store.read(beside).model_copy(update={"name": name} | ({"user": user} if user else {}))
     else:
-        manifest = Manifest(name=name, user=user, files=Files(disk=source.name))
+        manifest = Manifest(name=name, user=user or "root", files=Files(disk=source.name))
     with changing():
         return store.add(where, manifest, source.parent)
+
+
+def removable(host: Host, name: str) -> list[str]:
+    """What `remove` would remove, a line each; HostError names the nodes that are clones of it."""
+    manifest = store.removable(folder(host), name, used(host))
+    return [f"{name}: this goes:", *(f"  {file}" for file in manifest.files.model_dump().values() if file)]
 
 
 def remove(host: Host, name: str) -> None:

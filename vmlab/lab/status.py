@@ -19,6 +19,7 @@ from vmlab.virt.pool import BEDS, pool_path
 
 _JOBS = 32
 _ANSWER_S = 30.0
+_BANNER_S = 8.0  # a guest that is emulated on a busy host takes seconds to say who it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,7 @@ def _stage(host: Host, nodes: Mapping[str, NodeMetadata], name: str, domain: Obs
     """How far a running guest has come."""
     metadata = nodes[name]
     guest = guest_of(metadata)
-    if not guest.answers(2.0):
+    if not guest.answers(_BANNER_S):
         printed = console_text(host, folder, identity.console_volume(metadata.bed, name)).strip()
         return "kernel" if printed else "domain"
     deadline = Deadline.after(_ANSWER_S)

@@ -1,5 +1,6 @@
 """Parallel work that finishes everything and then raises one error with one cause per failure."""
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -19,17 +20,36 @@ def each(work: Callable[[T], R], items: Iterable[T], *, jobs: int, failed: str) 
     Errors of the tree are collected until all work is over and raised as one, `failed` being the sum's message;
     any other exception is a bug and is raised as it is.
     """
-    todo = list(items)
+    todo = deque(enumerate(items))
+    results: dict[int, R] = {}
+    errors: dict[int, VmlabError] = {}
     if not todo:
         return []
-    pool = ThreadPoolExecutor(max_workers=max(1, min(jobs, len(todo))))
-    futures = [pool.submit(work, item) for item in todo]
+    threads = max(1, min(jobs, len(todo)))
+
+    def worker() -> None:
+        # One future for each item would cost more than the work on many an item.
+        while todo:
+            try:
+                index, item = todo.popleft()
+            except IndexError:  # another thread took the last one
+                return
+            try:
+                results[index] = work(item)
+            except VmlabError as error:
+                errors[index] = error
+
+    pool = ThreadPoolExecutor(max_workers=threads)
+    workers = [pool.submit(worker) for _ in range(threads)]
     try:
-        errors = [e for f in futures if isinstance(e := f.exception(), VmlabError)]
-        results = [f.result() for f in futures if not isinstance(f.exception(), VmlabError)]
+        for future in workers:
+            future.exception()
     finally:
         # After an interrupt nothing more is begun, and nobody waits for what has begun.
+        todo.clear()
         pool.shutdown(wait=False, cancel_futures=True)
+    for future in workers:
+        future.result()
     if errors:
-        raise together(errors, failed)
-    return results
+        raise together([errors[index] for index in sorted(errors)], failed)
+    return [results[index] for index in sorted(results)]

@@ -128,8 +128,8 @@ def add(folder: Path, manifest: Manifest, source: Path) -> Manifest:
     return complete
 
 
-def remove(folder: Path, name: str, used: Mapping[str, Iterable[str]]) -> None:
-    """Take an image out of the store; `used` says which nodes' clones are linked to which file.
+def removable(folder: Path, name: str, used: Mapping[str, Iterable[str]]) -> Manifest:
+    """The image, if no clone needs it; `used` says which nodes' clones are linked to which file.
 
     Raises HostError naming them when there are any.
     """
@@ -140,6 +140,12 @@ def remove(folder: Path, name: str, used: Mapping[str, Iterable[str]]) -> None:
             f"the image {name} is in use: clones of it are {', '.join(users)}",
             hint=f"vmlab down {users[0].partition('.')[0]}",
         )
+    return manifest
+
+
+def remove(folder: Path, name: str, used: Mapping[str, Iterable[str]]) -> None:
+    """Take an image out of the store; raises what `removable` does."""
+    removable(folder, name, used)
     (folder / f"{name}.json").unlink()
     for path in unused(folder, used):
         path.unlink(missing_ok=True)

@@ -117,7 +117,8 @@ def beds(host): raise ValueError("of a kind\\nthat nobody foresaw")
 vmlab.lab.status.beds = beds
 """
 SLEEPING = """
-import threading, time, vmlab.lab.status
+import signal, threading, time, vmlab.lab.status
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job, as a nightly run, ignores it
 def beds(host):
     threading.Thread(target=time.sleep, args=(60,)).start()
     print("asleep", flush=True)
