@@ -1,0 +1,76 @@
+"""The machine that a libvirt runs on, for what libvirt does not do: commands, here or by way of ssh."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import parse_qs, urlsplit
+
+from vmlab.errors import HostError
+from vmlab.runtime.process import Result, run
+from vmlab.virt.connection import Host
+
+_SSH_FAILED = 255  # ssh's own status
+_TRANSPORTS = ("ssh", "libssh", "libssh2")
+
+# The user's own configuration says the rest, as it does for libvirt's qemu+ssh.
+_OPTIONS = ("-o", "BatchMode=yes", "-o", "ConnectTimeout=15", "-o", "ServerAliveInterval=10")
+
+# Whoever libvirt is reached as may be another user than root, who has sudo then. Messages in English, whole PATH.
+_AS_ROOT = """
+PATH=$PATH:/usr/sbin:/sbin LC_ALL=C
+export PATH LC_ALL
+[ "$(id -u)" -eq 0 ] || exec sudo -n -- "$@"
+exec "$@"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Where commands run. `ssh` is the argv that reaches it, empty for this machine; `name` is for messages."""
+
+    name: str = "this machine"
+    ssh: tuple[str, ...] = ()
+
+    @property
+    def local(self) -> bool:
+        """It is this machine."""
+        return not self.ssh
+
+    def run(self, argv: Sequence[str], *, deadline_s: float, stdin: str | None = None) -> Result:
+        """Run a command to its end, as root where it is another machine; its status is returned, never raised.
+
+        Raises HostError when the machine cannot be reached or the program is not installed.
+        """
+        if self.local:
+            return run(argv, deadline_s=deadline_s, stdin=stdin, env={"LC_ALL": "C"})
+        # ssh joins its arguments to one text for the remote shell, so they are quoted; the script is constant.
+        remote = shlex.join(("sh", "-c", _AS_ROOT, "vmlab", *argv))
+        result = run((*self.ssh, remote), deadline_s=deadline_s, stdin=stdin)
+        if result.status == _SSH_FAILED or result.timed_out:
+            cause = f"no answer in {deadline_s:g} s" if result.timed_out else result.last_line
+            raise HostError(f"{self.name} is not reached over ssh: {cause}", hint=shlex.join((*self.ssh, "true")))
+        return result
+
+
+def over_ssh(destination: str, *options: str) -> Machine:
+    """The machine that `ssh [options] destination` reaches without being asked anything."""
+    return Machine(destination, ("ssh", *_OPTIONS, *options, "-T", "--", destination))
+
+
+def machine_of(host: Host) -> Machine:
+    """The machine whose libvirt this is.
+
+    Raises HostError for a URI that leads to no shell, such as qemu+tls://, and for libvirt's test driver.
+    """
+    if host.local:
+        return Machine()
+    parts = urlsplit(host.uri)
+    if parts.scheme.partition("+")[2] not in _TRANSPORTS or not parts.hostname:
+        raise HostError(
+            f"no way to the sysfs of {host.uri}: only local and qemu+ssh:// connections have one",
+            hint="LIBVIRT_DEFAULT_URI=qemu+ssh://root@HOST/system",
+        )
+    options = ("-p", str(parts.port)) if parts.port else ()
+    for keyfile in parse_qs(parts.query).get("keyfile", ()):
+        options = (*options, "-i", keyfile)
+    return over_ssh(f"{parts.username}@{parts.hostname}" if parts.username else parts.hostname, *options)
