@@ -9,7 +9,7 @@ finds them.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from math import ceil, gcd
 from typing import NamedTuple
@@ -23,6 +23,8 @@ from vmlab.placement.space import CellSpace, Pages, Space
 _MIB = 1024
 _SPLIT_KIB = 64 * _MIB
 _RANK_STEPS = 1
+_BEFORE_SPREAD = 5
+"""The goals that come before the fewest cells per node: only for those is it worth to split a node."""
 
 
 class Place(NamedTuple):
@@ -64,7 +66,8 @@ class _Group:
     """Nodes that are as good as each other, and where they are, as sums over the program's variables.
 
     `at` counts the nodes in a cell, `on` those on a host, `vcpus` and `units` of memory what they take there; `cores`
-    are the whole cores of thread policy require. `parts` are variables by guest cell and host cell.
+    are the whole cores of thread policy require. `parts` are variables by guest cell and host cell. `pairs`: the names are
+    HA pairs, one after the other.
     """
 
     request: NodeRequest
@@ -78,6 +81,7 @@ class _Group:
     parts: list[dict[Place, int]] = field(default_factory=list)
     devices: dict[tuple[Want, int, int], int] = field(default_factory=dict)
     used: dict[tuple[int, int], Sum] = field(default_factory=dict)
+    pairs: bool = False
 
     @property
     def wants(self) -> dict[Want, int]:
@@ -113,8 +117,15 @@ def optimum(
     prove: bool = True,
 ) -> Optimum | None:
     """Find it; None if there is no way to place all. Without `prove` any assignment will do."""
-    model = _Model(requests, spaces, pools, exclusive, kept)
-    values = model.program.solve(model.goals() if prove else ())
+    for split in (False, True):
+        model = _Model(requests, spaces, pools, exclusive, kept, split=split)
+        goals = model.goals() if prove else []
+        values = model.program.solve(goals)
+        more = any(request.numa.policy == "preferred" and not request.numa.cells for request in requests)
+        if values is not None and not (more and any(value(g.terms, values) > g.floor for g in goals[:_BEFORE_SPREAD])):
+            return model.decode(values)
+        if not more:
+            return None if values is None else model.decode(values)
     return None if values is None else model.decode(values)
 
 
@@ -128,7 +139,10 @@ class _Model:
         pools: Sequence[Pool],
         exclusive: Sequence[tuple[int, int]],
         kept: Mapping[str, NodePlacement],
+        *,
+        split: bool,
     ) -> None:
+        self._split = split
         self.program = Program()
         self._spaces = {space.host: space for space in spaces}
         self._cells = {Place(i, s.host, c.id): c for i, s in enumerate(spaces) for c in s.cells}
@@ -157,26 +171,39 @@ class _Model:
     # --- the groups ---
 
     def _grouped(self, requests: Sequence[NodeRequest]) -> list[_Group]:
+        partners = _partners(requests)
         related = {n for r in requests for n in (*r.pairs, *r.avoid)} | {r.name for r in requests if r.pairs or r.avoid}
         groups: dict[object, _Group] = {}
+        seen: set[str] = set()
         for request in sorted(requests, key=lambda r: natural(r.name)):
+            if request.name in seen:
+                continue
             group = _Group(request, [request.name])
-            alone = request.name in related or request.numa.cells or request.numa.policy == "preferred"
-            alone = alone or (request.numa.policy == "none" and request.threads == "require")
-            if len(request.devices) > 1:
-                alone = alone or not all(
-                    pool.simple for pool in self._pools if any(slot.serves & group.wants.keys() for slot in pool.slots)
-                )
-            shape = (
-                request.cpus, request.memory_kib, request.page_kib, request.pin, request.threads, request.numa,
-                request.host, tuple(sorted(group.wants.items(), key=repr)),
-            )  # fmt: skip
-            key = request.name if alone else shape
+            key: object = ("one", request.name)
+            if not self._alone(group):
+                if request.name in partners:
+                    key = ("pairs", _shape(request))
+                    group.names.append(partners[request.name])
+                    group.pairs = True
+                elif request.name not in related:
+                    key = ("alike", _shape(request))
+            seen.update(group.names)
             if key in groups:
-                groups[key].names.append(request.name)
+                groups[key].names += group.names
             else:
                 groups[key] = group
         return list(groups.values())
+
+    def _alone(self, group: _Group) -> bool:
+        """Has to be followed by itself, not only counted."""
+        request = group.request
+        if request.numa.cells or (request.numa.policy == "none" and request.threads == "require"):
+            return True
+        if request.numa.policy == "preferred" and self._split:
+            return True
+        return len(request.devices) > 1 and not all(
+            pool.simple for pool in self._pools if any(slot.serves & group.wants.keys() for slot in pool.slots)
+        )
 
     def _place(self, group: _Group) -> None:
         request = group.request
@@ -185,7 +212,7 @@ class _Model:
             hosts = [space for space in hosts if space.threads > 1]
         if request.numa.cells:
             self._place_parts(group, hosts)
-        elif request.numa.policy == "strict":
+        elif request.numa.policy == "strict" or (request.numa.policy == "preferred" and not self._split):
             self._place_whole(group, hosts)
         else:
             self._place_split(group, hosts)
@@ -317,9 +344,10 @@ class _Model:
             if found and not split:
                 self.program.at_most({**found, **_times(group.at.get(place, {}), -number)}, 0)
             elif found:
-                near = self.program.variable(number)
+                near = self.program.variable(number * len(group.names))
+                there = group.vcpus if self._split else group.at
                 self.program.at_most({near: 1, **_times(found, -1)}, 0)
-                self.program.at_most({near: 1, **_times(group.vcpus.get(place, {}), -number)}, 0)
+                self.program.at_most({near: 1, **_times(there.get(place, {}), -number)}, 0)
                 self._remote[near] = -1
         if split:
             self._remote |= {
@@ -456,7 +484,7 @@ class _Model:
     def _relations(self) -> list[dict[int, float]]:
         """Pairs on one host, pairs in one cell, and the same of `avoid`."""
         groups = {name: group for group in self._groups for name in group.names}
-        pairs = {frozenset((g.request.name, other)) for g in self._groups for other in g.request.pairs}
+        pairs = {frozenset((g.request.name, other)) for g in self._groups for other in g.request.pairs if not g.pairs}
         avoid = {frozenset((g.request.name, other)) for g in self._groups for other in g.request.avoid} - pairs
         goals: list[dict[int, float]] = []
         for relations in (pairs, avoid):
@@ -469,7 +497,24 @@ class _Model:
                 same_host |= self._meet(*(where[0] for where in hosts))
                 same_cell |= self._meet(*(where[1] for where in hosts))
             goals += [same_host, same_cell]
+        for group in self._groups:
+            if group.pairs:
+                goals[0] |= self._crowd(group, group.on)
+                goals[1] |= self._crowd(group, group.at)
         return goals
+
+    def _crowd(self, group: _Group, where: Mapping[str, Sum] | Mapping[Place, Sum]) -> dict[int, float]:
+        """How many pairs must share a host or cell: as many as it has more nodes than there are pairs.
+
+        All others can be paired with a node from somewhere else.
+        """
+        pairs = len(group.names) // 2
+        if all(sum(self.program.most(variable) for variable in there) <= pairs for there in where.values()):
+            return {}
+        crowd = self.program.variable(pairs, integer=False)
+        for there in where.values():
+            self.program.at_most({**there, crowd: -1}, pairs)
+        return {crowd: 1}
 
     def _where(
         self, group: _Group | None, name: str
@@ -532,7 +577,7 @@ class _Model:
         return [
             Goal(self._remote, -self._wished),
             *(Goal(goal) for goal in self._apart),
-            Goal(self._spread, len([g for g in self._groups if g.request.numa.policy == "preferred"])),
+            Goal(self._spread, len({g.request.name for g in self._groups if self._split and g.request.numa.policy == "preferred"})),
             Goal(shared),
             Goal(dict.fromkeys(self._touched.values(), 1.0)),
             Goal(self._reserved, sum(space.reserve > 0 for space in self._spaces.values())),
@@ -547,6 +592,9 @@ class _Model:
         for group in self._groups:
             found = self._spots(group, values)
             self._hand_out(group, found, values)
+            if group.pairs:  # each with the one half of all further on: only a crowd reaches as far
+                half = len(found) // 2
+                found = [spot for pair in zip(found[:half], found[half:], strict=True) for spot in pair]
             spots |= zip(group.names, found, strict=True)
         reserve = {(place.host, place.cell): values[v] for place, v in self._reserve.items() if values[v]}
         return Optimum(spots, reserve)
@@ -603,6 +651,29 @@ class _Model:
                             spot.devices.append(Taken(want, index, position, piece % functions))
                             left[kind, index, position] -= 1
                             missing -= 1
+
+
+def _partners(requests: Sequence[NodeRequest]) -> dict[str, str]:
+    """HA pairs of two equal nodes with no other relation: they only need to be counted."""
+    relations: dict[str, set[str]] = {request.name: {*request.pairs, *request.avoid} for request in requests}
+    by_name = {request.name: request for request in requests}
+    for request in requests:
+        for other in (*request.pairs, *request.avoid):
+            relations.setdefault(other, set()).add(request.name)
+    found = {}
+    for name, others in relations.items():
+        other = next(iter(others)) if len(others) == 1 else name
+        if other == name or not {name, other} <= by_name.keys() or relations[other] != {name}:
+            continue
+        one, two = by_name[name], by_name[other]
+        if not one.avoid and not two.avoid and _shape(one) == _shape(two):
+            found[name] = other
+    return found
+
+
+def _shape(request: NodeRequest) -> object:
+    wants = sorted((repr(Want.of(wish)) for wish in request.devices))
+    return (replace(request, name="", pairs=(), avoid=(), devices=()), tuple(wants))
 
 
 def natural(name: str) -> tuple[tuple[str, int], ...]:

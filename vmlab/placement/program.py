@@ -9,6 +9,7 @@ Sum = Mapping[int, float]
 
 _INFINITY = float("inf")
 _SLACK = 1e-6
+_FIRST_STEPS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,20 +61,23 @@ class Program:
         and no limit in seconds. A goal that the solution before it already brought to its floor costs nothing.
         """
         solver = self._solver()
-        values = _run(solver, self._weighted(goals), None, len(self._upper)) if goals else None
-        if goals and values is None:
+        try:
+            values = _run(solver, self._weighted(goals), _FIRST_STEPS if goals else None, len(self._upper))
+            for goal in goals:
+                if goal.terms:
+                    values = self._reach(solver, goal, values)
+        except _Contradiction:
             return None
-        for goal in goals:
-            if not goal.terms:
-                continue
-            if values is None or _value(goal.terms, values) > goal.floor + _SLACK:
-                values = _run(solver, goal.terms, goal.steps, len(self._upper), values)
-                if values is None:
-                    return None
-            reached = _value(goal.terms, values)
-            solver.addRow(-_INFINITY, reached + _SLACK, len(goal.terms), list(goal.terms), list(goal.terms.values()))
+        return values
+    def _reach(self, solver: Any, goal: Goal, values: Sequence[int] | None) -> Sequence[int]:
+        """As near to the floor as it goes, from then on as a row of its own."""
+        if values is None or _value(goal.terms, values) > goal.floor + _SLACK:
+            steps = None if values is None else goal.steps
+            values = _run(solver, goal.terms, steps, len(self._upper), values) or values
         if values is None:
-            values = _run(solver, {}, None, len(self._upper))
+            raise AssertionError("HiGHS found no solution and no contradiction")
+        reached = _value(goal.terms, values)
+        solver.addRow(-_INFINITY, reached + _SLACK, len(goal.terms), list(goal.terms), list(goal.terms.values()))
         return values
 
     @staticmethod
@@ -112,6 +116,10 @@ class Program:
         return solver
 
 
+class _Contradiction(Exception):
+    """No values satisfy all rows."""
+
+
 def _value(terms: Sum, values: Sequence[int]) -> float:
     return sum(factor * values[variable] for variable, factor in terms.items())
 
@@ -119,7 +127,7 @@ def _value(terms: Sum, values: Sequence[int]) -> float:
 def _run(
     solver: Any, terms: Sum, steps: int | None, variables: int, start: Sequence[int] | None = None
 ) -> Sequence[int] | None:
-    """Minimise the sum. A start that satisfies all rows bounds the search from above."""
+    """Minimise the sum; None if the steps were not enough. A start that satisfies all rows bounds the search."""
     import highspy  # noqa: PLC0415
 
     costs = [0.0] * variables
@@ -134,7 +142,9 @@ def _run(
     solver.run()
     status = solver.getModelStatus()
     if status in (highspy.HighsModelStatus.kInfeasible, highspy.HighsModelStatus.kUnboundedOrInfeasible):
-        return None
+        raise _Contradiction
     if status not in (highspy.HighsModelStatus.kOptimal, highspy.HighsModelStatus.kSolutionLimit):
         raise AssertionError(f"HiGHS: {solver.modelStatusToString(status)}")
+    if solver.getInfo().primal_solution_status != highspy.SolutionStatus.kSolutionStatusFeasible:
+        return None
     return [round(value) for value in solver.getSolution().col_value]
