@@ -1,6 +1,6 @@
 """Everything that decides a placement, together: asked once by `place`, and again with less by `explain`."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import NamedTuple, Self
 
@@ -30,10 +30,14 @@ class Problem(NamedTuple):
         *,
         bed: str | None,
         in_force: Mapping[str, NodePlacement],
+        later: Collection[str] = (),
     ) -> Self:
-        """Look at the hosts. Requests for nodes in force only say how those are pinned."""
+        """Look at the hosts. Requests for nodes in force only say how those are pinned.
+
+        `later`: further nodes of the bed that are placed anew another time: what they claim is free, too.
+        """
         anew = tuple(request for request in requests if request.name not in in_force)
-        names = {request.name for request in anew}
+        names = {*later, *(request.name for request in anew)}
         pins = {request.name: (request.pin, request.threads) for request in requests}
         spaces = {
             name: space(name, host, bed=bed, anew=names, kept=in_force, pins=pins) for name, host in hosts.items()
@@ -53,6 +57,7 @@ class Problem(NamedTuple):
             self.hosts if hosts is None else hosts,
             bed=self.bed,
             in_force=self.in_force,
+            later=[request.name for request in self.requests],
         )
 
     def pools(self) -> tuple[Pool, ...]:

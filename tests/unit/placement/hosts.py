@@ -66,7 +66,8 @@ def nic(where: str, cell: int | None = 0, **facts: Any) -> list[PciFunction]:
     known: dict[str, Any] = {"vendor": 0x8086, "product": 0x10FB, "product_name": "82599ES 10-Gigabit", "driver": "ixgbe"}
     port = Port(1, "ethernet", interface=f"enp{where[:2]}")
     number = address(where).bus * 256 + address(where).function
-    return [PciFunction(address(where), 0x020000, cell=cell, iommu_group=number, ports=(port,), **known | facts)]
+    known |= {"iommu_group": number, "ports": (port,)} | facts
+    return [PciFunction(address(where), 0x020000, cell=cell, **known)]
 
 
 def host(
