@@ -26,10 +26,13 @@ class Goal:
 
 @dataclass(slots=True)
 class Program:
-    """Variables are numbered from 0 and at least 0; all of them are integers unless told otherwise."""
+    """Variables are at least 0, and integers unless told otherwise.
 
-    _upper: list[float] = field(default_factory=list)
-    _integer: list[bool] = field(default_factory=list)
+    The first is always 0: HiGHS does not say whether rows without any variable contradict each other.
+    """
+
+    _upper: list[float] = field(default_factory=lambda: [0.0])
+    _integer: list[bool] = field(default_factory=lambda: [True])
     _rows: list[tuple[Sum, float, float]] = field(default_factory=list)
 
     def variable(self, upper: float, *, integer: bool = True) -> int:
