@@ -1,1 +1,31 @@
 """Place nodes on hosts, optimally, or say for every cell what was wanted and what was free."""
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+from vmlab.placement.explain import refusal
+from vmlab.placement.problem import Problem
+from vmlab.placement.request import HostSpace, NodePlacement, NodeRequest, Placement
+
+NOTHING_IN_FORCE: Mapping[str, NodePlacement] = MappingProxyType({})
+
+
+def place(
+    requests: Sequence[NodeRequest],
+    hosts: Mapping[str, HostSpace],
+    *,
+    bed: str | None = None,
+    in_force: Mapping[str, NodePlacement] = NOTHING_IN_FORCE,
+) -> Placement:
+    """Where every node goes. What is best is told in `optimum`; the order of the requests does not matter.
+
+    Nodes of `in_force` run already: they stay as they are. Claims of the bed's nodes that are asked for, or in force,
+    do not count. Raises HostError that names for every cell what was wanted and what was free.
+    """
+    problem = Problem.of(requests, hosts, bed=bed, in_force=in_force)
+    if not problem.requests:
+        return Placement(dict(in_force))
+    found = problem.solve()
+    if found is None:
+        raise refusal(problem)
+    return problem.placement(found)

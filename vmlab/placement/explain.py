@@ -1,0 +1,128 @@
+"""The refusal of a bed that does not fit: the first node that is too much, and what each cell had left for it."""
+
+from collections.abc import Iterator, Mapping
+from math import ceil
+
+from vmlab.errors import HostError
+from vmlab.placement.optimum import Optimum, shares
+from vmlab.placement.problem import Problem
+from vmlab.placement.refusal import Want
+from vmlab.placement.relax import hint, short
+from vmlab.placement.request import NodeRequest
+from vmlab.placement.space import CellSpace, Space
+from vmlab.values.size import Bytes
+
+_NOTHING = Optimum({}, {})
+
+
+def refusal(problem: Problem) -> HostError:
+    """The error for a problem that has no solution."""
+    node, found = _first_too_many(problem)
+    before = problem.again([request for request in problem.requests if request.name in found.spots])
+    others = before.placement(found).nodes if before.requests else problem.in_force
+    rest = Problem.of(
+        problem.requests,
+        problem.hosts,
+        bed=problem.bed,
+        in_force={**problem.in_force, **others},
+        later=[request.name for request in problem.requests],
+    )
+    one = problem.again([*before.requests, node])
+    beside = f" beside the other {len(others)} nodes" if len(others) > 1 else f" beside {next(iter(others), '')}"
+    lines = [f"{node.name} does not fit{beside if others else ''}: too little of {short(one)}"]
+    for name, space in rest.spaces.items():
+        if node.host in (None, name):
+            lines += [f"  {line}" for line in _host(node, space, problem, found)]
+    if node.host is not None and node.host not in problem.hosts:
+        lines.append(f"  its host {node.host} is not among {', '.join(problem.hosts)}")
+    return HostError("\n".join(lines), hint=hint(problem))
+
+
+def _first_too_many(problem: Problem) -> tuple[NodeRequest, Optimum]:
+    """The first node, in the order of the topology, that does not fit with all before it; and where those are."""
+    fit, too_many = 0, len(problem.requests)
+    while too_many - fit > 1:
+        middle = (fit + too_many) // 2
+        if problem.again(problem.requests[:middle]).solve(prove=False) is None:
+            too_many = middle
+        else:
+            fit = middle
+    found = problem.again(problem.requests[:fit]).solve() if fit else _NOTHING
+    return problem.requests[fit], found or _NOTHING
+
+
+def _host(node: NodeRequest, space: Space, problem: Problem, found: Optimum) -> Iterator[str]:
+    if node.pin == "dedicated" and node.threads == "require" and space.threads < 2:  # noqa: PLR2004 - siblings
+        yield f"{space.host}: wanted threads: require, but its cores have one thread each"
+    cells = {cell.id: _devices(node, space.host, cell.id, problem, found) for cell in space.cells}
+    cpus, kib = max(shares(node))
+    each = f" in each of {node.numa.cells} cells" if node.numa.cells else ""
+    for cell in space.cells:
+        free = min(cell.free_kib.get(node.page_kib, 0), max(0, space.free_kib.get(node.page_kib, 0)))
+        told = [f"wanted {_cpus_wanted(node, cpus, space)}, {_cpus_free(node, cell, space)}"]
+        told.append(f"wanted {_memory(node, kib)}, free {_size(free)}")
+        yield f"{space.host} cell {cell.id}{each}: {'; '.join([*told, *cells[cell.id]])}"
+    for want, fabrics in _wants(node).items():
+        for address, reason in problem.devices[space.host].refusals.get(want, ()):
+            yield f"{space.host} {address} is refused for {', '.join(fabrics)}: {reason}"
+
+
+def _cpus_wanted(node: NodeRequest, cpus: int, space: Space) -> str:
+    if node.pin == "shared":
+        return "a CPU to share"
+    if node.threads == "isolate":
+        return _count(cpus, "whole core")
+    if node.threads == "require":
+        return f"{_count(ceil(cpus / space.threads), 'whole core')} of {space.threads} threads"
+    return _count(cpus, "CPU" if space.threads > 1 else "core")
+
+
+def _cpus_free(node: NodeRequest, cell: CellSpace, space: Space) -> str:
+    """The reserve goes first to other cells: what is kept here is what those cannot keep."""
+    elsewhere = sum(len(other.sizes) for other in space.cells if other.id != cell.id)
+    kept = max(0, space.reserve - elsewhere)
+    if node.pin == "dedicated" and node.threads != "prefer":
+        free, total = len(cell.sizes) - kept, len(cell.cores)
+    else:
+        free, total = cell.threads - sum(cell.sizes[:kept]), sum(len(core.cpus) for core in cell.cores)
+    return f"free {free} of {total}" + (f" ({_count(kept, 'core')} kept for the host)" if kept else "")
+
+
+def _devices(node: NodeRequest, host: str, cell: int, problem: Problem, found: Optimum) -> list[str]:
+    """What is left in the cell of what can serve each wish."""
+    used: dict[int, set[tuple[str, int, int]]] = {}
+    for name, spot in found.spots.items():
+        for taken in spot.devices:
+            used.setdefault(taken.pool, set()).add((name, taken.slot, taken.piece))
+    told = []
+    for want, fabrics in _wants(node).items():
+        free = sum(
+            max(0, pool.capacity - len(used.get(index, ())))
+            for index, pool in enumerate(problem.pools())
+            for slot in pool.slots
+            if pool.host == host and want in slot.serves and slot.cell in (cell, None)
+        )
+        what = "virtual function" if want.function == "vf" else "function"
+        told.append(f"wanted {_count(len(fabrics), what)} for {', '.join(dict.fromkeys(fabrics))}, free {free}")
+    return told
+
+
+def _wants(node: NodeRequest) -> Mapping[Want, list[str]]:
+    """The fabrics by what they want, one for each port."""
+    fabrics: dict[Want, list[str]] = {}
+    for wish in node.devices:
+        fabrics.setdefault(Want.of(wish), []).append(wish.fabric)
+    return fabrics
+
+
+def _memory(node: NodeRequest, kib: int) -> str:
+    return _size(kib) + (f" in pages of {_size(node.page_kib)}" if node.page_kib else " of memory")
+
+
+def _size(kib: int) -> str:
+    """Rounded down to MiB: it is only read."""
+    return str(Bytes(kib // 1024 << 20)) if kib >= 1024 else f"{kib}KiB"  # noqa: PLR2004 - a MiB
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -1,0 +1,153 @@
+"""Integer programs with goals in order of importance, solved by HiGHS."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+Sum = Mapping[int, float]
+"""A linear expression: coefficients by variable."""
+
+_INFINITY = float("inf")
+_SLACK = 1e-6
+_FIRST_STEPS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What is to be as small as possible; `floor` is a value that it cannot go below, known beforehand.
+
+    `steps` bounds the search (branch-and-bound nodes): what is best by then is taken. None: until it is proven.
+    """
+
+    terms: Sum
+    floor: float = 0
+    steps: int | None = None
+
+
+@dataclass(slots=True)
+class Program:
+    """Variables are at least 0, and integers unless told otherwise.
+
+    The first is always 0: HiGHS does not say whether rows without any variable contradict each other.
+    """
+
+    _upper: list[float] = field(default_factory=lambda: [0.0])
+    _integer: list[bool] = field(default_factory=lambda: [True])
+    _rows: list[tuple[Sum, float, float]] = field(default_factory=list)
+
+    def variable(self, upper: float, *, integer: bool = True) -> int:
+        """A new variable of 0 to `upper`."""
+        self._upper.append(upper)
+        self._integer.append(integer)
+        return len(self._upper) - 1
+
+    def most(self, variable: int) -> float:
+        """The variable's upper bound."""
+        return self._upper[variable]
+
+    def at_most(self, terms: Sum, bound: float) -> None:
+        """The sum may be at most this."""
+        self._rows.append((terms, -_INFINITY, bound))
+
+    def at_least(self, terms: Sum, bound: float) -> None:
+        """The sum must be at least this."""
+        self._rows.append((terms, bound, _INFINITY))
+
+    def equal(self, terms: Sum, value: float) -> None:
+        """The sum must be this."""
+        self._rows.append((terms, value, value))
+
+    def solve(self, goals: Sequence[Goal]) -> Sequence[int] | None:
+        """The values of all variables, best in the first goal, among those best in the second, and so on.
+
+        None if the rows contradict each other. The same program always has the same answer: one thread, a fixed seed
+        and no limit in seconds. A goal that the solution before it already brought to its floor costs nothing.
+        """
+        solver = self._solver()
+        try:
+            values = _run(solver, self._weighted(goals), _FIRST_STEPS if goals else None, len(self._upper))
+            for goal in goals:
+                if goal.terms:
+                    values = self._reach(solver, goal, values)
+        except _Contradiction:
+            return None
+        return values
+    def _reach(self, solver: Any, goal: Goal, values: Sequence[int] | None) -> Sequence[int]:
+        """As near to the floor as it goes, from then on as a row of its own."""
+        if values is None or _value(goal.terms, values) > goal.floor + _SLACK:
+            steps = None if values is None else goal.steps
+            values = _run(solver, goal.terms, steps, len(self._upper), values) or values
+        if values is None:
+            raise AssertionError("HiGHS found no solution and no contradiction")
+        reached = _value(goal.terms, values)
+        solver.addRow(-_INFINITY, reached + _SLACK, len(goal.terms), list(goal.terms), list(goal.terms.values()))
+        return values
+
+    @staticmethod
+    def _weighted(goals: Sequence[Goal]) -> Sum:
+        """All goals in one: no proof, but mostly at the floor of each."""
+        weighted: dict[int, float] = {}
+        for number, goal in enumerate(reversed([goal for goal in goals if goal.terms])):
+            for variable, factor in goal.terms.items():
+                weighted[variable] = weighted.get(variable, 0) + factor * 4.0**number
+        return weighted
+
+    def _solver(self) -> Any:
+        import highspy  # noqa: PLC0415 - takes 60 ms, which commands that place nothing do not pay
+
+        solver = highspy.Highs()  # type: ignore[no-untyped-call]
+        for option, value in (("output_flag", False), ("threads", 1), ("random_seed", 0), ("mip_rel_gap", 0.0)):
+            solver.setOptionValue(option, value)
+        model = highspy.HighsLp()
+        model.num_col_ = len(self._upper)
+        model.num_row_ = len(self._rows)
+        model.col_cost_ = [0.0] * len(self._upper)
+        model.col_lower_ = [0.0] * len(self._upper)
+        model.col_upper_ = self._upper
+        model.row_lower_ = [low for _, low, _ in self._rows]
+        model.row_upper_ = [high for _, _, high in self._rows]
+        starts = [0]
+        for terms, _, _ in self._rows:
+            starts.append(starts[-1] + len(terms))
+        model.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
+        model.a_matrix_.start_ = starts
+        model.a_matrix_.index_ = [variable for terms, _, _ in self._rows for variable in terms]
+        model.a_matrix_.value_ = [float(f) for terms, _, _ in self._rows for f in terms.values()]
+        kinds = highspy.HighsVarType
+        model.integrality_ = [kinds.kInteger if whole else kinds.kContinuous for whole in self._integer]
+        solver.passModel(model)
+        return solver
+
+
+class _Contradiction(Exception):
+    """No values satisfy all rows."""
+
+
+def _value(terms: Sum, values: Sequence[int]) -> float:
+    return sum(factor * values[variable] for variable, factor in terms.items())
+
+
+def _run(
+    solver: Any, terms: Sum, steps: int | None, variables: int, start: Sequence[int] | None = None
+) -> Sequence[int] | None:
+    """Minimise the sum; None if the steps were not enough. A start that satisfies all rows bounds the search."""
+    import highspy  # noqa: PLC0415
+
+    costs = [0.0] * variables
+    for variable, factor in terms.items():
+        costs[variable] = factor
+    solver.changeColsCost(variables, list(range(variables)), costs)
+    solver.setOptionValue("mip_max_nodes", 2**31 - 1 if steps is None else steps)
+    if start is not None:
+        solution = highspy.HighsSolution()
+        solution.col_value = [float(value) for value in start]
+        solver.setSolution(solution)
+    solver.run()
+    status = solver.getModelStatus()
+    if status in (highspy.HighsModelStatus.kInfeasible, highspy.HighsModelStatus.kUnboundedOrInfeasible):
+        raise _Contradiction
+    if status not in (highspy.HighsModelStatus.kOptimal, highspy.HighsModelStatus.kSolutionLimit):
+        raise AssertionError(f"HiGHS: {solver.modelStatusToString(status)}")
+    if solver.getInfo().primal_solution_status != highspy.SolutionStatus.kSolutionStatusFeasible:
+        return None
+    return [round(value) for value in solver.getSolution().col_value]
