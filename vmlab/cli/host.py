@@ -1,5 +1,6 @@
 """host check, gc: the machine that beds run on."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -7,7 +8,7 @@ import typer
 from vmlab.cli.options import Form, Output, option
 from vmlab.cli.shells import Group
 
-app = typer.Typer(cls=Group, no_args_is_help=True, rich_markup_mode=None, help="The machine that beds run on: check.")
+app = typer.Typer(cls=Group, no_args_is_help=True, rich_markup_mode=None, help="The machine that beds run on.")
 _CANNOT = 4
 
 
@@ -39,6 +40,57 @@ def check(output: Output = Form.TABLE) -> None:
         show(check_table(found))
     if any(line.verdict == "no" for line in found):
         raise typer.Exit(_CANNOT)
+
+
+@app.command("show")
+def show_host(
+    inventory: Annotated[
+        Path | None, option("--inventory", help="Show the host that this folder records, not this machine.")
+    ] = None,
+    output: Output = Form.TABLE,
+) -> None:
+    """Show cells, CPUs, memory, HCAs and NICs, and who has what.
+
+    \b
+    Example:
+      vmlab host show --inventory hosts/oss1
+    """
+    from vmlab.cli.target import here
+    from vmlab.lab.hosts import recorded
+    from vmlab.report.inventory import inventory_object, inventory_tables
+    from vmlab.report.plain import dumped
+    from vmlab.report.tables import show
+    from vmlab.virt.inventory import inventory as look
+
+    if inventory is not None:
+        found = recorded(inventory)
+    else:
+        with here() as host:
+            found = look(host)
+    if output is Form.JSON:
+        typer.echo(dumped(inventory_object(found)))
+    else:
+        show(inventory_tables(found))
+
+
+@app.command()
+def capture(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty folder.", show_default=False)],
+) -> None:
+    """Write down this machine, to plan on it elsewhere (`vmlab plan FILE --inventory DIR`).
+
+    Serial numbers and uuids are left out; MAC addresses and GUIDs stay.
+
+    \b
+    Example:
+      vmlab host capture hosts/oss1
+    """
+    from vmlab.cli.target import here
+    from vmlab.lab.hosts import capture as write
+
+    with here() as host:
+        count = write(host, folder)
+    typer.echo(f"{folder}: {count} files", err=True)
 
 
 def gc(

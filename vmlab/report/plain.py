@@ -4,6 +4,8 @@ import json
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+from vmlab.values.pci import PciAddress
+
 
 def dumped(value: object) -> str:
     """The JSON text of a value: dataclasses as objects, addresses and paths as strings."""
@@ -13,6 +15,8 @@ def dumped(value: object) -> str:
 def _plain(value: Any) -> Any:
     if value is None or isinstance(value, (bool, float, str, int)):
         return value
+    if isinstance(value, PciAddress):  # a tuple, but nobody reads it as one
+        return str(value)
     if is_dataclass(value) and not isinstance(value, type):
         return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, dict):

@@ -1,0 +1,153 @@
+"""What a domain takes of the host, from its XML: CPUs, memory and huge pages by cell, PCI functions.
+
+libvirt checks none of it: two domains with the same function, or the same CPU, define without complaint.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+
+from lxml import etree
+
+from vmlab.domainxml.metadata import read_node
+from vmlab.errors import HostError
+from vmlab.inventory.document import cpus as number_set
+from vmlab.inventory.document import document, kib, pci_address
+from vmlab.inventory.model import Cell, Claim
+from vmlab.values.pci import PciAddress
+
+# Huge pages of no stated size are of the kernel's default size: 2 MiB, unless it was booted otherwise.
+_DEFAULT_HUGE_KIB = 2048
+_LARGEST_BASE_PAGE_KIB = 64
+# Memory that stays in its nodeset, or is spread over it; with "preferred" it may be anywhere.
+_BINDING = ("strict", "restrictive", "interleave")
+_PINS = ("vcpu[@cpuset]", "cputune/vcpupin", "cputune/emulatorpin", "cputune/iothreadpin")
+_HOST_DEVICES = ("devices/hostdev[@type='pci']", "devices/interface[@type='hostdev']", "devices/disk[@type='nvme']")
+
+
+def read_claims(texts: Mapping[str, str], cells: Iterable[Cell]) -> tuple[Claim, ...]:
+    """The claims of all domains, by name; `texts` are documents of `virsh dumpxml` by a name for errors.
+
+    Of a running domain there may be two documents, as it runs and as it is defined (`--inactive`): it holds the
+    functions of both, and CPUs and memory as it runs. A running domain is known by its `id`.
+    Raises HostError for a document that cannot be understood.
+    """
+    known = tuple(cells)
+    claims: dict[str, Claim] = {}
+    for name, text in texts.items():
+        claim = _claim(document(text, name, "domain"), name, known)
+        other = claims.get(claim.domain)
+        if other is not None:
+            first = claim if claim.running else other
+            claim = replace(first, devices=claim.devices | other.devices)
+        claims[claim.domain] = claim
+    return tuple(claims[name] for name in sorted(claims))
+
+
+def _claim(root: etree._Element, name: str, cells: tuple[Cell, ...]) -> Claim:
+    domain = root.findtext("name", "").strip()
+    if not domain:
+        raise HostError(f"{name}: <name> is missing")
+    try:
+        node = read_node(root)
+    except ValueError as error:  # an address that is none
+        raise HostError(f"{name}: vmlab's metadata of the domain {domain}: {error}") from error
+    memory, huge = _memory(root, f"{name}: domain {domain}", cells)
+    return Claim(
+        domain=domain,
+        bed=None if node is None else node.bed,
+        node=None if node is None else node.node,
+        running=root.get("id") is not None,
+        cpus=_cpus(root, name, frozenset(cpu.id for cell in cells for cpu in cell.cpus)),
+        memory_kib=memory,
+        huge_kib=huge,
+        devices=frozenset(_devices(root, name)),
+    )
+
+
+def _cpus(root: etree._Element, name: str, host: frozenset[int]) -> frozenset[int]:
+    """All CPUs that some thread is pinned to. A pin to every CPU of the host is none."""
+    pinned: set[int] = set()
+    pins = (pin for path in _PINS for pin in root.iterfind(path))
+    for pin in pins:
+        at = number_set(pin.get("cpuset"), f"{name}: <{pin.tag}>") & host
+        if at < host:
+            pinned |= at
+    return frozenset(pinned)
+
+
+def _memory(
+    root: etree._Element, what: str, cells: tuple[Cell, ...]
+) -> tuple[dict[int | None, int], dict[tuple[int | None, int], int]]:
+    """Ordinary memory by host cell, and that in huge pages by host cell and page size.
+
+    What is bound to several cells is split evenly between them, what is bound to none or to all of them stands under
+    None.
+    """
+    memory: dict[int | None, int] = {}
+    huge: dict[tuple[int | None, int], int] = {}
+    ids = frozenset(cell.id for cell in cells)
+    for guest_cell, amount in _guest_cells(root, what):
+        page_kib = _page_kib(root, what, guest_cell)
+        bound = _nodeset(root, what, guest_cell) & ids
+        targets: list[int | None] = [*sorted(bound)] if bound and (bound < ids or len(ids) == 1) else [None]
+        for index, cell in enumerate(targets):
+            share = amount // len(targets) + (index < amount % len(targets))
+            if page_kib is None:
+                memory[cell] = memory.get(cell, 0) + share
+            else:
+                huge[cell, page_kib] = huge.get((cell, page_kib), 0) + share
+    return memory, huge
+
+
+def _guest_cells(root: etree._Element, what: str) -> Iterator[tuple[int, int]]:
+    """The guest's cells and their memory in KiB; a guest without cells is one cell 0."""
+    found = root.findall("cpu/numa/cell")
+    for position, cell in enumerate(found):
+        id_ = min(number_set(cell.get("id", str(position)), f"{what}: guest cell"), default=position)
+        yield id_, kib(cell, f"{what}: memory of guest cell {id_}", text=cell.get("memory", ""))
+    memory = root.find("memory")
+    if not found and memory is not None:
+        yield 0, kib(memory, f"{what}: <memory>")
+
+
+def _nodeset(root: etree._Element, what: str, guest_cell: int) -> frozenset[int]:
+    """The host cells that a guest cell's memory is bound to; none if it is not."""
+    for node in root.iterfind("numatune/memnode"):
+        if guest_cell in number_set(node.get("cellid"), f"{what}: <memnode>"):
+            found = node
+            break
+    else:
+        memory = root.find("numatune/memory")
+        if memory is None:
+            return frozenset()
+        found = memory
+    if found.get("mode", "strict") not in _BINDING:
+        return frozenset()
+    return number_set(found.get("nodeset"), f"{what}: nodeset")
+
+
+def _page_kib(root: etree._Element, what: str, guest_cell: int) -> int | None:
+    """The size of the huge pages behind a guest cell, None for ordinary pages."""
+    backing = root.find("memoryBacking/hugepages")
+    if backing is None:
+        return None
+    pages = backing.findall("page")
+    if not pages:
+        return _DEFAULT_HUGE_KIB
+    chosen: int | None = None
+    for page in pages:
+        size = kib(page, f"{what}: size of huge pages", text=page.get("size", ""))
+        nodeset = page.get("nodeset")
+        if nodeset is not None and guest_cell in number_set(nodeset, f"{what}: nodeset of huge pages"):
+            chosen = size
+            break
+        if nodeset is None:
+            chosen = size
+    return chosen if chosen is not None and chosen > _LARGEST_BASE_PAGE_KIB else None
+
+
+def _devices(root: etree._Element, name: str) -> Iterator[PciAddress]:
+    """Functions given as such, as a network interface (`type='hostdev'`) or as an NVMe disk."""
+    for path in _HOST_DEVICES:
+        for address in root.iterfind(f"{path}/source/address[@bus]"):
+            yield pci_address(address, f"{name}: a host device")

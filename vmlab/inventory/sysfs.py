@@ -1,0 +1,149 @@
+"""Facts of PCI functions from the texts of sysfs files, by their path below /sys.
+
+All are reached through bus/pci/devices, so that the path names the function. The files:
+Documentation/ABI/testing/sysfs-bus-pci, sysfs-class-net and stable/sysfs-class-infiniband of the kernel.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from vmlab.inventory.facts import DeviceFacts
+from vmlab.inventory.model import Port
+from vmlab.inventory.nodedev import guid_of
+from vmlab.values.pci import PciAddress
+
+_DEVICE = "bus/pci/devices/*"
+# What is read, in one round trip.
+PATTERNS = (
+    f"{_DEVICE}/sriov_totalvfs",
+    f"{_DEVICE}/sriov_offset",
+    f"{_DEVICE}/sriov_stride",
+    f"{_DEVICE}/infiniband/*/ports/*/state",
+    f"{_DEVICE}/infiniband/*/ports/*/link_layer",
+    f"{_DEVICE}/infiniband/*/ports/*/sm_lid",
+    f"{_DEVICE}/infiniband/*/ports/*/gids/0",
+    f"{_DEVICE}/net/*/address",
+    f"{_DEVICE}/net/*/dev_port",
+    f"{_DEVICE}/net/*/operstate",
+    f"{_DEVICE}/net/*/phys_port_name",
+    "devices/system/node/node*/meminfo",
+)
+_PATH = re.compile(r"bus/pci/devices/([^/]+)/(.+)")
+_RDMA = re.compile(r"infiniband/([^/]+)/ports/([0-9]{1,3})/(.+)")
+_NET = re.compile(r"net/([^/]+)/(.+)")
+_MEMINFO = re.compile(r"devices/system/node/node([0-9]{1,6})/meminfo")
+_AVAILABLE = ("MemFree", "Active(file)", "Inactive(file)", "SReclaimable")
+_IPOIB_BYTES = 20
+# A switch's port that stands for a virtual function ("pf0vf3"): it belongs to the function's driver, not to its cable.
+_REPRESENTOR = re.compile(r"(c[0-9]+)?pf[0-9]+(vf|sf)[0-9]+")
+
+
+@dataclass(slots=True)
+class _Files:
+    sriov: dict[str, str] = field(default_factory=dict)
+    rdma: dict[tuple[str, int], dict[str, str]] = field(default_factory=dict)
+    net: dict[str, dict[str, str]] = field(default_factory=dict)
+
+
+def read_devices(files: Mapping[str, str]) -> Mapping[PciAddress, DeviceFacts]:
+    """The facts of every function that has any; what a file should not contain is as if it were not there."""
+    found: dict[PciAddress, _Files] = {}
+    for path, text in files.items():
+        match = _PATH.fullmatch(path)
+        try:
+            address = PciAddress.parse(match[1]) if match is not None else None
+        except ValueError:  # Intel's VMD numbers domains from 0x10000: nothing below can be passed on
+            address = None
+        if match is None or address is None:
+            continue
+        of_one = found.setdefault(address, _Files())
+        rdma, net = _RDMA.fullmatch(match[2]), _NET.fullmatch(match[2])
+        if rdma is not None:
+            of_one.rdma.setdefault((rdma[1], int(rdma[2])), {})[rdma[3]] = text.strip()
+        elif net is not None:
+            of_one.net.setdefault(net[1], {})[net[2]] = text.strip()
+        else:
+            of_one.sriov[match[2]] = text.strip()
+    return {
+        address: DeviceFacts(
+            total_vfs=_number(of_one.sriov.get("sriov_totalvfs")),
+            sriov_offset=_number(of_one.sriov.get("sriov_offset")),
+            sriov_stride=_number(of_one.sriov.get("sriov_stride")),
+            ports=tuple(_ports(of_one)) or None,
+        )
+        for address, of_one in sorted(found.items())
+    }
+
+
+def available_kib(files: Mapping[str, str]) -> Mapping[int, int]:
+    """By cell, what new guests can have without swapping: free memory, page cache, caches that shrink."""
+    cells: dict[int, int] = {}
+    for path, text in files.items():
+        match = _MEMINFO.fullmatch(path)
+        if match is not None:
+            lines = dict(re.findall(r"^Node [0-9]+ (\S+):\s+([0-9]+) kB", text, re.MULTILINE))
+            if "MemFree" in lines:
+                cells[int(match[1])] = sum(int(lines.get(name, 0)) for name in _AVAILABLE)
+    return cells
+
+
+def _ports(files: _Files) -> Iterable[Port]:
+    """RDMA ports with their interfaces; where there is no RDMA, one port for each interface."""
+    nets = {
+        name: net
+        for name, net in sorted(files.net.items(), key=lambda item: (len(item[0]), item[0]))
+        if _REPRESENTOR.fullmatch(net.get("phys_port_name", "")) is None
+    }
+    for (rdma, number), texts in sorted(files.rdma.items()):
+        infiniband = texts.get("link_layer", "InfiniBand") == "InfiniBand"
+        guid = _guid(texts.get("gids/0", "")) if infiniband else None
+        interface = next((name for name, net in nets.items() if _belongs(net, number, guid)), None)
+        yield Port(
+            number=number,
+            link_layer="infiniband" if infiniband else "ethernet",
+            interface=interface,
+            rdma=rdma,
+            mac=nets[interface].get("address") if interface is not None and not infiniband else None,
+            guid=guid,
+            state=texts.get("state", "").rpartition(":")[2].strip() or None,
+            sm_lid=_number(texts.get("sm_lid")) if infiniband else None,
+        )
+    if not files.rdma:
+        for position, (name, net) in enumerate(nets.items()):
+            ipoib = len(net.get("address", "").split(":")) == _IPOIB_BYTES
+            yield Port(
+                number=(_number(net.get("dev_port")) or 0) + 1 if _distinct(nets) else position + 1,
+                link_layer="infiniband" if ipoib else "ethernet",
+                interface=name,
+                mac=None if ipoib else net.get("address"),
+                guid=guid_of(net["address"]) if ipoib else None,
+                state=net.get("operstate") or None,
+            )
+
+
+def _belongs(net: Mapping[str, str], number: int, guid: str | None) -> bool:
+    address = net.get("address", "")
+    if len(address.split(":")) == _IPOIB_BYTES:
+        return guid == guid_of(address)
+    return guid is None and (_number(net.get("dev_port")) or 0) + 1 == number
+
+
+def _distinct(nets: Mapping[str, Mapping[str, str]]) -> bool:
+    """Each interface has a dev_port of its own."""
+    told = [net.get("dev_port") for net in nets.values()]
+    return None not in told and len(set(told)) == len(told)
+
+
+def _guid(gid: str) -> str | None:
+    """The second half of a GID, fe80:0000:0000:0000:0002:c903:000e:b19d; None where it is not set."""
+    half = gid.lower().split(":")[4:]
+    return ":".join(half) if len(half) == 4 and any(part.strip("0") for part in half) else None  # noqa: PLR2004
+
+
+def _number(text: str | None) -> int | None:
+    """sm_lid is written as 0x1 by newer kernels."""
+    try:
+        return None if text is None else int(text, 0)
+    except ValueError:
+        return None

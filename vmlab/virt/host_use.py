@@ -1,0 +1,71 @@
+"""What the host itself needs of its PCI functions, and which are broken: read here, decided in `inventory`."""
+
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from typing import NamedTuple
+
+from vmlab.errors import HostError
+from vmlab.inventory.host_use import Wiring, broken, used_by
+from vmlab.values.pci import PciAddress
+from vmlab.virt.machine import Machine
+from vmlab.virt.sysfs import Sysfs
+
+_DEADLINE_S = 30.0
+# One round trip. IPv6 may be off and the kernel's log closed to us; of all else, not to know is an error.
+_LOOK = r"""
+set -e
+find /sys/class/net /sys/class/block -maxdepth 1 -type l -printf '%p %l\n'
+printf '\0'
+ip -json -4 route show table all
+ip -json -6 route show table all 2>/dev/null || :
+printf '\0'
+cat /proc/self/mountinfo
+printf '\0'
+cat /proc/swaps
+printf '\0'
+dmesg 2>/dev/null || journalctl --dmesg --output=cat --no-pager 2>/dev/null || :
+"""
+_PARTS = 5
+_BELOW = ("class/net/*/lower_*/ifindex", "class/block/*/slaves/*/dev", "class/block/*/dev", "class/block/*/dm/name")
+
+
+class HostUse(NamedTuple):
+    """By function, why the host needs it, and what broke it."""
+
+    used_by: Mapping[PciAddress, str]
+    broken: Mapping[PciAddress, str]
+
+
+def read_host_use(machine: Machine, sysfs: Sysfs) -> HostUse:
+    """Look once. Raises HostError where it cannot be told what the host needs: then nothing of it may be given away."""
+    looked = machine.run(("sh", "-c", _LOOK), deadline_s=_DEADLINE_S)
+    parts = looked.stdout.split("\0")
+    if not looked.ok or len(parts) != _PARTS:
+        raise HostError(f"{machine.name}: cannot tell which devices the host itself needs: {looked.last_line}")
+    links, routes, mounts, swaps, log = parts
+    wiring = _wiring(links, sysfs.read_many(_BELOW))
+    return HostUse(used_by(wiring, routes=routes, mounts=mounts, swaps=swaps), broken(log))
+
+
+def _wiring(links: str, files: Mapping[str, str]) -> Wiring:
+    paths: dict[str, dict[str, str]] = {"net": {}, "block": {}}
+    for line in links.splitlines():
+        link, _, target = line.partition(" ")
+        path = PurePosixPath(link)
+        paths[path.parent.name][path.name] = target
+    below: dict[str, set[str]] = {}
+    numbers: dict[str, str] = {}
+    mapped: dict[str, str] = {}
+    for name, text in files.items():
+        match name.split("/"):
+            case ["class", "net", upper, lower, "ifindex"]:
+                below.setdefault(upper, set()).add(lower.removeprefix("lower_"))
+            case ["class", "block", upper, "slaves", lower, "dev"]:
+                below.setdefault(upper, set()).add(lower)
+            case ["class", "block", block, "dev"]:
+                numbers[text.strip()] = block
+            case ["class", "block", block, "dm", "name"]:
+                mapped[text.strip()] = block
+            case _:
+                pass
+    return Wiring(paths["net"], paths["block"], {k: frozenset(v) for k, v in below.items()}, numbers, mapped)
