@@ -31,6 +31,10 @@ class Attached(Protocol):
         """`management`, `ethernet` or `infiniband`."""
 
     @property
+    def attach(self) -> str:
+        """How the guest got there: `virtio`, `bridge`, `passthrough` or `vf`."""
+
+    @property
     def soft(self) -> bool:
         """InfiniBand on a paravirtual interface."""
 
@@ -40,7 +44,7 @@ class Attached(Protocol):
 
     @property
     def mac(self) -> str:
-        """In lower case, with colons."""
+        """In lower case, with colons; of InfiniBand hardware the port's GUID, in the form 0011:2233:4455:6677."""
 
     @property
     def ip(self) -> IPv4Interface:

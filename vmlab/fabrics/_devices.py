@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
 from vmlab.steps import Command
+from vmlab.values.guid import Guid
 
 # One grep prints PATH:VALUE for each attribute that is not empty and not all zeros (unused GIDs are). Unused entries of
 # gid_attrs cannot be read: -s. GID tables have up to 1024 places, filled from the first; the first hundred will do.
@@ -75,6 +76,14 @@ class Survey:
             return None
         _, _, index, port = min(found, key=lambda entry: entry[:3])
         return port.found(index)
+
+    def by_guid(self, guid: Guid) -> RdmaDevice | None:
+        """The InfiniBand port of a GUID, which is the second half of its GID 0."""
+        for port in self.ports:
+            first = port.gids.get(0)
+            if first is not None and port.link_layer == "InfiniBand" and int(first.address) % (1 << 64) == guid.value:
+                return port.found()
+        return None
 
     def by_interface(self, interface: str) -> RdmaDevice | None:
         """The InfiniBand port behind an IPoIB interface: of the same PCI function, of which dev_port counts from 0."""

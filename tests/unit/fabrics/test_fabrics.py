@@ -93,8 +93,8 @@ def test_steps() -> None:
     assert mtu.check[3:] == ("vmlab", IB0.mac, "4092")
     assert link.check[4:] == (IB0.mac, "0000:0000:0000:0000:0000:ffff:0a4d:010b", "10.77.1.11")
     assert kind_of(MGMT).steps(MGMT) == ()
-    hca = replace(IB0, attach="vf")
-    assert kind_of(hca).steps(hca) == ()
+    roce = replace(IB0, attach="vf")
+    assert kind_of(roce).steps(roce) == ()
 
 
 def test_a_step_says_that_there_is_no_such_interface() -> None:
