@@ -77,9 +77,9 @@ def show_host(
 def capture(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty folder.", show_default=False)],
 ) -> None:
-    """Write down this machine, to plan on it elsewhere (`vmlab plan FILE --inventory DIR`).
+    """Write down this machine, to plan on it elsewhere.
 
-    Serial numbers and uuids are left out; MAC addresses and GUIDs stay.
+    For `vmlab plan FILE --inventory DIR`. Serial numbers and uuids are left out; MAC addresses and GUIDs stay.
 
     \b
     Example:

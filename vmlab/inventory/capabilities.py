@@ -4,7 +4,7 @@ The format: https://libvirt.org/formatcaps.html, and libvirt's own capabilities.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lxml import etree
 
@@ -29,7 +29,7 @@ class Capabilities:
 
 
 def read_capabilities(text: str, *, memory_kib: int | None = None) -> Capabilities:
-    """Read the text; `memory_kib` is the host's whole memory, needed only where libvirt names no cells.
+    """Read the text; `memory_kib`, the host's whole memory, is only needed where libvirt tells no cells or no memory.
 
     Cells are in the order of their numbers. A `<memory>` counts huge pages too, as the kernel's MemTotal does. CPUs
     that are offline, which libvirt lists without a socket, are left out. Where no cells are told, the host is one cell
@@ -46,6 +46,10 @@ def read_capabilities(text: str, *, memory_kib: int | None = None) -> Capabiliti
     cells = tuple(sorted((_cell(cell, bare=bare) for cell in found), key=lambda c: c.id)) or (
         _only_cell(host, memory_kib),
     )
+    if not any(cell.memory_kib for cell in cells):  # libvirt before 1.0.4
+        if len(cells) > 1 or memory_kib is None:
+            raise HostError("capabilities: no cell tells its memory", hint="virsh freecell --all")
+        cells = (replace(cells[0], memory_kib=memory_kib),)
     _check(cells)
     iommu = host.find("iommu")
     return Capabilities(

@@ -71,13 +71,13 @@ def used_by(wiring: Wiring, *, routes: str, mounts: str, swaps: str) -> Mapping[
     for device in _devices_to(known_routes, None):
         for address, over in _interface_functions(wiring, device):
             note(address, f"the default route, over {_listed(over)}")
-    found: dict[tuple[PciAddress, str], list[str]] = {}
+    found: dict[tuple[PciAddress, str], set[str]] = {}
     for mount in _mounts(mounts):
         for address, over in _mount_functions(wiring, mount, known_routes):
-            found.setdefault((address, _listed(over)), []).append(mount.at)
+            found.setdefault((address, _listed(over)), set()).add(mount.at)
     for (address, way), places in found.items():
         what = "the file system" if len(places) == 1 else "the file systems"
-        note(address, f"{what} mounted at {_listed(sorted(set(places)))}, over {way}")
+        note(address, f"{what} mounted at {_listed(sorted(places))}, over {way}")
     for line in swaps.splitlines()[1:]:
         path = (line.split() or [""])[0]
         for address, over in _block_functions(wiring, _block_name(wiring, path)):
@@ -133,9 +133,9 @@ def _interface_functions(
     if address is not None:
         yield address, way
     lower = wiring.below.get(name, frozenset())
-    if address is None and not lower and name != "lo":
+    if address is None and not lower and not over and name != "lo":
         # A port inside Open vSwitch is tied to nothing: any interface of the switch may carry it.
-        lower = wiring.below.get("ovs-system", frozenset())
+        lower = frozenset({"ovs-system"})
     for other in sorted(lower):
         yield from _interface_functions(wiring, other, way)
 

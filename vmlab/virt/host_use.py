@@ -39,7 +39,7 @@ class HostUse(NamedTuple):
 def read_host_use(machine: Machine, sysfs: Sysfs) -> HostUse:
     """Look once. Raises HostError where it cannot be told what the host needs: then nothing of it may be given away."""
     looked = machine.run(("sh", "-c", _LOOK), deadline_s=_DEADLINE_S)
-    parts = looked.stdout.split("\0")
+    parts = looked.stdout.split("\0", _PARTS - 1)
     if not looked.ok or len(parts) != _PARTS:
         raise HostError(f"{machine.name}: cannot tell which devices the host itself needs: {looked.last_line}")
     links, routes, mounts, swaps, log = parts

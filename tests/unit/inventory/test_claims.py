@@ -1,0 +1,139 @@
+import pytest
+from recorded_hosts import HOSTS, record
+
+from vmlab.errors import HostError
+from vmlab.inventory.capabilities import read_capabilities
+from vmlab.inventory.claims import read_claims
+from vmlab.inventory.model import Cell, Claim
+from vmlab.inventory.record import read_record
+from vmlab.values.pci import PciAddress
+
+NAMESPACE = "https://vmlab.io/xmlns/bed/1"
+PINNED = f"""
+<domain type='kvm' id='7'>
+  <name>ha.oss1</name>
+  <metadata><v:node xmlns:v='{NAMESPACE}' bed='ha' name='oss1' roles='oss'/></metadata>
+  <memory unit='KiB'>4194304</memory>
+  <vcpu placement='static'>2</vcpu>
+  <iothreads>1</iothreads>
+  <cputune>
+    <vcpupin vcpu='0' cpuset='8'/>
+    <vcpupin vcpu='1' cpuset='9'/>
+    <emulatorpin cpuset='0-1'/>
+    <iothreadpin iothread='1' cpuset='2'/>
+  </cputune>
+  <numatune><memory mode='strict' nodeset='1'/></numatune>
+  <devices>
+    <hostdev mode='subsystem' type='pci' managed='yes'>
+      <source><address domain='0x0000' bus='0x21' slot='0x00' function='0x1'/></source>
+      <address type='pci' domain='0x0000' bus='0x05' slot='0x00' function='0x0'/>
+    </hostdev>
+    <hostdev mode='subsystem' type='usb'><source><address bus='1' device='2'/></source></hostdev>
+    <interface type='hostdev' managed='yes'>
+      <source><address type='pci' domain='0x0000' bus='0x61' slot='0x00' function='0x2'/></source>
+    </interface>
+    <disk type='nvme' device='disk'>
+      <source type='pci' managed='yes' namespace='1'>
+        <address domain='0x0000' bus='0x22' slot='0x00' function='0x0'/>
+      </source>
+    </disk>
+  </devices>
+</domain>
+"""
+
+
+def cells() -> tuple[Cell, ...]:
+    return read_capabilities(record(HOSTS["nps4"])["capabilities.xml"]).cells
+
+
+def claim(xml: str) -> Claim:
+    (found,) = read_claims({"domains/x.xml": xml}, cells())
+    return found
+
+
+def test_a_pinned_domain_of_a_bed() -> None:
+    assert claim(PINNED) == Claim(
+        "ha.oss1",
+        "ha",
+        "oss1",
+        running=True,
+        cpus=frozenset({0, 1, 2, 8, 9}),
+        memory_kib={1: 4 << 20},
+        devices=frozenset(map(PciAddress.parse, ("0000:21:00.1", "0000:61:00.2", "0000:22:00.0"))),
+    )
+
+
+def test_a_foreign_domain_that_floats() -> None:
+    xml = "<domain type='kvm'><name>a</name><memory unit='GiB'>2</memory><vcpu cpuset='0-127'>4</vcpu></domain>"
+    assert claim(xml) == Claim("a", None, None, running=False, memory_kib={None: 2 << 20})
+
+
+@pytest.mark.parametrize(
+    ("inside", "memory", "huge"),
+    [
+        ("<numatune><memory mode='strict' nodeset='0,4'/></numatune>", {0: 1 << 20, 4: 1 << 20}, {}),
+        ("<numatune><memory mode='interleave' nodeset='2-3'/></numatune>", {2: 1 << 20, 3: 1 << 20}, {}),
+        ("<numatune><memory mode='strict' nodeset='0-7'/></numatune>", {None: 2 << 20}, {}),
+        ("<numatune><memory mode='preferred' nodeset='1'/></numatune>", {None: 2 << 20}, {}),
+        ("<numatune><memory mode='strict' placement='auto'/></numatune>", {None: 2 << 20}, {}),
+        ("<memoryBacking><hugepages/></memoryBacking>", {}, {(None, 2048): 2 << 20}),
+        (
+            (
+                "<memoryBacking><hugepages><page size='1' unit='GiB'/></hugepages></memoryBacking>"
+                "<numatune><memory nodeset='5'/></numatune>"
+            ),
+            {},
+            {(5, 1 << 20): 2 << 20},
+        ),
+        ("<memoryBacking><hugepages><page size='4'/></hugepages></memoryBacking>", {None: 2 << 20}, {}),
+        (
+            (
+                "<memoryBacking><hugepages><page size='2048' unit='KiB' nodeset='1'/></hugepages></memoryBacking>"
+                "<numatune><memory mode='strict' nodeset='0-1'/><memnode cellid='0' mode='strict' nodeset='0'/>"
+                "<memnode cellid='1' mode='strict' nodeset='1'/></numatune>"
+                "<cpu><numa><cell id='0' cpus='0' memory='1' unit='GiB'/>"
+                "<cell id='1' cpus='1' memory='1024' unit='MiB'/></numa></cpu>"
+            ),
+            {0: 1 << 20},
+            {(1, 2048): 1 << 20},
+        ),
+    ],
+)
+def test_memory_by_cell(inside: str, memory: dict[int | None, int], huge: dict[tuple[int | None, int], int]) -> None:
+    found = claim(f"<domain><name>a</name><memory unit='GiB'>2</memory>{inside}</domain>")
+    assert (found.memory_kib, found.huge_kib) == (memory, huge)
+
+
+def test_a_running_domain_also_holds_what_is_only_defined() -> None:
+    """A function that was added with --config is handed over at the next start."""
+    defined = PINNED.replace(" id='7'", "").replace("0x61", "0xa1").replace("cpuset='9'", "cpuset='40'")
+    for order in ((PINNED, defined), (defined, PINNED)):
+        (found,) = read_claims(dict(zip(("domains/a.inactive.xml", "domains/a.xml"), order, strict=True)), cells())
+        assert found.running
+        assert 9 in found.cpus
+        assert 40 not in found.cpus
+        assert {address.bus for address in found.devices} == {0x21, 0x22, 0x61, 0xA1}
+
+
+def test_the_owner_of_a_function() -> None:
+    found = read_record("h", {**record(HOSTS["nps4"]), "domains/a.xml": PINNED})
+    owner = found.owner(PciAddress.parse("0000:61:00.2"))
+    assert owner is not None
+    assert owner.domain == "ha.oss1"
+    assert found.owner(PciAddress.parse("0000:61:00.1")) is None
+
+
+@pytest.mark.parametrize(
+    ("xml", "message"),
+    [
+        ("<network/>", "domains/x.xml: its root element is <network> (expected <domain>)"),
+        ("<domain/>", "domains/x.xml: <name> is missing"),
+        (PINNED.replace("cpuset='9'", "cpuset='nine'"), "<vcpupin>: 'nine' is no list of CPUs"),
+        (PINNED.replace("bus='0x21'", "bus='0x121'"), "there is no PCI address 0000:121:00.1"),
+        (PINNED.replace("roles='oss'/>", "><v:address ip='x'/></v:node>"), "vmlab's metadata of the domain ha.oss1"),
+    ],
+)
+def test_what_cannot_be_read_is_refused(xml: str, message: str) -> None:
+    with pytest.raises(HostError) as raised:
+        claim(xml)
+    assert message in raised.value.message
