@@ -9,7 +9,7 @@ import typer
 import typer.main
 
 from vmlab import __version__
-from vmlab.cli import beds, export, files, host, images, measure, nodes, shells
+from vmlab.cli import beds, export, files, host, images, measure, nodes, shells, sriov
 from vmlab.errors import VmlabError
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ _SECTIONS: "Mapping[str, tuple[tuple[str, Callable[..., Any]], ...]]" = {
     "Measuring": (("run", measure.run), ("workloads", measure.workloads)),
     "This host": (("gc", host.gc), ("completion", shells.completion)),
 }
-_GROUPS = {"results": "Measuring", "image": "This host", "host": "This host"}
+_GROUPS = {"results": "Measuring", "image": "This host", "host": "This host", "sriov": "This host"}
 
 
 class Root(shells.Group):
@@ -145,6 +145,7 @@ def _add_commands() -> None:
     app.add_typer(measure.results, name="results")
     app.add_typer(images.app, name="image")
     app.add_typer(host.app, name="host")
+    app.add_typer(sriov.app, name="sriov")
 
 
 _add_commands()

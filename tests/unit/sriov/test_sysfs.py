@@ -100,6 +100,22 @@ def test_a_machine_that_is_not_reached_is_told(doubles: Path) -> None:
         Sysfs.over_ssh("oss9").read("class/net")
 
 
+@pytest.mark.parametrize("allowed", [True, False])
+def test_sudo_is_used_where_it_is_allowed(tmp_path: Path, doubles: Path, allowed: bool) -> None:
+    put_double(doubles, "ssh", 'for last; do :; done; exec sh -c "$last"')
+    put_double(doubles, "id", "echo 1000")
+    put_double(
+        doubles,
+        "sudo",
+        f'echo "$*" >> "{tmp_path}/log"; {"shift; [ $1 != -- ] || shift; exec" if allowed else "exit 1;"} "$@"',
+    )
+    make_tree(tmp_path / "sys", TREE)
+    assert Sysfs.over_ssh("qa@oss9", tmp_path / "sys").read(f"{PF}/sriov_numvfs") == "4"
+    first, *others = (tmp_path / "log").read_text().splitlines()
+    assert first == "-n true"
+    assert [line[:5] for line in others] == (["-n --"] if allowed else [])
+
+
 def host_at(uri: str) -> Host:
     host = Host.__new__(Host)  # without a connection: only the URI matters here
     host.uri = uri

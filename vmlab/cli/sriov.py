@@ -1,0 +1,101 @@
+"""sriov show, create, release."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vmlab.cli.options import Form, Output, Yes, option
+from vmlab.cli.shells import Group
+
+app = typer.Typer(
+    cls=Group,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Virtual functions of HCAs and NICs (SR-IOV): show, create, release.",
+)
+_PF_HELP = "A physical function: its PCI address, or its network or RDMA device's name."
+_Pf = Annotated[str, typer.Argument(metavar="PF", help=_PF_HELP)]
+
+
+@app.command()
+def show(
+    pf: Annotated[str | None, typer.Argument(metavar="[PF]", help=f"{_PF_HELP} Absent: all.")] = None,
+    inventory: Annotated[
+        Path | None, option("--inventory", help="Show the host that this folder records, not this machine.")
+    ] = None,
+    output: Output = Form.TABLE,
+) -> None:
+    """Show virtual functions, and who has each.
+
+    \b
+    Examples:
+      vmlab sriov show
+      vmlab sriov show mlx5_0 -o json
+    """
+    from vmlab.cli.target import here
+    from vmlab.lab.hosts import recorded
+    from vmlab.lab.sriov import show as look
+    from vmlab.report.plain import dumped
+    from vmlab.report.sriov import sriov_table
+    from vmlab.report.tables import show as printed
+    from vmlab.virt.inventory import inventory as inventory_of
+
+    if inventory is not None:
+        known = recorded(inventory)
+    else:
+        with here() as host:
+            known = inventory_of(host)
+    found = look(known, pf)
+    if output is Form.JSON:
+        typer.echo(dumped(found))
+    elif found:
+        printed(sriov_table(found))
+    else:
+        typer.echo("no function of this host has SR-IOV", err=True)
+
+
+@app.command()
+def create(
+    pf: _Pf, number: Annotated[int, typer.Argument(metavar="N", help="How many it shall have.", min=1, max=4096)]
+) -> None:
+    """Make virtual functions.
+
+    Nothing is done if there are N already; another number than 0 is only changed while nobody has one of them. Those
+    of an HCA get node and port GUIDs, always the same ones. They are gone when the host boots.
+
+    \b
+    Example:
+      vmlab sriov create 0000:41:00.0 4
+    """
+    from vmlab.cli.target import here
+    from vmlab.lab.sriov import create as make
+    from vmlab.report.progress import shown
+    from vmlab.report.sriov import sriov_table
+    from vmlab.report.tables import show as printed
+
+    with here() as host, shown() as progress:
+        made, changed = make(host, pf, number, progress)
+    printed(sriov_table([made]))
+    typer.echo(f"{made.address}: {number} VFs{'' if changed else ' (nothing to change)'}", err=True)
+
+
+@app.command()
+def release(pf: _Pf, yes: Yes = False) -> None:
+    """Destroy all virtual functions of a physical one.
+
+    Refused while a guest, a defined domain or the host has one of them.
+
+    \b
+    Example:
+      vmlab sriov release mlx5_0
+    """
+    from vmlab.cli.target import agreed, here
+    from vmlab.lab.sriov import losses
+    from vmlab.lab.sriov import release as destroy
+
+    with here() as host:
+        function, lines = losses(host, pf)
+        agreed(f"{function.address}: destroy its VFs?", lines, yes=yes, again=f"vmlab sriov release {pf} -y")
+        number = destroy(host, function.address)
+    typer.echo(f"{function.address}: {f'{number} VFs released' if number else 'it has no VFs'}", err=True)
