@@ -375,7 +375,9 @@ class _Model:
             if not ports:
                 continue
             functions = self.program.variable(pool.capacity)
-            self.program.at_most({**ports, functions: -pool.slots[position].ports}, 0)
+            # Nodes that are only counted want one function each of such a pool, and never share it.
+            most = pool.slots[position].ports if len(group.names) == 1 else 1
+            self.program.at_most({**ports, functions: -most}, 0)
             self.program.at_most({functions: 1, **_times(ports, -1)}, 0)
             group.used[index, position] = {functions: 1}
             group.used[index, -1] = {functions: 1} if whole is None else {whole: 1}
