@@ -5,11 +5,13 @@ from itertools import chain
 from typing import NamedTuple, Self
 
 from vmlab.placement.devices import Devices, Pool, devices
-from vmlab.placement.optimum import Optimum, natural, optimum
+from vmlab.placement.groups import natural
+from vmlab.placement.optimum import optimum
 from vmlab.placement.refusal import Functions, Want
 from vmlab.placement.request import HostSpace, NodePlacement, NodeRequest, Placement
 from vmlab.placement.settle import attach, settle
 from vmlab.placement.space import Space, space
+from vmlab.placement.spots import Optimum
 
 
 class Problem(NamedTuple):

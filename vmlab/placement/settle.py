@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from vmlab.placement.devices import Pool, planned_address
-from vmlab.placement.optimum import Optimum, Spot, Taken, natural
+from vmlab.placement.groups import natural
 from vmlab.placement.refusal import Functions, Want
 from vmlab.placement.request import NodePlacement, NodeRequest, PlacedCell, PlacedDevice
 from vmlab.placement.space import CellSpace, Space
+from vmlab.placement.spots import Optimum, Spot, Taken
 from vmlab.values.pci import PciAddress
 
 
@@ -156,7 +157,9 @@ def attach(
             left.remove(taken)
             number = pieces[request.name, taken._replace(want=_ANY)]
             pool = pools[taken.pool]
-            bare = PlacedDevice(wish.fabric, wish.index, PciAddress(0, 0, 0, 0), wish.function, None, None, remote=False)
+            bare = PlacedDevice(
+                wish.fabric, wish.index, PciAddress(0, 0, 0, 0), wish.function, None, None, remote=False
+            )
             placed.append(_device(bare, node, pool, taken.slot, number, functions[pool.host], vfs))
         done[request.name] = replace(node, devices=tuple(_with_groups(placed, functions[node.host])))
     return done, vfs

@@ -101,9 +101,7 @@ def _fits(requests: Sequence[NodeRequest], chosen: list[Option], hosts: Mapping[
 def _cpus_fit(nodes: list[tuple[NodeRequest, Option]], host: HostSpace) -> bool:
     claimed = {cpu for claim in host.inventory.claims for cpu in claim.cpus}
     spare = 0
-    whole = [
-        {c.siblings for c in cell.cpus if not c.siblings & claimed} for cell in host.inventory.cells
-    ]
+    whole = [{c.siblings for c in cell.cpus if not c.siblings & claimed} for cell in host.inventory.cells]
     if sum(map(len, whole)) < host.reserve.cpus:
         return not nodes
     anywhere = False

@@ -8,14 +8,14 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from hosts import GIB, PREFERRED, STRICT, UNBOUND, address, cells, hca, host, mlx5, nic, node, wish  # noqa: E402
-from rules import check  # noqa: E402
+from hosts import GIB, PREFERRED, STRICT, UNBOUND, address, cells, hca, host, mlx5, nic, node, wish
+from rules import check
 
-from vmlab.errors import HostError  # noqa: E402
-from vmlab.inventory.model import Claim, PagePool  # noqa: E402
-from vmlab.placement.place import place  # noqa: E402
-from vmlab.placement.request import NodePlacement, NodeRequest, PlacedCell, PlacedDevice, Placement  # noqa: E402
-from vmlab.topology.bed import DeviceSelector, Numa  # noqa: E402
+from vmlab.errors import HostError
+from vmlab.inventory.model import Claim, PagePool
+from vmlab.placement.place import place
+from vmlab.placement.request import NodePlacement, NodeRequest, PlacedCell, PlacedDevice, Placement
+from vmlab.topology.bed import DeviceSelector, Numa
 
 
 def ftas(count: int, numa: Numa = STRICT) -> list[NodeRequest]:
@@ -65,7 +65,9 @@ def test_on_two_sockets_five_transfer_agents_are_remote() -> None:
 
 
 def test_on_two_sockets_strict_is_refused() -> None:
-    with pytest.raises(HostError, match=r"^fta07 does not fit beside the other 6 nodes: too little of devices\n") as error:
+    with pytest.raises(
+        HostError, match=r"^fta07 does not fit beside the other 6 nodes: too little of devices\n"
+    ) as error:
         place(ftas(11), TWO_CELLS)
     assert "local cell 1: wanted 1 core, free 5 of 6 (1 core kept for the host)" in error.value.message
     assert error.value.message.endswith("wanted 1 virtual function for ib0, free 0")
@@ -198,7 +200,9 @@ def test_huge_pages_are_those_of_the_cell() -> None:
 
 
 def test_what_runs_already_is_left_alone() -> None:
-    claim = Claim("windows", None, None, True, frozenset({0, 1, 2}), {0: 20 * GIB}, devices=frozenset({address("05:00.0")}))
+    claim = Claim(
+        "windows", None, None, True, frozenset({0, 1, 2}), {0: 20 * GIB}, devices=frozenset({address("05:00.0")})
+    )
     hosts = {"local": host(cells(2, 4, 24), HCAS, claims=[claim])}
     requests = [node("n1", 2, 4, devices=whole()), node("n2", 1, 4, devices=whole())]
     found = place(requests, hosts)
@@ -220,8 +224,18 @@ def test_a_running_node_stays_and_its_own_claim_is_not_counted_twice() -> None:
     request = node("n1", 4, 12, devices=whole())
     other = node("n2", 4, 12, devices=whole())
     claims = [
-        Claim("bed-n1", "bed", "n1", True, frozenset({4, 5, 6, 7}), {1: 12 * GIB}, devices=frozenset({address("85:00.0")})),
-        Claim("bed-n2", "bed", "n2", False, frozenset({4, 5, 6, 7}), {1: 12 * GIB}, devices=frozenset({address("05:00.0")})),
+        Claim(
+            "bed-n1", "bed", "n1", True, frozenset({4, 5, 6, 7}), {1: 12 * GIB}, devices=frozenset({address("85:00.0")})
+        ),
+        Claim(
+            "bed-n2",
+            "bed",
+            "n2",
+            False,
+            frozenset({4, 5, 6, 7}),
+            {1: 12 * GIB},
+            devices=frozenset({address("05:00.0")}),
+        ),
     ]
     hosts = {"local": host(cells(2, 4, 16), [*hca("05:00.0"), *hca("85:00.0", 1)], claims=claims)}
     device = PlacedDevice("ib0", 0, address("85:00.0"), "passthrough", 1, 1, remote=False)
@@ -314,7 +328,9 @@ def test_too_few_are_made_anew_only_if_none_is_in_use() -> None:
     functions = mlx5("41:00.0", vfs=1, total=8)
     assert place(ftas(2), {"local": host(cells(1, 4, 16), functions)}).vfs == {("local", address("41:00.0")): 2}
     held = Claim("other", None, None, running=False, devices=frozenset({address("41:00.1")}))
-    with pytest.raises(HostError, match=r"none of its 1 virtual functions is free \(0000:41:00.1: the domain other has it"):
+    with pytest.raises(
+        HostError, match=r"none of its 1 virtual functions is free \(0000:41:00.1: the domain other has it"
+    ):
         place(ftas(1), {"local": host(cells(1, 4, 16), functions, claims=[held])})
     with pytest.raises(HostError, match=r"its virtual functions are in use \(0000:41:00.1: the domain other has it"):
         place([node("n1", devices=whole())], {"local": host(cells(1, 4, 16), functions, claims=[held])})
