@@ -10,7 +10,7 @@ _Where = Mapping[tuple[str, int | None], Sum | None]
 """A host, or a cell of it, to a sum that says whether the node is there; to None if it is there anyway."""
 
 
-def apart(program: Program, groups: Sequence[Group], kept: Mapping[str, NodePlacement]) -> list[Sum]:
+def apart(program: Program, groups: Sequence[Group], kept: Mapping[str, NodePlacement]) -> Sequence[Sum]:
     """Pairs on one host, pairs in one cell, and the same of `avoid`."""
     by_name = {name: group for group in groups for name in group.names}
     pairs = {frozenset((g.request.name, other)) for g in groups for other in g.request.pairs if not g.pairs}
@@ -50,7 +50,7 @@ def _crowd(program: Program, group: Group, where: Mapping[str, Sum] | Mapping[Pl
 def _where(group: Group | None, name: str, kept: Mapping[str, NodePlacement]) -> tuple[_Where, _Where]:
     """The hosts and the cells where a node may be; None instead of a sum: where it is."""
     if group is not None:
-        on = {(host, None): on for host, on in group.on.items()}
+        on: _Where = {(host, None): there for host, there in group.on.items()}
         return on, {(place.host, place.cell): at for place, at in group.at.items()}
     node = kept[name]
     cells = {cell.host_cell for cell in node.cells} - {None}

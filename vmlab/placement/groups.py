@@ -30,8 +30,8 @@ class Group:
     """Nodes that are as good as each other, and where they are, as sums over the program's variables.
 
     `at` counts the nodes in a cell, `on` those on a host, `vcpus` and `units` of memory what they take there; `cores`
-    are the whole cores of thread policy require. `parts` are variables by guest cell and host cell. `pairs`: the names are
-    HA pairs, one after the other.
+    are the whole cores of thread policy require. `parts` are variables by guest cell and host cell. `pairs`: the names
+    are HA pairs, one after the other.
     """
 
     request: NodeRequest

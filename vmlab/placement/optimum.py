@@ -7,7 +7,7 @@ cells. Among equals those are taken that put the first nodes on the first hosts 
 finds them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import ceil
 
 from vmlab.placement.apart import apart
@@ -289,51 +289,38 @@ class _Model:
                 self.program.at_most({self._reserve[place]: 1, has: -space.reserve}, 0)
             self.program.equal({self._reserve[place]: 1.0 for place in places}, space.reserve)
         for pages, unit in self._unit.items():
-            taken: dict[int, float] = {}
-            for group in self._groups:
-                if group.request.page_kib == pages:
-                    taken |= group.loose.get(space.host, {})
-                    for place in places:
-                        taken |= group.units.get(place, {})
+            groups = [group for group in self._groups if group.request.page_kib == pages]
+            taken = _all(group.loose.get(space.host) for group in groups)
+            taken |= _all(group.units.get(place) for group in groups for place in places)
             self.program.at_most(taken, max(0, space.free_kib.get(pages, 0)) // unit)
 
     def _cell(self, place: Place) -> None:
         cell, threads = self._cells[place], self._spaces[place.host].threads
-        touched = self._touched.get(place)
         for pages, unit in self._unit.items():
-            taken: dict[int, float] = {}
-            for group in self._groups:
-                if group.request.page_kib == pages:
-                    taken |= group.units.get(place, {})
-            free = cell.free_kib.get(pages, 0) // unit
-            if taken and touched is not None:
-                self.program.at_most({**taken, touched: -free}, 0)
-            elif taken:
-                self.program.at_most(taken, free)
-        lone: dict[int, float] = {}
-        full: dict[int, float] = {}
-        some: dict[int, float] = {}
+            memory = _all(g.units.get(place) for g in self._groups if g.request.page_kib == pages)
+            self._at_most_there(place, memory, cell.free_kib.get(pages, 0) // unit)
+        dedicated = [group for group in self._groups if group.request.pin == "dedicated"]
+        lone = _all(group.vcpus.get(place) for group in dedicated if group.request.threads == "isolate")
+        full = _all(group.cores.get(place) for group in dedicated if group.request.threads == "require")
+        some = _all(group.vcpus.get(place) for group in dedicated if group.request.threads == "prefer")
+        self._at_most_there(place, {**lone, **_times(full, threads), **some}, cell.threads)
         for group in self._groups:
-            if group.request.pin == "shared":
-                for variable in group.at.get(place, {}):
+            for variable in group.at.get(place) or group.vcpus.get(place, {}):
+                self._at_most_there(place, {variable: 1}, self.program.most(variable))
+                if group.request.pin == "shared":
                     self.program.at_most({variable: 1, self._left(place): -self.program.most(variable)}, 0)
-            elif group.request.threads == "isolate":
-                lone |= group.vcpus.get(place, {})
-            elif group.request.threads == "require":
-                full |= group.cores.get(place, {})
-            else:
-                some |= group.vcpus.get(place, {})
-            if touched is not None:
-                for variable in group.at.get(place) or group.vcpus.get(place, {}):
-                    self.program.at_most({variable: 1, touched: -self.program.most(variable)}, 0)
-        if touched is not None:
-            taken = {**lone, **_times(full, threads), **some}
-            self.program.at_most({**taken, touched: -cell.threads}, 0)
         if place in self._shared:
             some[self._shared[place]] = 1
         if place in self._reserve:
             lone[self._reserve[place]] = 1
         self._cpus(cell, threads, lone, full, some)
+
+    def _at_most_there(self, place: Place, taken: Sum, free: float) -> None:
+        """Bound what is taken of a cell; and if it was unused, it no longer is."""
+        if taken and place in self._touched:
+            self.program.at_most({**taken, self._touched[place]: -free}, 0)
+        elif taken:
+            self.program.at_most(taken, free)
 
     def _left(self, place: Place) -> int:
         """Whether a thread is left in the cell for the shared vCPUs, all of them together."""
@@ -414,3 +401,8 @@ def _times(terms: Sum, factor: float) -> dict[int, float]:
 
 def _add(sums: dict[Place, Sum], place: Place, terms: Sum) -> None:
     sums[place] = {**sums.get(place, {}), **terms}
+
+
+def _all(sums: Iterable[Sum | None]) -> dict[int, float]:
+    """Sums of different variables, together."""
+    return {variable: factor for terms in sums for variable, factor in (terms or {}).items()}

@@ -80,7 +80,9 @@ def _split_spots(group: Group, units: Mapping[Pages, int], values: Sequence[int]
                 spot.kib[None] = request.memory_kib
             else:
                 kib = {p.cell: round(value(group.units.get(p, {}), values)) * unit for p in places}
-                spot.kib |= {cell: amount for cell, amount in kib.items() if amount}
+                # The first cell of a guest has CPUs.
+                order = sorted(kib, key=lambda cell: (not spot.vcpus[cell], cell))
+                spot.kib |= {cell: kib[cell] for cell in order if kib[cell]}
             spots.append(spot)
     return spots
 

@@ -53,7 +53,7 @@ def _options(request: NodeRequest, hosts: Mapping[str, HostSpace]) -> Iterator[O
         if request.host not in (None, name):
             continue
         cells = [cell.id for cell in host.inventory.cells]
-        served = list(product(*([f for f in host.inventory.functions.values()] for _ in request.devices)))
+        served = list(product(*(list(host.inventory.functions.values()) for _ in request.devices)))
         for functions in served:
             for vcpus, memory in _shapes(request, cells, units):
                 option = Option(name, vcpus, memory, functions)

@@ -1,6 +1,7 @@
 """The answer is as good as the best that trying everything finds."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -72,10 +73,9 @@ def _beds(draw: st.DrawFn) -> list[NodeRequest]:
         threads = draw(st.sampled_from(["prefer", "isolate", "require"])) if pin == "dedicated" else "prefer"
         function = draw(st.sampled_from(["passthrough", "vf"]))
         devices = tuple(wish("ib0", index, function) for index in range(draw(st.integers(0, 2))))
-        shape = NodeRequest(
-            name, draw(st.integers(2 if numa.cells else 1, 3)), (2 if numa.cells else draw(st.integers(1, 3))) * UNIT_KIB,
-            numa, pin=pin, threads=threads, devices=devices,
-        )  # fmt: skip
+        cpus = draw(st.integers(numa.cells or 1, 3))
+        units = numa.cells or draw(st.integers(1, 3))
+        shape = NodeRequest(name, cpus, units * UNIT_KIB, numa, pin=pin, threads=threads, devices=devices)
         if alike and requests:
             first = requests[0]
             shape = NodeRequest(
@@ -97,8 +97,6 @@ def _beds(draw: st.DrawFn) -> list[NodeRequest]:
 
 
 def _with(request: NodeRequest, **changes: tuple[str, ...]) -> NodeRequest:
-    from dataclasses import replace
-
     return replace(request, **changes)
 
 

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -51,8 +52,10 @@ def test_the_twelfth_is_refused_for_cores_and_memory() -> None:
         place(ftas(12), ONE_CELL)
     assert error.value.message.splitlines() == [
         "fta12 does not fit beside the other 11 nodes: too little of CPUs and memory",
-        "  local cell 0: wanted 1 core, free 0 of 12 (1 core kept for the host); wanted 4GiB of memory, free 2GiB; "
-        "wanted 1 virtual function for ib0, free 1",
+        (
+            "  local cell 0: wanted 1 core, free 0 of 12 (1 core kept for the host); wanted 4GiB of memory, free 2GiB; "
+            "wanted 1 virtual function for ib0, free 1"
+        ),
     ]
     assert error.value.hint == "`hosts: {local: {reserve: {cpus: 0, memory: 0B}}}` allows it"
 
@@ -162,7 +165,7 @@ def test_a_shared_group_comes_as_a_whole_where_that_is_asked_for() -> None:
 
 def test_not_even_the_whole_group_if_the_host_uses_one_of_it() -> None:
     functions = [*hca("41:00.0", group=7), *nic("41:00.1", iommu_group=7, used_by="the default route, over br0")]
-    with pytest.raises(HostError, match="41:00.1: the host uses it: the default route, over br0"):
+    with pytest.raises(HostError, match=r"41:00.1: the host uses it: the default route, over br0"):
         place([node("n1", devices=whole(whole_group=True))], {"local": host(cells(1, 4, 8), functions)})
 
 
@@ -201,14 +204,20 @@ def test_huge_pages_are_those_of_the_cell() -> None:
 
 def test_what_runs_already_is_left_alone() -> None:
     claim = Claim(
-        "windows", None, None, True, frozenset({0, 1, 2}), {0: 20 * GIB}, devices=frozenset({address("05:00.0")})
+        "windows",
+        None,
+        None,
+        running=True,
+        cpus=frozenset({0, 1, 2}),
+        memory_kib={0: 20 * GIB},
+        devices=frozenset({address("05:00.0")}),
     )
     hosts = {"local": host(cells(2, 4, 24), HCAS, claims=[claim])}
     requests = [node("n1", 2, 4, devices=whole()), node("n2", 1, 4, devices=whole())]
     found = place(requests, hosts)
     check(requests, hosts, found)
     assert cell_of(found) == {"n1": ("local", 1), "n2": ("local", 0)}
-    with pytest.raises(HostError, match="05:00.0 is refused for ib0: the domain windows has it"):
+    with pytest.raises(HostError, match=r"05:00.0 is refused for ib0: the domain windows has it"):
         place([node("n1", 5, 24, devices=whole())], hosts)
 
 
@@ -223,19 +232,10 @@ def test_memory_that_is_bound_to_no_cell_counts_for_the_host() -> None:
 def test_a_running_node_stays_and_its_own_claim_is_not_counted_twice() -> None:
     request = node("n1", 4, 12, devices=whole())
     other = node("n2", 4, 12, devices=whole())
+    cpus = frozenset({4, 5, 6, 7})
     claims = [
-        Claim(
-            "bed-n1", "bed", "n1", True, frozenset({4, 5, 6, 7}), {1: 12 * GIB}, devices=frozenset({address("85:00.0")})
-        ),
-        Claim(
-            "bed-n2",
-            "bed",
-            "n2",
-            False,
-            frozenset({4, 5, 6, 7}),
-            {1: 12 * GIB},
-            devices=frozenset({address("05:00.0")}),
-        ),
+        Claim("bed-n1", "bed", "n1", True, cpus, {1: 12 * GIB}, devices=frozenset({address("85:00.0")})),  # noqa: FBT003
+        Claim("bed-n2", "bed", "n2", False, cpus, {1: 12 * GIB}, devices=frozenset({address("05:00.0")})),  # noqa: FBT003
     ]
     hosts = {"local": host(cells(2, 4, 16), [*hca("05:00.0"), *hca("85:00.0", 1)], claims=claims)}
     device = PlacedDevice("ib0", 0, address("85:00.0"), "passthrough", 1, 1, remote=False)
@@ -297,8 +297,6 @@ def test_bound_to_nothing_but_on_distinct_cpus() -> None:
 
 
 def test_memory_that_is_free_now_bounds_a_live_host() -> None:
-    from dataclasses import replace
-
     found = cells(1, 4, 16)
     live = (replace(found[0], available_kib=3 * GIB, huge={2048: PagePool(2048, 1024, free=512)}),)
     with pytest.raises(HostError, match="wanted 4GiB of memory, free 3GiB"):
@@ -390,5 +388,5 @@ def test_virtual_functions_by_their_parents_name() -> None:
 
 def test_nothing_selected_is_told() -> None:
     hosts = {"local": host(cells(1, 4, 16), hca("41:00.0"))}
-    with pytest.raises(HostError, match="41:00.0 is refused for ib0: `device` does not select it"):
+    with pytest.raises(HostError, match=r"41:00.0 is refused for ib0: `device` does not select it"):
         place([node("n1", devices=whole(selector=DeviceSelector(model="*ConnectX-7*")))], hosts)
