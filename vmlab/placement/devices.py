@@ -148,9 +148,7 @@ def _virtual(functions: Functions, host: str, parent: PciFunction, wants: set[Wa
         if len(members) == 1:
             alike.setdefault(serves[vf.address], []).append(vf.address)
             continue
-        slots = tuple(
-            Slot(parent.cell, 1, (m.address,), serves[m.address]) for m in members if serves.get(m.address)
-        )
+        slots = tuple(Slot(parent.cell, 1, (m.address,), serves[m.address]) for m in members if serves.get(m.address))
         done.update(member.address for member in members)
         addresses = tuple(slot.addresses[0] for slot in slots)
         yield Pool(host, 1, slots, tuple(m.address for m in members), parent.address, addresses)

@@ -4,12 +4,13 @@ from collections.abc import Iterator, Mapping
 from math import ceil
 
 from vmlab.errors import HostError
-from vmlab.placement.optimum import Optimum, shares
+from vmlab.placement.groups import shares
 from vmlab.placement.problem import Problem
 from vmlab.placement.refusal import Want
 from vmlab.placement.relax import hint, short
 from vmlab.placement.request import NodeRequest
 from vmlab.placement.space import CellSpace, Space
+from vmlab.placement.spots import Optimum
 from vmlab.values.size import Bytes
 
 _NOTHING = Optimum({}, {})

@@ -7,104 +7,21 @@ cells. Among equals those are taken that put the first nodes on the first hosts 
 finds them.
 """
 
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import reduce
-from math import ceil, gcd
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from math import ceil
 
+from vmlab.placement.apart import apart
 from vmlab.placement.devices import Pool
-from vmlab.placement.program import Goal, Program, Sum
+from vmlab.placement.groups import Group, Place, grouped, shares, units_of
+from vmlab.placement.program import Goal, Program, Sum, value
 from vmlab.placement.refusal import Want
 from vmlab.placement.request import NodePlacement, NodeRequest
-from vmlab.placement.space import CellSpace, Pages, Space
+from vmlab.placement.space import CellSpace, Space
+from vmlab.placement.spots import Optimum, spots
 
-_MIB = 1024
-_SPLIT_KIB = 64 * _MIB
 _RANK_STEPS = 1
 _BEFORE_SPREAD = 5
 """The goals that come before the fewest cells per node: only for those is it worth to split a node."""
-
-
-class Place(NamedTuple):
-    """A cell of a host; sorts by the order of hosts, then of cells."""
-
-    order: int
-    host: str
-    cell: int
-
-
-class Taken(NamedTuple):
-    """A function of a slot of a pool, for one port. Ports of one node with the same `piece` share the function."""
-
-    want: Want
-    pool: int
-    slot: int
-    piece: int
-
-
-@dataclass(slots=True)
-class Spot:
-    """Where one node goes. `vcpus` and `kib` are by cell; `kib` under None is bound to no cell."""
-
-    host: str
-    vcpus: dict[int, int] = field(default_factory=dict)
-    kib: dict[int | None, int] = field(default_factory=dict)
-    devices: list[Taken] = field(default_factory=list)
-
-
-class Optimum(NamedTuple):
-    """Where the nodes go, and how many cores each host keeps in which cell."""
-
-    spots: Mapping[str, Spot]
-    reserve: Mapping[tuple[str, int], int]
-
-
-@dataclass(slots=True)
-class _Group:
-    """Nodes that are as good as each other, and where they are, as sums over the program's variables.
-
-    `at` counts the nodes in a cell, `on` those on a host, `vcpus` and `units` of memory what they take there; `cores`
-    are the whole cores of thread policy require. `parts` are variables by guest cell and host cell. `pairs`: the names are
-    HA pairs, one after the other.
-    """
-
-    request: NodeRequest
-    names: list[str]
-    on: dict[str, Sum] = field(default_factory=dict)
-    at: dict[Place, Sum] = field(default_factory=dict)
-    vcpus: dict[Place, Sum] = field(default_factory=dict)
-    cores: dict[Place, Sum] = field(default_factory=dict)
-    units: dict[Place, Sum] = field(default_factory=dict)
-    loose: dict[str, Sum] = field(default_factory=dict)
-    parts: list[dict[Place, int]] = field(default_factory=list)
-    devices: dict[tuple[Want, int, int], int] = field(default_factory=dict)
-    used: dict[tuple[int, int], Sum] = field(default_factory=dict)
-    pairs: bool = False
-
-    @property
-    def wants(self) -> dict[Want, int]:
-        """How many functions of each sort one node wants."""
-        counts: dict[Want, int] = {}
-        for wish in self.request.devices:
-            want = Want.of(wish)
-            counts[want] = counts.get(want, 0) + 1
-        return counts
-
-
-def shares(request: NodeRequest) -> list[tuple[int, int]]:
-    """The vCPUs and the KiB of each guest cell where they are the same for every placement: split evenly.
-
-    Memory is split at whole huge pages, or MiB; the first cells have what is left over.
-    """
-    cells = request.numa.cells or 1
-    step = request.page_kib or _MIB
-    steps, rest = divmod(request.memory_kib, step)
-    cpus = [request.cpus // cells + (number < request.cpus % cells) for number in range(cells)]
-    kib = [(steps // cells + (number < steps % cells)) * step for number in range(cells)]
-    kib[0] += rest
-    return list(zip(cpus, kib, strict=True))
 
 
 def optimum(
@@ -147,12 +64,11 @@ class _Model:
         self._spaces = {space.host: space for space in spaces}
         self._cells = {Place(i, s.host, c.id): c for i, s in enumerate(spaces) for c in s.cells}
         self._pools = pools
-        self._kept = kept
-        self._unit = _units(requests)
+        self._unit = units_of(requests)
         self._remote: dict[int, float] = {}
         self._wished = 0
         self._spread: dict[int, float] = {}
-        self._groups = self._grouped(requests)
+        self._groups = grouped(requests, pools, split=split)
         self._touched = {p: self.program.variable(1) for p, cell in self._cells.items() if cell.unused}
         self._shared: dict[Place, int] = {}
         self._reserve: dict[Place, int] = {}
@@ -165,47 +81,10 @@ class _Model:
             self._host(space)
         for place in self._cells:
             self._cell(place)
-        self._apart = self._relations()
+        self._apart = apart(self.program, self._groups, kept)
         self._order()
 
-    # --- the groups ---
-
-    def _grouped(self, requests: Sequence[NodeRequest]) -> list[_Group]:
-        partners = _partners(requests)
-        related = {n for r in requests for n in (*r.pairs, *r.avoid)} | {r.name for r in requests if r.pairs or r.avoid}
-        groups: dict[object, _Group] = {}
-        seen: set[str] = set()
-        for request in sorted(requests, key=lambda r: natural(r.name)):
-            if request.name in seen:
-                continue
-            group = _Group(request, [request.name])
-            key: object = ("one", request.name)
-            if not self._alone(group):
-                if request.name in partners:
-                    key = ("pairs", _shape(request))
-                    group.names.append(partners[request.name])
-                    group.pairs = True
-                elif request.name not in related:
-                    key = ("alike", _shape(request))
-            seen.update(group.names)
-            if key in groups:
-                groups[key].names += group.names
-            else:
-                groups[key] = group
-        return list(groups.values())
-
-    def _alone(self, group: _Group) -> bool:
-        """Has to be followed by itself, not only counted."""
-        request = group.request
-        if request.numa.cells or (request.numa.policy == "none" and request.threads == "require"):
-            return True
-        if request.numa.policy == "preferred" and self._split:
-            return True
-        return len(request.devices) > 1 and not all(
-            pool.simple for pool in self._pools if any(slot.serves & group.wants.keys() for slot in pool.slots)
-        )
-
-    def _place(self, group: _Group) -> None:
+    def _place(self, group: Group) -> None:
         request = group.request
         hosts = [space for space in self._spaces.values() if request.host in (None, space.host)]
         if request.pin == "dedicated" and request.threads == "require":
@@ -237,7 +116,7 @@ class _Model:
             return min(room, sizes.count(space.threads) // ceil(cpus / space.threads))
         return min(room, cell.threads // cpus)
 
-    def _take(self, group: _Group, place: Place, variable: int, cpus: int, kib: int) -> None:
+    def _take(self, group: Group, place: Place, variable: int, cpus: int, kib: int) -> None:
         """A part of a node that is at `place` if the variable says so takes this much there."""
         request, threads = group.request, self._spaces[place.host].threads
         _add(group.at, place, {variable: 1})
@@ -245,7 +124,7 @@ class _Model:
         _add(group.cores, place, {variable: ceil(cpus / threads)})
         _add(group.units, place, {variable: kib // self._unit[request.page_kib]})
 
-    def _place_whole(self, group: _Group, hosts: Sequence[Space]) -> None:
+    def _place_whole(self, group: Group, hosts: Sequence[Space]) -> None:
         request = group.request
         variables: dict[Place, int] = {}
         for space in hosts:
@@ -258,7 +137,7 @@ class _Model:
                     group.on[space.host] = {**group.on[space.host], variables[place]: 1}
         group.parts.append(variables)
 
-    def _place_parts(self, group: _Group, hosts: Sequence[Space]) -> None:
+    def _place_parts(self, group: Group, hosts: Sequence[Space]) -> None:
         here = {space.host: self.program.variable(1) for space in hosts}
         group.on = {host: {variable: 1} for host, variable in here.items()}
         for cpus, kib in shares(group.request):
@@ -274,7 +153,7 @@ class _Model:
         for at in group.at.values():
             self.program.at_most(at, 1)
 
-    def _place_split(self, group: _Group, hosts: Sequence[Space]) -> None:
+    def _place_split(self, group: Group, hosts: Sequence[Space]) -> None:
         """As many cells as it takes (`preferred`), or CPUs anywhere and memory bound to nothing (`none`)."""
         request, count = group.request, len(group.names)
         unit = self._unit[request.page_kib]
@@ -317,7 +196,7 @@ class _Model:
 
     # --- devices ---
 
-    def _serve(self, group: _Group) -> None:
+    def _serve(self, group: Group) -> None:
         request, count = group.request, len(group.names)
         for want, number in group.wants.items():
             self._wished += count * number * (request.numa.policy == "preferred" and not request.numa.cells)
@@ -333,7 +212,7 @@ class _Model:
         for index, pool in enumerate(self._pools):
             self._pieces(group, index, pool)
 
-    def _near(self, group: _Group, want: Want, number: int) -> None:
+    def _near(self, group: Group, want: Want, number: int) -> None:
         """Functions in the node's cells; one whose cell the host does not tell is near to all."""
         numa = group.request.numa
         if numa.policy == "none":
@@ -350,16 +229,14 @@ class _Model:
                 self.program.at_most({near: 1, **_times(there.get(place, {}), -number)}, 0)
                 self._remote[near] = -1
         if split:
-            self._remote |= {
-                v: -1 for (w, i, p), v in group.devices.items() if w == want and self._is_at(i, p, None)
-            }
+            self._remote |= {v: -1 for (w, i, p), v in group.devices.items() if w == want and self._is_at(i, p, None)}
 
     def _is_at(self, pool: int, position: int, place: Place | None) -> bool:
         slot, host = self._pools[pool].slots[position], self._pools[pool].host
         known = any(p.host == host and p.cell == slot.cell for p in self._cells)
         return not known if place is None else (place.host, place.cell) == (host, slot.cell)
 
-    def _pieces(self, group: _Group, index: int, pool: Pool) -> None:
+    def _pieces(self, group: Group, index: int, pool: Pool) -> None:
         """What a group takes of a pool: `used` has the pieces under slot -1, and the functions by slot."""
         by_slot = {
             position: {v: 1.0 for (_, i, p), v in group.devices.items() if (i, p) == (index, position)}
@@ -375,7 +252,9 @@ class _Model:
             if not ports:
                 continue
             functions = self.program.variable(pool.capacity)
-            self.program.at_most({**ports, functions: -pool.slots[position].ports}, 0)
+            # Nodes that are only counted want one function each of such a pool, and never share it.
+            most = pool.slots[position].ports if len(group.names) == 1 else 1
+            self.program.at_most({**ports, functions: -most}, 0)
             self.program.at_most({functions: 1, **_times(ports, -1)}, 0)
             group.used[index, position] = {functions: 1}
             group.used[index, -1] = {functions: 1} if whole is None else {whole: 1}
@@ -410,51 +289,38 @@ class _Model:
                 self.program.at_most({self._reserve[place]: 1, has: -space.reserve}, 0)
             self.program.equal({self._reserve[place]: 1.0 for place in places}, space.reserve)
         for pages, unit in self._unit.items():
-            taken: dict[int, float] = {}
-            for group in self._groups:
-                if group.request.page_kib == pages:
-                    taken |= group.loose.get(space.host, {})
-                    for place in places:
-                        taken |= group.units.get(place, {})
-            self.program.at_most(taken, space.free_kib.get(pages, 0) // unit)
+            groups = [group for group in self._groups if group.request.page_kib == pages]
+            taken = _all(group.loose.get(space.host) for group in groups)
+            taken |= _all(group.units.get(place) for group in groups for place in places)
+            self.program.at_most(taken, max(0, space.free_kib.get(pages, 0)) // unit)
 
     def _cell(self, place: Place) -> None:
         cell, threads = self._cells[place], self._spaces[place.host].threads
-        touched = self._touched.get(place)
         for pages, unit in self._unit.items():
-            taken: dict[int, float] = {}
-            for group in self._groups:
-                if group.request.page_kib == pages:
-                    taken |= group.units.get(place, {})
-            free = cell.free_kib.get(pages, 0) // unit
-            if taken and touched is not None:
-                self.program.at_most({**taken, touched: -free}, 0)
-            elif taken:
-                self.program.at_most(taken, free)
-        lone: dict[int, float] = {}
-        full: dict[int, float] = {}
-        some: dict[int, float] = {}
+            memory = _all(g.units.get(place) for g in self._groups if g.request.page_kib == pages)
+            self._at_most_there(place, memory, cell.free_kib.get(pages, 0) // unit)
+        dedicated = [group for group in self._groups if group.request.pin == "dedicated"]
+        lone = _all(group.vcpus.get(place) for group in dedicated if group.request.threads == "isolate")
+        full = _all(group.cores.get(place) for group in dedicated if group.request.threads == "require")
+        some = _all(group.vcpus.get(place) for group in dedicated if group.request.threads == "prefer")
+        self._at_most_there(place, {**lone, **_times(full, threads), **some}, cell.threads)
         for group in self._groups:
-            if group.request.pin == "shared":
-                for variable in group.at.get(place, {}):
+            for variable in group.at.get(place) or group.vcpus.get(place, {}):
+                self._at_most_there(place, {variable: 1}, self.program.most(variable))
+                if group.request.pin == "shared":
                     self.program.at_most({variable: 1, self._left(place): -self.program.most(variable)}, 0)
-            elif group.request.threads == "isolate":
-                lone |= group.vcpus.get(place, {})
-            elif group.request.threads == "require":
-                full |= group.cores.get(place, {})
-            else:
-                some |= group.vcpus.get(place, {})
-            if touched is not None:
-                for variable in group.at.get(place) or group.vcpus.get(place, {}):
-                    self.program.at_most({variable: 1, touched: -self.program.most(variable)}, 0)
         if place in self._shared:
             some[self._shared[place]] = 1
-        if touched is not None:
-            taken = {**lone, **_times(full, threads), **some}
-            self.program.at_most({**taken, touched: -cell.threads}, 0)
         if place in self._reserve:
             lone[self._reserve[place]] = 1
         self._cpus(cell, threads, lone, full, some)
+
+    def _at_most_there(self, place: Place, taken: Sum, free: float) -> None:
+        """Bound what is taken of a cell; and if it was unused, it no longer is."""
+        if taken and place in self._touched:
+            self.program.at_most({**taken, self._touched[place]: -free}, 0)
+        elif taken:
+            self.program.at_most(taken, free)
 
     def _left(self, place: Place) -> int:
         """Whether a thread is left in the cell for the shared vCPUs, all of them together."""
@@ -480,70 +346,6 @@ class _Model:
                 self.program.at_most(row, cell.threads + saved)
 
     # --- goals ---
-
-    def _relations(self) -> list[dict[int, float]]:
-        """Pairs on one host, pairs in one cell, and the same of `avoid`."""
-        groups = {name: group for group in self._groups for name in group.names}
-        pairs = {frozenset((g.request.name, other)) for g in self._groups for other in g.request.pairs if not g.pairs}
-        avoid = {frozenset((g.request.name, other)) for g in self._groups for other in g.request.avoid} - pairs
-        goals: list[dict[int, float]] = []
-        for relations in (pairs, avoid):
-            same_host: dict[int, float] = {}
-            same_cell: dict[int, float] = {}
-            for one, other in sorted(tuple(sorted(names)) for names in relations if len(names) > 1):
-                if not {one, other} <= groups.keys() | self._kept.keys():
-                    continue
-                hosts = self._where(groups.get(one), one), self._where(groups.get(other), other)
-                same_host |= self._meet(*(where[0] for where in hosts))
-                same_cell |= self._meet(*(where[1] for where in hosts))
-            goals += [same_host, same_cell]
-        for group in self._groups:
-            if group.pairs:
-                goals[0] |= self._crowd(group, group.on)
-                goals[1] |= self._crowd(group, group.at)
-        return goals
-
-    def _crowd(self, group: _Group, where: Mapping[str, Sum] | Mapping[Place, Sum]) -> dict[int, float]:
-        """How many pairs must share a host or cell: as many as it has more nodes than there are pairs.
-
-        All others can be paired with a node from somewhere else.
-        """
-        pairs = len(group.names) // 2
-        if all(sum(self.program.most(variable) for variable in there) <= pairs for there in where.values()):
-            return {}
-        crowd = self.program.variable(pairs, integer=False)
-        for there in where.values():
-            self.program.at_most({**there, crowd: -1}, pairs)
-        return {crowd: 1}
-
-    def _where(
-        self, group: _Group | None, name: str
-    ) -> tuple[dict[tuple[str, int | None], Sum | None], dict[tuple[str, int | None], Sum | None]]:
-        """The hosts and the cells where a node may be; None instead of a sum: where it is."""
-        if group is not None:
-            on = {(host, None): on for host, on in group.on.items()}
-            return on, {(place.host, place.cell): at for place, at in group.at.items()}
-        node = self._kept[name]
-        cells = {cell.host_cell for cell in node.cells} - {None}
-        return {(node.host, None): None}, {(node.host, cell): None for cell in cells}
-
-    def _meet(
-        self,
-        here: Mapping[tuple[str, int | None], Sum | None],
-        there: Mapping[tuple[str, int | None], Sum | None],
-    ) -> dict[int, float]:
-        common = [where for where in here if where in there]
-        sums = [(here[where], there[where]) for where in common]
-        if not any(one or other for one, other in sums):
-            return {}
-        meet = self.program.variable(1, integer=False)
-        for one, other in sums:
-            terms = dict(one or {})
-            for variable, factor in (other or {}).items():
-                terms[variable] = terms.get(variable, 0) + factor
-            constants = (one is None) + (other is None)
-            self.program.at_most({**terms, meet: -1}, 1 - constants)
-        return {meet: 1}
 
     def _order(self) -> None:
         """Of cells that nothing distinguishes the first ones are used first."""
@@ -577,124 +379,20 @@ class _Model:
         return [
             Goal(self._remote, -self._wished),
             *(Goal(goal) for goal in self._apart),
-            Goal(self._spread, len({g.request.name for g in self._groups if self._split and g.request.numa.policy == "preferred"})),
+            Goal(
+                self._spread,
+                len({g.request.name for g in self._groups if self._split and g.request.numa.policy == "preferred"}),
+            ),
             Goal(shared),
             Goal(dict.fromkeys(self._touched.values(), 1.0)),
             Goal(self._reserved, sum(space.reserve > 0 for space in self._spaces.values())),
             Goal(rank, steps=_RANK_STEPS),
         ]
 
-    # --- the answer ---
-
     def decode(self, values: Sequence[int]) -> Optimum:
         """The solution by node."""
-        spots: dict[str, Spot] = {}
-        for group in self._groups:
-            found = self._spots(group, values)
-            self._hand_out(group, found, values)
-            if group.pairs:  # each with the one half of all further on: only a crowd reaches as far
-                half = len(found) // 2
-                found = [spot for pair in zip(found[:half], found[half:], strict=True) for spot in pair]
-            spots |= zip(group.names, found, strict=True)
         reserve = {(place.host, place.cell): values[v] for place, v in self._reserve.items() if values[v]}
-        return Optimum(spots, reserve)
-
-    def _spots(self, group: _Group, values: Sequence[int]) -> list[Spot]:
-        request = group.request
-        if not group.parts:
-            return self._split_spots(group, values)
-        places = [[p for p, v in part.items() for _ in range(values[v])] for part in group.parts]
-        spots = []
-        for taken in zip(*places, strict=True):
-            spot = Spot(taken[0].host)
-            for place, (cpus, kib) in zip(taken, shares(request), strict=True):
-                spot.vcpus[place.cell], spot.kib[place.cell] = cpus, kib
-            spots.append(spot)
-        return spots
-
-    def _split_spots(self, group: _Group, values: Sequence[int]) -> list[Spot]:
-        request = group.request
-        unit = self._unit[request.page_kib]
-        spots = []
-        for host, on in group.on.items():
-            places = self._places(self._spaces[host])
-            left = {p.cell: round(value(group.vcpus.get(p, {}), values)) for p in places}
-            for _ in range(round(value(on, values))):
-                spot = Spot(host)
-                for cell, free in left.items():
-                    spot.vcpus[cell] = min(free, request.cpus - sum(spot.vcpus.values()))
-                    left[cell] = free - spot.vcpus[cell]
-                if group.loose:
-                    spot.kib[None] = request.memory_kib
-                else:
-                    kib = {p.cell: round(value(group.units.get(p, {}), values)) * unit for p in places}
-                    spot.kib |= {cell: amount for cell, amount in kib.items() if amount}
-                spots.append(spot)
-        return spots
-
-    def _hand_out(self, group: _Group, spots: Sequence[Spot], values: Sequence[int]) -> None:
-        """Each node takes what is near, then what is elsewhere on its host."""
-        left = {key: values[variable] for key, variable in group.devices.items() if values[variable]}
-        for near in (True, False):
-            for spot in spots:
-                pieces: dict[tuple[int, int], int] = {}
-                for want, number in group.wants.items():
-                    missing = number - sum(taken.want == want for taken in spot.devices)
-                    for (kind, index, position), count in left.items():
-                        pool, slot = self._pools[index], self._pools[index].slots[position]
-                        if kind != want or pool.host != spot.host or (near and slot.cell not in spot.vcpus):
-                            continue
-                        for _ in range(min(count, missing)):
-                            piece = pieces.get((index, position), 0)
-                            pieces[index, position] = piece + 1
-                            functions = round(value(group.used[index, position], values))
-                            spot.devices.append(Taken(want, index, position, piece % functions))
-                            left[kind, index, position] -= 1
-                            missing -= 1
-
-
-def _partners(requests: Sequence[NodeRequest]) -> dict[str, str]:
-    """HA pairs of two equal nodes with no other relation: they only need to be counted."""
-    relations: dict[str, set[str]] = {request.name: {*request.pairs, *request.avoid} for request in requests}
-    by_name = {request.name: request for request in requests}
-    for request in requests:
-        for other in (*request.pairs, *request.avoid):
-            relations.setdefault(other, set()).add(request.name)
-    found = {}
-    for name, others in relations.items():
-        other = next(iter(others)) if len(others) == 1 else name
-        if other == name or not {name, other} <= by_name.keys() or relations[other] != {name}:
-            continue
-        one, two = by_name[name], by_name[other]
-        if not one.avoid and not two.avoid and _shape(one) == _shape(two):
-            found[name] = other
-    return found
-
-
-def _shape(request: NodeRequest) -> object:
-    wants = sorted((repr(Want.of(wish)) for wish in request.devices))
-    return (replace(request, name="", pairs=(), avoid=(), devices=()), tuple(wants))
-
-
-def natural(name: str) -> tuple[tuple[str, int], ...]:
-    """A key that sorts oss2 before oss10."""
-    return tuple((text, int(digits or 0)) for text, digits in re.findall(r"(\D*)(\d*)", name))
-
-
-def _units(requests: Sequence[NodeRequest]) -> dict[Pages, int]:
-    """The largest amounts of memory, by page size, that all nodes need whole numbers of: a program of small numbers."""
-    units: dict[Pages, int] = {}
-    for request in requests:
-        amounts = [kib for _, kib in shares(request)]
-        if request.numa.policy == "preferred" and not request.numa.cells:
-            amounts = [request.memory_kib, request.page_kib or _SPLIT_KIB]
-        units[request.page_kib] = reduce(gcd, amounts, units.get(request.page_kib, 0))
-    return units
-
-
-def value(terms: Sum, values: Sequence[int]) -> float:
-    """What a sum comes to."""
-    return sum(factor * values[variable] for variable, factor in terms.items())
+        return Optimum(spots(self._groups, self._pools, self._unit, values), reserve)
 
 
 def _times(terms: Sum, factor: float) -> dict[int, float]:
@@ -703,3 +401,8 @@ def _times(terms: Sum, factor: float) -> dict[int, float]:
 
 def _add(sums: dict[Place, Sum], place: Place, terms: Sum) -> None:
     sums[place] = {**sums.get(place, {}), **terms}
+
+
+def _all(sums: Iterable[Sum | None]) -> dict[int, float]:
+    """Sums of different variables, together."""
+    return {variable: factor for terms in sums for variable, factor in (terms or {}).items()}

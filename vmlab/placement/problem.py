@@ -4,12 +4,15 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import NamedTuple, Self
 
+from vmlab.placement.attach import attach
 from vmlab.placement.devices import Devices, Pool, devices
-from vmlab.placement.optimum import Optimum, natural, optimum
+from vmlab.placement.groups import natural
+from vmlab.placement.optimum import optimum
 from vmlab.placement.refusal import Functions, Want
 from vmlab.placement.request import HostSpace, NodePlacement, NodeRequest, Placement
-from vmlab.placement.settle import attach, settle
+from vmlab.placement.settle import settle
 from vmlab.placement.space import Space, space
+from vmlab.placement.spots import Optimum
 
 
 class Problem(NamedTuple):
@@ -76,7 +79,7 @@ class Problem(NamedTuple):
         """An assignment with its CPUs and addresses."""
         bare, notes = settle(self.requests, found, self.spaces)
         functions = {name: found.functions for name, found in self.devices.items()}
-        nodes, vfs = attach(self.requests, bare, found, self.pools(), functions)
+        nodes, vfs = attach(self.requests, bare, found.spots, self.pools(), functions)
         nodes |= self.in_force
         return Placement(nodes, vfs, (*notes, *self._notes(nodes)))
 
@@ -86,7 +89,8 @@ class Problem(NamedTuple):
             for device in node.devices:
                 if device.remote:
                     cells = ", ".join(str(cell.host_cell) for cell in node.cells)
-                    yield f"{node.node}: {device.address} of {device.fabric} is in cell {device.host_cell}, not in {cells}"
+                    what = f"{device.address} of {device.fabric}"
+                    yield f"{node.node}: {what} is in cell {device.host_cell}, not in {cells}"
             addresses = [device.address for device in node.devices]
             for address in sorted({a for a in addresses if addresses.count(a) > 1}):
                 yield f"{node.node}: {addresses.count(address)} ports are of one function, {address}"

@@ -72,14 +72,15 @@ class Program:
         except _Contradiction:
             return None
         return values
+
     def _reach(self, solver: Any, goal: Goal, values: Sequence[int] | None) -> Sequence[int]:
         """As near to the floor as it goes, from then on as a row of its own."""
-        if values is None or _value(goal.terms, values) > goal.floor + _SLACK:
+        if values is None or value(goal.terms, values) > goal.floor + _SLACK:
             steps = None if values is None else goal.steps
             values = _run(solver, goal.terms, steps, len(self._upper), values) or values
         if values is None:
             raise AssertionError("HiGHS found no solution and no contradiction")
-        reached = _value(goal.terms, values)
+        reached = value(goal.terms, values)
         solver.addRow(-_INFINITY, reached + _SLACK, len(goal.terms), list(goal.terms), list(goal.terms.values()))
         return values
 
@@ -123,7 +124,8 @@ class _Contradiction(Exception):
     """No values satisfy all rows."""
 
 
-def _value(terms: Sum, values: Sequence[int]) -> float:
+def value(terms: Sum, values: Sequence[int]) -> float:
+    """What a sum comes to."""
     return sum(factor * values[variable] for variable, factor in terms.items())
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import combinations
 
 from vmlab.placement.problem import Problem
@@ -66,18 +67,18 @@ def _without(reserve: Reserve, keys: Sequence[str]) -> Reserve:
 def _changes(problem: Problem) -> Iterator[tuple[str, _Change]]:
     fabrics = sorted({wish.fabric for request in problem.requests for wish in request.devices})
     for fabric in fabrics:
-        yield f"`whole_group: true` for the fabric {fabric}", lambda r, f=fabric: _whole_group(r, {f})
+        yield f"`whole_group: true` for the fabric {fabric}", partial(_whole_group, fabrics={fabric})
     if len(fabrics) > 1:
         told = " and ".join(fabrics)
-        yield f"`whole_group: true` for the fabrics {told}", lambda r: _whole_group(r, set(fabrics))
+        yield f"`whole_group: true` for the fabrics {told}", partial(_whole_group, fabrics=set(fabrics))
     yield "`threads: prefer`", lambda r: replace(r, threads="prefer")
     yield "`numa: preferred`", lambda r: replace(r, numa=Numa("preferred"))
     yield "`hugepages` left out", lambda r: replace(r, page_kib=None)
     yield "`pin: shared`", lambda r: replace(r, pin="shared", threads="prefer")
     yield "`host` left out", lambda r: replace(r, host=None)
     for fabric in fabrics:
-        yield f"`attach: virtio` for the fabric {fabric}", lambda r, f=fabric: _virtio(r, {f})
-    yield "`attach: virtio` for all fabrics", lambda r: _virtio(r, set(fabrics))
+        yield f"`attach: virtio` for the fabric {fabric}", partial(_virtio, fabrics={fabric})
+    yield "`attach: virtio` for all fabrics", partial(_virtio, fabrics=set(fabrics))
     yield (
         "`numa: preferred` together with `pin: shared`",
         lambda r: replace(r, numa=Numa("preferred"), pin="shared", threads="prefer"),

@@ -1,14 +1,11 @@
-"""From numbers to CPUs and addresses: the lowest ones that keep siblings together, to the nodes in order of name."""
+"""From numbers to CPUs: the lowest ones that keep siblings together, to the nodes in order of name."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
-from vmlab.placement.devices import Pool, planned_address
-from vmlab.placement.optimum import Optimum, Spot, Taken, natural
-from vmlab.placement.refusal import Functions, Want
-from vmlab.placement.request import NodePlacement, NodeRequest, PlacedCell, PlacedDevice
+from vmlab.placement.groups import natural
+from vmlab.placement.request import NodePlacement, NodeRequest, PlacedCell
 from vmlab.placement.space import CellSpace, Space
-from vmlab.values.pci import PciAddress
+from vmlab.placement.spots import Optimum, Spot
 
 
 class Cpus:
@@ -54,7 +51,10 @@ class Cpus:
 def settle(
     requests: Sequence[NodeRequest], found: Optimum, spaces: Mapping[str, Space]
 ) -> tuple[dict[str, NodePlacement], list[str]]:
-    """Every node with its CPUs and memory, not yet with its functions; and remarks for the user."""
+    """Every node with its CPUs and memory, not yet with its functions; and remarks for the user.
+
+    The reserve takes the first cores, then come the nodes that want whole cores, then those that take what there is.
+    """
     ordered = sorted(requests, key=lambda request: natural(request.name))
     cpus = {(name, cell.id): Cpus(cell) for name, space in spaces.items() for cell in space.cells}
     kept = {
@@ -77,7 +77,7 @@ def settle(
         cells = tuple(_cells(request, spot, dedicated, free))
         emulator = _emulator(spot, {cell: held for (host, cell), held in kept.items() if host == spot.host}, free)
         if not emulator:
-            emulator = cells[0].vcpus[0][:1]
+            emulator = next(cell.vcpus[0][:1] for cell in cells if 0 in cell.vcpus)
             notes.append(f"{request.name}: QEMU's own threads share CPU {emulator[0]} with vCPU 0: no other is left")
         nodes[request.name] = NodePlacement(request.name, spot.host, cells, emulator)
     return nodes, notes
@@ -108,9 +108,9 @@ def _cells(
             own = [(cpu,) for cpu in dedicated[request.name, cell]]
             vcpus.setdefault(None if None in spot.kib else cell, []).extend(own)
     cells, first = [], 0
-    for cell, kib in spot.kib.items():
-        mine = vcpus.get(cell, [])
-        cells.append(PlacedCell(cell, dict(enumerate(mine, first)), kib, request.page_kib))
+    for host_cell, kib in spot.kib.items():
+        mine = vcpus.get(host_cell, [])
+        cells.append(PlacedCell(host_cell, dict(enumerate(mine, first)), kib, request.page_kib))
         first += len(mine)
     return cells
 
@@ -123,91 +123,3 @@ def _emulator(spot: Spot, kept: Mapping[int, list[int]], free: Mapping[int, tupl
         if found := near or [cpu for cpus in source.values() for cpu in cpus]:
             return tuple(sorted(found))
     return ()
-
-
-def attach(
-    requests: Sequence[NodeRequest],
-    nodes: Mapping[str, NodePlacement],
-    found: Optimum,
-    pools: Sequence[Pool],
-    functions: Mapping[str, Functions],
-) -> tuple[dict[str, NodePlacement], dict[tuple[str, PciAddress], int]]:
-    """The nodes with their functions; and how many virtual functions must be made."""
-    ordered = sorted(requests, key=lambda request: natural(request.name))
-    pieces: dict[tuple[str, Taken], int] = {}
-    used: dict[tuple[int, int], int] = {}
-    for request in ordered:
-        for taken in found.spots[request.name].devices:
-            key = (request.name, taken._replace(want=_ANY))
-            if key not in pieces:
-                pieces[key] = used.get((taken.pool, taken.slot), 0)
-                used[taken.pool, taken.slot] = pieces[key] + 1
-    vfs = {
-        (pool.host, pool.parent): count
-        for (index, _), count in sorted(used.items())
-        if (pool := pools[index]).parent is not None and count > len(pool.existing) and len(pool.slots) == 1
-    }
-    done: dict[str, NodePlacement] = {}
-    for request in ordered:
-        node, left = nodes[request.name], list(found.spots[request.name].devices)
-        placed: list[PlacedDevice] = []
-        for wish in sorted(request.devices, key=lambda w: (w.fabric, w.index)):
-            taken = next(t for t in left if t.want == Want.of(wish))
-            left.remove(taken)
-            number = pieces[request.name, taken._replace(want=_ANY)]
-            pool = pools[taken.pool]
-            bare = PlacedDevice(wish.fabric, wish.index, PciAddress(0, 0, 0, 0), wish.function, None, None, remote=False)
-            placed.append(_device(bare, node, pool, taken.slot, number, functions[pool.host], vfs))
-        done[request.name] = replace(node, devices=tuple(_with_groups(placed, functions[node.host])))
-    return done, vfs
-
-
-_ANY = Want("infiniband", "vf", None, whole_group=False)
-"""In place of the wish where two wishes may share what serves them."""
-
-
-def _device(
-    bare: PlacedDevice,
-    node: NodePlacement,
-    pool: Pool,
-    slot: int,
-    number: int,
-    functions: Functions,
-    vfs: Mapping[tuple[str, PciAddress], int],
-) -> PlacedDevice:
-    inventory = functions.inventory
-    cell = pool.slots[slot].cell
-    cells = [placed.host_cell for placed in node.cells]
-    with_cpus = [placed.host_cell for placed in node.cells if placed.vcpus]
-    known = cell in {c.id for c in inventory.cells}
-    device = replace(
-        bare,
-        host_cell=cell,
-        remote=known and None not in cells and cell not in with_cpus,
-        guest_cell=cells.index(cell) if cell in cells else 0,
-        physical_function=pool.parent,
-    )
-    if pool.parent is not None and (pool.host, pool.parent) in vfs:
-        address = planned_address(inventory.functions[pool.parent], number)
-        return replace(device, address=address, vf_number=number, planned=True)
-    address = pool.slots[slot].addresses[number]
-    order = () if pool.parent is None else inventory.functions[pool.parent].virtual_functions
-    return replace(
-        device,
-        address=address,
-        iommu_group=inventory.functions[address].iommu_group,
-        vf_number=order.index(address) if address in order else None,
-    )
-
-
-def _with_groups(devices: Sequence[PlacedDevice], functions: Functions) -> list[PlacedDevice]:
-    """What comes along because of its IOMMU group, told once: with the first function of the group."""
-    told = {device.address for device in devices}
-    result = []
-    for device in devices:
-        function = functions.inventory.functions.get(device.address)
-        members = () if function is None or device.planned else functions.members(function)
-        group = tuple(member.address for member in members if member.address not in told)
-        told |= set(group)
-        result.append(replace(device, group=group))
-    return result

@@ -53,7 +53,7 @@ def _options(request: NodeRequest, hosts: Mapping[str, HostSpace]) -> Iterator[O
         if request.host not in (None, name):
             continue
         cells = [cell.id for cell in host.inventory.cells]
-        served = list(product(*([f for f in host.inventory.functions.values()] for _ in request.devices)))
+        served = list(product(*(list(host.inventory.functions.values()) for _ in request.devices)))
         for functions in served:
             for vcpus, memory in _shapes(request, cells, units):
                 option = Option(name, vcpus, memory, functions)
@@ -101,9 +101,7 @@ def _fits(requests: Sequence[NodeRequest], chosen: list[Option], hosts: Mapping[
 def _cpus_fit(nodes: list[tuple[NodeRequest, Option]], host: HostSpace) -> bool:
     claimed = {cpu for claim in host.inventory.claims for cpu in claim.cpus}
     spare = 0
-    whole = [
-        {c.siblings for c in cell.cpus if not c.siblings & claimed} for cell in host.inventory.cells
-    ]
+    whole = [{c.siblings for c in cell.cpus if not c.siblings & claimed} for cell in host.inventory.cells]
     if sum(map(len, whole)) < host.reserve.cpus:
         return not nodes
     anywhere = False

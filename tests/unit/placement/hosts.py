@@ -33,7 +33,14 @@ def cells(
 
 
 def hca(
-    where: str, cell: int | None = 0, *, vfs: int = 0, total: int = 0, ports: int = 1, group: int | None = None, **facts: Any
+    where: str,
+    cell: int | None = 0,
+    *,
+    vfs: int = 0,
+    total: int = 0,
+    ports: int = 1,
+    group: int | None = None,
+    **facts: Any,
 ) -> list[PciFunction]:
     """A ConnectX with its existing VFs, which follow right behind it, each function in a group of its own."""
     pf = address(where)
@@ -42,12 +49,19 @@ def hca(
     known: dict[str, Any] = {"vendor": 0x15B3, "product": 0x1003, "product_name": "MT27500 Family [ConnectX-3]"}
     known |= {"driver": "mlx4_core", "class_code": 0x028000} | facts
     children = [
-        PciAddress(pf.domain, pf.bus, pf.slot + (pf.function + n) // 8, (pf.function + n) % 8) for n in range(1, vfs + 1)
+        PciAddress(pf.domain, pf.bus, pf.slot + (pf.function + n) // 8, (pf.function + n) % 8)
+        for n in range(1, vfs + 1)
     ]
     virtual = {**known, "product": 0x1004, "driver": None}
     return [
         PciFunction(
-            pf, cell=cell, iommu_group=first, virtual_functions=tuple(children), total_vfs=total or vfs, ports=links, **known
+            pf,
+            cell=cell,
+            iommu_group=first,
+            virtual_functions=tuple(children),
+            total_vfs=total or vfs,
+            ports=links,
+            **known,
         ),
         *(
             PciFunction(a, cell=cell, iommu_group=10_000 + first * 100 + n, physical_function=pf, **virtual)
@@ -57,13 +71,23 @@ def hca(
 
 
 def mlx5(where: str, cell: int | None = 0, **facts: Any) -> list[PciFunction]:
-    known = {"driver": "mlx5_core", "product": 0x1017, "class_code": 0x020700, "product_name": "MT27800 Family [ConnectX-5]"}
+    known = {
+        "driver": "mlx5_core",
+        "product": 0x1017,
+        "class_code": 0x020700,
+        "product_name": "MT27800 Family [ConnectX-5]",
+    }
     return hca(where, cell, **known | facts)
 
 
 def nic(where: str, cell: int | None = 0, **facts: Any) -> list[PciFunction]:
     """A 10GbE port."""
-    known: dict[str, Any] = {"vendor": 0x8086, "product": 0x10FB, "product_name": "82599ES 10-Gigabit", "driver": "ixgbe"}
+    known: dict[str, Any] = {
+        "vendor": 0x8086,
+        "product": 0x10FB,
+        "product_name": "82599ES 10-Gigabit",
+        "driver": "ixgbe",
+    }
     port = Port(1, "ethernet", interface=f"enp{where[:2]}")
     number = address(where).bus * 256 + address(where).function
     known |= {"iommu_group": number, "ports": (port,)} | facts
@@ -84,7 +108,9 @@ def host(
     return HostSpace(inventory, Reserve(cpus, Bytes(gib << 30)))
 
 
-def wish(fabric: str = "ib0", index: int = 0, function: str = "vf", kind: str = "infiniband", **facts: Any) -> DeviceWish:
+def wish(
+    fabric: str = "ib0", index: int = 0, function: str = "vf", kind: str = "infiniband", **facts: Any
+) -> DeviceWish:
     return DeviceWish(fabric, index, kind, function, **facts)  # type: ignore[arg-type]
 
 

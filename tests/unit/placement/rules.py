@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from vmlab.placement.request import HostSpace, NodeRequest, Placement
 
 
-def check(requests: Sequence[NodeRequest], hosts: Mapping[str, HostSpace], found: Placement) -> None:
+def check(requests: Sequence[NodeRequest], hosts: Mapping[str, HostSpace], found: Placement) -> None:  # noqa: C901, PLR0912, PLR0915
     """Every promise of a placement, for nodes placed on hosts whose claims are pinned and bound."""
     assert found.nodes.keys() >= {request.name for request in requests}
     taken: Counter[tuple[str, int]] = Counter()

@@ -1,6 +1,7 @@
 """The answer is as good as the best that trying everything finds."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,16 +10,16 @@ from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from brute import UNIT_KIB, best  # noqa: E402
-from hosts import cells, host, mlx5, wish  # noqa: E402
-from rules import check, quality  # noqa: E402
+from brute import UNIT_KIB, best
+from hosts import cells, host, mlx5, wish
+from rules import check, quality
 
-from vmlab.errors import HostError  # noqa: E402
-from vmlab.inventory.model import Claim  # noqa: E402
-from vmlab.placement.place import place  # noqa: E402
-from vmlab.placement.request import HostSpace, NodeRequest  # noqa: E402
-from vmlab.topology.bed import Numa, Reserve  # noqa: E402
-from vmlab.values.size import Bytes  # noqa: E402
+from vmlab.errors import HostError
+from vmlab.inventory.model import Claim
+from vmlab.placement.place import place
+from vmlab.placement.request import HostSpace, NodeRequest
+from vmlab.topology.bed import Numa, Reserve
+from vmlab.values.size import Bytes
 
 _POLICIES = (Numa(), Numa(), Numa("preferred"), Numa("none"), Numa(cells=2))
 
@@ -30,7 +31,7 @@ def _hosts(draw: st.DrawFn) -> dict[str, HostSpace]:
     for name in ("a", "b")[:count]:
         number = draw(st.integers(1, 2 if count > 1 else 3))
         threads = draw(st.integers(1, 2))
-        units = draw(st.integers(2, 5))
+        units = draw(st.integers(2, 7))
         room = cells(number, draw(st.integers(1, 3)), units / 16, threads=threads)
         functions = [
             function
@@ -45,7 +46,16 @@ def _hosts(draw: st.DrawFn) -> dict[str, HostSpace]:
         claims = []
         if draw(st.booleans()):
             cpus = frozenset([draw(st.sampled_from([cpu.id for cpu in room[0].cpus]))])
-            claims = [Claim("other", None, None, running=True, cpus=cpus, memory_kib={draw(st.sampled_from([0, None])): UNIT_KIB})]
+            claims = [
+                Claim(
+                    "other",
+                    None,
+                    None,
+                    running=True,
+                    cpus=cpus,
+                    memory_kib={draw(st.sampled_from([0, None])): UNIT_KIB},
+                )
+            ]
         reserve = Reserve(draw(st.integers(0, 1)), Bytes(draw(st.integers(0, 1)) * UNIT_KIB * 1024))
         found[name] = HostSpace(host(room, functions, name=name, claims=claims).inventory, reserve)
     return found
@@ -63,14 +73,19 @@ def _beds(draw: st.DrawFn) -> list[NodeRequest]:
         threads = draw(st.sampled_from(["prefer", "isolate", "require"])) if pin == "dedicated" else "prefer"
         function = draw(st.sampled_from(["passthrough", "vf"]))
         devices = tuple(wish("ib0", index, function) for index in range(draw(st.integers(0, 2))))
-        shape = NodeRequest(
-            name, draw(st.integers(2 if numa.cells else 1, 3)), draw(st.integers(2 if numa.cells else 1, 3)) * UNIT_KIB,
-            numa, pin=pin, threads=threads, devices=devices,
-        )  # fmt: skip
+        cpus = draw(st.integers(numa.cells or 1, 3))
+        units = numa.cells or draw(st.integers(1, 3))
+        shape = NodeRequest(name, cpus, units * UNIT_KIB, numa, pin=pin, threads=threads, devices=devices)
         if alike and requests:
             first = requests[0]
             shape = NodeRequest(
-                name, first.cpus, first.memory_kib, first.numa, pin=first.pin, threads=first.threads, devices=first.devices
+                name,
+                first.cpus,
+                first.memory_kib,
+                first.numa,
+                pin=first.pin,
+                threads=first.threads,
+                devices=first.devices,
             )
         relations = draw(st.sampled_from(["none", "pairs", "avoid"])) if others else "none"
         if relations == "pairs":
@@ -82,8 +97,6 @@ def _beds(draw: st.DrawFn) -> list[NodeRequest]:
 
 
 def _with(request: NodeRequest, **changes: tuple[str, ...]) -> NodeRequest:
-    from dataclasses import replace
-
     return replace(request, **changes)
 
 
