@@ -16,6 +16,7 @@ from vmlab.errors import TopologyError
 from vmlab.plan.desired import Desired, Image, addresses, desired_networks, desired_node, desired_targets
 from vmlab.plan.lease import lease
 from vmlab.plan.observed import Observed
+from vmlab.plan.placing import virtual
 from vmlab.topology import Topology, load, loads
 
 ROOT = Path(__file__).parents[2]
@@ -52,12 +53,13 @@ def desired(topology: Topology, *, kind: str = "qemu") -> Desired:
             template=template,
             domain_type=kind,
             pool_path="/pool/beds",
-            addresses=addresses(topology, leases, node.name),
-            documents={"user-data": "#cloud-config\n"},
+            addresses=addresses(topology, leases, virtual(topology), node.name),
+            documents=lambda _: {"user-data": "#cloud-config\n"},
         )
         for node in topology.nodes.values()
     }
-    return Desired(topology.name, desired_networks(topology, leases), desired_targets(topology), nodes)
+    networks = desired_networks(topology, leases, virtual(topology))
+    return Desired(topology.name, networks, desired_targets(topology), nodes, {})
 
 
 def topologies() -> list[Topology]:

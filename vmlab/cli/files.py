@@ -83,25 +83,38 @@ def plan(
     ] = False,
     accel: Acceleration = Accel.AUTO,
     restart: Restart = False,
+    inventory: Annotated[
+        list[str] | None,
+        option("--inventory", help="Plan on the host that this folder records; for several, NAME=DIR each."),
+    ] = None,
+    picture: Annotated[Path | None, option("--picture", help="Draw who goes where: .svg, .png or .dot.")] = None,
 ) -> None:
     """Show what `up` would do, and why. Changes nothing.
 
     \b
     Examples:
       vmlab plan ha-topology.yaml
-      vmlab plan ha-topology.yaml -o json --detailed-exitcode
+      vmlab plan fta-sriov.yaml --inventory hosts/fta --picture fta.svg
     """
     from vmlab.cli.target import load
     from vmlab.lab.bed import uri_of
-    from vmlab.lab.plan import look
+    from vmlab.lab.plan import look, look_at_records
     from vmlab.report.plain import dumped
     from vmlab.report.plan import document, text
     from vmlab.report.progress import shown
     from vmlab.virt.connection import connected
 
     topology = load(file, name)
-    with connected(uri_of(topology)) as host, shown() as progress:
-        prepared = look(host, topology, accel=accel, restart=restart, progress=progress)
+    with shown() as progress:
+        if inventory:
+            prepared = look_at_records(topology, inventory, progress=progress)
+        else:
+            with connected(uri_of(topology)) as host:
+                prepared = look(host, topology, accel=accel, restart=restart, progress=progress)
+    if picture is not None:
+        from vmlab.report.hostpicture import draw
+
+        draw(prepared.places.hosts, prepared.places.placement, picture, bed=topology.name)
     if output is Form.JSON:
         typer.echo(dumped(document(prepared)))
     else:

@@ -47,13 +47,15 @@ def show_host(
     inventory: Annotated[
         Path | None, option("--inventory", help="Show the host that this folder records, not this machine.")
     ] = None,
+    picture: Annotated[Path | None, option("--picture", help="Draw it: .svg, .png or .dot.")] = None,
     output: Output = Form.TABLE,
 ) -> None:
     """Show cells, CPUs, memory, HCAs and NICs, and who has what.
 
     \b
-    Example:
-      vmlab host show --inventory hosts/oss1
+    Examples:
+      vmlab host show --picture host.svg
+      vmlab host show --inventory hosts/oss1 -o json
     """
     from vmlab.cli.target import here
     from vmlab.lab.hosts import recorded
@@ -67,6 +69,10 @@ def show_host(
     else:
         with here() as host:
             found = look(host)
+    if picture is not None:
+        from vmlab.report.hostpicture import draw
+
+        draw({found.name: found}, None, picture)
     if output is Form.JSON:
         typer.echo(dumped(inventory_object(found)))
     else:

@@ -13,16 +13,23 @@ from lxml import etree
 from vmlab.domainxml.order import drop
 from vmlab.values.pci import PciAddress
 
+# libvirt keeps aliases that begin so; the separator is in no interface's name.
+ALIAS = "ua-"
+SEPARATOR = "_"
 # Bus numbers of a guest's one PCI domain.
 _BUSES = 256
 
 
 @dataclass(frozen=True, slots=True)
 class Hostdev:
-    """A function of the host. `guest_cell` is the guest's NUMA cell that it belongs to; None: to none."""
+    """A function of the host. `guest_cell` is the guest's NUMA cell that it belongs to; None: to none.
+
+    `serves` are the guest's interfaces that are its ports: none for one that only comes along with its IOMMU group.
+    """
 
     address: PciAddress
     guest_cell: int | None = None
+    serves: tuple[str, ...] = ()
 
 
 def add_hostdevs(devices: etree._Element, hostdevs: tuple[Hostdev, ...], guest_cells: int) -> None:
@@ -71,6 +78,9 @@ def hostdev_element(hostdev: Hostdev, port: int | None) -> etree._Element:
         "function": f"{address.function:#x}",
     }
     etree.SubElement(source, "address", where)
+    if hostdev.serves:
+        # A user's alias is kept in the definition: which function is which interface is read from there.
+        etree.SubElement(element, "alias", {"name": ALIAS + SEPARATOR.join(hostdev.serves)})
     etree.SubElement(element, "rom", {"enabled": "no"})
     if port is not None:
         element.append(_address(port, 0))

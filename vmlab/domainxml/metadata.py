@@ -19,7 +19,8 @@ class Address:
     """A node's place on one fabric.
 
     `interface` is the network interface's name in the guest, `kind` the fabric's ("management", "ethernet",
-    "infiniband"), `attach` how the guest got there ("virtio", "bridge").
+    "infiniband"), `attach` how the guest got there ("virtio", "bridge", "vf", "passthrough"). `mac` is the port's GUID
+    on InfiniBand hardware. `mtu` is only told where neither the network nor the domain's interface tells it.
     """
 
     fabric: str
@@ -28,6 +29,7 @@ class Address:
     interface: str
     mac: str
     ip: IPv4Interface
+    mtu: int | None = None
 
     @property
     def soft(self) -> bool:
@@ -78,6 +80,7 @@ def node_element(node: NodeMetadata) -> etree._Element:
                 "interface": address.interface,
                 "mac": address.mac,
                 "ip": str(address.ip),
+                **({} if address.mtu is None else {"mtu": str(address.mtu)}),
             },
         )
     return element
@@ -110,6 +113,7 @@ def read_node(domain: etree._Element) -> NodeMetadata | None:
                 interface=a.get("interface", ""),
                 mac=a.get("mac", ""),
                 ip=IPv4Interface(a.get("ip", "")),
+                mtu=int(a.get("mtu", "")) if a.get("mtu") else None,
             )
             for a in found.findall(f"{_N}address")
         ),

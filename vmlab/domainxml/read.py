@@ -1,17 +1,19 @@
 """What a domain's, network's and volume's XML says, as values."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 
 from lxml import etree
 
+from vmlab.domainxml.hostdev import ALIAS, SEPARATOR
 from vmlab.domainxml.metadata import NetworkMetadata, NodeMetadata, read_network, read_node
 from vmlab.values.cpuset import parse_cpu_list
 from vmlab.values.pci import PciAddress
 
 # Half of the time of reading goes into what nobody asks for: a table of ids, and the white space between elements.
 _PARSER = etree.XMLParser(collect_ids=False, remove_blank_text=True, resolve_entities=False)
+_ADDRESS = ("domain", "bus", "slot", "function")
 _KIB = {"b": 1 / 1024, "bytes": 1 / 1024, "k": 1, "kib": 1, "m": 1024, "mib": 1024, "g": 1024**2, "gib": 1024**2}
 
 
@@ -19,8 +21,9 @@ _KIB = {"b": 1 / 1024, "bytes": 1 / 1024, "k": 1, "kib": 1, "m": 1024, "mib": 10
 class DomainFacts:
     """A domain as it is defined: ours if it has metadata. `disks` are source paths in the domain's order.
 
-    `pins` has the host CPUs of each vCPU that is pinned, `nodeset` the host cells that its memory is bound to,
-    `hostdevs` the host's PCI functions in the domain's order.
+    `pins` has the host CPUs of each vCPU that is pinned, `emulator_cpus` those of QEMU's own threads, `nodeset` the
+    host cells that its memory is bound to, `page_kib` the size of its huge pages if it has such,
+    `hostdevs` the host's PCI functions in the domain's order, `ports` those of them that are a guest's interface.
     """
 
     name: str
@@ -34,8 +37,11 @@ class DomainFacts:
     kernel: str
     metadata: NodeMetadata | None
     pins: Mapping[int, frozenset[int]] = field(default_factory=dict)
+    emulator_cpus: frozenset[int] = frozenset()
     nodeset: frozenset[int] = frozenset()
+    page_kib: int | None = None
     hostdevs: tuple[PciAddress, ...] = ()
+    ports: Mapping[str, PciAddress] = field(default_factory=dict)
 
 
 def read_domain(xml: str) -> DomainFacts:
@@ -44,12 +50,14 @@ def read_domain(xml: str) -> DomainFacts:
     memory = root.find("memory")
     unit = "KiB" if memory is None else memory.get("unit", "KiB")
     disks = root.findall("devices/disk")
+    functions = dict(_functions(root))
+    page = root.find("memoryBacking/hugepages/page")
     return DomainFacts(
         name=root.findtext("name", ""),
         uuid=root.findtext("uuid", ""),
         kind=root.get("type", ""),
         vcpus=int(root.findtext("vcpu", "1")),
-        memory_kib=int(int(root.findtext("memory", "0")) * _KIB.get(unit.lower(), 1)),
+        memory_kib=_kib(root.findtext("memory", "0"), unit),
         disks=tuple(path for disk in disks if (path := _source(disk))),
         serials=tuple(serial for disk in disks if (serial := disk.findtext("serial", ""))),
         sources=tuple(
@@ -61,14 +69,30 @@ def read_domain(xml: str) -> DomainFacts:
         pins={
             int(pin.get("vcpu", "0")): parse_cpu_list(pin.get("cpuset", "")) for pin in root.findall("cputune/vcpupin")
         },
+        emulator_cpus=frozenset[int]().union(
+            *(parse_cpu_list(pin.get("cpuset", "")) for pin in root.findall("cputune/emulatorpin"))
+        ),
         nodeset=frozenset[int]().union(
             *(parse_cpu_list(memory.get("nodeset", "")) for memory in root.findall("numatune/memory"))
         ),
-        hostdevs=tuple(
-            PciAddress(*(int(address.get(part, "0"), 0) for part in ("domain", "bus", "slot", "function")))
-            for address in root.findall("devices/hostdev[@type='pci']/source/address")
-        ),
+        page_kib=None if page is None else _kib(page.get("size", "0"), page.get("unit", "KiB")),
+        hostdevs=tuple(functions),
+        ports={interface: address for address, interfaces in functions.items() for interface in interfaces},
     )
+
+
+def _kib(number: str, unit: str) -> int:
+    return int(int(number) * _KIB.get(unit.lower(), 1))
+
+
+def _functions(root: etree._Element) -> Iterator[tuple[PciAddress, tuple[str, ...]]]:
+    """Each PCI function with the interfaces that its alias names."""
+    for hostdev in root.iterfind("devices/hostdev[@type='pci']"):
+        address, alias = hostdev.find("source/address"), hostdev.find("alias")
+        name = "" if alias is None else alias.get("name", "")
+        serves = name.removeprefix(ALIAS).split(SEPARATOR) if name.startswith(ALIAS) else ()
+        if address is not None:
+            yield PciAddress(*(int(address.get(part, "0"), 0) for part in _ADDRESS)), tuple(serves)
 
 
 def _source(disk: etree._Element) -> str:

@@ -139,6 +139,11 @@ class InfiniBand(Fabric):
         return found or survey.by_interface(address.interface) or survey.by_gid(address.ip.ip)
 
 
+def has_guid(address: Attached) -> bool:
+    """An InfiniBand port of hardware, whose IPoIB interface is set up by these steps and not by cloud-init."""
+    return address.kind == "infiniband" and not address.soft and _guid(address) is not None
+
+
 def _guid(address: Attached) -> Guid | None:
     try:
         return Guid.parse(address.mac)

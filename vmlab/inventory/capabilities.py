@@ -26,6 +26,7 @@ class Capabilities:
     arch: str
     cells: tuple[Cell, ...]
     iommu: bool | None
+    cpu_vendor: str = ""
 
 
 def read_capabilities(text: str, *, memory_kib: int | None = None) -> Capabilities:
@@ -56,6 +57,7 @@ def read_capabilities(text: str, *, memory_kib: int | None = None) -> Capabiliti
         arch=host.findtext("cpu/arch", "").strip() or "unknown",
         cells=cells,
         iommu=None if iommu is None else iommu.get("support") == "yes",
+        cpu_vendor=host.findtext("cpu/vendor", "").strip(),
     )
 
 

@@ -144,7 +144,8 @@ class Claim:
 class HostInventory:
     """A host. `cells` has at least one cell, numbered as the host does; `functions` are all PCI functions by address.
 
-    `no_iommu` says why functions cannot be passed to guests, None if they can.
+    `no_iommu` says why functions cannot be passed to guests, None if they can. `cpu_vendor` is "Intel", "AMD" or what
+    else libvirt says.
     """
 
     name: str
@@ -153,6 +154,7 @@ class HostInventory:
     functions: Mapping[PciAddress, PciFunction] = field(default_factory=dict)
     claims: tuple[Claim, ...] = ()
     no_iommu: str | None = None
+    cpu_vendor: str = ""
 
     def group(self, function: PciFunction) -> tuple[PciFunction, ...]:
         """The members of the function's IOMMU group in bus order, itself included; only itself if it has no group."""

@@ -44,6 +44,7 @@ def read_record(name: str, files: Mapping[str, str], facts: Facts | None = None)
         functions=functions,
         claims=read_claims(_in(files, DOMAINS), told.cells),
         no_iommu=_no_iommu(functions.values(), iommu=told.iommu),
+        cpu_vendor=told.cpu_vendor,
     )
 
 

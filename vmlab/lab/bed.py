@@ -46,8 +46,8 @@ def locked(host: Host, bed: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def leasing(host: Host) -> Iterator[None]:
-    """Hold the host's leases while a subnet is chosen and its network made."""
-    with lock.held(f"{_slug(host)}.leases", what=f"the choice of subnets on {host.uri}", wait_s=60):
+    """Hold what beds share of a host from choosing it until it is seen in libvirt: subnets, CPUs, PCI functions."""
+    with lock.held(f"{_slug(host)}.leases", what=f"the choice of subnets, CPUs and devices on {host.uri}", wait_s=60):
         yield
 
 
@@ -90,5 +90,5 @@ def steps_of(
     return (
         hosts_step({name: nodes[name].management.ip.ip for name in sorted(nodes)}),
         disks_step(serials),
-        *(step for address in metadata.addresses for step in kind_of(address).steps(address)),
+        *(step for address in metadata.addresses for step in kind_of(address).steps(address, mtu=address.mtu)),
     )

@@ -1,7 +1,7 @@
 """Everything that is decided before anything is done: what is there, what is wanted, and the plan between them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -12,8 +12,10 @@ from vmlab.domainxml.metadata import Address
 from vmlab.domainxml.network import gateway
 from vmlab.domainxml.template import parse_template
 from vmlab.errors import HostError, Problem, TopologyError
+from vmlab.fabrics.infiniband import has_guid
 from vmlab.guest.keys import BedKeys
 from vmlab.guest.seed import Interface, documents
+from vmlab.inventory.model import HostInventory
 from vmlab.lab.bed import folder
 from vmlab.lab.progress import Progress
 from vmlab.plan.actions import Plan
@@ -22,19 +24,21 @@ from vmlab.plan.desired import (
     DesiredNode,
     Image,
     addresses,
-    attachment,
     desired_networks,
     desired_node,
     desired_targets,
 )
 from vmlab.plan.diff import diff
 from vmlab.plan.lease import MANAGEMENT, Leases, lease
+from vmlab.plan.node_place import NodePlace, macs, place_of
 from vmlab.plan.observed import Observed
+from vmlab.plan.placing import Attach, Places, decide, virtual, wants_devices
 from vmlab.runtime.shipped import shipped
 from vmlab.store.images import Manifest, at_path, find
 from vmlab.topology import Node, Topology
 from vmlab.virt.accel import locked_away, why_no_kvm
 from vmlab.virt.connection import Host
+from vmlab.virt.inventory import inventory
 from vmlab.virt.observe import observe
 from vmlab.virt.pool import IMAGES, pool_path
 from vmlab.virt.tsc import kernel_parameters
@@ -50,9 +54,16 @@ class Prepared:
     plan: Plan
     accel: str
     keys: BedKeys
+    places: Places
 
 
-def images_of(host: Host, topology: Topology) -> dict[str, tuple[Manifest, Path]]:
+Images = Mapping[str, tuple[Manifest, Path]]
+"""By the name that nodes use: each with the folder that its files lie in."""
+
+_DOMAIN_TYPES = {"kvm": "kvm", "tcg": "qemu", "test": "test"}
+
+
+def images_of(host: Host, topology: Topology) -> Images:
     """The images that the nodes name, each with the folder that its files lie in."""
     store = Path(host.call(lambda connection: pool_path(connection, IMAGES)))
     found = {}
@@ -65,7 +76,7 @@ def images_of(host: Host, topology: Topology) -> dict[str, tuple[Manifest, Path]
     return found
 
 
-def acceleration(host: Host, wish: str, images: Mapping[str, tuple[Manifest, Path]], progress: Progress) -> str:
+def acceleration(host: Host, wish: str, images: Images, progress: Progress) -> str:
     """What guests run on: "kvm" or "tcg" ("test" on libvirt's test driver).
 
     `wish` is "auto", "kvm" or "tcg". Raises HostError when KVM is insisted on and cannot run a guest.
@@ -92,51 +103,105 @@ def prepare(
     *,
     accel: str,
     restart: bool,
-    images: Mapping[str, tuple[Manifest, Path]],
+    images: Images,
 ) -> Prepared:
     """Look at the host and decide; nothing is changed."""
     observed = observe(host)
-    keys = _keys(topology.name, exists=bool(observed.bed(topology.name).nodes))
     for fabric in topology.fabrics.values():
         if fabric.bridge is not None and host.local and fabric.bridge not in observed.bridges:
             raise HostError(
                 f"the host has no bridge {fabric.bridge}, which the fabric {fabric.name} asks for",
                 hint=f"ip link add {fabric.bridge} type bridge",
             )
+    hosts: dict[str, HostInventory] = {}
+    if not host.simulated and (accel == "kvm" or wants_devices(topology)):
+        hosts = {next(iter(topology.hosts)): inventory(host)}
+    prepared_images = {name: _image(manifest, store, accel) for name, (manifest, store) in images.items()}
+    return decide_all(topology, observed, hosts, images=prepared_images, accel=accel, restart=restart)
+
+
+def decide_all(
+    topology: Topology,
+    observed: Observed,
+    hosts: Mapping[str, HostInventory],
+    *,
+    images: Mapping[str, Image],
+    accel: str,
+    restart: bool,
+    recorded: bool = False,
+) -> Prepared:
+    """Everything that follows from what was seen. Without `hosts` nothing is placed, and no device is passed.
+
+    A `recorded` host may lack the MAC addresses and GUIDs of its functions.
+    """
+    bed = observed.bed(topology.name)
+    keys = _keys(topology.name, exists=bool(bed.nodes))
     leases = lease(topology, observed)
     templates = {name: _template(topology, name) for name in {n.template for n in topology.nodes.values()}}
-    domain_type = {"kvm": "kvm", "tcg": "qemu", "test": "test"}[accel]
-    prepared_images = {name: _image(manifest, store, accel) for name, (manifest, store) in images.items()}
     authorized_key = keys.public_key
+    pinned = accel == "kvm"
 
-    def node(asked: Node) -> DesiredNode:
-        image = prepared_images[asked.image]
-        places = addresses(topology, leases, asked.name)
-        return desired_node(
-            topology,
-            asked,
-            image=image,
-            template=templates[asked.template],
-            domain_type=domain_type,
-            pool_path=observed.pool_path,
-            addresses=places,
-            documents=documents(
+    def node(asked: Node, attach: Attach, place: NodePlace | None) -> DesiredNode:
+        image = images[asked.image]
+
+        def seeds(places: tuple[Address, ...]) -> Mapping[str, str]:
+            return documents(
                 bed=topology.name,
                 node=asked.name,
                 user=image.user,
                 authorized_key=authorized_key,
                 host_key=keys.host_key(asked.name),
-                interfaces=[_interface(topology, leases, place) for place in places],
-            ),
+                interfaces=[_interface(topology, leases, p) for p in places if not has_guid(p)],
+            )
+
+        return desired_node(
+            topology,
+            asked,
+            image=image,
+            template=templates[asked.template],
+            domain_type=_DOMAIN_TYPES[accel],
+            pool_path=observed.pool_path,
+            addresses=addresses(topology, leases, attach, asked.name),
+            documents=seeds,
+            place=place,
         )
+
+    def keep(attach: Attach) -> frozenset[str]:
+        """Nodes that run and stay as they are: all of them, or with `restart` those that did not change."""
+        running = {name: d for name, d in bed.nodes.items() if d.running}
+        if not restart:
+            return frozenset(running)
+        bare = NodePlace(None, (), (), ())
+        return frozenset(
+            name
+            for name, domain in running.items()
+            if name in topology.nodes
+            and domain.facts.metadata is not None
+            and node(topology.nodes[name], attach, replace(bare, addresses=())).digest == domain.facts.metadata.digest
+        )
+
+    places = decide(topology, hosts, bed, pinned=pinned, keep=keep) if hosts else Places(virtual(topology))
+
+    def place(name: str) -> NodePlace | None:
+        found = places.node(name)
+        if found is None:
+            return None
+        metadata = bed.metadata.get(name)
+        if metadata is not None and name in places.kept:
+            own = metadata.addresses
+        else:
+            own_macs = macs(topology, name, found, hosts[found.host], strict=not recorded)
+            own = addresses(topology, leases, places.attach, name, own_macs)
+        return place_of(topology, name, found, hosts, own, pinned=pinned)
 
     desired = Desired(
         bed=topology.name,
-        networks=desired_networks(topology, leases),
+        networks=desired_networks(topology, leases, places.attach),
         targets=desired_targets(topology),
-        nodes={asked.name: node(asked) for asked in topology.nodes.values()},
+        nodes={asked.name: node(asked, places.attach, place(asked.name)) for asked in topology.nodes.values()},
+        vfs={} if places.placement is None else {pf: count for (_, pf), count in places.placement.vfs.items()},
     )
-    return Prepared(topology, observed, desired, diff(desired, observed, restart=restart), accel, keys)
+    return Prepared(topology, observed, desired, diff(desired, observed, restart=restart), accel, keys, places)
 
 
 def _keys(bed: str, *, exists: bool) -> BedKeys:
@@ -146,14 +211,16 @@ def _keys(bed: str, *, exists: bool) -> BedKeys:
     return BedKeys.fresh(folder(bed))
 
 
-def remarks(prepared: Prepared, images: Mapping[str, tuple[Manifest, Path]], progress: Progress) -> None:
+def remarks(prepared: Prepared, images: Images, progress: Progress) -> None:
     """What the user should know about this bed, one line each."""
     topology = prepared.topology
     for fabric in topology.fabrics.values():
-        if fabric.kind == "infiniband" and attachment(topology, fabric.name) == "virtio":
+        if fabric.kind == "infiniband" and prepared.places.attach[fabric.name] == "virtio":
             progress.warn(
                 f"fabric {fabric.name}: soft-RoCE stands in for InfiniBand; its figures say nothing about hardware"
             )
+    for note in prepared.places.placement.notes if prepared.places.placement is not None else ():
+        progress.warn(note)
     bare = sorted({name for name, (manifest, _) in images.items() if manifest.lustre is None})
     if topology.filesystems and bare:
         progress.say(

@@ -1,15 +1,12 @@
 """Virtual functions of a host: what there is and who has it, more of them, none of them."""
 
-import contextlib
-import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from vmlab.inventory.guids import guids_of
 from vmlab.inventory.model import HostInventory, PciFunction
 from vmlab.inventory.vfs import VfPlan, find_function, physical_functions, plan_vfs, users
+from vmlab.lab.bed import leasing
 from vmlab.lab.progress import Progress
-from vmlab.runtime import lock
 from vmlab.runtime.wait import Deadline
 from vmlab.values.pci import PciAddress
 from vmlab.virt import sriov
@@ -65,7 +62,7 @@ def create(host: Host, name: str, number: int, progress: Progress) -> tuple[PfLi
 
     Raises HostError where they cannot be made, or where others would be taken away from somebody.
     """
-    with changing(host):
+    with leasing(host):
         inventory = inventory_of(host)
         pf = find_function(inventory, name)
         plan = plan_vfs(inventory, pf.address, number)
@@ -77,7 +74,7 @@ def create(host: Host, name: str, number: int, progress: Progress) -> tuple[PfLi
 def make(host: Host, inventory: HostInventory, plan: VfPlan, progress: Progress) -> tuple[PciAddress, ...]:
     """Do what `plan` says: the VFs by their number, which libvirt knows then and which have their GUIDs.
 
-    To be called while `changing` is held since `inventory` was taken.
+    To be called while the host's leases are held since `inventory` was taken.
     """
     if not plan.writes:
         return inventory.functions[plan.pf].virtual_functions
@@ -104,18 +101,10 @@ def losses(host: Host, name: str) -> tuple[PciFunction, list[str]]:
 
 def release(host: Host, pf: PciAddress) -> int:
     """Destroy the function's VFs: how many there were. Raises HostError naming whoever has one of them."""
-    with changing(host):
+    with leasing(host):
         plan = plan_vfs(inventory_of(host), pf, 0)
         sriov.release(sysfs_of(host), machine_of(host), plan, Deadline.after(_MAKE_S))
         return plan.now
-
-
-@contextlib.contextmanager
-def changing(host: Host) -> Iterator[None]:
-    """Hold the host's functions from looking who has them until a domain's definition or a count says so."""
-    name = re.sub(r"[^a-zA-Z0-9]+", "-", host.uri).strip("-")
-    with lock.held(f"{name}.functions", what=f"the PCI functions of {host.uri}", wait_s=60):
-        yield
 
 
 def _line(inventory: HostInventory, pf: PciFunction) -> PfLine:

@@ -8,10 +8,11 @@ from vmlab.guest.boot import Deadlines, Panicked, Vigil, wait_until_ready
 from vmlab.guest.satisfy import satisfy
 from vmlab.guest.seed import iso
 from vmlab.guest.ssh import Guest
+from vmlab.inventory.passable import stranded
 from vmlab.lab.bed import guest_of, leasing, locked, steps_of
-from vmlab.lab.prepare import Prepared, acceleration, images_of, prepare, remarks
+from vmlab.lab.prepare import Images, Prepared, acceleration, images_of, prepare, remarks
 from vmlab.lab.progress import Progress
-from vmlab.plan.actions import Action, StartDomain, StopDomain, by_name
+from vmlab.plan.actions import Action, ReturnDevices, StartDomain, StopDomain, before_start, by_name
 from vmlab.plan.desired import DesiredNode
 from vmlab.runtime.parallel import LIBVIRT_JOBS, each
 from vmlab.runtime.wait import Deadline
@@ -49,38 +50,74 @@ def up(
     What is already so is left alone. Raises one error for all nodes that failed, after all others are done.
     """
     overall = Deadline.after(timeout_s)
-
-    def act(lane: tuple[Action, ...]) -> None:
-        for action in lane:
-            _do(host, action)
-
     with locked(host, topology.name):
         ensure_pool(host, BEDS)
         ensure_pool(host, IMAGES)
         images = images_of(host, topology)
         accel = acceleration(host, accel, images, progress)
         with leasing(host):
-            prepared = prepare(host, topology, accel=accel, restart=restart, images=images)
+            prepared, made = _decided(host, topology, accel=accel, restart=restart, images=images)
             remarks(prepared, images, progress)
             _admit(host, prepared)
-            prepared.keys.write(tuple(topology.nodes))
-            each(act, by_name(prepared.plan.networks), jobs=LIBVIRT_JOBS, failed="not all networks could be made")
-        each(act, by_name(prepared.plan.volumes), jobs=LIBVIRT_JOBS, failed="not all shared disks could be made")
-
-        def gone(name: str) -> None:
-            act(prepared.plan.lanes[name])
-            progress.stage(name, "gone")
+            _make_room(host, prepared, progress)
 
         def node(asked: DesiredNode) -> None:
             _node(host, prepared, asked, progress, overall if wait else None)
 
-        removed = [name for name in prepared.plan.lanes if name not in prepared.desired.nodes]
-        each(gone, removed, jobs=LIBVIRT_JOBS, failed="not all nodes could be removed")
-
         # Whoever waits for guests has many in hand; whoever does not has libvirt to wait for.
         jobs = jobs if wait else min(jobs, LIBVIRT_JOBS)
         each(node, prepared.desired.nodes.values(), jobs=jobs, failed=f"{topology.name}: not all nodes came up")
-        return Raised(prepared, prepared.plan.actions)
+        return Raised(prepared, (*made, *prepared.plan.actions))
+
+
+def _decided(
+    host: Host, topology: Topology, *, accel: str, restart: bool, images: Images
+) -> tuple[Prepared, tuple[Action, ...]]:
+    """The plan, when what a killed start left is taken back and all virtual functions exist; and what that took."""
+
+    def decide() -> Prepared:
+        return prepare(host, topology, accel=accel, restart=restart, images=images)
+
+    prepared = decide()
+    if _take_back(host, prepared):
+        prepared = decide()
+    made = prepared.plan.host
+    if made:
+        _each_by_name(host, made, "not all virtual functions could be made")
+        prepared = decide()  # with the addresses that the kernel gave them
+    return prepared, made
+
+
+def _make_room(host: Host, prepared: Prepared, progress: Progress) -> None:
+    """What is to be there before nodes start: networks, shared disks, and the places of nodes that are placed."""
+    plan = prepared.plan
+    prepared.keys.write(tuple(prepared.topology.nodes))
+    _each_by_name(host, plan.networks, "not all networks could be made")
+    _each_by_name(host, plan.volumes, "not all shared disks could be made")
+
+    def gone(name: str) -> None:
+        for action in plan.lanes[name]:
+            _do(host, action)
+        progress.stage(name, "gone")
+
+    def define(name: str) -> None:
+        for action in before_start(plan.lanes.get(name, ())):
+            progress.stage(name, action.kind)
+            _do(host, action)
+
+    removed = [name for name in plan.lanes if name not in prepared.desired.nodes]
+    each(gone, removed, jobs=LIBVIRT_JOBS, failed="not all nodes could be removed")
+    if prepared.places.placement is not None:
+        # What is defined is a claim that other beds see: CPUs, memory and functions are ours from then on.
+        each(define, prepared.desired.nodes, jobs=LIBVIRT_JOBS, failed="not all nodes could be defined")
+
+
+def _each_by_name(host: Host, actions: tuple[Action, ...], failed: str) -> None:
+    def act(lane: tuple[Action, ...]) -> None:
+        for action in lane:
+            _do(host, action)
+
+    each(act, by_name(actions), jobs=LIBVIRT_JOBS, failed=failed)
 
 
 def _do(host: Host, action: Action) -> None:
@@ -89,7 +126,9 @@ def _do(host: Host, action: Action) -> None:
 
 def _node(host: Host, prepared: Prepared, node: DesiredNode, progress: Progress, overall: Deadline | None) -> None:
     """One node's lane, then, with a deadline, its boot and its steps."""
-    for action in prepared.plan.lanes.get(node.name, ()):
+    lane = prepared.plan.lanes.get(node.name, ())
+    done = before_start(lane) if prepared.places.placement is not None else ()
+    for action in lane[len(done) :]:
         progress.stage(node.name, action.kind)
         _do(host, action)
     if overall is None or host.simulated:
@@ -148,6 +187,18 @@ def _follow(
             deadline=overall.capped(deadlines.roles_s),
             watch=Vigil(guest, console, state, "roles"),
         )
+
+
+def _take_back(host: Host, prepared: Prepared) -> bool:
+    """Give functions that a killed start of the bed left on vfio-pci back to their drivers; whether there were any."""
+    bed, left = prepared.topology.name, False
+    for inventory in prepared.places.hosts.values():
+        for function in stranded(inventory):
+            owner = inventory.owner(function.address)
+            if owner is not None and owner.bed == bed:
+                left = True
+                _do(host, ReturnDevices(owner.domain, owner.node, "left on vfio-pci", (function.address,)))
+    return left
 
 
 def _admit(host: Host, prepared: Prepared) -> None:

@@ -10,6 +10,9 @@ from vmlab.values.pci import PciAddress
 
 NO_RESERVE = Reserve()
 
+Hardware = Literal["passthrough", "vf"]
+"""How a guest gets a device of the host: a whole function, or a virtual one."""
+
 
 @dataclass(frozen=True, slots=True)
 class DeviceWish:
@@ -18,7 +21,7 @@ class DeviceWish:
     fabric: str
     index: int
     kind: Kind
-    function: Literal["passthrough", "vf"]
+    function: Hardware
     selector: DeviceSelector | None = None
     whole_group: bool = False
 
@@ -75,7 +78,7 @@ class PlacedDevice:
     fabric: str
     index: int
     address: PciAddress
-    function: Literal["passthrough", "vf"]
+    function: Hardware
     host_cell: int | None
     iommu_group: int | None
     remote: bool

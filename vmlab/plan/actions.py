@@ -6,6 +6,8 @@ from typing import ClassVar
 
 from vmlab.domainxml.network import Network
 from vmlab.domainxml.volume import Volume
+from vmlab.topology.bed import VfSettings
+from vmlab.values.pci import PciAddress
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,43 @@ class DefineDomain(Action):
 
 
 @dataclass(frozen=True, slots=True)
+class CreateVfs(Action):
+    """Let a physical function have `count` virtual functions."""
+
+    kind = "create-vfs"
+    pf: PciAddress
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class VfIdentity:
+    """What the host gives a virtual function before its guest starts: on Ethernet a MAC address, else its GUIDs."""
+
+    pf: PciAddress
+    number: int
+    address: PciAddress
+    mac: str | None
+    settings: VfSettings
+
+
+@dataclass(frozen=True, slots=True)
+class TakeDevices(Action):
+    """Take a node's functions from their drivers, when its virtual ones have their identities."""
+
+    kind = "take-devices"
+    functions: tuple[PciAddress, ...]
+    identities: tuple[VfIdentity, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReturnDevices(Action):
+    """See that a stopped node's functions are back with the drivers that they came from."""
+
+    kind = "return-devices"
+    functions: tuple[PciAddress, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class StartDomain(Action):
     """Start a defined domain."""
 
@@ -93,6 +132,14 @@ class UndefineDomain(Action):
     kind = "undefine-domain"
 
 
+def before_start(lane: tuple[Action, ...]) -> tuple[Action, ...]:
+    """The part of a node's lane up to its definition; what follows takes devices and starts it."""
+    for index, action in enumerate(lane):
+        if isinstance(action, TakeDevices | StartDomain):
+            return lane[:index]
+    return lane
+
+
 def by_name(actions: Iterable[Action]) -> list[tuple[Action, ...]]:
     """The actions on each object, in their order: removing something and making it anew must not change places."""
     lanes: dict[str, list[Action]] = {}
@@ -105,8 +152,8 @@ def by_name(actions: Iterable[Action]) -> list[tuple[Action, ...]]:
 class Plan:
     """Actions in the order of their dependencies.
 
-    `networks` come first, then `volumes` (shared ones), then each node's lane; lanes are independent of each other, and
-    so are networks and volumes of different names (`by_name`).
+    `host` comes first (virtual functions), then `networks`, `volumes` (shared ones) and each node's lane. Lanes are
+    independent of each other, and so are networks and volumes of different names (`by_name`).
     `pending` are changes that need `--restart`, told but not done. For a removal the order is turned round.
     """
 
@@ -114,6 +161,7 @@ class Plan:
     volumes: tuple[Action, ...] = ()
     nodes: Mapping[str, tuple[Action, ...]] | None = None
     pending: tuple[Action, ...] = ()
+    host: tuple[Action, ...] = ()
 
     @property
     def lanes(self) -> Mapping[str, tuple[Action, ...]]:
@@ -123,4 +171,4 @@ class Plan:
     @property
     def actions(self) -> tuple[Action, ...]:
         """All actions that will be done."""
-        return (*self.networks, *self.volumes, *(action for lane in self.lanes.values() for action in lane))
+        return (*self.host, *self.networks, *self.volumes, *(action for lane in self.lanes.values() for action in lane))

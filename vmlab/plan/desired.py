@@ -2,8 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from lxml import etree
 
@@ -12,10 +13,13 @@ from vmlab.domainxml.devices import Disk, Interface
 from vmlab.domainxml.metadata import Address, NetworkMetadata, NodeMetadata, write_digest
 from vmlab.domainxml.network import Network
 from vmlab.domainxml.volume import Volume
-from vmlab.errors import HostError
+from vmlab.plan.actions import VfIdentity
 from vmlab.plan.lease import MANAGEMENT, Leases, interface_name, ports
+from vmlab.plan.node_place import NodePlace
+from vmlab.plan.placing import HARDWARE, Attach
 from vmlab.topology import Node, Topology
 from vmlab.values import identity
+from vmlab.values.pci import PciAddress
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +33,16 @@ class Image:
     boot: Boot | None
 
 
+Documents = Callable[[tuple[Address, ...]], Mapping[str, str]]
+NO_MACS: Mapping[str, str] = MappingProxyType({})
+
+
 @dataclass(frozen=True, slots=True)
 class DesiredNode:
-    """One node. `xml` carries the digest; `root` is its clone, `seed` the name of its seed volume."""
+    """One node. `xml` carries the digest; `root` is its clone, `seed` the name of its seed volume.
+
+    The digest is of what was asked for, and not of where on the host it went: that only matters to a node that starts.
+    """
 
     name: str
     domain: str
@@ -39,6 +50,8 @@ class DesiredNode:
     xml: str
     digest: str
     metadata: NodeMetadata
+    functions: tuple[PciAddress, ...]
+    identities: tuple[VfIdentity, ...]
     memory_kib: int
     root: Volume
     disks: tuple[Volume, ...]
@@ -54,23 +67,10 @@ class Desired:
     networks: tuple[Network, ...]
     targets: tuple[Volume, ...]
     nodes: Mapping[str, DesiredNode]
+    vfs: Mapping[PciAddress, int]
 
 
-def attachment(topology: Topology, fabric: str) -> str:
-    """How nodes get onto a fabric on this host: "virtio" or "bridge".
-
-    Raises HostError for what needs devices of the host, which this version does not pass through yet.
-    """
-    attach = topology.fabrics[fabric].attach
-    if attach in ("passthrough", "vf"):
-        raise HostError(
-            f"the fabric {fabric} wants `attach: {attach}`, and this version of vmlab passes no host devices yet",
-            hint=f"write `attach: virtio` at {fabric}, where soft-RoCE stands in for InfiniBand",
-        )
-    return "bridge" if attach == "bridge" else "virtio"
-
-
-def desired_networks(topology: Topology, leases: Leases) -> tuple[Network, ...]:
+def desired_networks(topology: Topology, leases: Leases, attach: Attach) -> tuple[Network, ...]:
     """The management network, and one isolated network for each virtio fabric."""
     bed = topology.name
 
@@ -84,7 +84,7 @@ def desired_networks(topology: Topology, leases: Leases) -> tuple[Network, ...]:
             metadata=NetworkMetadata(bed, fabric, leases.subnets[fabric]),
         )
 
-    fabrics = [f for f in topology.fabrics.values() if attachment(topology, f.name) == "virtio"]
+    fabrics = [f for f in topology.fabrics.values() if attach[f.name] == "virtio"]
     return (network(MANAGEMENT, mtu=None), *(network(f.name, mtu=f.mtu) for f in fabrics))
 
 
@@ -97,16 +97,22 @@ def desired_targets(topology: Topology) -> tuple[Volume, ...]:
     )
 
 
-def addresses(topology: Topology, leases: Leases, node: str) -> tuple[Address, ...]:
-    """A node's places on the fabrics, the management network first."""
+def addresses(
+    topology: Topology, leases: Leases, attach: Attach, node: str, macs: Mapping[str, str] = NO_MACS
+) -> tuple[Address, ...]:
+    """A node's places on the fabrics, the management network first.
+
+    `macs` are those of devices that bring their own, by interface: MAC addresses, or GUIDs of InfiniBand ports.
+    """
     return tuple(
         Address(
             fabric=fabric,
             kind="management" if fabric == MANAGEMENT else topology.fabrics[fabric].kind,
-            attach="virtio" if fabric == MANAGEMENT else attachment(topology, fabric),
+            attach="virtio" if fabric == MANAGEMENT else attach[fabric],
             interface=interface_name(fabric, index),
-            mac=identity.mac(topology.name, node, fabric, index),
+            mac=macs.get(interface_name(fabric, index)) or identity.mac(topology.name, node, fabric, index),
             ip=leases.addresses[node, fabric, index],
+            mtu=topology.fabrics[fabric].mtu if attach.get(fabric) in HARDWARE else None,
         )
         for fabric, index in ports(topology, node)
     )
@@ -121,9 +127,13 @@ def desired_node(
     domain_type: str,
     pool_path: str,
     addresses: tuple[Address, ...],
-    documents: Mapping[str, str],
+    documents: Documents,
+    place: NodePlace | None = None,
 ) -> DesiredNode:
-    """One node's domain and volumes. `documents` are its seed's; a change of them is a change of the node."""
+    """One node's domain and volumes. `documents` makes its seed's; a change of them is a change of the node.
+
+    `addresses` are those before it is known which devices it gets; `place` says that, and where on the host it goes.
+    """
     bed = topology.name
     root = Volume(
         identity.root_volume(bed, node.name),
@@ -160,11 +170,17 @@ def desired_node(
                 for t in shared
             ),
         ),
-        interfaces=tuple(_interface(topology, address) for address in addresses),
+        interfaces=tuple(_interface(topology, address) for address in addresses if address.attach not in HARDWARE),
         console_log=f"{pool_path}/{identity.console_volume(bed, node.name)}",
     )
     domain = build(template, machine, metadata)
-    digest = _digest(domain, root, disks, documents)
+    seeds = documents(addresses)
+    wish = () if place is None else (node.pin, node.threads, node.numa.policy, node.numa.cells, node.host)
+    digest = _digest(domain, root, disks, seeds, wish)
+    if place is not None:
+        metadata = replace(metadata, addresses=place.addresses)
+        seeds = documents(place.addresses)
+        domain = build(template, replace(machine, tuning=place.tuning, hostdevs=place.hostdevs), metadata)
     write_digest(domain, digest)
     return DesiredNode(
         name=node.name,
@@ -177,7 +193,9 @@ def desired_node(
         root=root,
         disks=disks,
         seed=seed,
-        documents=documents,
+        documents=seeds,
+        functions=() if place is None else tuple(hostdev.address for hostdev in place.hostdevs),
+        identities=() if place is None else place.identities,
     )
 
 
@@ -189,8 +207,8 @@ def _interface(topology: Topology, address: Address) -> Interface:
 
 
 def _digest(
-    domain: etree._Element, root: Volume, disks: tuple[Volume, ...], documents: Mapping[str, str]
+    domain: etree._Element, root: Volume, disks: tuple[Volume, ...], documents: Mapping[str, str], wish: object
 ) -> str:
     sizes = [[volume.name, volume.capacity, volume.backing] for volume in (root, *disks)]
-    asked = json.dumps([text(domain), sizes, dict(documents)], sort_keys=True)
+    asked = json.dumps([text(domain), sizes, dict(documents), wish], sort_keys=True)
     return hashlib.sha256(asked.encode()).hexdigest()[:16]

@@ -10,14 +10,17 @@ from vmlab.errors import HostError
 from vmlab.plan.actions import (
     Action,
     CreateNetwork,
+    CreateVfs,
     CreateVolume,
     DefineDomain,
     Plan,
     RemoveNetwork,
     RemoveVolume,
+    ReturnDevices,
     StartDomain,
     StartNetwork,
     StopDomain,
+    TakeDevices,
     UndefineDomain,
     WriteSeed,
 )
@@ -51,6 +54,10 @@ def diff(desired: Desired, observed: Observed, *, restart: bool) -> Plan:
     held_networks = set() if restart else anew
     held_nodes = set() if restart else {n for n, lane in lanes.items() if _stops(lane) or n not in desired.nodes}
     return Plan(
+        host=tuple(
+            CreateVfs(f"{pf}", None, f"{count} virtual functions are needed", pf, count)
+            for pf, count in sorted(desired.vfs.items())
+        ),
         networks=tuple(action for action in networks if action.name not in held_networks),
         volumes=tuple(volumes),
         nodes={name: lane for name, lane in lanes.items() if lane and name not in held_nodes},
@@ -143,8 +150,8 @@ def _node(node: DesiredNode, bed: ObservedBed) -> Iterator[Action]:
     start = "not running"
     if domain is None or domain.facts.metadata is None or domain.facts.metadata.digest != node.digest:
         reason = "absent" if domain is None else _what_changed(node, domain)
-        if domain is not None and domain.running:
-            yield StopDomain(node.domain, node.name, reason)
+        if domain is not None:
+            yield from _stopped(node.name, domain, reason)
         yield from _root(node, bed, reason)
         for disk in node.disks:
             yield from _volume(disk, bed, node.name)
@@ -154,10 +161,32 @@ def _node(node: DesiredNode, bed: ObservedBed) -> Iterator[Action]:
     elif not domain.running:
         for disk in (node.root, *node.disks):
             yield from _volume(disk, bed, node.name)
-        if node.seed not in bed.volumes:
-            yield WriteSeed(node.seed, node.name, "absent", node.documents)
+        moved = _moved(node, domain)
+        if moved or node.seed not in bed.volumes:
+            yield WriteSeed(node.seed, node.name, moved or "absent", node.documents)
+        if moved:
+            yield from _stopped(node.name, domain, moved)
+            yield DefineDomain(node.domain, node.name, moved, node.uuid, node.xml)
     if start != "not running" or domain is None or not domain.running:
+        if node.functions:
+            yield TakeDevices(node.domain, node.name, start, node.functions, node.identities)
         yield StartDomain(node.domain, node.name, start)
+
+
+def _stopped(name: str, domain: ObservedDomain, reason: str) -> Iterator[Action]:
+    """Not running, and its functions back on the host: the definition that tells of them goes next."""
+    if domain.running:
+        yield StopDomain(domain.facts.name, name, reason)
+    if domain.facts.hostdevs:
+        yield ReturnDevices(domain.facts.name, name, reason, domain.facts.hostdevs)
+
+
+def _moved(node: DesiredNode, domain: ObservedDomain) -> str:
+    """Why a node that is about to start goes elsewhere on the host than its definition says; "" if it does not."""
+    old, new = domain.facts, read_domain(node.xml)
+    if (old.pins, old.nodeset, old.emulator_cpus) != (new.pins, new.nodeset, new.emulator_cpus):
+        return "placed anew: CPUs or cell"
+    return "placed anew: devices" if old.hostdevs != new.hostdevs else ""
 
 
 def _root(node: DesiredNode, bed: ObservedBed, reason: str) -> Iterator[Action]:
@@ -196,7 +225,7 @@ def _what_changed(node: DesiredNode, domain: ObservedDomain) -> str:
         changes.append(f"acceleration {old.kind} -> {new.kind}")
     if old.disks != new.disks:
         changes.append("disks")
-    if old.sources != new.sources:
+    if old.sources != new.sources or old.ports.keys() != new.ports.keys():
         changes.append("fabrics")
     if old.metadata is not None and new.metadata is not None:
         if old.metadata.image != new.metadata.image or old.kernel != new.kernel:
@@ -217,8 +246,7 @@ def _by_node(volumes: Iterable[str]) -> dict[str, list[str]]:
 
 
 def _gone(name: str, domain: ObservedDomain, volumes: Iterable[str], reason: str) -> Iterator[Action]:
-    if domain.running:
-        yield StopDomain(domain.facts.name, name, reason)
+    yield from _stopped(name, domain, reason)
     yield UndefineDomain(domain.facts.name, name, reason)
     for volume in volumes:
         yield RemoveVolume(volume, name, reason)

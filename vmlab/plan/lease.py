@@ -11,7 +11,6 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from vmlab.errors import HostError
 from vmlab.plan.observed import Observed, ObservedBed
 from vmlab.topology import Topology
-from vmlab.values import identity
 
 MANAGEMENT = "mgmt"
 RANGE = IPv4Network("10.77.0.0/16")
@@ -123,7 +122,7 @@ def _addresses(
     topology: Topology, bed: ObservedBed, subnets: Mapping[str, IPv4Network]
 ) -> Iterator[tuple[tuple[str, str, int], IPv4Interface]]:
     kept = {
-        (metadata.node, address.mac): address.ip.ip
+        (metadata.node, address.interface): address.ip.ip
         for metadata in bed.metadata.values()
         for address in metadata.addresses
     }
@@ -143,7 +142,7 @@ def _addresses(
         used = used_in.setdefault(subnet, set(leaving))
         new = []
         for node, index in members:
-            address = kept.get((node, identity.mac(topology.name, node, fabric, index)))
+            address = kept.get((node, interface_name(fabric, index)))
             if address is not None and address in subnet:
                 used.add(address)
                 yield (node, fabric, index), IPv4Interface((address, subnet.prefixlen))

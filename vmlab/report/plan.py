@@ -5,6 +5,7 @@ from typing import Any, TextIO
 
 from vmlab.lab.prepare import Prepared
 from vmlab.lustre.lnet import routes
+from vmlab.placement.request import PlacedCell, PlacedDevice
 from vmlab.plan.actions import Action, Plan
 from vmlab.report.errors import painted
 from vmlab.topology import Topology
@@ -19,29 +20,28 @@ _SIGNS = {
     "define": ("+", _GREEN),
     "start": ("+", _GREEN),
     "write": ("+", _GREEN),
+    "take": ("+", _GREEN),
+    "return": ("-", _RED),
     "stop": ("-", _RED),
     "undefine": ("-", _RED),
     "remove": ("-", _RED),
 }
 
 _LISTED = 12
+_ORDINARY_PAGE_KIB = 4
 
 
 def document(prepared: Prepared) -> dict[str, Any]:
-    """What `vmlab plan -o json` prints. Nothing is pinned or passed through yet: cells and devices are empty."""
+    """What `vmlab plan -o json` prints. Cells are empty where guests are bound to nothing: emulated ones."""
     topology = prepared.topology
-    host = next(iter(topology.hosts), DEFAULT_HOST)
     return {
         "bed": topology.name,
         "changes": bool(prepared.plan.actions or prepared.plan.pending),
         "nodes": [
             {
                 "name": name,
-                "host": topology.nodes[name].host or host,
+                **_placed(prepared, name),
                 "role": list(node.metadata.roles),
-                "cells": [],
-                "emulator_cpus": [],
-                "devices": [],
                 "addresses": {place.interface: str(place.ip.ip) for place in node.metadata.addresses},
                 "nids": [str(nid) for nid in _nids(prepared, name)],
             }
@@ -50,6 +50,42 @@ def document(prepared: Prepared) -> dict[str, Any]:
         "routes": list(_routes(prepared)),
         "actions": [_action(action) for action in prepared.plan.actions],
         "pending": [_action(action) for action in prepared.plan.pending],
+    }
+
+
+def _placed(prepared: Prepared, name: str) -> dict[str, Any]:
+    place = prepared.places.node(name)
+    if place is None:
+        host = prepared.topology.nodes[name].host or next(iter(prepared.topology.hosts), DEFAULT_HOST)
+        return {"host": host, "cells": [], "emulator_cpus": [], "devices": []}
+    bound = prepared.accel == "kvm"
+    return {
+        "host": place.host,
+        "cells": [_cell(cell) for cell in place.cells] if bound else [],
+        "emulator_cpus": list(place.emulator_cpus) if bound else [],
+        "devices": [_device(device) for device in place.devices],
+    }
+
+
+def _cell(cell: PlacedCell) -> dict[str, Any]:
+    return {
+        "host_cell": cell.host_cell,
+        "vcpus": {str(vcpu): list(cpus) for vcpu, cpus in sorted(cell.vcpus.items())},
+        "memory_mib": cell.memory_kib // 1024,
+        "page_kib": cell.page_kib or _ORDINARY_PAGE_KIB,
+    }
+
+
+def _device(device: PlacedDevice) -> dict[str, Any]:
+    return {
+        "address": str(device.address),
+        "fabric": device.fabric,
+        "host_cell": device.host_cell,
+        "iommu_group": device.iommu_group,
+        "function": device.function,
+        "remote": device.remote,
+        "planned": device.planned,
+        "group": [str(address) for address in device.group],
     }
 
 
@@ -99,7 +135,7 @@ Row = tuple[str, str, str, str, str]
 def _rows(prepared: Prepared) -> Iterator[Row]:
     plan = prepared.plan
     there = prepared.observed.bed(prepared.topology.name).nodes
-    for action in (*plan.networks, *plan.volumes):
+    for action in (*plan.host, *plan.networks, *plan.volumes):
         yield *_SIGNS[action.kind.partition("-")[0]], "-", _what(action), action.reason
     for node, lane in plan.lanes.items():
         changed = node in there and node in prepared.desired.nodes

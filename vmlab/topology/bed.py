@@ -44,6 +44,7 @@ class DeviceSelector:
     """Which host devices may serve a fabric. What is not given does not restrict.
 
     `model` is a shell pattern on the product's name; `pf` a physical function by address or by its device's name.
+    `whole_group`: where a function shares its IOMMU group, the guest gets the others of the group, too.
     """
 
     vendor: int | None = None
@@ -51,6 +52,16 @@ class DeviceSelector:
     model: str | None = None
     address: tuple[PciAddress, ...] = ()
     pf: PciAddress | str | None = None
+    whole_group: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class VfSettings:
+    """What the host enforces on an Ethernet VF; None leaves the driver's own. `vlan` 0: none."""
+
+    vlan: int | None = None
+    spoof_check: bool | None = None
+    trust: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +76,7 @@ class Fabric:
     subnet: IPv4Network | None
     mtu: int | None
     bridge: str | None
+    vf: VfSettings = VfSettings()
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from vmlab.topology.bed import (
     Target,
     TargetKind,
     Topology,
+    VfSettings,
 )
 from vmlab.topology.check_filesystems import clients_of
 from vmlab.topology.model import DeviceEntry
@@ -58,12 +59,13 @@ def _fabrics(draft: Draft) -> dict[str, Fabric]:
             subnet=entry.subnet,
             mtu=entry.mtu,
             bridge=entry.bridge,
+            vf=VfSettings(entry.vf.vlan, entry.vf.spoof_check, entry.vf.trust),
         )
     return fabrics
 
 
 def _device(entry: DeviceEntry) -> DeviceSelector:
-    return DeviceSelector(entry.vendor, entry.product, entry.model, entry.address or (), entry.pf)
+    return DeviceSelector(entry.vendor, entry.product, entry.model, entry.address or (), entry.pf, entry.whole_group)
 
 
 def _nodes(draft: Draft) -> dict[str, Node]:

@@ -70,6 +70,15 @@ class DeviceEntry(Part):
     model: Word | None = Field(None, description="shell pattern on the product's name")
     address: Addresses | None = Field(None, description="one PCI address or a list")
     pf: PhysicalFunction | None = Field(None, description="the physical function whose VFs may serve")
+    whole_group: bool = Field(default=False, description="pass the other functions of a shared IOMMU group along")
+
+
+class VfEntry(Part):
+    """What the host enforces on the fabric's Ethernet VFs; absent: the driver's own."""
+
+    vlan: int | None = Field(None, ge=0, le=4094, description="0: none")
+    spoof_check: bool | None = None
+    trust: bool | None = None
 
 
 class FabricEntry(Part):
@@ -84,6 +93,7 @@ class FabricEntry(Part):
     subnet: Subnet | None = Field(None, description="absent: leased from a range that the host does not route")
     mtu: int | None = Field(None, ge=576, le=65520)
     bridge: Bridge | None = Field(None, description="the host bridge, with attach: bridge")
+    vf: VfEntry = VfEntry()
 
 
 class FabricUse(Part):

@@ -10,22 +10,38 @@ from vmlab.domainxml.build import text
 from vmlab.domainxml.network import network_xml
 from vmlab.domainxml.volume import Volume, volume_xml
 from vmlab.errors import HostError, LibvirtError
+from vmlab.inventory.guids import guids_of
+from vmlab.inventory.passable import stranded
+from vmlab.inventory.vfs import plan_vfs
 from vmlab.plan.actions import (
     Action,
     CreateNetwork,
+    CreateVfs,
     CreateVolume,
     DefineDomain,
     RemoveNetwork,
     RemoveVolume,
+    ReturnDevices,
     StartDomain,
     StartNetwork,
     StopDomain,
+    TakeDevices,
     UndefineDomain,
     WriteSeed,
 )
 from vmlab.runtime.log import log
+from vmlab.runtime.wait import Deadline
+from vmlab.virt import sriov
 from vmlab.virt.connection import Host, missing
+from vmlab.virt.inventory import inventory
+from vmlab.virt.machine import machine_of
+from vmlab.virt.passthrough import check_functions, give_back, load_vfio, take
 from vmlab.virt.pool import BEDS, find_pool
+from vmlab.virt.sysfs import sysfs_of
+
+_TAKE_S = 60.0
+_CREATE_S = 180.0  # operators in the field wait two minutes for the links of many VFs
+_LIST_S = 60.0
 
 _UNDEFINE = (
     libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
@@ -54,6 +70,8 @@ def perform(host: Host, action: Action, iso: Callable[[WriteSeed], bytes] | None
 
 def _explained(action: Action, error: LibvirtError) -> LibvirtError | HostError:
     message = f"{action.kind} {action.name}: {error.message.removeprefix('libvirt: ')}"
+    if error.hint:
+        return LibvirtError(message, hint=error.hint)
     if "No space left" in error.message:
         return HostError(message, hint="df -h; `vmlab gc` lists what belongs to no bed")
     if "Permission denied" in error.message:
@@ -111,6 +129,39 @@ def _remove_volume(action: RemoveVolume, _host: Host, connection: "libvirt.virCo
 def _define_domain(action: DefineDomain, host: Host, connection: "libvirt.virConnect") -> None:
     # Without the uuid in place libvirt would take another domain of that name for ours; it refuses that by itself.
     connection.defineXMLFlags(action.xml, 0 if host.simulated else libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
+
+
+@_perform.register
+def _take_devices(action: TakeDevices, host: Host, _connection: "libvirt.virConnect") -> None:
+    found = inventory(host)
+    check_functions(host, found, action.functions, action.name)
+    sysfs, machine = sysfs_of(host), machine_of(host)
+    load_vfio(sysfs, machine)
+    for vf in action.identities:
+        which = sriov.Vf(vf.pf, vf.number, vf.address)
+        if vf.mac is None:
+            sriov.set_guids(sysfs, machine, which, guids_of(found.functions[vf.pf], vf.number))
+        else:
+            wanted = vf.settings
+            settings = sriov.EthernetVf(vf.mac, wanted.vlan, wanted.spoof_check, wanted.trust)
+            sriov.set_ethernet(sysfs, machine, which, settings)
+    take(host, sysfs, machine, action.functions, Deadline.after(_TAKE_S))
+
+
+@_perform.register
+def _return_devices(action: ReturnDevices, host: Host, _connection: "libvirt.virConnect") -> None:
+    """libvirt has done it if all went well. What another domain runs with by now is not ours any more."""
+    sysfs = sysfs_of(host)
+    for function in stranded(inventory(host)):
+        if function.address in action.functions:
+            give_back(host, sysfs, function.address)
+
+
+@_perform.register
+def _create_vfs(action: CreateVfs, host: Host, _connection: "libvirt.virConnect") -> None:
+    plan = plan_vfs(inventory(host), action.pf, action.count, at_least=True)
+    made = sriov.create(sysfs_of(host), plan, Deadline.after(_CREATE_S))
+    sriov.await_listed(host, made, Deadline.after(_LIST_S))
 
 
 @_perform.register

@@ -1,0 +1,159 @@
+"""From a node's placement to what its domain and its addresses say: pins, host devices, MAC addresses and GUIDs."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from vmlab.domainxml.hostdev import Hostdev
+from vmlab.domainxml.metadata import Address
+from vmlab.domainxml.tuning import GuestCell, Tuning, guest_threads
+from vmlab.errors import HostError
+from vmlab.inventory.guids import guids_of
+from vmlab.inventory.model import Cell, HostInventory, PciFunction, Port
+from vmlab.placement.request import NodePlacement, PlacedDevice
+from vmlab.plan.actions import VfIdentity
+from vmlab.plan.lease import interface_name
+from vmlab.topology import Topology
+from vmlab.values import identity
+
+if TYPE_CHECKING:
+    from vmlab.values.pci import PciAddress
+
+
+@dataclass(frozen=True, slots=True)
+class NodePlace:
+    """A placement in the words of the domain's XML. `tuning` is None for an emulated guest, which is not pinned."""
+
+    tuning: Tuning | None
+    hostdevs: tuple[Hostdev, ...]
+    addresses: tuple[Address, ...]
+    identities: tuple[VfIdentity, ...]
+
+
+def tuning(placement: NodePlacement, inventory: HostInventory) -> Tuning:
+    """The guest's cells, and its threads where they are true to the host's."""
+    cells = {cell.id: cell for cell in inventory.cells}
+    guest_cells = tuple(
+        GuestCell(
+            vcpus=placed.vcpus,
+            memory_kib=placed.memory_kib,
+            host_cell=placed.host_cell,
+            page_kib=placed.page_kib,
+            distances=_distances(cells.get(placed.host_cell if placed.host_cell is not None else -1), placement),
+        )
+        for placed in placement.cells
+    )
+    siblings = {cpu.id: cpu.siblings for cell in inventory.cells for cpu in cell.cpus}
+    threads = guest_threads(guest_cells, siblings)
+    amd = threads > 1 and inventory.cpu_vendor == "AMD"
+    return Tuning(guest_cells, placement.emulator_cpus, threads, topoext=amd)
+
+
+def _distances(cell: Cell | None, placement: NodePlacement) -> tuple[int, ...]:
+    """To the cells of the other guest cells; () where the host does not tell them all."""
+    if cell is None or len(placement.cells) == 1:
+        return ()
+    told = [cell.distances.get(other.host_cell) for other in placement.cells if other.host_cell is not None]
+    known = tuple(distance for distance in told if distance is not None)
+    return known if len(known) == len(placement.cells) else ()
+
+
+def hostdevs(placement: NodePlacement) -> tuple[Hostdev, ...]:
+    """Each function once, with the interfaces that it serves; what only comes with its group follows."""
+    several = len(placement.cells) > 1
+    serves: dict[PciAddress, list[str]] = {}
+    for device in placement.devices:
+        serves.setdefault(device.address, []).append(interface_name(device.fabric, device.index))
+    found = {
+        device.address: Hostdev(
+            device.address,
+            None if device.remote or not several else device.guest_cell,
+            tuple(serves[device.address]),
+        )
+        for device in placement.devices
+    }
+    for device in placement.devices:
+        for member in device.group:
+            found.setdefault(member, Hostdev(member, None if device.remote or not several else device.guest_cell))
+    return tuple(found.values())
+
+
+def macs(
+    topology: Topology, node: str, placement: NodePlacement, inventory: HostInventory, *, strict: bool
+) -> dict[str, str]:
+    """By interface: an HCA's port GUID, or a passed NIC's own MAC address. Ethernet VFs are given the node's own.
+
+    Raises HostError, if `strict`, for a function that shows neither; a record of a host may lack them.
+    """
+    used: dict[PciAddress, int] = {}
+    found = {}
+    for device in placement.devices:
+        number = used.get(device.address, 0)
+        used[device.address] = number + 1
+        function = inventory.functions.get(device.physical_function or device.address)
+        interface = interface_name(device.fabric, device.index)
+        own = identity.mac(topology.name, node, device.fabric, device.index)
+        mac = None if function is None else _mac(device, function, number, own)
+        if mac is not None:
+            found[interface] = mac
+        elif strict:
+            raise HostError(
+                f"{node}: {device.address} shows neither a MAC address nor a GUID, by which {interface} would be found",
+                hint="its driver on the host tells it: is it loaded? vmlab host show",
+            )
+    return found
+
+
+def _mac(device: PlacedDevice, function: PciFunction, number: int, own: str) -> str | None:
+    port = _port(function, number)
+    if device.function == "vf":
+        if port is None or port.link_layer == "ethernet":
+            return own
+        guids = guids_of(function, device.vf_number or 0)
+        return str(guids[port.number].port) if port.number in guids else None
+    if port is None:
+        return None
+    return port.guid if port.link_layer == "infiniband" else port.mac
+
+
+def _port(function: PciFunction, number: int) -> Port | None:
+    ports = sorted(function.ports, key=lambda port: port.number)
+    return ports[min(number, len(ports) - 1)] if ports else None
+
+
+def identities(
+    topology: Topology, node: str, placement: NodePlacement, inventory: HostInventory
+) -> Iterator[VfIdentity]:
+    """What the host gives to each VF of the node before it starts."""
+    for device in placement.devices:
+        if device.physical_function is None or device.vf_number is None:
+            continue
+        parent = inventory.functions.get(device.physical_function)
+        port = None if parent is None else _port(parent, 0)
+        ethernet = port is None or port.link_layer == "ethernet"
+        yield VfIdentity(
+            pf=device.physical_function,
+            number=device.vf_number,
+            address=device.address,
+            mac=identity.mac(topology.name, node, device.fabric, device.index) if ethernet else None,
+            settings=topology.fabrics[device.fabric].vf,
+        )
+
+
+def place_of(
+    topology: Topology,
+    node: str,
+    placement: NodePlacement,
+    hosts: Mapping[str, HostInventory],
+    addresses: tuple[Address, ...],
+    *,
+    pinned: bool,
+) -> NodePlace:
+    """All of it; `addresses` are the node's with the MACs of its devices. An emulated guest is not `pinned`."""
+    inventory = hosts[placement.host]
+    return NodePlace(
+        tuning=tuning(placement, inventory) if pinned else None,
+        hostdevs=hostdevs(placement),
+        addresses=addresses,
+        identities=tuple(identities(topology, node, placement, inventory)),
+    )
