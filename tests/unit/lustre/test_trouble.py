@@ -20,7 +20,9 @@ def said(name: str) -> str:
 WANTED = {
     "lctl-network-notloaded": "the kernel has no LNet: its modules are not loaded",
     "lnet-modprobe-err-badif": "LNet is loaded and has no network",
-    "lnetctl-net-add-err": "LNet cannot use the interface: it is unknown or down, or (o2ib) has no RDMA device behind it",
+    "lnetctl-net-add-err": (
+        "LNet cannot use the interface: it is unknown or down, or (o2ib) has no RDMA device behind it"
+    ),
     "lnetctl-import-yaml": "the guest has no interface nosuch that LNet could use",
     "lnetctl-ping-err": "10.77.0.99@tcp does not answer LNet pings (No route to host)",
     "o2ib-err-no-rdma-dev": (
@@ -41,7 +43,9 @@ WANTED = {
     "mkfs-err-root-disk": "/dev/vda is in use by the system: it is not formatted",
     "mount-err-already": "it is mounted already",
     "mount-err-mgs-unreachable": "the MGS does not answer",
-    "mount-err-mmp-in-use": "/dev/vdc is in use: another server has it mounted (MMP), or it is mounted here under another name",
+    "mount-err-mmp-in-use": (
+        "/dev/vdc is in use: another server has it mounted (MMP), or it is mounted here under another name"
+    ),
     "mount-err-no-mount.lustre_tgt-helper": (
         "the guest has no /sbin/mount.lustre_tgt, so mount gives Lustre no target"
     ),
