@@ -38,8 +38,8 @@ _CONFIGURED = """
 # anything uses LNet, and lustre_rmmod while anything is mounted: then nothing is lost.
 #
 # A router takes the module's options (--all): from 2.16.58 on (LU-15135) a node that is told to forward later, by
-# import as well, tells its peers so only after alive_router_check_interval + router_ping_timeout, which are 110 s. Where lnetctl
-# was not built, everybody takes the options.
+# import as well, tells its peers so only after alive_router_check_interval + router_ping_timeout, which are 110 s.
+# Where lnetctl was not built, everybody takes the options.
 _CONFIGURE = """
 conf=$1 forwards=$2
 if [ -d /sys/module/lnet ]; then
