@@ -93,7 +93,6 @@ def build_from(host: Host, wish: Wish, *, accel: str, timeout_s: float, progress
                     return _write(session.disk, manifest, boot, where)
         finally:
             down(host, topology.name, keep_disks=False, progress=progress)
-            progress.stage(NODE, "done")
 
 
 def bed_name(image: str) -> str:
@@ -135,7 +134,7 @@ def _read_here(kind: Kind, files: Sequence[Path]) -> tuple[Package, ...]:
     """The packages, if the program that knows them is on this machine; else none, and the guest is asked."""
     if shutil.which(listing_commands(kind, "")[0][0]) is None:
         return ()
-    return read_packages(kind, [str(file.resolve()) for file in files], lambda argv: run(argv, deadline_s=_LIST_S))
+    return read_packages(kind, [str(file.absolute()) for file in files], lambda argv: run(argv, deadline_s=_LIST_S))
 
 
 def _write(disk: Path, manifest: Manifest, boot: Mapping[str, Path], where: Path) -> Manifest:

@@ -94,6 +94,7 @@ class Session:
         self._guest = guest_of(node.metadata)
         self._deadline = deadline
         self._progress = progress
+        self._brought = False
         self._state: Callable[[], str] = lambda: domain_state(host, node.domain)
         log_of_console = identity.console_volume(bed, NODE)
         self._vigil = Vigil(self._guest, lambda: console_text(host, pool, log_of_console), self._state, "install")
@@ -107,10 +108,9 @@ class Session:
             self._guest.connect(self._deadline, watch=self._vigil)
             before = self._look()
             manager = manager_of(before.programs, job.kind, job.base)
-            there = self._bring(job.files)
-            packages = job.packages or read_packages(job.kind, there, self._run)
+            packages = job.packages or read_packages(job.kind, self._bring(job.files), self._run)
             release = kernel_to_boot(packages, image=job.base, boots=before.boots, brought=job.kernel)
-            self._install(manager, there)
+            self._install(manager, self._bring(job.files))
             if not job.kernel:
                 self._check_kernel(job, before)
             self._check_modules(packages, release)
@@ -126,14 +126,18 @@ class Session:
         return Facts.read(self._must(LOOK, "look around").stdout)
 
     def _bring(self, files: Sequence[Path]) -> list[str]:
-        """Copy the packages into the guest; their paths there."""
+        """Copy the packages into the guest, once; their paths there."""
+        there = [f"{_PACKAGES}/{file.name}" for file in files]
+        if self._brought:
+            return there
         self._progress.stage(NODE, "copy packages")
         self._must(("mkdir", "-p", "-m", "755", _PACKAGES), "make a folder", as_root=False)
-        sources = [str(file.resolve()) for file in files]
+        sources = [str(file.absolute()) for file in files]
         result = self._guest.copy(sources, f"{_PACKAGES}/", to_guest=True, deadline_s=self._deadline.left_s)
         if not result.ok:
             raise self._failure(f"cannot copy the packages into the guest: {result.last_line}", result)
-        return [f"{_PACKAGES}/{file.name}" for file in files]
+        self._brought = True
+        return there
 
     def _install(self, manager: Manager, files: Sequence[str]) -> None:
         self._progress.stage(NODE, f"{manager.program} install")

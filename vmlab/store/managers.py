@@ -34,7 +34,7 @@ class Manager:
 
 
 _DEB_INSTALLED = ("dpkg-query", "-W", "-f", r"${Package}\t${Version}\t${Status}\n")
-_RPM_INSTALLED = ("rpm", "-qa", "--qf", r"%{NAME}\t%{VERSION}-%{RELEASE}\tinstalled\n")
+_RPM_INSTALLED = ("rpm", "-qa", "--qf", r"%{NAME}\t%{VERSION}-%{RELEASE}\tok installed\n")
 _NOTHING_PROVIDES = re.compile(
     r"nothing provides '?(?P<what>[^'\n]+?)'? needed by (?:the to be installed )?(?P<who>\S+)"
 )
@@ -102,4 +102,4 @@ def lacking(manager: Manager, output: str) -> tuple[str, ...]:
 def installed(output: str) -> Mapping[str, str]:
     """Versions by package, from what `Manager.installed` printed."""
     lines = (line.split("\t") for line in output.splitlines())
-    return {line[0]: line[1] for line in lines if len(line) == 3 and line[2].endswith("installed")}  # noqa: PLR2004
+    return {line[0]: line[1] for line in lines if len(line) == 3 and line[2].endswith("ok installed")}  # noqa: PLR2004
