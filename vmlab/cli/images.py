@@ -1,26 +1,19 @@
 """image list, build, import, rm."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vmlab.cli import complete
 from vmlab.cli.options import Accel, Acceleration, Form, Output, Timeout, Yes, option
 from vmlab.cli.shells import Group
-from vmlab.values.size import Bytes
+
+if TYPE_CHECKING:
+    from vmlab.values.size import Bytes
 
 _SUITE = "trixie"
 _TIMEOUT = "1h"
-
-
-def size(text: str | int) -> Bytes:
-    """Bytes from `10GiB`."""
-    try:
-        return Bytes.parse(text)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
-
 
 app = typer.Typer(
     cls=Group,
@@ -58,7 +51,7 @@ def list_(output: Output = Form.TABLE) -> None:
 def build(
     name: _Name = "demo",
     more: Annotated[
-        list[Path] | None, typer.Argument(metavar="[FILE]...", help="More package files, as a shell expands *.rpm.")
+        list[Path] | None, typer.Argument(metavar="FILE", help="More package files, as a shell expands *.rpm.")
     ] = None,
     base: Annotated[
         str | None,
@@ -69,8 +62,7 @@ def build(
     ] = None,
     kernel: Annotated[bool, option("--kernel", help="The image boots the kernel that is among the packages.")] = False,
     disk: Annotated[
-        Bytes | None,
-        option("--disk", help="Root disk's size, such as 10GiB; absent: as --from.", metavar="SIZE", parser=size),
+        str | None, option("--disk", help="Root disk's size, such as 10GiB; absent: as --from.", metavar="SIZE")
     ] = None,
     accel: Acceleration = Accel.AUTO,
     timeout: Timeout = _TIMEOUT,  # type: ignore[assignment]  # parsed by Typer
@@ -106,10 +98,20 @@ def build(
             told = "--mirror and --suite are for recipes" if packages else "--from needs --packages"
             raise UsageError(told, hint=f"vmlab image build {name} --from {base} --packages PATH")
         with here() as host, shown((NODE,)) as progress:
-            wish = Wish(name, base, files, kernel=kernel, disk=disk)
+            wish = Wish(name, base, files, kernel=kernel, disk=_size(disk))
             manifest = build_from(host, wish, accel=accel, timeout_s=timeout, progress=progress)
     lustre = f", Lustre {manifest.lustre} ({', '.join(manifest.backends) or 'client'})" if manifest.lustre else ""
     typer.echo(f"{manifest.name}: {manifest.distribution} with kernel {manifest.kernel}{lustre}", err=True)
+
+
+def _size(text: str | None) -> "Bytes | None":
+    from vmlab.errors import UsageError
+    from vmlab.values.size import Bytes
+
+    try:
+        return None if text is None else Bytes.parse(text)
+    except ValueError as error:
+        raise UsageError(f"--disk: {error}") from None
 
 
 @app.command("import")

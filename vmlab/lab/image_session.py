@@ -34,6 +34,9 @@ _OUT = "/var/tmp/vmlab-boot"  # noqa: S108
 
 _IN_ENGLISH = ("env", "LC_ALL=C", "DEBIAN_FRONTEND=noninteractive", "PATH=/usr/sbin:/usr/bin:/sbin:/bin")
 
+# As apt, dnf and zypper print it.
+_INSTALLING = re.compile(r"(?:Setting up| *Installing *:|\(\d+/\d+\) Installing:) +([^ ]+)")
+
 _TAKE_OUT = r"""
 set -e
 release=$1 to=$2
@@ -141,7 +144,7 @@ class Session:
 
     def _install(self, manager: Manager, files: Sequence[str]) -> None:
         self._progress.stage(NODE, f"{manager.program} install")
-        result = self._run((*_IN_ENGLISH, *manager.offline, *files))
+        result = self._run((*_IN_ENGLISH, *manager.offline, *files), on_line=self._tell)
         if result.ok:
             return
         missing = lacking(manager, result.stdout + result.stderr)
@@ -150,7 +153,7 @@ class Session:
             *first, last = manager.online
             for command in first:  # its failure shows in what follows
                 self._run((*_IN_ENGLISH, *command))
-            result = self._run((*_IN_ENGLISH, *last, *files))
+            result = self._run((*_IN_ENGLISH, *last, *files), on_line=self._tell)
             if result.ok:
                 return
             missing = lacking(manager, result.stdout + result.stderr) or missing
@@ -233,8 +236,15 @@ class Session:
         if not until(lambda: self._state() == "shut off", Deadline.after(_OFF_S), every_s=0.5):
             raise self._vigil.failure(f"it did not go off in {_OFF_S:.0f} s; its domain is {self._state()}")
 
-    def _run(self, argv: Sequence[str], *, as_root: bool = True) -> Result:
-        return self._guest.stream(argv, as_root=as_root, deadline=self._deadline, watch=self._vigil)
+    def _tell(self, line: str) -> None:
+        """Name the package that is being installed: a kernel's scriptlets take minutes."""
+        if found := _INSTALLING.match(line):
+            self._progress.stage(NODE, f"install {found[1]}")
+
+    def _run(
+        self, argv: Sequence[str], *, as_root: bool = True, on_line: Callable[[str], None] = lambda _: None
+    ) -> Result:
+        return self._guest.stream(argv, as_root=as_root, deadline=self._deadline, watch=self._vigil, on_line=on_line)
 
     def _must(self, argv: Sequence[str], what: str, *, as_root: bool = True) -> Result:
         result = self._run(argv, as_root=as_root)
