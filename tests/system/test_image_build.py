@@ -4,7 +4,6 @@ import json
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -70,11 +69,10 @@ def nothing_is_left(vmlab: Vmlab, store: Path) -> None:
 
 def test_modules_for_another_kernel_are_refused_at_once(vmlab: Vmlab, store: Path, deb: Deb) -> None:
     package = deb("vmlab-module", {"lib/modules/9.9.9-other/extra/lustre.ko": "no module"})
-    begin = time.monotonic()
     vmlab.run("image", "build", IMAGE, "--from", "demo", "--packages", str(package), status=2)
     boots = find(store, "demo").kernel
     assert f"has modules for kernel 9.9.9-other, and the image demo boots {boots}" in vmlab.complaints
-    assert time.monotonic() - begin < 20
+    assert "start-domain" not in vmlab.complaints
     assert not (store / f"{IMAGE}.json").exists()
 
 

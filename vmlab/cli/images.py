@@ -69,10 +69,10 @@ def build(
     mirror: Annotated[str | None, option("--mirror", help="Debian mirror; absent: that of this machine.")] = None,
     suite: Annotated[str | None, option("--suite", help="Debian release; absent: trixie.")] = None,
 ) -> None:
-    """Build an image: `demo` from Debian packages, or one of another image and packages, such as Lustre's.
+    """Build an image: `demo`, or another image and packages.
 
-    With --from a guest of that image installs them with its own package manager; modules must be for the kernel that
-    the image boots.
+    `demo` is made of Debian packages. With --from a guest of that image installs .rpm or .deb files, such as Lustre's,
+    with its own package manager; modules must be for the kernel that the image boots.
 
     \b
     Examples:
