@@ -12,7 +12,7 @@ from vmlab.guest.ssh import Guest
 from vmlab.guest.trouble import Trouble, Unreachable
 from vmlab.runtime.wait import Deadline, now, until
 
-Stage = Literal["domain", "kernel", "ssh", "cloud-init", "roles"]
+Stage = Literal["domain", "kernel", "ssh", "cloud-init", "roles", "install"]
 
 _LOOK_EVERY_S = 0.5  # at the domain and its console: a death is noticed within a second
 _POLL_EVERY_S = 0.1
