@@ -1,6 +1,7 @@
 """Wait for a guest in stages, each with its deadline, and stop at once when it is dead."""
 
 import json
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ _PROBE_S = 0.3
 # puts the keys in place before sshd starts on most distributions, and soon after it on the others.
 _CHANGE_OF_MIND_S = 45.0
 _REBOOTS = 3
+_START: tuple[Stage, ...] = ("kernel", "ssh")
 
 _CLOUD_INIT = """
 run=/run/cloud-init
@@ -41,13 +43,17 @@ cat $run/result.json
 
 @dataclass(frozen=True, slots=True)
 class Deadlines:
-    """Seconds for each stage, from the end of the one before."""
+    """Seconds for each stage, from the end of the one before.
+
+    `silence_s`: a guest that has not booted and says nothing on its console for so long hangs at its start.
+    """
 
     domain_s: float
     kernel_s: float
     ssh_s: float
     cloud_init_s: float
     roles_s: float
+    silence_s: float = math.inf
 
     @classmethod
     def of(cls, accel: Literal["kvm", "tcg"]) -> Self:
@@ -55,21 +61,28 @@ class Deadlines:
         if accel == "kvm":
             # A start that somebody else began, or that has much memory to lock for VFIO, leaves it paused for a while.
             return cls(domain_s=90, kernel_s=90, ssh_s=180, cloud_init_s=300, roles_s=300)
-        return cls(domain_s=180, kernel_s=300, ssh_s=900, cloud_init_s=900, roles_s=900)
+        return cls(domain_s=180, kernel_s=300, ssh_s=900, cloud_init_s=900, roles_s=900, silence_s=180)
 
 
 class DeadGuest(GuestError):
     """The guest will not come up any more, however long one waits."""
 
 
-class Panicked(DeadGuest):
-    """Its kernel panicked before anybody could log in."""
+class FailedStart(DeadGuest):
+    """Its kernel panicked, or fell silent, before anybody could log in."""
 
 
 class Vigil:
     """Looks after a guest while something is waited for: a `Watch` that raises DeadGuest when the guest is dead."""
 
-    def __init__(self, guest: Guest, console: Callable[[], str], domain_state: Callable[[], str], stage: Stage) -> None:
+    def __init__(
+        self,
+        guest: Guest,
+        console: Callable[[], str],
+        domain_state: Callable[[], str],
+        stage: Stage,
+        silence_s: float = math.inf,
+    ) -> None:
         self.stage = stage
         self.text = ""
         self.state = ""
@@ -77,6 +90,8 @@ class Vigil:
         self._console = console
         self._domain_state = domain_state
         self._next = Deadline.after(0)
+        self._silence_s = silence_s
+        self._spoke = now()
 
     def __call__(self) -> None:
         """Look if it is time to."""
@@ -86,13 +101,18 @@ class Vigil:
     def look(self) -> None:
         """Look now."""
         self.state = self._domain_state()
-        self.text = self._console()
+        before, self.text = self.text, self._console()
+        if self.text != before:
+            self._spoke = now()
         self._next = Deadline.after(_LOOK_EVERY_S)
         if re.match(r"shut ?off|crashed", self.state) or "I/O error" in self.state:
             raise self._error(DeadGuest, f"its domain is {self.state}")
         if (line := death(self.text)) is not None:
-            early = "Kernel panic" in line and self.stage in {"kernel", "ssh"}
-            raise self._error(Panicked if early else DeadGuest, f"it is dead: {line}")
+            early = "Kernel panic" in line and self.stage in _START
+            raise self._error(FailedStart if early else DeadGuest, f"it is dead: {line}")
+        silent_s = now() - self._spoke
+        if silent_s > self._silence_s and self.stage in _START and not booted(self.text):
+            raise self._error(FailedStart, f"it has not booted, and its console is silent since {silent_s:.0f} s")
 
     def failure(self, message: str, hint: str = "") -> GuestError:
         """An error of the present stage, with the end of the console."""
@@ -125,7 +145,7 @@ def wait_until_ready(
     check. `console` gives the text so far (its end will do), `domain_state` libvirt's word for the state: "running",
     "shutoff", "crashed", "paused (I/O error)". `on_stage` hears each stage as it begins. Raises GuestError.
     """
-    vigil = Vigil(guest, console, domain_state, "domain")
+    vigil = Vigil(guest, console, domain_state, "domain", deadlines.silence_s)
 
     def enter(stage: Stage) -> None:
         vigil.stage = stage

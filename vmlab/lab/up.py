@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from vmlab.domainxml.read import DomainFacts, read_domain
 from vmlab.errors import HostError
-from vmlab.guest.boot import Deadlines, Panicked, Vigil, wait_until_ready
+from vmlab.guest.boot import Deadlines, FailedStart, Vigil, wait_until_ready
 from vmlab.guest.satisfy import satisfy
 from vmlab.guest.seed import iso
 from vmlab.guest.ssh import Guest
@@ -169,13 +169,13 @@ def _follow(
     with guest_of(metadata) as guest:
         try:
             complaints = booted(guest)
-        except Panicked as error:
+        except FailedStart as error:
             if prepared.accel != "tcg":
                 raise
-            # QEMU's emulation lets a kernel down at its start now and then, when the host is busy. KVM does not.
+            # QEMU's emulation lets a kernel down at its start now and then, when the host is busy: it panics, or hangs.
             progress.warn(f"{error.message}; under emulation that happens, so it is started once more")
             for kind in (StopDomain, StartDomain):
-                _do(host, kind(node.domain, node.name, "its kernel panicked"))
+                _do(host, kind(node.domain, node.name, "it failed at its start"))
             complaints = booted(guest)
         for complaint in complaints:
             progress.warn(f"{node.name}: cloud-init: {complaint}")
