@@ -14,6 +14,8 @@ class Unit(StrEnum):
     MIB_PER_S = "MiB/s"
     MICROSECONDS = "us"
     MESSAGES_PER_S = "msg/s"
+    RPCS_PER_S = "RPC/s"
+    OPERATIONS_PER_S = "op/s"
 
 
 @dataclass(frozen=True, slots=True)

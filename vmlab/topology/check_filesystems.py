@@ -82,10 +82,29 @@ def _storage(target: TargetDraft, filesystem: FileSystemDraft, draft: Draft, pro
     elif device is not None and count > 1:
         problems.add(entry.at("count"), f"{count} targets on one device (expected count: 1, or `size`)")
     elif size is None and device is None:
-        if filesystem.entry.sound("backend") and filesystem.entry.value.backend != "wbcfs":
+        if not filesystem.entry.sound("backend") or filesystem.entry.value.backend == "wbcfs":
+            return
+        if target.kind == "MGT":
+            _with_mdt0(target, filesystem, draft, problems)
+        else:
             problems.add(entry.mark, f"an {target.kind} has neither `size` nor `device` (expected one of them)")
     elif size is not None and entry.sound("servers"):
         _common_host(target, draft, problems)
+
+
+def _with_mdt0(target: TargetDraft, filesystem: FileSystemDraft, draft: Draft, problems: Problems) -> None:
+    """An MGT without a disk of its own lies on MDT0000's, so that the two have the same servers."""
+    mdts = numbered(filesystem, "MDT") if filesystem.complete else ()
+    mdt0 = next((mdt for mdt, index in mdts if index == 0), None)
+    if mdt0 is None or not (target.entry.sound("servers") and mdt0.entry.sound("servers")):
+        return
+    theirs = tuple(names.nodes(mdt0.entry.value.servers, draft))
+    if tuple(names.nodes(target.entry.value.servers, draft)) != theirs:
+        message = (
+            "an MGT with neither `size` nor `device` lies on MDT0000's disk, which has other servers "
+            f"(expected {', '.join(theirs)}, or a `size`)"
+        )
+        problems.add(target.entry.mark, message)
 
 
 def _common_host(target: TargetDraft, draft: Draft, problems: Problems) -> None:

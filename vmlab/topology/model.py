@@ -156,7 +156,7 @@ class NodeEntry(Part):
 
 
 class MgtEntry(Part):
-    """The management target."""
+    """The management target. With neither `size` nor `device` it lies on MDT0000's disk."""
 
     stand_ins: ClassVar[Mapping[str, Any]] = {"servers": ["none"]}
 

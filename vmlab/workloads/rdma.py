@@ -19,13 +19,11 @@ from typing_extensions import override
 from vmlab.errors import UsageError, WorkloadError
 from vmlab.metrics import Metric, Sample, Unit
 from vmlab.topology.wording import expected, quote
-from vmlab.values.nodeset import expand, parts
 from vmlab.values.size import Bytes
 from vmlab.workloads import Endpoint, Measurement, Node, Output, Outputs, Service, Task, Workload, register
+from vmlab.workloads._nodes import CLIENTS, SERVERS, NodeNames, named
 
 _LARGEST = 1 << 30
-_SERVERS = {"mgs", "mds", "oss"}
-_CLIENTS = {"client", "fta"}
 _FIRST_PORT = 18515
 _DEFAULT_SIZE = {"bw": Bytes(1 << 16), "lat": Bytes(8)}
 
@@ -50,24 +48,12 @@ _MIB = float(1 << 20)
 _FACTORS = {"MiB/sec": 1.0, "MB/sec": 1.0, "Gb/sec": 125_000_000 / _MIB, "Mpps": 1e6, "usec": 1.0}
 
 
-def _node_set(text: str) -> str:
-    for part in parts(text):
-        if not re.fullmatch("@[a-z]+", part):
-            expand(part)
-    return text
-
-
 def _message_size(size: Bytes) -> Bytes:
     if not 1 <= size <= _LARGEST:
         raise ValueError(f"{size} is no message size (expected 1B to 1GiB)")
     return size
 
 
-NodeNames = Annotated[
-    str,
-    AfterValidator(_node_set),
-    WithJsonSchema({"type": "string", "format": "node-set", "form": "node set", "examples": ["oss[1-2]", "@client"]}),
-]
 Size = Annotated[
     Bytes,
     AfterValidator(_message_size),
@@ -261,14 +247,14 @@ def _pairs(options: Options, nodes: Sequence[Node]) -> tuple[_Pair, ...]:
 
 
 def _wanted(options: Options, nodes: Sequence[Node]) -> Iterator[tuple[Node, Node]]:
-    clients = [node for node in nodes if _CLIENTS.intersection(node.roles)]
-    actors = _named(options.from_, nodes)
-    targets = _named(options.to, nodes)
+    clients = [node for node in nodes if CLIENTS.intersection(node.roles)]
+    actors = named("rdma", options.from_, nodes)
+    targets = named("rdma", options.to, nodes)
     if actors is None and targets is None and not clients:
         actors, targets = list(nodes[:1]), list(nodes[1:])
     if actors is None:
         others = [node for node in nodes if targets is None or node not in targets]
-        actors = [node for node in others if _SERVERS.intersection(node.roles)] or others
+        actors = [node for node in others if SERVERS.intersection(node.roles)] or others
     for actor in actors:
         # The first client that shares a fabric with the actor: in a routed bed that need not be the first of all.
         reached = targets if targets is not None else _first_shared(actor, clients or nodes, options.fabric)
@@ -285,25 +271,6 @@ def _shared(one: Node, other: Node, fabric: str | None) -> str | None:
         if wanted and other.on(endpoint.fabric):
             return endpoint.fabric
     return None
-
-
-def _named(text: str | None, nodes: Sequence[Node]) -> list[Node] | None:
-    if text is None:
-        return None
-    by_name = {node.name: node for node in nodes}
-    found: dict[str, Node] = {}
-    for part in parts(text):
-        if part.startswith("@"):
-            of_role = [node for node in nodes if part[1:] in node.roles]
-            if not of_role:
-                raise UsageError(f"rdma: no node has the role {quote(part[1:])}")
-            found |= {node.name: node for node in of_role}
-            continue
-        for name in expand(part):
-            if name not in by_name:
-                raise UsageError(f"rdma: no node {quote(name)} ({expected(name, by_name)})")
-            found[name] = by_name[name]
-    return list(found.values())
 
 
 # --- command lines -------------------------------------------------------------------------------------------------

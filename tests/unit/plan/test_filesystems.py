@@ -1,0 +1,222 @@
+"""The stages of every shipped bed and of odd ones, as golden texts, and what holds for any bed."""
+
+from collections.abc import Callable, Iterator, Mapping
+from ipaddress import IPv4Interface
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vmlab.domainxml.metadata import Address
+from vmlab.errors import HostError
+from vmlab.lustre.lnetconf import import_text
+from vmlab.lustre.target import Recovery
+from vmlab.lustre.version import Version
+from vmlab.plan import filesystems
+from vmlab.plan.filesystems import Stage, Wishes, filesystem_stages, lnet_stages, members, unmount_stages
+from vmlab.plan.lease import interface_name, ports
+from vmlab.roles import _client, _lnet, _modules, _target
+from vmlab.topology import Topology, load, loads
+from vmlab.values import identity
+
+ROOT = Path(__file__).parents[3]
+GOLDEN = ROOT / "tests" / "golden" / "stages"
+SHIPPED = sorted((ROOT / "topologies").glob("*.yaml"))
+ODD = sorted(GOLDEN.glob("*.yaml"))
+NEW = Version(2, 17, 57)
+
+SCRIPTS = {
+    text: f"<{module.__name__.rpartition('.')[2].lstrip('_')}.{name.lstrip('_').lower()}>"
+    for module in (_client, _lnet, _modules, _target)
+    for name, text in vars(module).items()
+    if name.startswith("_") and isinstance(text, str) and not name.startswith("__")
+}
+
+
+def addresses(topology: Topology) -> dict[str, tuple[Address, ...]]:
+    """As a lease of a host that has nothing else gives them."""
+    fabrics = ["mgmt", *topology.fabrics]
+    counters = dict.fromkeys(fabrics, 10)
+
+    def places(node: str) -> Iterator[Address]:
+        for fabric, index in ports(topology, node):
+            counters[fabric] += 1
+            kind = "management" if fabric == "mgmt" else topology.fabrics[fabric].kind
+            ip = IPv4Interface(f"10.77.{fabrics.index(fabric)}.{counters[fabric]}/24")
+            mac = identity.mac(topology.name, node, fabric, index)
+            yield Address(fabric, kind, "virtio", interface_name(fabric, index), mac, ip)
+
+    return {node: tuple(places(node)) for node in topology.nodes}
+
+
+def staged(topology: Topology, wishes: Wishes | None = None, version: Version = NEW) -> tuple[Stage, ...]:
+    configs = filesystems.lnet(topology, addresses(topology))
+    found = members(topology, configs, dict.fromkeys(topology.nodes, version))
+    return (*lnet_stages(topology, found), *filesystem_stages(topology, found, wishes or Wishes()))
+
+
+def unstaged(topology: Topology) -> tuple[Stage, ...]:
+    configs = filesystems.lnet(topology, addresses(topology))
+    return unmount_stages(topology, members(topology, configs, dict.fromkeys(topology.nodes, NEW)))
+
+
+def shown(stages: tuple[Stage, ...]) -> str:
+    """Each step's name and its commands; constant scripts by their names."""
+    return "".join(f"{line}\n" for line in _shown(stages))
+
+
+def _shown(stages: tuple[Stage, ...]) -> Iterator[str]:
+    for stage in stages:
+        yield f"== {stage.name}"
+        for track in stage.tracks:
+            yield f"{track.node} / {track.what}"
+            for step in track.steps:
+                yield f"  {step.name}"
+                yield from (f"    {' '.join(map(_word, command))}" for command in (step.check, *step.apply))
+
+
+def _word(word: str) -> str:
+    known = SCRIPTS.get(word, word)
+    return repr(known) if "\n" in known or " " in known else known
+
+
+@pytest.mark.parametrize("path", SHIPPED + ODD, ids=lambda path: path.stem)
+def test_stages(path: Path, golden: Callable[[Path, str], None]) -> None:
+    topology = load(path)
+    golden(GOLDEN / f"{path.stem}.txt", shown(staged(topology)) + shown(unstaged(topology)))
+
+
+def test_there_is_a_golden_text_for_each_file_and_no_other() -> None:
+    assert {path.stem for path in GOLDEN.glob("*.txt")} == {path.stem for path in SHIPPED + ODD}
+
+
+def two_hops() -> Topology:
+    return load(ROOT / "topologies" / "two-hop-routing.yaml")
+
+
+def ha() -> Topology:
+    return load(ROOT / "topologies" / "ha-topology.yaml")
+
+
+def commands(stages: tuple[Stage, ...]) -> list[str]:
+    return [
+        " ".join(map(_word, command))
+        for stage in stages
+        for track in stage.tracks
+        for step in track.steps
+        for command in step.apply
+    ]
+
+
+def test_the_type_of_targets_is_what_the_version_knows() -> None:
+    assert any("mount -t lustre_tgt /dev" in c for c in commands(staged(ha(), version=Version(2, 16, 0))))
+    old = commands(staged(ha(), version=Version(2, 15, 6)))
+    assert any("mount -t lustre /dev" in c for c in old)
+    assert not any("lustre_tgt" in c for c in old)
+
+
+def test_recovery_is_shortened_on_request_only() -> None:
+    assert not any("recovery_time" in c for c in commands(staged(ha())))
+    short = commands(staged(ha(), Wishes(recovery=Recovery(30, 60))))
+    assert sum("-o recovery_time_soft=30,recovery_time_hard=60 /dev" in c for c in short) == 6
+
+
+def test_nothing_is_erased_but_what_is_named() -> None:
+    assert not any("target.erase" in c for c in commands(staged(ha())))
+    assert not any("--reformat" in c for c in commands(staged(ha(), Wishes(reformat=frozenset(["lustre-OST0001"])))))
+    again = [c for c in commands(staged(ha(), Wishes(reformat=frozenset(["lustre-OST0001"])))) if "target.erase" in c]
+    assert again == ["sh -c <target.erase> vmlab /dev/disk/by-id/virtio-lustre-OST0001"]
+
+
+def test_a_target_is_mounted_where_it_is() -> None:
+    stages = staged(ha(), Wishes(active={"lustre-OST0000": "oss2"}))
+    mounts = {t.what: t.node for stage in stages if stage.name == "mount OSTs" for t in stage.tracks}
+    assert mounts["lustre-OST0000"] == "oss2"
+    assert mounts["lustre-OST0001"] == "oss1"
+
+
+def test_a_node_without_lustre_is_told_before_anything_is_done() -> None:
+    topology = ha()
+    configs = filesystems.lnet(topology, addresses(topology))
+    versions = {name: NEW for name in topology.nodes if not name.startswith("oss")}
+    with pytest.raises(HostError, match=r"oss\[1-2\] must serve or mount a file system, and the image has no Lustre"):
+        members(topology, configs, versions)
+
+
+def test_a_node_that_needs_no_lustre_need_not_have_it() -> None:
+    topology = load(ROOT / "topologies" / "oss-benchmark.yaml")
+    configs = filesystems.lnet(topology, addresses(topology))
+    assert lnet_stages(topology, members(topology, configs, {})) == ()
+
+
+def test_memory_has_no_partner() -> None:
+    text = (GOLDEN / "in-memory.yaml").read_text().replace("servers: oss1", "servers: [oss1, mds1]")
+    topology = loads(text.replace("mds1: { role: mds", "mds1: { role: [mds, oss]"))
+    configs = filesystems.lnet(topology, addresses(topology))
+    with pytest.raises(HostError, match="lustre-OST0000 is in the memory of oss1"):
+        members(topology, configs, dict.fromkeys(topology.nodes, NEW))
+
+
+ROLES = ("mds", "oss", "client", "router")
+
+
+@st.composite
+def beds(draw: st.DrawFn) -> Topology:
+    """Fabrics, some without LNet, and nodes with any number of ports; routers need two networks."""
+    count = draw(st.integers(1, 4))
+    nets = [draw(st.sampled_from(["", "tcp", "tcp1", "o2ib", "o2ib1"])) for _ in range(count)]
+    fabrics = {f"f{i}": {"kind": "ethernet", "subnet": f"10.99.{i}.0/24"} for i in range(count)}
+    for name, net in zip(fabrics, nets, strict=True):
+        if net and net not in [fabric.get("lnet") for fabric in fabrics.values()]:
+            fabrics[name]["lnet"] = net
+    nodes = {}
+    for number in range(draw(st.integers(1, 6))):
+        on = draw(st.lists(st.sampled_from(sorted(fabrics)), unique=True, max_size=count))
+        role = draw(st.sampled_from(ROLES))
+        if role == "router" and sum("lnet" in fabrics[f] for f in on) < 2:
+            role = "client"
+        nodes[f"n{number}"] = {"role": role, "fabrics": {f: {"count": draw(st.integers(1, 2))} for f in on}}
+    return loads(yaml.safe_dump({"name": "any", "fabrics": fabrics, "nodes": nodes}))
+
+
+@given(beds())
+def test_what_holds_for_the_lnet_of_any_bed(topology: Topology) -> None:
+    found = addresses(topology)
+    configs = filesystems.lnet(topology, found)
+    management = {a.ip.ip for on in found.values() for a in on if a.kind == "management"}
+    owner = {nid: node for node, config in configs.items() for nid in config.nids}
+    for node, config in configs.items():
+        assert not management & {nid.address for nid in config.nids}
+        for route in config.routes:
+            assert route.net not in config.nets
+            assert route.gateway.net in config.nets
+            gateway = configs[owner[route.gateway]]
+            assert gateway.forwarding
+            assert (route.hops == 1) == (route.net in gateway.nets)
+        content = yaml.safe_load(import_text(config))
+        names = [ni["interfaces"][0] for net in content["net"] for ni in net["local NI(s)"]]
+        assert names == [i.name for on in config.nets.values() for i in on]
+        assert len(content.get("route", ())) == len(config.routes)
+        assert ("routing" in content) == config.forwarding == ("router" in topology.nodes[node].roles)
+
+
+@given(beds())
+def test_who_reaches_a_node_is_reached_by_it(topology: Topology) -> None:
+    configs = filesystems.lnet(topology, addresses(topology))
+    pings: Mapping[str, Mapping[str, object]] = filesystems.lnetconf.pings(configs)
+    for node, others in pings.items():
+        assert node not in others
+        for other in others:
+            # All NIDs of a node on several networks need not be reached; one of them is, and it answers.
+            assert node in pings[other]
+
+
+@given(beds())
+def test_every_step_is_a_constant_script_or_a_plain_command(topology: Topology) -> None:
+    for stage in staged(topology):
+        for track in stage.tracks:
+            for step in track.steps:
+                for command in (step.check, *step.apply):
+                    assert command[:2] != ("sh", "-c") or command[2] in SCRIPTS

@@ -1,0 +1,120 @@
+"""The LNet configuration of each node of a bed, and the two files that say it to LNet.
+
+`lnetctl import` takes this YAML (net, route, routing) since Multi-Rail came with 2.10, and up to 2.17 at least: read in
+lnet/utils of b2_10 and of 2.17.57. 2.10 may have been built without it; its unit then does `lctl network up`, which
+takes the module's options. Those are written for every version, because modules that are loaded before LNet is
+configured would otherwise take the first Ethernet interface, which is the management network.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import yaml
+
+from vmlab.lustre import lnet
+from vmlab.values.nid import Nid
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """A network interface that LNet uses: its name in the guest, its MAC address and its NID."""
+
+    name: str
+    mac: str
+    nid: Nid
+
+
+@dataclass(frozen=True, slots=True)
+class Via:
+    """A network that is reached through a router; `hops` counts the routers on the path.
+
+    With a wrong count LNet would take the path for down: with 1, it expects the gateway to be on `net`.
+    """
+
+    net: str
+    gateway: Nid
+    hops: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lnet:
+    """One node's configuration. Several interfaces on one network are Multi-Rail."""
+
+    interfaces: tuple[Interface, ...] = ()
+    routes: tuple[Via, ...] = ()
+    forwarding: bool = False
+
+    @property
+    def nets(self) -> Mapping[str, tuple[Interface, ...]]:
+        """The interfaces by network, both in the order of the node's fabrics."""
+        found: dict[str, list[Interface]] = {}
+        for interface in self.interfaces:
+            found.setdefault(interface.nid.net, []).append(interface)
+        return {net: tuple(interfaces) for net, interfaces in found.items()}
+
+    @property
+    def nids(self) -> tuple[Nid, ...]:
+        """All NIDs, the first one first."""
+        return tuple(interface.nid for interface in self.interfaces)
+
+    def reaches(self, nid: Nid) -> bool:
+        """By an interface on that network, or by a route."""
+        return nid.net in self.nets or any(route.net == nid.net for route in self.routes)
+
+
+def configure(places: Mapping[str, Sequence[Interface]], routers: Collection[str]) -> dict[str, Lnet]:
+    """Each node's configuration, from the interfaces of all. Every interface of a router becomes a gateway."""
+    memberships = {node: {place.nid.net for place in on} for node, on in places.items()}
+    routes: dict[str, list[Via]] = {node: [] for node in places}
+    for route in lnet.routes(memberships, routers):
+        for router, net in route.gateways:
+            routes[route.node] += [
+                Via(route.net, place.nid, route.hops) for place in places[router] if place.nid.net == net
+            ]
+    return {node: Lnet(tuple(on), tuple(routes[node]), node in routers and bool(on)) for node, on in places.items()}
+
+
+def import_text(config: Lnet) -> str:
+    """The YAML for `lnetctl import` and /etc/lnet.conf, in the form of `lnetctl export --backup`."""
+    content: dict[str, object] = {
+        "net": [
+            {
+                "net type": net,
+                "local NI(s)": [{"interfaces": {0: place.name}} for place in interfaces],
+            }
+            for net, interfaces in config.nets.items()
+        ]
+    }
+    if config.routes:
+        content["route"] = [{"net": r.net, "gateway": str(r.gateway), "hop": r.hops} for r in config.routes]
+    if config.forwarding:
+        content["routing"] = {"enable": 1}
+    return yaml.safe_dump(content, sort_keys=False, default_flow_style=False)
+
+
+def modprobe_text(config: Lnet) -> str:
+    """The same as a line for /etc/modprobe.d, as the Lustre manual writes it ("LNet module parameters")."""
+    networks = ",".join(f"{net}({','.join(i.name for i in on)})" for net, on in config.nets.items())
+    words = [f'networks="{networks}"']
+    if config.routes:
+        words.append('routes="{}"'.format("; ".join(f"{r.net} {r.hops} {r.gateway}" for r in config.routes)))
+    if config.forwarding:
+        words.append('forwarding="enabled"')
+    return f"options lnet {' '.join(words)}\n"
+
+
+def pings(configs: Mapping[str, Lnet], servers: Collection[str] | None = None) -> dict[str, dict[str, tuple[Nid, ...]]]:
+    """Which NIDs each node should reach: by node, then by the node that has them; every NID counts, every path.
+
+    With `servers`, two nodes only if one of them is a server: clients do not talk to each other.
+    """
+    return {
+        node: {
+            other: nids
+            for other, theirs in configs.items()
+            if other != node
+            and (servers is None or node in servers or other in servers)
+            and (nids := tuple(nid for nid in theirs.nids if config.reaches(nid)))
+        }
+        for node, config in configs.items()
+    }

@@ -1,0 +1,125 @@
+"""What a node needs to be what it is for: an MGS, MDS, OSS, client, router, FTA. One file each.
+
+A role turns a `Member` into steps, stage by stage; `plan.filesystems` puts those of all nodes together. Steps look
+before they act, so that all of them can run at every `up`: what is formatted stays formatted, what is mounted mounted.
+"""
+
+import abc
+import importlib
+import pkgutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from types import MappingProxyType
+from typing import ClassVar, TypeVar
+
+from vmlab.lustre.lnetconf import Lnet
+from vmlab.lustre.target import Kind, Recovery, Target
+from vmlab.lustre.version import Version
+from vmlab.roles import _client, _lnet, _modules, _target
+from vmlab.steps import Step
+from vmlab.values.nid import Nid
+
+__all__ = ["ClientMount", "Member", "Role", "erase", "register", "role_steps", "roles", "unmount", "unmount_client"]
+
+
+@dataclass(frozen=True, slots=True)
+class ClientMount:
+    """A file system that a node mounts. `mgs` are the NIDs of the MGS's servers that the node reaches."""
+
+    fsname: str
+    mgs: tuple[tuple[Nid, ...], ...]
+    point: str
+    options: str
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A node, as its roles see it. `targets` are all that it serves, as primary or as partner."""
+
+    node: str
+    version: Version
+    lnet: Lnet
+    targets: tuple[Target, ...] = ()
+    mounts: tuple[ClientMount, ...] = ()
+    reaches: Mapping[str, tuple[Nid, ...]] = field(default_factory=dict)
+
+
+class Role(abc.ABC):
+    """What a node is for. `serves` are the kinds of targets it has."""
+
+    name: ClassVar[str]
+    serves: ClassVar[frozenset[Kind]] = frozenset()
+    mounts: ClassVar[bool] = False
+
+    def configure(self, member: Member) -> tuple[Step, ...]:
+        """LNet with its networks, routes and forwarding, also after a reboot; then the modules, which start it."""
+        return (*_lnet.steps(member.lnet), *_modules.steps(self.modules(member)))
+
+    def modules(self, member: Member) -> tuple[str, ...]:
+        """The kernel modules besides LNet's, in the order of loading."""
+        backends = dict.fromkeys(target.backend for target in self.targets(member))
+        return (*(("lustre",) if self.serves or self.mounts else ()), *(f"osd_{backend}" for backend in backends))
+
+    def targets(self, member: Member) -> tuple[Target, ...]:
+        """Those of its kinds."""
+        return tuple(target for target in member.targets if target.kind in self.serves)
+
+    def reach(self, member: Member) -> tuple[Step, ...]:
+        """Every NID that it should reach answers; one step for each node, so that the failure names the pair."""
+        return tuple(_lnet.ping(other, nids) for other, nids in member.reaches.items())
+
+    def prepare(self, member: Member) -> tuple[Step, ...]:
+        """The disks of its targets are there, on the partners too."""
+        return tuple(step for target in self.targets(member) for step in _target.prepare(target))
+
+    def format(self, target: Target) -> tuple[Step, ...]:
+        """The target is a Lustre target of this bed; an empty disk is formatted, any other is refused."""
+        return _target.format_(target)
+
+    def mount(self, target: Target, version: Version, recovery: Recovery | None) -> tuple[Step, ...]:
+        """It is mounted here and its service runs."""
+        return _target.mount(target, version, recovery)
+
+    def mount_client(self, mount: ClientMount) -> tuple[Step, ...]:
+        """The file system is mounted."""
+        return _client.mount(mount.fsname, mount.mgs, mount.point, mount.options)
+
+
+def unmount(target: Target) -> tuple[Step, ...]:
+    """It is not mounted here."""
+    return _target.unmount(target)
+
+
+def unmount_client(mount: ClientMount) -> tuple[Step, ...]:
+    """The file system is not mounted here."""
+    return _client.unmount(mount.fsname, mount.point)
+
+
+def erase(target: Target) -> tuple[Step, ...]:
+    """Nothing is on its disk: what comes before `format` if a target is to be formatted anew."""
+    return _target.erase(target)
+
+
+_registered: dict[str, Role] = {}
+
+R = TypeVar("R", bound=type[Role])
+
+
+def register(role: R) -> R:
+    """Make a role known by its name."""
+    _registered[role.name] = role()
+    return role
+
+
+@cache
+def roles() -> Mapping[str, Role]:
+    """All roles, by name, sorted."""
+    for module in pkgutil.iter_modules(__path__):
+        importlib.import_module(f"{__name__}.{module.name}")
+    return MappingProxyType(dict(sorted(_registered.items())))
+
+
+def role_steps(steps: Iterable[Step]) -> tuple[Step, ...]:
+    """Those of several roles of one node together, each once, at its first place."""
+    return tuple(dict.fromkeys(steps))

@@ -1,0 +1,43 @@
+"""A file system on a client."""
+
+from collections.abc import Sequence
+
+from vmlab.lustre.target import client_mount_argv, client_source
+from vmlab.roles._target import unmounted
+from vmlab.steps import Step
+from vmlab.values.nid import Nid
+
+# The source may name the MGS in another order than it was mounted by: what counts is the file system.
+_MOUNTED = """
+awk -v at="$1" -v end=":/$2" '
+    $2 == at && $3 == "lustre" && substr($1, length($1) - length(end) + 1) == end { found = 1 }
+    END { exit !found }' /proc/mounts
+"""
+# Without an answer from the MGS, mount gives up after 160 s; a ping of LNet after 3 s, and loading takes less.
+_MOUNT = """
+at=$1
+shift
+mkdir -p "$at" && "$@" && exit
+status=$?
+dmesg | grep -iE 'lustre|lnet' | tail -n 5 >&2
+exit $status
+"""
+_MOUNT_S = 240.0
+
+
+def mount(fsname: str, mgs: Sequence[Sequence[Nid]], point: str, options: str) -> tuple[Step, ...]:
+    """It is mounted at that point."""
+    argv = client_mount_argv(client_source(fsname, mgs), point, options)
+    return (
+        Step(
+            name=f"mount {fsname} at {point}",
+            check=("sh", "-c", _MOUNTED, "vmlab", point, fsname),
+            apply=(("sh", "-c", _MOUNT, "vmlab", point, *argv),),
+            deadline_s=_MOUNT_S,
+        ),
+    )
+
+
+def unmount(fsname: str, point: str) -> tuple[Step, ...]:
+    """It is not."""
+    return (unmounted(f"{fsname} at {point}", point),)

@@ -1,0 +1,189 @@
+"""LNet on a node: configured by the files that a reboot reads too, and by nothing else."""
+
+from collections.abc import Iterator, Sequence
+
+from vmlab.lustre.lnetconf import Lnet, import_text, modprobe_text
+from vmlab.roles import _modules
+from vmlab.steps import Step
+from vmlab.values.nid import Nid
+
+_CONF = "/etc/lnet.conf"
+_MODPROBE = "/etc/modprobe.d/zz-vmlab-lnet.conf"
+"""The last one by name: of an option that is given twice, the last counts."""
+_SYSCTL = "/etc/sysctl.d/90-vmlab-lnet.conf"
+
+_WRITTEN = 'printf "%s" "$2" | cmp -s - "$1"'
+_WRITE = 'printf "%s" "$2" >"$1.vmlab" && mv "$1.vmlab" "$1"'
+
+# An InfiniBand interface's address ends in its port's GUID.
+_NAMED = """
+case $(cat "/sys/class/net/$1/address" 2>/dev/null) in *"$2") ;; *) exit 1 ;; esac
+ip -4 -o addr show dev "$1" | grep -qF " $3/"
+"""
+_WRONG_NAME = """
+for found in /sys/class/net/*; do
+    case $(cat "$found/address" 2>/dev/null) in *"$2") has=${found##*/} ;; esac
+done
+if [ "$has" = "$1" ]; then
+    echo "the interface $1 has not the address $3: $(ip -4 -br addr show dev "$1")" >&2
+else
+    echo "the interface with the address $2 is named ${has:-nothing}, not $1: cloud-init did not name it" >&2
+fi
+exit 1
+"""
+
+_CONFIGURED = """
+[ "$(lctl list_nids 2>/dev/null | grep -v '@lo$' | sort)" = "$(printf '%s\\n' "$@" | sort)" ]
+"""
+# `unconfigure` fails while anything uses LNet, and lustre_rmmod while anything is mounted: then nothing is lost. Where
+# lnetctl was not built, the module's options say it all.
+_CONFIGURE = """
+conf=$1
+shift
+if lctl list_nids 2>/dev/null | grep -qv '@lo$'; then
+    lnetctl lnet unconfigure >/dev/null 2>&1 || lustre_rmmod >/dev/null 2>&1 || {
+        echo "LNet is in use with other networks ($(lctl list_nids | tr '\\n' ' ')): unmount Lustre first" >&2
+        exit 1
+    }
+fi
+modprobe lnet || exit
+if command -v lnetctl >/dev/null; then
+    lnetctl lnet configure && lnetctl import "$conf"
+else
+    lctl network up
+fi
+status=$?
+[ $status = 0 ] || dmesg | grep LNet | tail -n 5 >&2
+exit $status
+"""
+
+# Three words for each route: network, gateway, hops.
+_ROUTES = """
+have=$(lnetctl route show --verbose 2>/dev/null |
+    awk '/ net: /{net=$NF} / gateway: /{gateway=$NF} / hop: /{print net, gateway, $NF}' | sort)
+"""
+_ROUTED = (
+    _ROUTES
+    + """
+[ "$have" = "$(printf '%s %s %s\\n' "$@" | sort)" ]
+"""
+)
+_ROUTE = (
+    _ROUTES
+    + """
+wanted=$(printf '%s %s %s\\n' "$@")
+echo "$have" | while read -r net gateway hops; do
+    [ -z "$net" ] || echo "$wanted" | grep -qxF "$net $gateway $hops" ||
+        lnetctl route del --net "$net" --gateway "$gateway" || exit
+done || exit
+echo "$wanted" | while read -r net gateway hops; do
+    echo "$have" | grep -qxF "$net $gateway $hops" ||
+        lnetctl route add --net "$net" --gateway "$gateway" -c "$hops" || exit
+done
+"""
+)
+
+_FORWARDS = "lnetctl routing show 2>/dev/null | grep -qE 'enable: *1'"
+_FORWARD = "lnetctl set routing 1"
+
+_ENABLED = "systemctl is-enabled --quiet lnet.service"
+_ENABLE = "systemctl enable lnet.service"
+
+# Five tries: while an NI that was just added is "in recovery", messages to it may be lost.
+_PING = """
+tries=$1
+shift
+for nid; do
+    left=$tries
+    until said=$(timeout 20 lnetctl ping "$nid" 2>&1); [ "${said#*primary nid:}" != "$said" ]; do
+        left=$((left - 1))
+        [ $left -gt 0 ] || { echo "${said:-failed to ping $nid: no answer within 20 s}" >&2; exit 1; }
+        sleep 1
+    done
+done
+"""
+_PING_S = 150.0
+_CONFIGURE_S = 120.0
+
+
+def steps(config: Lnet) -> tuple[Step, ...]:
+    """All that makes the node's LNet what it should be; nothing for a node without LNet networks."""
+    return tuple(_steps(config)) if config.interfaces else ()
+
+
+def _steps(config: Lnet) -> Iterator[Step]:
+    for place in config.interfaces:
+        values = ("vmlab", place.name, place.mac, str(place.nid.address))
+        yield Step(
+            name=f"interface {place.name}",
+            check=("sh", "-c", _NAMED, *values),
+            apply=(("sh", "-c", _WRONG_NAME, *values),),
+        )
+    yield from _multi_rail(config)
+    yield _file(_MODPROBE, modprobe_text(config))
+    yield _file(_CONF, import_text(config))
+    yield from _modules.steps(["lnet"])
+    yield Step(
+        name="LNet networks",
+        check=("sh", "-c", _CONFIGURED, "vmlab", *map(str, config.nids)),
+        apply=(("sh", "-c", _CONFIGURE, "vmlab", _CONF),),
+        deadline_s=_CONFIGURE_S,
+    )
+    if config.routes:
+        words = [word for r in config.routes for word in (r.net, str(r.gateway), str(r.hops))]
+        yield Step(
+            name="LNet routes",
+            check=("sh", "-c", _ROUTED, "vmlab", *words),
+            apply=(("sh", "-c", _ROUTE, "vmlab", *words),),
+        )
+    if config.forwarding:
+        yield Step(name="LNet forwarding", check=("sh", "-c", _FORWARDS), apply=(("sh", "-c", _FORWARD),))
+    yield Step(name="LNet at boot", check=("sh", "-c", _ENABLED), apply=(("sh", "-c", _ENABLE),))
+
+
+def ping(node: str, nids: Sequence[Nid]) -> Step:
+    """All NIDs of another node answer."""
+    words = tuple(map(str, nids))
+    return Step(
+        name=f"LNet ping of {node}",
+        check=("sh", "-c", _PING, "vmlab", "1", *words),
+        apply=(("sh", "-c", _PING, "vmlab", "5", *words),),
+        deadline_s=_PING_S,
+    )
+
+
+def _file(path: str, text: str) -> Step:
+    values = ("vmlab", path, text)
+    return Step(name=path, check=("sh", "-c", _WRITTEN, *values), apply=(("sh", "-c", _WRITE, *values),))
+
+
+_SET = """
+file=$1 text=$2
+shift 2
+printf "%s" "$text" | cmp -s - "$file" || exit 1
+for pair; do
+    [ "$(cat "/proc/sys/${pair%%=*}")" = "${pair#*=}" ] || exit 1
+done
+"""
+
+
+def _multi_rail(config: Lnet) -> Iterator[Step]:
+    """Several interfaces in one subnet: each answers for its own address only, and takes what comes to it.
+
+    Without it Linux answers ARP on any of them, and Multi-Rail's traffic goes over one. 2.15's and later ksocklnd also
+    sets up source routing by itself.
+    """
+    rails = [place.name for net in config.nets.values() if len(net) > 1 for place in net]
+    if not rails:
+        return
+    pairs = [
+        f"net/ipv4/conf/{name}/{key}={value}"
+        for name in rails
+        for key, value in (("arp_ignore", 1), ("arp_announce", 2), ("arp_filter", 0), ("rp_filter", 2))
+    ]
+    text = "".join(f"{pair}\n" for pair in pairs)
+    yield Step(
+        name="ARP for Multi-Rail",
+        check=("sh", "-c", _SET, "vmlab", _SYSCTL, text, *pairs),
+        apply=(("sh", "-c", _WRITE, "vmlab", _SYSCTL, text), ("sysctl", "-q", "-p", _SYSCTL)),
+    )

@@ -1,0 +1,49 @@
+"""Which nodes an option names."""
+
+import re
+from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import AfterValidator, WithJsonSchema
+
+from vmlab.errors import UsageError
+from vmlab.topology.wording import expected, quote
+from vmlab.values.nodeset import expand, parts
+from vmlab.workloads import Node
+
+SERVERS = frozenset({"mgs", "mds", "oss"})
+CLIENTS = frozenset({"client", "fta"})
+
+
+def _node_set(text: str) -> str:
+    for part in parts(text):
+        if not re.fullmatch("@[a-z]+", part):
+            expand(part)
+    return text
+
+
+NodeNames = Annotated[
+    str,
+    AfterValidator(_node_set),
+    WithJsonSchema({"type": "string", "format": "node-set", "form": "node set", "examples": ["oss[1-2]", "@client"]}),
+]
+
+
+def named(workload: str, text: str | None, nodes: Sequence[Node]) -> list[Node] | None:
+    """The nodes that `oss[1-2]`, `@oss` or both mean, in the written order; None for None. Raises UsageError."""
+    if text is None:
+        return None
+    by_name = {node.name: node for node in nodes}
+    found: dict[str, Node] = {}
+    for part in parts(text):
+        if part.startswith("@"):
+            of_role = [node for node in nodes if part[1:] in node.roles]
+            if not of_role:
+                raise UsageError(f"{workload}: no node has the role {quote(part[1:])}")
+            found |= {node.name: node for node in of_role}
+            continue
+        for name in expand(part):
+            if name not in by_name:
+                raise UsageError(f"{workload}: no node {quote(name)} ({expected(name, by_name)})")
+            found[name] = by_name[name]
+    return list(found.values())

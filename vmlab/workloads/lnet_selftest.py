@@ -1,0 +1,332 @@
+"""LNet between groups of nodes, by lnet_selftest: bulk reads and writes, and pings.
+
+`from` is the side that asks: it reads from and writes to `to`, all of one with all of the other. Each test is a session
+of `lst`, which prints figures for each group as that group sees them: what a client reads is [R] there and [W] at the
+servers. A node that is on two networks is Multi-Rail, and its traffic may take either: to measure one fabric, be on one
+network only. Read in lnet/utils/lst.c of 2.10 and 2.17: MiB is 1048576 and MB 1000000 bytes in both.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Annotated, Literal, NamedTuple, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
+from typing_extensions import override
+
+from vmlab.errors import WorkloadError
+from vmlab.lustre import lnetctl, trouble
+from vmlab.metrics import Metric, Sample, Unit
+from vmlab.topology.wording import quote
+from vmlab.values.nid import Nid, parse_net
+from vmlab.values.nodeset import expand, fold
+from vmlab.values.size import Bytes
+from vmlab.workloads import Measurement, Node, Output, Outputs, Task, Workload, register
+from vmlab.workloads._nodes import CLIENTS, SERVERS, NodeNames, named
+
+_LARGEST = 1 << 20  # LNET_MTU
+_INTERVAL_S = 2
+_MODULE = "lnet_selftest"
+
+_BANDWIDTH = Metric("bandwidth", Unit.MIB_PER_S, "higher", "bandwidth", "of the whole group")
+_SLOWEST = Metric("bandwidth_slowest", Unit.MIB_PER_S, "higher", "bandwidth", "of the group's slowest node")
+_RATE = Metric("rpc_rate", Unit.RPCS_PER_S, "higher", "rate", "of the whole group; requests and bulk both count")
+_RATE_SLOWEST = Metric("rpc_rate_slowest", Unit.RPCS_PER_S, "higher", "rate", "of the group's slowest node")
+
+# What lst returns says little: a group without nodes is no error to it. Its words are looked at instead.
+_SESSION = """
+name=$1 from=$2 to=$3 concurrency=$4 distribute=$5 delay=$6 count=$7
+shift 7
+lst new_session --force "$name" || exit
+add() {
+    group=$1
+    shift
+    said=$(lst add_group "$group" "$@" 2>&1)
+    echo "$said"
+    case $said in *[Ff]ail* | *"deleting group"*) lst end_session; exit 1 ;; esac
+}
+add c $from
+add s $to
+lst add_batch b &&
+    lst add_test --batch b --concurrency "$concurrency" --distribute "$distribute" --from c --to s "$@" &&
+    lst run b || { lst end_session; exit 1; }
+lst stat --count "$count" --delay "$delay" c s
+lst show_error c s
+lst stop b
+lst end_session
+"""
+# When a server goes away in a test, `lst stat` and `lst stop` hang: then another process ends the session.
+_GUARDED = """
+LST_SESSION=$$
+export LST_SESSION
+deadline=$1
+shift
+timeout -k 5 "$deadline" "$@"
+status=$?
+[ $status = 0 ] || timeout -k 1 30 lst end_session >/dev/null 2>&1
+exit $status
+"""
+_END_S = 45
+
+_FIND_NIDS = """
+[ -d /sys/module/lnet_selftest ] || modprobe lnet_selftest || exit 0
+echo lnet_selftest
+lctl list_nids
+exit 0
+"""
+
+
+def _bulk_size(size: Bytes) -> Bytes:
+    if not 1 <= size <= _LARGEST:
+        raise ValueError(f"{size} is no size of bulk data (expected 1B to 1MiB)")
+    return size
+
+
+Size = Annotated[
+    Bytes,
+    AfterValidator(_bulk_size),
+    WithJsonSchema({"type": "string", "pattern": "^[0-9]+(B|[KMG]iB)$", "form": "size", "examples": ["4KiB", "1MiB"]}),
+]
+Net = Annotated[
+    str,
+    AfterValidator(parse_net),
+    WithJsonSchema({"type": "string", "form": "LNet network", "examples": ["o2ib", "tcp1"]}),
+]
+
+
+class Options(BaseModel):
+    """What may be written below `lnet_selftest:`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    from_: NodeNames | None = Field(None, alias="from", description="nodes that read, write, ping (default: clients)")
+    to: NodeNames | None = Field(None, description="nodes that serve them (default: all that are mgs, mds or oss)")
+    tests: tuple[Literal["read", "write", "ping"], ...] = Field(
+        ("read", "write", "ping"), min_length=1, description="brw read, brw write and ping"
+    )
+    size: Size = Field(Bytes(_LARGEST), description="of one bulk transfer")
+    concurrency: int = Field(8, ge=1, le=1024, description="requests in flight from each node to each")
+    check: Literal["none", "simple", "full"] = Field("none", description="how much of the data is checked")
+    duration_s: int = Field(10, ge=_INTERVAL_S, le=86_400, description="how long each test is measured")
+    net: Net | None = Field(
+        None, description="the LNet network to use (default: one that all are on, else the first of each node)"
+    )
+    timeout_s: int = Field(120, ge=1, le=86_400, description="deadline of each session, besides duration_s")
+
+    @model_validator(mode="after")
+    def _two_sides(self) -> Self:
+        if self.from_ is not None and self.from_ == self.to:
+            raise ValueError("from and to are the same nodes")
+        return self
+
+
+@register
+class LnetSelftest(Workload[Options]):
+    """A session for each test, on the first node of `from`."""
+
+    name = "lnet_selftest"
+    summary = "LNet bandwidth and RPC rate between groups of nodes (lst)"
+    options = Options
+    metrics = (_BANDWIDTH, _SLOWEST, _RATE, _RATE_SLOWEST)
+    packages = ("lustre-client", "lustre-client-utils", "lustre-utils", "lustre")
+    facts = MappingProxyType({"nids": ("sh", "-c", _FIND_NIDS)})
+
+    @override
+    def takes_part(self, options: Options, nodes: Sequence[Node]) -> tuple[str, ...]:
+        chosen = {node.name for side in _sides(options, nodes) for node in side}
+        return tuple(node.name for node in nodes if node.name in chosen)
+
+    @override
+    def measurements(self, options: Options, nodes: Sequence[Node]) -> tuple[tuple[Measurement, ...], ...]:
+        sides = _sides(options, nodes)
+        nids = _nids(options, sides)
+        return tuple((_measurement(options, test, sides, nids),) for test in options.tests)
+
+    @override
+    def parse(self, options: Options, measurement: Measurement, outputs: Outputs) -> tuple[Sample, ...]:
+        del options
+        output = outputs.get("lst")
+        if output is None:
+            raise WorkloadError("lst printed nothing")
+        return tuple(self._samples(measurement, output))
+
+    def _samples(self, measurement: Measurement, output: Output) -> Iterator[Sample]:
+        found = list(_rows(output.stdout))
+        if not found:
+            raise WorkloadError(f"lst printed no figures: {self.explain(output)}")
+        if not re.search(r"^Batch is stopped", output.stdout, re.MULTILINE):
+            raise WorkloadError("lst's figures are cut off: its batch was not stopped")
+        test = measurement.labels.get("test", "read")
+        for group, side, seen in (("c", "from", _SEEN[test]), ("s", "to", _ACROSS[_SEEN[test]])):
+            number = len(expand(measurement.labels[side])) if side in measurement.labels else 1
+            labels = {**measurement.labels, "group": side}
+            for kind, of_group, slowest in (("Bandwidth", _BANDWIDTH, _SLOWEST), ("Rates", _RATE, _RATE_SLOWEST)):
+                rows = [row for row in found if (row.kind, row.group, row.direction) == (kind, group, seen)]
+                if not rows:
+                    raise WorkloadError(f"lst printed no {kind.lower()} of the group `{side}`")
+                if kind == "Rates" or test != "ping":
+                    yield Sample(of_group, sum(row.average for row in rows) / len(rows) * number, labels)
+                    if number > 1:
+                        yield Sample(slowest, sum(row.lowest for row in rows) / len(rows), labels)
+
+    @override
+    def sanity(
+        self, options: Options, measurement: Measurement, outputs: Outputs, samples: Sequence[Sample]
+    ) -> tuple[str, ...]:
+        del options
+        text = "".join(output.stdout + output.stderr for output in outputs.values())
+        problems = [
+            f"{number} nodes of the group `{_SIDES.get(group, group)}` had errors"
+            for number, group in re.findall(r"Total (\d{1,9}) error nodes in (\w{1,32})", text)
+            if int(number)
+        ]
+        problems += [
+            f"{peer}: {brw} bulk transfers and {pings} pings went wrong"
+            for peer, brw, pings in re.findall(
+                r"(?:12345-)?(\S{1,64}): \[Session (\d{1,9}) brw errors, (\d{1,9}) ping errors\]", text
+            )
+        ]
+        still = [s for s in samples if s.value <= 0 and s.metric in (_BANDWIDTH, _RATE)]
+        problems += [f"{s.metric.name} of the group `{s.labels['group']}` is {s.value:g}" for s in still]
+        return tuple(problems)
+
+    @override
+    def explain(self, output: Output) -> str:
+        found = trouble.explain(output.stdout + "\n" + output.stderr)
+        return found.message if found is not None else output.last_line
+
+
+_SEEN: Mapping[str, str] = MappingProxyType({"read": "R", "write": "W", "ping": "R"})
+_ACROSS: Mapping[str, str] = MappingProxyType({"R": "W", "W": "R"})
+_SIDES: Mapping[str, str] = MappingProxyType({"c": "from", "s": "to"})
+
+_Sides = tuple[list[Node], list[Node]]
+
+
+def _sides(options: Options, nodes: Sequence[Node]) -> _Sides:
+    """Who asks and who serves; nobody does both. Raises UsageError, or WorkloadError if a side has nobody."""
+    asking = named("lnet_selftest", options.from_, nodes)
+    serving = named("lnet_selftest", options.to, nodes)
+    if asking is None:
+        others = [node for node in nodes if serving is None or node not in serving]
+        asking = [node for node in others if CLIENTS.intersection(node.roles)] or others
+        if serving is None and not [n for n in nodes if n not in asking and SERVERS.intersection(n.roles)]:
+            asking, serving = asking[:1], [node for node in nodes if node not in asking[:1]]
+    if serving is None:
+        others = [node for node in nodes if node not in asking]
+        serving = [node for node in others if SERVERS.intersection(node.roles)] or others
+    both = [node.name for node in asking if node in serving]
+    hint = "--set from=NODES --set to=NODES"
+    if both:
+        raise WorkloadError(f"lnet_selftest: {fold(both)} cannot be on both sides", hint=hint)
+    if not asking or not serving:
+        raise WorkloadError("lnet_selftest: two nodes are needed", hint=hint)
+    return asking, serving
+
+
+def _nids(options: Options, sides: _Sides) -> dict[str, Nid]:
+    """One NID for each node. Raises WorkloadError for a node that cannot take part."""
+    everybody = [node for side in sides for node in side]
+    known: dict[str, tuple[Nid, ...]] = {}
+    for node in everybody:
+        said = node.facts.get("nids", "")
+        if _MODULE not in said.split():
+            raise WorkloadError(
+                f"lnet_selftest: {node.name} cannot load the module {_MODULE}",
+                hint="use an image that carries Lustre's tests; in the guest: modprobe lnet_selftest",
+            )
+        known[node.name] = lnetctl.nids(said)
+        if not known[node.name]:
+            raise WorkloadError(f"lnet_selftest: LNet on {node.name} has no network", hint="vmlab lnet show BED")
+    common = [nid.net for nid in known[everybody[0].name] if all(_on(nid.net, nids) for nids in known.values())]
+    wanted = options.net or (common[0] if common else None)
+    return {name: _one(name, nids, wanted, options.net) for name, nids in known.items()}
+
+
+def _on(net: str, nids: Sequence[Nid]) -> bool:
+    return any(nid.net == net for nid in nids)
+
+
+def _one(name: str, nids: Sequence[Nid], wanted: str | None, asked: str | None) -> Nid:
+    """A NID on the network that is wanted; on what is asked for, a node that is elsewhere is reached by routers."""
+    if asked is not None and not _on(asked, nids):
+        raise WorkloadError(f"lnet_selftest: {name} is not on {asked} (it is on {', '.join(n.net for n in nids)})")
+    return next((nid for nid in nids if nid.net == wanted), nids[0])
+
+
+def _measurement(options: Options, test: str, sides: _Sides, nids: Mapping[str, Nid]) -> Measurement:
+    asking, serving = ([node.name for node in side] for side in sides)
+    labels = {"from": fold(asking), "to": fold(serving), "test": test, "concurrency": str(options.concurrency)}
+    words: tuple[str, ...] = ("ping",)
+    if test != "ping":
+        labels["size"] = str(int(options.size))
+        check = () if options.check == "none" else (f"check={options.check}",)
+        words = ("brw", test, *check, f"size={_lst_size(options.size)}")
+    deadline_s = options.timeout_s + options.duration_s
+    return Measurement(
+        name=f"{test}.{fold(asking)}-{fold(serving)}",
+        labels=labels,
+        tasks=(
+            Task(
+                name="lst",
+                node=asking[0],
+                argv=(
+                    *("sh", "-c", _GUARDED, "vmlab", str(deadline_s)),
+                    *("sh", "-c", _SESSION, "vmlab", f"vmlab_{test}"),
+                    " ".join(str(nids[name]) for name in asking),
+                    " ".join(str(nids[name]) for name in serving),
+                    str(options.concurrency),
+                    f"{len(asking)}:{len(serving)}",
+                    str(_INTERVAL_S),
+                    str(max(1, options.duration_s // _INTERVAL_S)),
+                    *words,
+                ),
+                deadline_s=float(deadline_s + _END_S),
+            ),
+        ),
+    )
+
+
+def _lst_size(size: Bytes) -> str:
+    """lst knows K and M, both binary."""
+    for unit, factor in (("M", 1 << 20), ("K", 1 << 10)):
+        if size % factor == 0:
+            return f"{size // factor}{unit}"
+    return str(int(size))
+
+
+# --- reading -------------------------------------------------------------------------------------------------------
+
+
+class _Row(NamedTuple):
+    """One line of a report: `average` and `lowest` over the nodes of the group."""
+
+    kind: str
+    group: str
+    direction: str
+    average: float
+    lowest: float
+
+
+_HEADER = re.compile(r"\[LNet (Rates|Bandwidth) of (\w{1,32})\]")
+_FIGURE = r"([0-9]{1,12}(?:\.[0-9]{1,6})?) +(\S{1,10})"
+_LINE = re.compile(rf"\[([RW])\] Avg: {_FIGURE} +Min: {_FIGURE} +Max: {_FIGURE} *")
+_FACTORS = {"RPC/s": 1.0, "MiB/s": 1.0, "MB/s": 1_000_000 / (1 << 20)}
+
+
+def _rows(text: str) -> Iterator[_Row]:
+    """`lst_print_lnet_stat`. Raises WorkloadError for an unknown unit or half a line."""
+    header: re.Match[str] | None = None
+    for line in text.splitlines():
+        if found := _HEADER.match(line):
+            header = found
+        elif header is not None and line.startswith(("[R]", "[W]")):
+            figures = _LINE.fullmatch(line)
+            if figures is None:
+                raise WorkloadError(f"lst's figures are cut off: {quote(line.strip())}")
+            direction, average, unit, lowest, *_ = figures.groups()
+            if unit not in _FACTORS:
+                raise WorkloadError(f"lst prints the unknown unit {quote(unit)}")
+            yield _Row(header[1], header[2], direction, float(average) * _FACTORS[unit], float(lowest) * _FACTORS[unit])
+        else:
+            header = None
