@@ -67,7 +67,7 @@ class Role(abc.ABC):
 
     def reach(self, member: Member) -> tuple[Step, ...]:
         """Every NID that it should reach answers; one step for each node, so that the failure names the pair."""
-        return tuple(_lnet.ping(other, nids) for other, nids in member.reaches.items())
+        return tuple(_lnet.ping(member.lnet, other, nids) for other, nids in member.reaches.items())
 
     def prepare(self, member: Member) -> tuple[Step, ...]:
         """The disks of its targets are there, on the partners too."""

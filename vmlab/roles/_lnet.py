@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 
 from vmlab.lustre.lnetconf import Lnet, import_text, modprobe_text
-from vmlab.roles import _modules
 from vmlab.steps import Step
 from vmlab.values.nid import Nid
 
@@ -35,22 +34,28 @@ exit 1
 _CONFIGURED = """
 [ "$(lctl list_nids 2>/dev/null | grep -v '@lo$' | sort)" = "$(printf '%s\\n' "$@" | sort)" ]
 """
-# `unconfigure` fails while anything uses LNet, and lustre_rmmod while anything is mounted: then nothing is lost. Where
-# lnetctl was not built, the module's options say it all.
+# The module may have been loaded before its options were written, so it is loaded anew. `unconfigure` fails while
+# anything uses LNet, and lustre_rmmod while anything is mounted: then nothing is lost.
+#
+# A router takes the module's options (--all): from 2.16.58 on (LU-15135) a node that is told to forward later, by
+# import as well, tells its peers so only after alive_router_check_interval + router_ping_timeout, which are 110 s.
+# Where lnetctl was not built, everybody takes the options.
 _CONFIGURE = """
-conf=$1
-shift
-if lctl list_nids 2>/dev/null | grep -qv '@lo$'; then
-    lnetctl lnet unconfigure >/dev/null 2>&1 || lustre_rmmod >/dev/null 2>&1 || {
+conf=$1 forwards=$2
+if [ -d /sys/module/lnet ]; then
+    lnetctl lnet unconfigure >/dev/null 2>&1
+    lustre_rmmod >/dev/null 2>&1 || {
         echo "LNet is in use with other networks ($(lctl list_nids | tr '\\n' ' ')): unmount Lustre first" >&2
         exit 1
     }
 fi
 modprobe lnet || exit
-if command -v lnetctl >/dev/null; then
-    lnetctl lnet configure && lnetctl import "$conf"
-else
+if ! command -v lnetctl >/dev/null; then
     lctl network up
+elif [ "$forwards" = 1 ]; then
+    lnetctl lnet configure --all
+else
+    lnetctl lnet configure && lnetctl import "$conf"
 fi
 status=$?
 [ $status = 0 ] || dmesg | grep LNet | tail -n 5 >&2
@@ -83,26 +88,44 @@ done
 """
 )
 
-_FORWARDS = "lnetctl routing show 2>/dev/null | grep -qE 'enable: *1'"
-_FORWARD = "lnetctl set routing 1"
+# After a reboot the unit's import has told it so, and it begins by itself, later.
+_FORWARDS = "lnetctl routing show 2>/dev/null | grep -qE 'enable: *1$'"
+_FORWARD = (
+    """
+lnetctl set routing 1 || exit
+left=140
+until """
+    + _FORWARDS
+    + """; do
+    left=$((left - 1))
+    [ $left -gt 0 ] || { echo "LNet does not begin to forward" >&2; exit 1; }
+    sleep 1
+done
+"""
+)
+_FORWARD_S = 180.0
 
 _ENABLED = "systemctl is-enabled --quiet lnet.service"
 _ENABLE = "systemctl enable lnet.service"
 
-# Five tries: while an NI that was just added is "in recovery", messages to it may be lost.
+# While an NI that was just added is "in recovery", messages to it may be lost. A gateway that did not answer when its
+# route was added counts as down for alive_router_check_interval, a minute, unless it is discovered before.
 _PING = """
-tries=$1
-shift
+tries=$1 gateways=$2
+shift 2
 for nid; do
     left=$tries
     until said=$(timeout 20 lnetctl ping "$nid" 2>&1); [ "${said#*primary nid:}" != "$said" ]; do
         left=$((left - 1))
         [ $left -gt 0 ] || { echo "${said:-failed to ping $nid: no answer within 20 s}" >&2; exit 1; }
         sleep 1
+        for gateway in $gateways; do timeout 10 lnetctl discover "$gateway" >/dev/null 2>&1; done
     done
 done
 """
-_PING_S = 150.0
+_PING_S = 200.0
+_TRIES = 5
+_ROUTED_TRIES = 40  # at most a ping of 3 s and a second of sleep each: a router that boots may need two minutes
 _CONFIGURE_S = 120.0
 
 
@@ -122,11 +145,10 @@ def _steps(config: Lnet) -> Iterator[Step]:
     yield from _multi_rail(config)
     yield _file(_MODPROBE, modprobe_text(config))
     yield _file(_CONF, import_text(config))
-    yield from _modules.steps(["lnet"])
     yield Step(
         name="LNet networks",
         check=("sh", "-c", _CONFIGURED, "vmlab", *map(str, config.nids)),
-        apply=(("sh", "-c", _CONFIGURE, "vmlab", _CONF),),
+        apply=(("sh", "-c", _CONFIGURE, "vmlab", _CONF, str(int(config.forwarding))),),
         deadline_s=_CONFIGURE_S,
     )
     if config.routes:
@@ -137,17 +159,24 @@ def _steps(config: Lnet) -> Iterator[Step]:
             apply=(("sh", "-c", _ROUTE, "vmlab", *words),),
         )
     if config.forwarding:
-        yield Step(name="LNet forwarding", check=("sh", "-c", _FORWARDS), apply=(("sh", "-c", _FORWARD),))
+        yield Step(
+            name="LNet forwarding",
+            check=("sh", "-c", _FORWARDS),
+            apply=(("sh", "-c", _FORWARD),),
+            deadline_s=_FORWARD_S,
+        )
     yield Step(name="LNet at boot", check=("sh", "-c", _ENABLED), apply=(("sh", "-c", _ENABLE),))
 
 
-def ping(node: str, nids: Sequence[Nid]) -> Step:
-    """All NIDs of another node answer."""
-    words = tuple(map(str, nids))
+def ping(config: Lnet, node: str, nids: Sequence[Nid]) -> Step:
+    """All NIDs of another node answer to the node that has this configuration."""
+    gateways = " ".join(dict.fromkeys(str(route.gateway) for route in config.routes))
+    words = (gateways, *map(str, nids))
+    tries = _ROUTED_TRIES if gateways else _TRIES
     return Step(
         name=f"LNet ping of {node}",
         check=("sh", "-c", _PING, "vmlab", "1", *words),
-        apply=(("sh", "-c", _PING, "vmlab", "5", *words),),
+        apply=(("sh", "-c", _PING, "vmlab", str(tries), *words),),
         deadline_s=_PING_S,
     )
 

@@ -88,22 +88,39 @@ def test_networks_are_compared_whole(guest: Guest) -> None:
 
 
 def test_networks_are_imported(guest: Guest) -> None:
-    guest.tool("lctl", "exit 100")
     guest.tool("modprobe", "")
     guest.tool("lnetctl", "")
     assert guest.run(step("LNet networks").apply[0]).returncode == 0
-    assert guest.calls()[1:] == ["modprobe lnet", "lnetctl lnet configure", "lnetctl import /etc/lnet.conf"]
+    assert guest.calls() == ["modprobe lnet", "lnetctl lnet configure", "lnetctl import /etc/lnet.conf"]
 
 
-def test_other_networks_are_taken_away_unless_they_are_in_use(guest: Guest) -> None:
+def test_a_router_takes_the_modules_options_and_forwards_at_once(guest: Guest) -> None:
+    guest.tool("modprobe", "")
+    guest.tool("lnetctl", "")
+    router = Lnet(LNET.interfaces, forwarding=True)
+    assert guest.run(step("LNet networks", router).apply[0]).returncode == 0
+    assert guest.calls() == ["modprobe lnet", "lnetctl lnet configure --all"]
+
+
+def test_a_router_that_is_told_later_is_waited_for(guest: Guest) -> None:
+    forwarding = step("LNet forwarding", Lnet(LNET.interfaces, forwarding=True))
+    guest.tool("lnetctl", "echo 'routing:'; echo '    - enable: 2'")
+    assert guest.run(forwarding.check).returncode == 1
+    guest.tool("lnetctl", f'[ $(grep -c show {guest.log}) -lt 3 ] || echo "    - enable: 1"')
+    assert guest.run(forwarding.apply[0]).returncode == 0
+    assert guest.calls()[1:] == ["lnetctl set routing 1", "lnetctl routing show", "lnetctl routing show"]
+
+
+def test_lnet_that_is_loaded_is_loaded_anew_unless_it_is_in_use(guest: Guest) -> None:
+    command = step("LNet networks").apply[0]
+    loaded = (*command[:2], command[2].replace("/sys/module/lnet", "/"), *command[3:])
+    for tool in ("modprobe", "lnetctl", "lustre_rmmod"):
+        guest.tool(tool, "")
+    assert guest.run(loaded).returncode == 0
+    assert guest.calls()[:3] == ["lnetctl lnet unconfigure", "lustre_rmmod ", "modprobe lnet"]
     guest.tool("lctl", "echo 192.168.1.1@tcp")
-    guest.tool("modprobe", "")
-    guest.tool("lnetctl", "")
-    assert guest.run(step("LNet networks").apply[0]).returncode == 0
-    assert "lnetctl lnet unconfigure" in guest.calls()
-    guest.tool("lnetctl", '[ "$2" != unconfigure ]')
     guest.tool("lustre_rmmod", "exit 1")
-    refused = guest.run(step("LNet networks").apply[0])
+    refused = guest.run(loaded)
     assert refused.returncode == 1
     assert "LNet is in use with other networks (192.168.1.1@tcp ): unmount Lustre first" in refused.stderr
 
@@ -151,6 +168,15 @@ def test_a_route_that_is_refused_is_a_failure(guest: Guest) -> None:
     assert guest.run(step("LNet routes").apply[0]).returncode != 0
 
 
+def test_a_gateway_that_was_down_is_discovered_between_two_pings(guest: Guest) -> None:
+    up = "printf 'ping:\\n- primary nid: 10.77.0.11@tcp\\n'"
+    guest.tool("lnetctl", f"[ $1 = ping ] && [ $(grep -c discover {guest.log}) -gt 0 ] && {up}; exit 0")
+    ping = _lnet.ping(LNET, "oss1", [B])
+    assert guest.run(ping.check).returncode == 1
+    assert guest.run(ping.apply[0]).returncode == 0
+    assert guest.calls()[1:] == [f"lnetctl ping {B}", f"lnetctl discover {GATEWAY}", f"lnetctl ping {B}"]
+
+
 def test_files(guest: Guest, tmp_path: Path) -> None:
     path = str(tmp_path / "lnet.conf")
     text = import_text(LNET) + modprobe_text(LNET)
@@ -164,10 +190,10 @@ def test_files(guest: Guest, tmp_path: Path) -> None:
 def test_pings(guest: Guest) -> None:
     answer = "printf 'ping:\\n- primary nid: 10.77.0.11@tcp\\n  Multi-Rail: false\\n'"
     guest.tool("lnetctl", answer)
-    assert guest.run(_lnet.ping("oss1", [A, B]).check).returncode == 0
+    assert guest.run(_lnet.ping(Lnet(), "oss1", [A, B]).check).returncode == 0
     error = "manage:\n- ping:\n  errno: -113\n  descr: ! 'failed to ping 10.77.2.11@tcp: No route to host'"
     guest.tool("lnetctl", f"[ $2 != {B} ] && {{ {answer}; exit 0; }}\ncat <<'END'\n{error}\nEND")
-    refused = guest.run(_lnet.ping("oss1", [A, B]).check)
+    refused = guest.run(_lnet.ping(Lnet(), "oss1", [A, B]).check)
     assert refused.returncode == 1
     assert "failed to ping 10.77.2.11@tcp: No route to host" in refused.stderr
 
@@ -332,12 +358,12 @@ def test_what_each_role_needs() -> None:
     modules = {name: [s.name for s in role.configure(member) if "module" in s.name] for name, role in roles().items()}
     assert modules == {
         "build": [],
-        "client": ["module lnet", "module lustre"],
-        "fta": ["module lnet", "module lustre"],
-        "mds": ["module lnet", "module lustre"],
-        "mgs": ["module lnet", "module lustre"],
-        "oss": ["module lnet", "module lustre", "module osd_ldiskfs"],
-        "router": ["module lnet"],
+        "client": ["module lustre"],
+        "fta": ["module lustre"],
+        "mds": ["module lustre"],
+        "mgs": ["module lustre"],
+        "oss": ["module lustre", "module osd_ldiskfs"],
+        "router": [],
     }
     # LNet is configured before `lustre` starts it.
     names = [s.name for s in roles()["oss"].configure(member)]
