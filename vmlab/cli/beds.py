@@ -37,10 +37,11 @@ def up(
     timeout: Timeout = _TIMEOUT,  # type: ignore[assignment]  # parsed by Typer
     jobs: Jobs = _JOBS,
     no_wait: Annotated[bool, option("--no-wait", help="Return when all nodes are started, not when ready.")] = False,
+    timings: Annotated[bool, option("--timings", help="Show where the seconds went.")] = False,
 ) -> None:
     """Bring a bed up as its file says, or change it to that.
 
-    What is already so is left alone.
+    What is already so is left alone. With an image that carries Lustre: LNet and the file systems, too.
 
     \b
     Examples:
@@ -57,7 +58,16 @@ def up(
         return
     topology = load(file, name)
     with connected(uri_of(topology)) as host:
-        _up(host, topology, accel=accel, restart=restart, timeout_s=timeout, jobs=jobs, wait=not no_wait)
+        _up(
+            host,
+            topology,
+            accel=accel,
+            restart=restart,
+            timeout_s=timeout,
+            jobs=jobs,
+            wait=not no_wait,
+            timings=timings,
+        )
 
 
 def down(bed: Bed, yes: Yes = False, keep_disks: KeepDisks = False) -> None:
@@ -150,15 +160,25 @@ def status(bed: Bed, output: Output = Form.TABLE) -> None:
 
 
 def _up(
-    host: "Host", topology: "Topology", *, accel: Accel, restart: bool, timeout_s: float, jobs: int, wait: bool
+    host: "Host",
+    topology: "Topology",
+    *,
+    accel: Accel,
+    restart: bool,
+    timeout_s: float,
+    jobs: int,
+    wait: bool,
+    timings: bool = False,
 ) -> None:
     from vmlab.lab.up import up as bring_up
     from vmlab.report.progress import shown
     from vmlab.report.tables import raised_table, show
+    from vmlab.report.timings import Timed, stage_table, timing_table
     from vmlab.runtime.wait import now
 
     begin = now()
-    with shown(tuple(topology.nodes)) as progress:
+    with shown(tuple(topology.nodes)) as seen:
+        progress = Timed(seen)
         raised = bring_up(
             host,
             topology,
@@ -170,8 +190,13 @@ def _up(
             progress=progress,
         )
     show(raised_table(raised))
+    if timings:
+        show(timing_table(progress))
+        if raised.stages:
+            show(stage_table(raised.stages))
     state = "ready" if wait else "started"
-    changed = f"{len(raised.actions)} actions" if raised.actions else "nothing to change"
+    done = len(raised.actions) + sum(stage.applied for stage in raised.stages)
+    changed = f"{done} actions" if done else "nothing to change"
     number = len(raised.prepared.desired.nodes)
     told = f"{topology.name}: {number} node{'s' * (number != 1)} {state} in {now() - begin:.1f} s ({changed})"
     typer.echo(told, err=True)

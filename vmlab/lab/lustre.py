@@ -9,6 +9,7 @@ from vmlab.guest.boot import Vigil
 from vmlab.guest.child import Watch
 from vmlab.guest.ssh import Guest
 from vmlab.lab.bed import existing, guest_of
+from vmlab.lab.prepare import Images
 from vmlab.lab.progress import Progress
 from vmlab.lab.stages import StageTime, drive
 from vmlab.lustre.lnetconf import Lnet
@@ -81,13 +82,17 @@ class LustreBed:
             guest = self.guests[node]
             return Vigil(guest, lambda: console_text(self.host, folder, log), lambda: self.state(node), "roles")
 
-        return drive(
-            stages, self.guests, watch=watch, progress=progress, deadline=deadline, patience_s=patience_s
-        )
+        return drive(stages, self.guests, watch=watch, progress=progress, deadline=deadline, patience_s=patience_s)
 
     def survey(self, node: str) -> Survey:
         """Ask a node again."""
         return _survey(self.guests[node])
+
+
+def carried(topology: Topology, images: Images) -> bool:
+    """There is something to bring up, and an image that can."""
+    wanted = bool(topology.filesystems) or any(fabric.lnet for fabric in topology.fabrics.values())
+    return wanted and any(manifest.lustre for manifest, _ in images.values())
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""What a node says of its Lustre, all in one round trip: version, LNet, mounts, services, recovery, space, connections."""
+"""What a node says of its Lustre in one round trip: LNet, mounts, services, recovery, space, connections."""
 
 import re
 from collections.abc import Mapping
@@ -71,7 +71,7 @@ def read_survey(text: str) -> Survey:
         space=_space(section("space")),
         imports=status.imports(section("imports")),
         # Where lnetctl was not built only the NIDs are known; LNet lists those that are up.
-        nis=lnetctl.local_nis(nets) or tuple(LocalNi(nid, True, ()) for nid in lnetctl.nids(nets)),
+        nis=lnetctl.local_nis(nets) or tuple(LocalNi(nid, up=True, interfaces=()) for nid in lnetctl.nids(nets)),
         routes=lnetctl.routes(section("routes")),
         forwards=lnetctl.forwards(section("routing")),
     )
