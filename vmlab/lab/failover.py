@@ -241,7 +241,8 @@ def _recovered(
                 line = _line(now_is)
                 if said.get(move.label) != line:
                     said[move.label] = line
-                    progress.say(f"{move.label} on {node}: {line}")
+                    left_s = f", at most {now_is.remaining_s} s left" if now_is.remaining_s else ""
+                    progress.say(f"{move.label} on {node}: {line}{left_s}")
                 if now_is.over:
                     ended[move.label] = now(), now_is
                     del left[move.label]
@@ -259,6 +260,5 @@ def _recovered(
 
 
 def _line(found: RecoveryStatus) -> str:
-    left = f", {found.remaining_s} s left" if found.remaining_s else ""
     evicted = f", {found.evicted} evicted" if found.evicted else ""
-    return f"{found.state} {found.connected}/{found.expected} clients{evicted}{left}"
+    return f"{found.state} {found.connected}/{found.expected} clients{evicted}"
