@@ -14,13 +14,16 @@ from vmlab.cli.options import (
     KeepDisks,
     Name,
     Output,
+    RecoveryTime,
     Restart,
     Timeout,
     Yes,
     option,
+    window,
 )
 
 if TYPE_CHECKING:
+    from vmlab.lustre.target import Recovery
     from vmlab.topology import Topology
     from vmlab.virt.connection import Host
 
@@ -37,6 +40,7 @@ def up(
     timeout: Timeout = _TIMEOUT,  # type: ignore[assignment]  # parsed by Typer
     jobs: Jobs = _JOBS,
     no_wait: Annotated[bool, option("--no-wait", help="Return when all nodes are started, not when ready.")] = False,
+    recovery_time: RecoveryTime = None,
     timings: Annotated[bool, option("--timings", help="Show where the seconds went.")] = False,
 ) -> None:
     """Bring a bed up as its file says, or change it to that.
@@ -66,6 +70,7 @@ def up(
             timeout_s=timeout,
             jobs=jobs,
             wait=not no_wait,
+            recovery=window(recovery_time),
             timings=timings,
         )
 
@@ -168,6 +173,7 @@ def _up(
     timeout_s: float,
     jobs: int,
     wait: bool,
+    recovery: "Recovery | None" = None,
     timings: bool = False,
 ) -> None:
     from vmlab.lab.up import up as bring_up
@@ -188,6 +194,7 @@ def _up(
             jobs=jobs,
             wait=wait,
             progress=progress,
+            recovery=recovery,
         )
     show(raised_table(raised))
     if timings:

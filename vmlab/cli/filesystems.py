@@ -5,14 +5,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vmlab.cli.options import Bed, Form, Name, Output, Timeout, Yes, duration, option
+from vmlab.cli.options import Bed, Form, Name, Output, RecoveryTime, Timeout, Yes, option, window
 from vmlab.cli.shells import Group
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from vmlab.lab.stages import StageTime
-    from vmlab.lustre.target import Recovery
 
 app = typer.Typer(
     cls=Group,
@@ -22,16 +21,6 @@ app = typer.Typer(
 )
 
 _TIMEOUT = "20m"
-_SOFT = 0.5
-_Recovery = Annotated[
-    float | None,
-    option(
-        "--recovery-time",
-        help="Targets mounted now wait at most so long for their clients to recover, and half of it at least.",
-        metavar="TIME",
-        parser=duration,
-    ),
-]
 
 
 class How(StrEnum):
@@ -90,7 +79,7 @@ def format_(
 def mount(
     bed: Bed,
     name: Name = None,
-    recovery_time: _Recovery = None,
+    recovery_time: RecoveryTime = None,
     timeout: Timeout = _TIMEOUT,  # type: ignore[assignment]
 ) -> None:
     """Bring up LNet, mount targets and clients; `up` does it, too.
@@ -107,7 +96,7 @@ def mount(
     from vmlab.runtime.wait import Deadline
 
     with described(bed, name) as (host, topology), shown(tuple(topology.nodes)) as progress:
-        times = make(host, topology, progress, Deadline.after(timeout), recovery=_window(recovery_time))
+        times = make(host, topology, progress, Deadline.after(timeout), recovery=window(recovery_time))
     _tell(topology.name, times, "mounted")
 
 
@@ -168,7 +157,7 @@ def failover(
         How, option("--how", help="power: hard off. panic: the kernel crashes, then off. umount: clean.")
     ] = How.POWER,
     name: Name = None,
-    recovery_time: _Recovery = None,
+    recovery_time: RecoveryTime = None,
     timeout: Timeout = _TIMEOUT,  # type: ignore[assignment]
     output: Output = Form.TABLE,
 ) -> None:
@@ -196,7 +185,7 @@ def failover(
             topology,
             what,
             how=how.value,
-            recovery=_window(recovery_time),
+            recovery=window(recovery_time),
             progress=progress,
             deadline=Deadline.after(timeout),
         )
@@ -213,7 +202,7 @@ def failback(
         str | None, typer.Argument(metavar="[TARGET|NODE]", help="A target, or a primary; absent: all targets.")
     ] = None,
     name: Name = None,
-    recovery_time: _Recovery = None,
+    recovery_time: RecoveryTime = None,
     timeout: Timeout = _TIMEOUT,  # type: ignore[assignment]
     output: Output = Form.TABLE,
 ) -> None:
@@ -238,7 +227,7 @@ def failback(
             host,
             topology,
             what,
-            recovery=_window(recovery_time),
+            recovery=window(recovery_time),
             progress=progress,
             deadline=Deadline.after(timeout),
         )
@@ -248,12 +237,6 @@ def failback(
         typer.echo(f"{topology.name}: all targets are on their primaries", err=True)
     else:
         show(failover_table(done))
-
-
-def _window(longest_s: float | None) -> "Recovery | None":
-    from vmlab.lustre.target import Recovery
-
-    return None if longest_s is None else Recovery(max(1, int(longest_s * _SOFT)), max(1, int(longest_s)))
 
 
 def _tell(bed: str, times: "Sequence[StageTime]", done: str) -> None:

@@ -8,7 +8,7 @@ from vmlab.errors import GuestError, HostError
 from vmlab.lab.bed import locked
 from vmlab.lab.lustre import LustreBed, opened
 from vmlab.lab.progress import Progress
-from vmlab.lustre.status import RecoveryStatus
+from vmlab.lab.recovery import recovered
 from vmlab.lustre.target import Recovery
 from vmlab.plan.actions import StopDomain
 from vmlab.plan.filesystems import Stage, Track, Wishes, filesystem_stages
@@ -185,7 +185,7 @@ def _take_over(
     times = bed.drive(tuple(stage for stage in stages if stage.tracks), progress, deadline)
     mounted = {track.what: track.seconds for time in times for track in time.tracks if time.stage != "check MMP"}
     begin = now()
-    ended = _recovered(bed, moves, progress, deadline)
+    ended = recovered(bed, {move.label: move.destination for move in moves}, progress, deadline)
     return tuple(
         Moved(
             move.label,
@@ -220,45 +220,3 @@ def _protected(bed: LustreBed, label: str) -> tuple[Step, ...]:
             apply=(("sh", "-c", _NO_MMP, *values),),
         ),
     )
-
-
-def _recovered(
-    bed: LustreBed, moves: Sequence[Move], progress: Progress, deadline: Deadline
-) -> dict[str, tuple[float, RecoveryStatus]]:
-    """When each target's recovery was over, and its last status. Raises GuestError for what is not over in time."""
-    targets = bed.targets
-    left = {move.label: move for move in moves if targets[move.label].kind != "MGT"}
-    ended = {move.label: (now(), RecoveryStatus("MGS", "")) for move in moves if move.label not in left}
-    said: dict[str, str] = {}
-
-    def over() -> bool:
-        for node in dict.fromkeys(move.destination for move in left.values()):
-            known = bed.survey(node).recovery or {}
-            for move in [move for move in left.values() if move.destination == node]:
-                now_is = known.get(targets[move.label].service)
-                if now_is is None:
-                    continue
-                line = _line(now_is)
-                if said.get(move.label) != line:
-                    said[move.label] = line
-                    left_s = f", at most {now_is.remaining_s} s left" if now_is.remaining_s else ""
-                    progress.say(f"{move.label} on {node}: {line}{left_s}")
-                if now_is.over:
-                    ended[move.label] = now(), now_is
-                    del left[move.label]
-        return not left
-
-    if not until(over, deadline, every_s=_LOOK_EVERY_S):
-        label, move = next(iter(left.items()))
-        raise GuestError(
-            f"{label} on {move.destination}: its recovery is not over: {said.get(label, 'nothing is known of it')}",
-            node=move.destination,
-            stage="recovery",
-            hint=f"vmlab ssh {bed.topology.name} {move.destination} -- lctl --device {label} abort_recovery",
-        )
-    return ended
-
-
-def _line(found: RecoveryStatus) -> str:
-    evicted = f", {found.evicted} evicted" if found.evicted else ""
-    return f"{found.state} {found.connected}/{found.expected} clients{evicted}"

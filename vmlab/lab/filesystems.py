@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from vmlab.errors import GuestError, HostError
 from vmlab.lab.bed import locked
-from vmlab.lab.lustre import LustreBed, opened, raise_filesystems
+from vmlab.lab.lustre import LustreBed, opened
+from vmlab.lab.mounting import raise_filesystems
 from vmlab.lab.progress import Progress
 from vmlab.lab.stages import StageTime
 from vmlab.lustre.status import RecoveryStatus

@@ -1,7 +1,7 @@
 """A bed's LNet and file systems: its guests, what each says of its Lustre, and what each should be."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from vmlab.errors import GuestError, HostError, UsageError
@@ -9,13 +9,12 @@ from vmlab.guest.boot import Vigil
 from vmlab.guest.child import Watch
 from vmlab.guest.ssh import Guest
 from vmlab.lab.bed import existing, guest_of
-from vmlab.lab.prepare import Images
 from vmlab.lab.progress import Progress
 from vmlab.lab.stages import StageTime, drive
 from vmlab.lustre.lnetconf import Lnet
 from vmlab.lustre.survey import SURVEY, Survey, read_survey
-from vmlab.lustre.target import Recovery, Target
-from vmlab.plan.filesystems import Stage, Wishes, filesystem_stages, lnet, lnet_stages, members, targets
+from vmlab.lustre.target import Target
+from vmlab.plan.filesystems import Stage, lnet, members, targets
 from vmlab.plan.observed import ObservedBed
 from vmlab.plan.serving import serving
 from vmlab.roles import Member
@@ -32,7 +31,6 @@ from vmlab.virt.pool import BEDS, pool_path
 _JOBS = 64
 _CONNECT_S = 60.0
 _SURVEY_S = 60.0
-_PATIENCE_S = 180.0  # a target that is mounted again recovers first; an MGS may just be starting
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +87,6 @@ class LustreBed:
         return _survey(self.guests[node])
 
 
-def carried(topology: Topology, images: Images) -> bool:
-    """There is something to bring up, and an image that can."""
-    wanted = bool(topology.filesystems) or any(fabric.lnet for fabric in topology.fabrics.values())
-    return wanted and any(manifest.lustre for manifest, _ in images.values())
-
-
 @contextlib.contextmanager
 def opened(host: Host, topology: Topology, *, tolerant: bool = False) -> Iterator[LustreBed]:
     """A bed with connections to its guests, and what each of them says.
@@ -133,29 +125,3 @@ def opened(host: Host, topology: Topology, *, tolerant: bool = False) -> Iterato
 
 def _survey(guest: Guest) -> Survey:
     return read_survey(guest.run(SURVEY, deadline_s=_SURVEY_S, as_root=True).stdout)
-
-
-def raise_filesystems(
-    host: Host,
-    topology: Topology,
-    progress: Progress,
-    deadline: Deadline,
-    *,
-    recovery: Recovery | None = None,
-    wanted: Callable[[Stage], bool] = lambda _: True,
-) -> tuple[StageTime, ...]:
-    """LNet, then the file systems: formatted where a disk is empty, mounted where nobody has a target; what it took.
-
-    A target that a partner has stays there. `wanted` leaves out stages. Raises GuestError naming the node, the step
-    and what is wrong; for LNet the pair that cannot talk.
-    """
-    with opened(host, topology) as bed:
-        active = bed.active()
-        everyone = bed.members
-        first = tuple(filter(wanted, lnet_stages(topology, everyone)))
-        then = tuple(filter(wanted, filesystem_stages(topology, everyone, Wishes(recovery=recovery, active=active))))
-        times = bed.drive(first, progress, deadline)
-        times += bed.drive(then, progress, deadline, patience_s=_PATIENCE_S)
-        for node in everyone:
-            progress.stage(node, "ready")
-        return times
