@@ -1,7 +1,7 @@
 """How fast vmlab is, against the least that any program could do: one table of ratios, measured in one run.
 
-Sections: help, plan, placement, simulated (these need nothing), beds, nodes (these start guests and need root). Ends with
-status 8 if an aim was missed. The figures are only worth something on a machine that does nothing else.
+Sections: help, plan, placement, simulated (these need nothing), beds, nodes (these start guests and need root).
+Ends with status 8 if an aim was missed. The figures are only worth something on a machine that does nothing else.
 """
 
 import argparse

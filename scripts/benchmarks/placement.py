@@ -34,7 +34,7 @@ def many_cells(rounds: int) -> list[Line]:
     what = f"{_SERVERS + _CLIENTS} nodes on {_HOSTS} hosts of {_CELLS} cells"
     return [
         Line("placement", what, ours[0], None, 1.0),
-        Line("placement", f"{what}, pairs of 8 sizes", ours[1], None, 1.0),
+        Line("placement", f"{what}, pairs of 8 sizes", ours[1], None, 5.0),
     ]
 
 

@@ -20,7 +20,7 @@ _DEFAULT_HUGE_KIB = 2048
 _LARGEST_BASE_PAGE_KIB = 64
 # Memory that stays in its nodeset, or is spread over it; with "preferred" it may be anywhere.
 _BINDING = ("strict", "restrictive", "interleave")
-_PINS = ("vcpu[@cpuset]", "cputune/vcpupin", "cputune/emulatorpin", "cputune/iothreadpin")
+_PINS = ("vcpu[@cpuset]", "cputune/vcpupin")
 _HOST_DEVICES = ("devices/hostdev[@type='pci']", "devices/interface[@type='hostdev']", "devices/disk[@type='nvme']")
 
 
@@ -57,20 +57,24 @@ def _claim(root: etree._Element, name: str, cells: tuple[Cell, ...]) -> Claim:
         bed=None if node is None else node.bed,
         node=None if node is None else node.node,
         running=root.get("id") is not None,
-        cpus=_cpus(root, name, frozenset(cpu.id for cell in cells for cpu in cell.cpus)),
+        cpus=_cpus(root, name, frozenset(cpu.id for cell in cells for cpu in cell.cpus), ours=node is not None),
         memory_kib=memory,
         huge_kib=huge,
         devices=frozenset(_devices(root, name)),
     )
 
 
-def _cpus(root: etree._Element, name: str, host: frozenset[int]) -> frozenset[int]:
-    """All CPUs that some thread is pinned to. A pin to every CPU of the host is none."""
+def _cpus(root: etree._Element, name: str, host: frozenset[int], *, ours: bool) -> frozenset[int]:
+    """All CPUs that vCPUs are pinned to; a pin to every CPU of the host is none.
+
+    A vCPU of ours that may run on several CPUs shares them, and leaves them to whoever wants one for itself. QEMU's
+    other threads, pinned or not, run where there is room.
+    """
     pinned: set[int] = set()
     pins = (pin for path in _PINS for pin in root.iterfind(path))
     for pin in pins:
         at = number_set(pin.get("cpuset"), f"{name}: <{pin.tag}>") & host
-        if at < host:
+        if at < host and not (ours and len(at) > 1):
             pinned |= at
     return frozenset(pinned)
 

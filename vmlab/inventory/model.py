@@ -126,7 +126,7 @@ class PciFunction:
 class Claim:
     """What one domain takes of the host. `bed` and `node` are None for a domain that is not vmlab's.
 
-    `cpus` are those that its vCPUs or emulator are pinned to, empty where they float over all of them. `memory_kib`
+    `cpus` are those that its vCPUs have to themselves, empty where they float over all of them. `memory_kib`
     and `huge_kib` (by page size) are by cell; under the key None stands what is bound to no cell.
     """
 

@@ -3,8 +3,9 @@
 What is best: (1) the fewest remote functions; (2) the fewest HA pairs on one host, then in one cell, then the same for
 `avoid`; (3) the fewest cells per node; (4) the fewest functions that serve two ports of a node; (5) the least
 fragmentation: the fewest cells that were unused and are not any more, then the reserve of each host in the fewest
-cells. Among equals those are taken that put the first nodes on the first hosts and cells, as far as a short search
-finds them.
+cells; (6) the fewest physical functions whose virtual ones have to be made. Among equals those are taken that put the
+first nodes on the first hosts and cells, as far as a short search finds them. All is proven but where `_EFFORT` ends
+it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,6 +20,9 @@ from vmlab.placement.request import NodePlacement, NodeRequest
 from vmlab.placement.space import CellSpace, Space
 from vmlab.placement.spots import Optimum, spots
 
+_EFFORT = 60_000
+"""Steps times variables where a proof may be given up for the best that was found: for the least fragmentation, and
+where nodes are split over cells. Beds of a dozen nodes, or of many that are equal, are proven within it."""
 _RANK_STEPS = 1
 _BEFORE_SPREAD = 5
 """The goals that come before the fewest cells per node: only for those is it worth to split a node."""
@@ -34,16 +38,22 @@ def optimum(
     prove: bool = True,
 ) -> Optimum | None:
     """Find it; None if there is no way to place all. Without `prove` any assignment will do."""
-    for split in (False, True):
-        model = _Model(requests, spaces, pools, exclusive, kept, split=split)
-        goals = model.goals() if prove else []
-        values = model.program.solve(goals)
-        more = any(request.numa.policy == "preferred" and not request.numa.cells for request in requests)
-        if values is not None and not (more and any(value(g.terms, values) > g.floor for g in goals[:_BEFORE_SPREAD])):
-            return model.decode(values)
-        if not more:
-            return None if values is None else model.decode(values)
-    return None if values is None else model.decode(values)
+    whole = _Model(requests, spaces, pools, exclusive, kept, split=False)
+    goals = whole.goals() if prove else []
+    values = whole.program.solve(goals)
+    # It is only worth to split a node over cells for a goal that comes before the fewest cells per node.
+    reached = None if values is None else [value(goal.terms, values) - goal.floor for goal in goals[:_BEFORE_SPREAD]]
+    if not any(r.numa.policy == "preferred" and not r.numa.cells for r in requests) or (reached and not any(reached)):
+        return None if values is None else whole.decode(values)
+    if values is not None and not prove:
+        return whole.decode(values)
+    parted = _Model(requests, spaces, pools, exclusive, kept, split=True)
+    goals = parted.goals() if prove else []
+    split = parted.program.solve(goals)
+    if split is None:
+        return None if values is None else whole.decode(values)
+    better = [value(goal.terms, split) - goal.floor for goal in goals[:_BEFORE_SPREAD]]
+    return whole.decode(values) if values is not None and reached and reached <= better else parted.decode(split)
 
 
 class _Model:
@@ -73,6 +83,7 @@ class _Model:
         self._shared: dict[Place, int] = {}
         self._reserve: dict[Place, int] = {}
         self._reserved: dict[int, float] = {}
+        self._anew: dict[int, float] = {}
         for group in self._groups:
             self._place(group)
             self._serve(group)
@@ -269,13 +280,29 @@ class _Model:
                     use[index].update(pieces)
         for index, pool in enumerate(self._pools):
             if use[index]:
-                self.program.at_most(use[index], pool.capacity)
+                self._at_most_where(self._near_users(index), use[index], pool.capacity)
+                self._make_anew(pool, use[index])
         for one, other in exclusive:
             if use[one] and use[other]:
                 passed = self.program.variable(1)
                 self.program.at_most({**use[one], passed: -1}, 0)
                 capacity = self._pools[other].capacity
-                self.program.at_most({**use[other], passed: capacity}, capacity)
+                self._at_most_where(self._near_users(other), {**use[other], passed: capacity}, capacity)
+
+    def _make_anew(self, pool: Pool, use: Sum) -> None:
+        """More virtual functions than there are take another count of them, which is a change of the host."""
+        if pool.parent is not None and pool.capacity > len(pool.existing):
+            anew = self.program.variable(1)
+            self.program.at_most({**use, anew: -pool.capacity}, len(pool.existing))
+            self._anew[anew] = 1.0
+
+    def _near_users(self, index: int) -> Place | None:
+        """The cell that all are in who take of the pool, if that is known beforehand: it makes the search shorter."""
+        users = (group for group in self._groups if any(pool == index for pool, _ in group.used))
+        cells = {slot.cell for slot in self._pools[index].slots}
+        if len(cells) > 1 or any(group.request.numa.policy != "strict" for group in users):
+            return None
+        return next((place for place in self._cells if self._is_at(index, 0, place)), None)
 
     # --- capacities ---
 
@@ -298,15 +325,15 @@ class _Model:
         cell, threads = self._cells[place], self._spaces[place.host].threads
         for pages, unit in self._unit.items():
             memory = _all(g.units.get(place) for g in self._groups if g.request.page_kib == pages)
-            self._at_most_there(place, memory, cell.free_kib.get(pages, 0) // unit)
+            self._at_most_where(place, memory, cell.free_kib.get(pages, 0) // unit)
         dedicated = [group for group in self._groups if group.request.pin == "dedicated"]
         lone = _all(group.vcpus.get(place) for group in dedicated if group.request.threads == "isolate")
         full = _all(group.cores.get(place) for group in dedicated if group.request.threads == "require")
         some = _all(group.vcpus.get(place) for group in dedicated if group.request.threads == "prefer")
-        self._at_most_there(place, {**lone, **_times(full, threads), **some}, cell.threads)
+        self._at_most_where(place, {**lone, **_times(full, threads), **some}, cell.threads)
         for group in self._groups:
             for variable in group.at.get(place) or group.vcpus.get(place, {}):
-                self._at_most_there(place, {variable: 1}, self.program.most(variable))
+                self._at_most_where(place, {variable: 1}, self.program.most(variable))
                 if group.request.pin == "shared":
                     self.program.at_most({variable: 1, self._left(place): -self.program.most(variable)}, 0)
         if place in self._shared:
@@ -315,9 +342,9 @@ class _Model:
             lone[self._reserve[place]] = 1
         self._cpus(cell, threads, lone, full, some)
 
-    def _at_most_there(self, place: Place, taken: Sum, free: float) -> None:
+    def _at_most_where(self, place: Place | None, taken: Sum, free: float) -> None:
         """Bound what is taken of a cell; and if it was unused, it no longer is."""
-        if taken and place in self._touched:
+        if taken and place is not None and place in self._touched:
             self.program.at_most({**taken, self._touched[place]: -free}, 0)
         elif taken:
             self.program.at_most(taken, free)
@@ -376,16 +403,20 @@ class _Model:
             for position, place in enumerate(self._cells):
                 for variable in group.at.get(place) or group.vcpus.get(place, {}):
                     rank[variable] = weight * (position + 1)
+        steps = 1 + _EFFORT // self.program.size
+        least = steps if self._split else None
         return [
-            Goal(self._remote, -self._wished),
-            *(Goal(goal) for goal in self._apart),
+            Goal(self._remote, -self._wished, least),
+            *(Goal(goal, steps=least) for goal in self._apart),
             Goal(
                 self._spread,
                 len({g.request.name for g in self._groups if self._split and g.request.numa.policy == "preferred"}),
+                least,
             ),
-            Goal(shared),
-            Goal(dict.fromkeys(self._touched.values(), 1.0)),
-            Goal(self._reserved, sum(space.reserve > 0 for space in self._spaces.values())),
+            Goal(shared, steps=least),
+            Goal(dict.fromkeys(self._touched.values(), 1.0), steps=steps),
+            Goal(self._reserved, sum(space.reserve > 0 for space in self._spaces.values()), least),
+            Goal(self._anew, steps=least),
             Goal(rank, steps=_RANK_STEPS),
         ]
 

@@ -41,6 +41,11 @@ class Program:
         self._integer.append(integer)
         return len(self._upper) - 1
 
+    @property
+    def size(self) -> int:
+        """The number of variables."""
+        return len(self._upper)
+
     def most(self, variable: int) -> float:
         """The variable's upper bound."""
         return self._upper[variable]

@@ -57,7 +57,7 @@ def test_a_pinned_domain_of_a_bed() -> None:
         "ha",
         "oss1",
         running=True,
-        cpus=frozenset({0, 1, 2, 8, 9}),
+        cpus=frozenset({8, 9}),
         memory_kib={1: 4 << 20},
         devices=frozenset(map(PciAddress.parse, ("0000:21:00.1", "0000:61:00.2", "0000:22:00.0"))),
     )

@@ -10,11 +10,13 @@ import pytest
 from vmlab.errors import BusyError, HostError
 from vmlab.inventory.model import HostInventory, PciFunction
 from vmlab.lab import sriov
+from vmlab.lab.bed import leasing
 from vmlab.lab.hosts import recorded
 from vmlab.lab.progress import Silent
 from vmlab.report.plain import dumped
 from vmlab.report.sriov import sriov_table
 from vmlab.report.tables import show
+from vmlab.runtime import lock
 from vmlab.values.pci import PciAddress
 from vmlab.virt.connection import Host
 from vmlab.virt.machine import Machine
@@ -125,9 +127,9 @@ def test_nothing_changes_while_a_vf_is_held(lab: Lab) -> None:
 
 
 def test_one_at_a_time(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    held = sriov.lock.held
-    monkeypatch.setattr(sriov.lock, "held", lambda name, *, what, wait_s: held(name, what=what, wait_s=wait_s / 600))
-    with sriov.changing(lab), pytest.raises(BusyError, match="the PCI functions of qemu:///system"):
+    held = lock.held
+    monkeypatch.setattr(lock, "held", lambda name, *, what, wait_s: held(name, what=what, wait_s=wait_s / 600))
+    with leasing(lab), pytest.raises(BusyError, match="subnets, CPUs and devices on qemu:///system"):
         sriov.create(lab, "mlx5_0", 2, Silent())
     assert not lab.kernel.written
     assert sriov.create(lab, "mlx5_0", 2, Silent())[1]

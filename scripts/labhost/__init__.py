@@ -1,0 +1,1 @@
+"""Builds and runs the emulated lab host: see scripts/lab-host."""

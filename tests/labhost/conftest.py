@@ -1,0 +1,126 @@
+"""The emulated lab host (scripts/lab-host), this checkout in it, and the way in."""
+
+import json
+import shlex
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+MINUTES = 60
+DOOR = str(ROOT / "scripts/lab-host")
+SOURCE = ("vmlab", "topologies", "domain-templates", "pyproject.toml")
+CELL_0_IGB, CELL_1_IGB = "0000:21:00.0", "0000:61:00.0"
+NVME = "0000:22:00.0"
+SHARED = ("0000:62:00.0", "0000:63:01.0", "0000:63:02.0")  # a bridge without ACS and the two e1000 behind it
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.system)
+            item.add_marker(pytest.mark.labhost)
+
+
+class Lab:
+    """The lab host; every bed that a test makes is named `t-...`. `complaints`: the last command's standard error."""
+
+    complaints = ""
+
+    def run(
+        self, *command: str, status: int | None = 0, deadline_s: float = 2 * MINUTES, stdin: str | bytes = ""
+    ) -> str:
+        """Standard output of an argv there; the exit status must be `status`, or any for None. 124: deadline."""
+        bounded = shlex.join(("timeout", "-k", "5", f"{deadline_s:.0f}", *command))
+        done = subprocess.run(
+            (DOOR, "ssh", bounded),
+            input=stdin.encode() if isinstance(stdin, str) else stdin,
+            capture_output=True,
+            timeout=deadline_s + MINUTES,
+            check=False,
+        )
+        out, self.complaints = done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
+        told = f"{shlex.join(command)}: {done.returncode}\n{out}\n{self.complaints}"
+        assert status is None or done.returncode == status, told
+        return out
+
+    def sh(self, script: str, *, status: int | None = 0, deadline_s: float = 2 * MINUTES) -> str:
+        """Standard output of a shell script there."""
+        return self.run("bash", "-euc", script, status=status, deadline_s=deadline_s)
+
+    def vmlab(self, *arguments: str, status: int = 0, deadline_s: float = 10 * MINUTES) -> str:
+        return self.run("vmlab", *arguments, status=status, deadline_s=deadline_s)
+
+    def json(self, *arguments: str, deadline_s: float = 10 * MINUTES) -> Any:
+        return json.loads(self.vmlab(*arguments, "-o", "json", deadline_s=deadline_s))
+
+    def virsh(self, *arguments: str, status: int | None = 0) -> str:
+        return self.run("virsh", "-q", "-c", "qemu:///system", *arguments, status=status)
+
+    def put(self, path: str, text: str) -> str:
+        """Write a file there, folders too; returns its path."""
+        self.run("bash", "-euc", 'mkdir -p "$(dirname "$1")"; cat > "$1"', "put", path, stdin=text)
+        return path
+
+    def get(self, path: str) -> str:
+        return self.run("cat", path)
+
+    def sysfs(self, path: str, value: str | None = None, *, status: int = 0) -> str:
+        """Read an attribute below /sys, without the line's end; with a value, write that instead."""
+        if value is None:
+            return self.get(f"/sys/{path}").strip()
+        return self.sh(f"echo {shlex.quote(value)} > {shlex.quote(f'/sys/{path}')}", status=status)
+
+    def pci(self, address: str, attribute: str, value: str | None = None, *, status: int = 0) -> str:
+        """An attribute of a PCI function, read or written."""
+        return self.sysfs(f"bus/pci/devices/{address}/{attribute}", value, status=status)
+
+    def link(self, path: str) -> str:
+        """The last part of where a link below /sys leads (a driver, an IOMMU group); "" if there is none."""
+        return self.run("readlink", f"/sys/{path}", status=None).strip().rpartition("/")[2]
+
+    def driver(self, address: str) -> str:
+        return self.link(f"bus/pci/devices/{address}/driver")
+
+    def group(self, address: str) -> str:
+        return self.link(f"bus/pci/devices/{address}/iommu_group")
+
+    def bare(self) -> None:
+        """As it booted: no guests, no VFs, no huge pages, each function with its driver."""
+        for bed in self.json("list"):
+            if bed["name"].startswith("t-"):
+                self.vmlab("down", bed["name"], "--yes")
+        self.sh(_BARE, deadline_s=5 * MINUTES)
+
+
+_BARE = """
+for guest in $(virsh -q list --all --name); do
+    virsh -q destroy "$guest" > /dev/null 2>&1 || true
+    virsh -q undefine "$guest" > /dev/null
+done
+for taken in /sys/bus/pci/drivers/vfio-pci/0000:*; do
+    [ ! -e "$taken" ] || virsh -q nodedev-reattach "pci_$(basename "$taken" | tr :. __)" > /dev/null
+done
+for count in /sys/bus/pci/devices/*/sriov_numvfs; do
+    [ "$(cat "$count")" = 0 ] || echo 0 > "$count"
+done
+for pages in /sys/devices/system/node/node*/hugepages/*/nr_hugepages; do echo 0 > "$pages"; done
+"""
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[Lab]:
+    """The lab host with this checkout installed. It runs on afterwards, for the next session."""
+    up = subprocess.run((DOOR, "up"), capture_output=True, text=True, timeout=60 * MINUTES, check=False)
+    assert up.returncode == 0, up.stderr
+    sources = subprocess.run(
+        ("tar", "-c", "--exclude=__pycache__", *SOURCE), cwd=ROOT, capture_output=True, check=True
+    ).stdout
+    lab = Lab()
+    lab.run("sh", "-ec", "rm -rf /opt/vmlab/source; mkdir /opt/vmlab/source; tar -xC /opt/vmlab/source", stdin=sources)
+    lab.bare()
+    yield lab
+    lab.bare()
