@@ -76,7 +76,8 @@ def described(shipped: str, bed: str, folder: Path, workloads: list[dict[str, An
     content = yaml.safe_load((ROOT / "topologies" / shipped).read_text())
     content |= {"name": bed, "workloads": workloads}
     for node in content["nodes"].values():
-        node |= {"image": IMAGE, "cpus": 1, "memory": "1GiB"}
+        # LNet gives a router 1 GiB of buffers, and refuses to forward where it does not get them.
+        node |= {"image": IMAGE, "cpus": 1, "memory": "2GiB" if node["role"] == "router" else "1GiB"}
     path = folder / f"{bed}.yaml"
     path.write_text(yaml.safe_dump(content, sort_keys=False))
     return str(path)

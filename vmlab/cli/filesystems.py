@@ -17,7 +17,7 @@ app = typer.Typer(
     cls=Group,
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Lustre file systems of a bed: format, mount, umount, status, failover, failback.",
+    help="File systems: format, mount, umount, status, failover.",
 )
 
 _TIMEOUT = "20m"
