@@ -12,7 +12,7 @@ from vmlab.lab.recovery import recovered
 from vmlab.lustre.target import Recovery
 from vmlab.plan.actions import StopDomain
 from vmlab.plan.filesystems import Stage, Track, Wishes, filesystem_stages
-from vmlab.plan.serving import Move, moves_home, moves_off
+from vmlab.plan.serving import Move, moves_home, moves_off, presumed
 from vmlab.roles import unmount
 from vmlab.runtime.wait import Deadline, now, until
 from vmlab.steps import Command, Step
@@ -82,13 +82,19 @@ def failover(
     """Take the server of `what` (a target, or a node) down, and let the partners take its targets over.
 
     "power" is hard, "panic" crashes its kernel and then takes the power, "umount" is clean and moves a single target.
+    A server that is off already, or does not answer, is taken for the one that has what nobody else has.
     Does not hold the bed, so that work may go on in it; two of these at once are refused. Raises UsageError and
     HostError before anything is done, GuestError when a partner does not mount or a recovery does not end.
     """
     with locked(host, f"{topology.name}.failover"), opened(host, topology, tolerant=True) as bed:
-        active = bed.active()
+        active = presumed(topology, bed.active(), bed.silent)
         moves = moves_off(topology, active, what, running=bed.guests.keys(), whole_node=how != "umount")
         source = moves[0].source
+        if how == "umount" and source in bed.silent:
+            raise HostError(
+                f"{source} cannot unmount anything: {bed.silent[source]}",
+                hint=f"vmlab fs failover {topology.name} {what} --how power",
+            )
         for move in moves:
             progress.say(f"{move.label}: {move.source} -> {move.destination}")
         begin = now()

@@ -46,6 +46,16 @@ def serving(targets: Mapping[str, Target], surveys: Mapping[str, Survey]) -> dic
     return found
 
 
+def presumed(topology: Topology, active: Mapping[str, str], silent: Collection[str]) -> dict[str, str]:
+    """`active`, and what nobody who answers has with the first of its servers that does not answer: it may have it."""
+    found = dict(active)
+    for target in topology.targets:
+        server = next((server for server in target.servers if server in silent), None)
+        if target.label not in found and server is not None:
+            found[target.label] = server
+    return found
+
+
 def moves_off(
     topology: Topology,
     active: Mapping[str, str],

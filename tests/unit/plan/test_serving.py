@@ -11,7 +11,7 @@ from vmlab.lustre import status
 from vmlab.lustre.survey import Survey
 from vmlab.lustre.target import Target
 from vmlab.plan import filesystems
-from vmlab.plan.serving import Move, mounted_on, moves_home, moves_off, serving
+from vmlab.plan.serving import Move, mounted_on, moves_home, moves_off, presumed, serving
 from vmlab.topology import Topology, load, loads
 
 ROOT = Path(__file__).parents[3]
@@ -108,6 +108,16 @@ def test_what_cannot_fail_over_is_refused(
 def test_a_target_that_nobody_has_is_not_failed_over(ha: Topology) -> None:
     with pytest.raises(HostError, match="lustre-OST0000 is mounted nowhere"):
         moves_off(ha, {}, "OST0000", running=ALL, whole_node=False)
+
+
+def test_a_server_that_is_silent_is_taken_for_the_one_that_has_what_nobody_has(ha: Topology) -> None:
+    seen = {label: node for label, node in HOME.items() if node != "oss1"} | {"lustre-OST0001": "oss2"}
+    known = presumed(ha, seen, ("oss1",))
+    assert known == seen | {"lustre-OST0000": "oss1"}
+    assert moves_off(ha, known, "oss1", running=("mds1", "mds2", "oss2"), whole_node=True) == (
+        Move("lustre-OST0000", "oss1", "oss2"),
+    )
+    assert presumed(ha, seen, ()) == seen
 
 
 def test_a_target_without_partner_stays() -> None:
