@@ -9,7 +9,7 @@ import typer
 import typer.main
 
 from vmlab import __version__
-from vmlab.cli import beds, export, files, host, images, measure, nodes, shells, sriov
+from vmlab.cli import beds, export, files, filesystems, host, images, lnet, measure, nodes, shells, sriov
 from vmlab.errors import VmlabError
 
 if TYPE_CHECKING:
@@ -59,10 +59,18 @@ _SECTIONS: "Mapping[str, tuple[tuple[str, Callable[..., Any]], ...]]" = {
         ("console", nodes.console),
         ("power", nodes.power),
     ),
+    "Lustre": (),
     "Measuring": (("run", measure.run), ("workloads", measure.workloads)),
     "This host": (("gc", host.gc), ("completion", shells.completion)),
 }
-_GROUPS = {"results": "Measuring", "image": "This host", "host": "This host", "sriov": "This host"}
+_GROUPS = {
+    "lnet": "Lustre",
+    "fs": "Lustre",
+    "results": "Measuring",
+    "image": "This host",
+    "host": "This host",
+    "sriov": "This host",
+}
 
 
 class Root(shells.Group):
@@ -142,6 +150,8 @@ def _add_commands() -> None:
             # What follows the node is the remote command's, options included.
             settings = {"allow_interspersed_args": False} if name == "ssh" else None
             app.command(name, context_settings=settings)(command)
+    app.add_typer(lnet.app, name="lnet")
+    app.add_typer(filesystems.app, name="fs")
     app.add_typer(measure.results, name="results")
     app.add_typer(images.app, name="image")
     app.add_typer(host.app, name="host")

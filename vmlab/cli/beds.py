@@ -14,13 +14,16 @@ from vmlab.cli.options import (
     KeepDisks,
     Name,
     Output,
+    RecoveryTime,
     Restart,
     Timeout,
     Yes,
     option,
+    window,
 )
 
 if TYPE_CHECKING:
+    from vmlab.lustre.target import Recovery
     from vmlab.topology import Topology
     from vmlab.virt.connection import Host
 
@@ -37,10 +40,12 @@ def up(
     timeout: Timeout = _TIMEOUT,  # type: ignore[assignment]  # parsed by Typer
     jobs: Jobs = _JOBS,
     no_wait: Annotated[bool, option("--no-wait", help="Return when all nodes are started, not when ready.")] = False,
+    recovery_time: RecoveryTime = None,
+    timings: Annotated[bool, option("--timings", help="Show where the seconds went.")] = False,
 ) -> None:
     """Bring a bed up as its file says, or change it to that.
 
-    What is already so is left alone.
+    What is already so is left alone. With an image that carries Lustre: LNet and the file systems, too.
 
     \b
     Examples:
@@ -57,7 +62,17 @@ def up(
         return
     topology = load(file, name)
     with connected(uri_of(topology)) as host:
-        _up(host, topology, accel=accel, restart=restart, timeout_s=timeout, jobs=jobs, wait=not no_wait)
+        _up(
+            host,
+            topology,
+            accel=accel,
+            restart=restart,
+            timeout_s=timeout,
+            jobs=jobs,
+            wait=not no_wait,
+            recovery=window(recovery_time),
+            timings=timings,
+        )
 
 
 def down(bed: Bed, yes: Yes = False, keep_disks: KeepDisks = False) -> None:
@@ -150,15 +165,26 @@ def status(bed: Bed, output: Output = Form.TABLE) -> None:
 
 
 def _up(
-    host: "Host", topology: "Topology", *, accel: Accel, restart: bool, timeout_s: float, jobs: int, wait: bool
+    host: "Host",
+    topology: "Topology",
+    *,
+    accel: Accel,
+    restart: bool,
+    timeout_s: float,
+    jobs: int,
+    wait: bool,
+    recovery: "Recovery | None" = None,
+    timings: bool = False,
 ) -> None:
     from vmlab.lab.up import up as bring_up
     from vmlab.report.progress import shown
     from vmlab.report.tables import raised_table, show
+    from vmlab.report.timings import Timed, stage_table, timing_table
     from vmlab.runtime.wait import now
 
     begin = now()
-    with shown(tuple(topology.nodes)) as progress:
+    with shown(tuple(topology.nodes)) as seen:
+        progress = Timed(seen)
         raised = bring_up(
             host,
             topology,
@@ -168,10 +194,16 @@ def _up(
             jobs=jobs,
             wait=wait,
             progress=progress,
+            recovery=recovery,
         )
     show(raised_table(raised))
+    if timings:
+        show(timing_table(progress))
+        if raised.stages:
+            show(stage_table(raised.stages))
     state = "ready" if wait else "started"
-    changed = f"{len(raised.actions)} actions" if raised.actions else "nothing to change"
+    done = len(raised.actions) + sum(stage.applied for stage in raised.stages)
+    changed = f"{done} actions" if done else "nothing to change"
     number = len(raised.prepared.desired.nodes)
     told = f"{topology.name}: {number} node{'s' * (number != 1)} {state} in {now() - begin:.1f} s ({changed})"
     typer.echo(told, err=True)

@@ -2,11 +2,14 @@
 
 import re
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from vmlab.cli import complete
+
+if TYPE_CHECKING:
+    from vmlab.lustre.target import Recovery
 
 
 class Form(StrEnum):
@@ -70,3 +73,19 @@ Timeout = Annotated[
     float, option("--timeout", help="Give up after this time (90s, 10m, 1h).", metavar="TIME", parser=duration)
 ]
 Jobs = Annotated[int, option("--jobs", "-j", help="Nodes that are worked on at the same time.", min=1, max=1024)]
+RecoveryTime = Annotated[
+    float | None,
+    option(
+        "--recovery-time",
+        help="Lustre targets mounted now wait at most so long for their clients, and half of it at least.",
+        metavar="TIME",
+        parser=duration,
+    ),
+]
+
+
+def window(longest_s: float | None) -> "Recovery | None":
+    """What --recovery-time means to a target."""
+    from vmlab.lustre.target import Recovery
+
+    return None if longest_s is None else Recovery(max(1, int(longest_s / 2)), max(1, int(longest_s)))

@@ -90,6 +90,22 @@ def at(bed: str) -> "Iterator[tuple[Host, str]]":
 
 
 @contextlib.contextmanager
+def described(bed: str, name: str | None = None) -> "Iterator[tuple[Host, Topology]]":
+    """A bed's host and its topology: for what libvirt does not know of a bed. `file_of` says how the file is found."""
+    from vmlab.errors import UsageError
+    from vmlab.lab.bed import uri_of
+    from vmlab.virt.connection import connected
+
+    try:
+        file = file_of(bed)
+    except UsageError as error:
+        raise UsageError(error.message, hint=f"name the file, and the bed by --name {bed}") from error
+    topology = load(file, name)
+    with connected(uri_of(topology)) as host:
+        yield host, topology
+
+
+@contextlib.contextmanager
 def here() -> "Iterator[Host]":
     """The host that LIBVIRT_DEFAULT_URI names, or this machine."""
     from vmlab.lab.bed import uri_of

@@ -228,10 +228,9 @@ def remarks(prepared: Prepared, images: Images, progress: Progress) -> None:
             )
     for note in prepared.places.placement.notes if prepared.places.placement is not None else ():
         progress.warn(note)
-    bare = sorted({name for name, (manifest, _) in images.items() if manifest.lustre is None})
-    if topology.filesystems and bare:
+    if topology.filesystems and not any(manifest.lustre for manifest, _ in images.values()):
         progress.say(
-            f"the image {', '.join(bare)} carries no Lustre: the bed comes up without its file systems "
+            f"the image {', '.join(sorted(images))} carries no Lustre: the bed comes up without its file systems "
             f"({', '.join(topology.filesystems)})"
         )
     for action in prepared.plan.pending:

@@ -10,8 +10,11 @@ from vmlab.guest.seed import iso
 from vmlab.guest.ssh import Guest
 from vmlab.inventory.passable import stranded
 from vmlab.lab.bed import guest_of, leasing, locked, steps_of
+from vmlab.lab.mounting import carried, raise_filesystems
 from vmlab.lab.prepare import Images, Prepared, acceleration, images_of, prepare, remarks
 from vmlab.lab.progress import Progress
+from vmlab.lab.stages import StageTime
+from vmlab.lustre.target import Recovery
 from vmlab.plan.actions import Action, ReturnDevices, StartDomain, StopDomain, before_start, by_name
 from vmlab.plan.desired import DesiredNode
 from vmlab.runtime.parallel import LIBVIRT_JOBS, each
@@ -28,10 +31,11 @@ from vmlab.virt.pool import BEDS, IMAGES, ensure_pool
 
 @dataclass(frozen=True, slots=True)
 class Raised:
-    """What `up` did."""
+    """What `up` did. `stages` are those of LNet and the file systems, with what they took."""
 
     prepared: Prepared
     actions: tuple[Action, ...]
+    stages: tuple[StageTime, ...] = ()
 
 
 def up(
@@ -44,10 +48,13 @@ def up(
     jobs: int,
     wait: bool,
     progress: Progress,
+    recovery: Recovery | None = None,
 ) -> Raised:
-    """Make the bed as the topology says, and see every guest ready; with `wait` False return when all are started.
+    """Make the bed as the topology says: every guest ready, LNet and file systems up where the images carry Lustre.
 
-    What is already so is left alone. Raises one error for all nodes that failed, after all others are done.
+    With `wait` False it returns when all guests are started. What is already so is left alone. `recovery` bounds the
+    time that targets mounted now wait for their clients. Raises one error for all nodes that failed, after all others
+    are done.
     """
     overall = Deadline.after(timeout_s)
     with locked(host, topology.name):
@@ -67,7 +74,10 @@ def up(
         # Whoever waits for guests has many in hand; whoever does not has libvirt to wait for.
         jobs = jobs if wait else min(jobs, LIBVIRT_JOBS)
         each(node, prepared.desired.nodes.values(), jobs=jobs, failed=f"{topology.name}: not all nodes came up")
-        return Raised(prepared, (*made, *prepared.plan.actions))
+        stages: tuple[StageTime, ...] = ()
+        if wait and not host.simulated and carried(topology, images):
+            stages = raise_filesystems(host, topology, progress, overall, recovery=recovery)
+        return Raised(prepared, (*made, *prepared.plan.actions), stages)
 
 
 def _decided(

@@ -57,6 +57,11 @@ _ROWS = (
         "the image's Lustre was built for another kernel: use an image whose modules fit",
     ),
     _Row(
+        r"error allocating (?P<buffers>\d+x\d+) page router buffers|LNet configure error: Out of memory",
+        "the router has too little memory for LNet's buffers, which take 1 GiB by default",
+        "give it `memory: 2GiB` or more in the topology, then: vmlab up FILE --restart",
+    ),
+    _Row(
         r"failed to find UP interface (?P<interface>\S+)",
         "LNet finds no interface {interface} that is up",
         "in the guest: ip -br addr; vmlab up BED sets addresses and names again",

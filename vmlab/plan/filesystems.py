@@ -161,7 +161,7 @@ def filesystem_stages(
     wanted = [("format", _by_target(placed, format_))]
     for order, group in groupby(sorted(placed, key=lambda p: _order(p[2])), key=lambda p: _order(p[2])):
         wanted.append((_MOUNT_ORDER[order], _by_target(group, mount)))
-    wanted.append(("mount clients", _by_mount(all_members, _any_role().mount_client)))
+    wanted.append((MOUNT_CLIENTS, _by_mount(all_members, _any_role().mount_client)))
     return _stages(wanted)
 
 
@@ -177,6 +177,7 @@ def unmount_stages(topology: Topology, all_members: Mapping[str, Member]) -> tup
     return _stages(wanted)
 
 
+MOUNT_CLIENTS = "mount clients"
 _MOUNT_ORDER = ("mount MGT", "mount MDT0000", "mount MDTs", "mount OSTs")
 
 

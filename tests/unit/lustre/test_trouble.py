@@ -23,6 +23,7 @@ WANTED = {
     "lnetctl-net-add-err": (
         "LNet cannot use the interface: it is unknown or down, or (o2ib) has no RDMA device behind it"
     ),
+    "lnetctl-configure-no-memory": "the router has too little memory for LNet's buffers, which take 1 GiB by default",
     "lnetctl-import-yaml": "the guest has no interface nosuch that LNet could use",
     "lnetctl-ping-err": "10.77.0.99@tcp does not answer LNet pings (No route to host)",
     "o2ib-err-no-rdma-dev": (

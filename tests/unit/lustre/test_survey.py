@@ -1,0 +1,75 @@
+"""What a node says of itself in one round trip, recorded from a bed whose MDS had just come back."""
+
+import subprocess
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vmlab.lustre.status import RecoveryStatus
+from vmlab.lustre.survey import SURVEY, Survey, TargetSpace, read_survey
+from vmlab.lustre.version import Version
+from vmlab.values.nid import Nid
+from vmlab.values.size import Bytes
+
+CASES = Path(__file__).parents[2] / "cases" / "lustre"
+
+
+def said(name: str) -> str:
+    return (CASES / f"survey-{name}.txt").read_text().partition("\n")[2]
+
+
+def test_a_metadata_server_that_recovers() -> None:
+    found = read_survey(said("mds-recovering"))
+    assert found.version == Version(2, 17, 57)
+    assert [(mount.service, mount.point) for mount in found.mounts] == [
+        ("MGS", "/mnt/lustre-MGS"),
+        ("lustre-MDT0000", "/mnt/lustre-MDT0000"),
+    ]
+    assert found.services == {"MGS", "lustre-MDT0000"}
+    assert found.recovery == {
+        "lustre-MDT0000": RecoveryStatus("lustre-MDT0000", "RECOVERING", expected=1, remaining_s=198)
+    }
+    assert found.space is not None
+    kib = 1024
+    assert found.space["MGS"] == TargetSpace(Bytes(221032 * kib), Bytes(219928 * kib), Bytes(201584 * kib))
+    assert [ni.nid for ni in found.nis] == [Nid.parse("10.77.1.11@o2ib")]
+    assert not found.forwards
+
+
+def test_an_object_server_has_two_targets_with_space_and_recovery() -> None:
+    found = read_survey(said("oss"))
+    labels = {"lustre-OST0000", "lustre-OST0001"}
+    assert found.services == labels
+    assert found.space is not None
+    assert set(found.space) == labels
+    assert found.recovery is not None
+    assert {name: (r.state, r.connected, r.expected) for name, r in found.recovery.items()} == dict.fromkeys(
+        labels, ("COMPLETE", 2, 2)
+    )
+
+
+def test_a_client_whose_mount_waits_has_connections_and_no_mount() -> None:
+    found = read_survey(said("client-mounting"))
+    assert found.mounts == ()
+    states = {connection.target: connection.state for connection in found.imports}
+    assert states["lustre-MDT0000"] == "DISCONN"
+    assert states["lustre-OST0000"] == "NEW"
+    assert not any(connection.well for connection in found.imports)
+
+
+def test_the_script_runs_where_there_is_no_lustre_and_says_so() -> None:
+    done = subprocess.run(SURVEY, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    found = read_survey(done.stdout)
+    assert (found.version, found.mounts, found.services, found.nis) == (None, (), frozenset(), ())
+
+
+def test_nothing_said_is_nothing_known() -> None:
+    assert read_survey("") == Survey(recovery={}, space={})
+
+
+@given(st.text())
+def test_no_text_is_too_odd(text: str) -> None:
+    read_survey(text)
+    read_survey(f"vmlab section: space\nosd-ldiskfs.x.kbytestotal={text}\nvmlab section: nets\n{text}")

@@ -1,0 +1,166 @@
+"""Who has which target, and where targets go when a server is to lose them."""
+
+from ipaddress import IPv4Interface
+from pathlib import Path
+
+import pytest
+
+from vmlab.domainxml.metadata import Address
+from vmlab.errors import HostError, UsageError
+from vmlab.lustre import status
+from vmlab.lustre.survey import Survey
+from vmlab.lustre.target import Target
+from vmlab.plan import filesystems
+from vmlab.plan.serving import Move, mounted_on, moves_home, moves_off, presumed, serving
+from vmlab.topology import Topology, load, loads
+
+ROOT = Path(__file__).parents[3]
+ALL = ("mds1", "mds2", "oss1", "oss2")
+HOME = {
+    "lustre-MGS": "mds1",
+    "lustre-MDT0000": "mds1",
+    "lustre-OST0000": "oss1",
+    "lustre-OST0001": "oss1",
+    "lustre-OST0002": "oss2",
+    "lustre-OST0003": "oss2",
+}
+
+
+@pytest.fixture
+def ha() -> Topology:
+    return load(ROOT / "topologies" / "ha-topology.yaml")
+
+
+def targets(topology: Topology) -> dict[str, Target]:
+    addresses = {
+        name: [Address("ib0", "infiniband", "virtio", "ib0", "", IPv4Interface(f"10.77.1.{number}/24"))]
+        for number, name in enumerate(topology.nodes, start=11)
+    }
+    return filesystems.targets(topology, filesystems.lnet(topology, addresses))
+
+
+def having(*lines: str) -> Survey:
+    return Survey(mounts=status.mounts("\n".join(lines)))
+
+
+def target_line(label: str, service: str, point: str = "") -> str:
+    return f"/dev/vdc {point or f'/mnt/{label}'} lustre_tgt rw,svname={service},osd=osd-ldiskfs 0 0"
+
+
+def test_a_target_is_where_it_is_mounted(ha: Topology) -> None:
+    surveys = {
+        "mds1": having(target_line("lustre-MGS", "MGS"), target_line("lustre-MDT0000", "lustre-MDT0000")),
+        "oss2": having(target_line("lustre-OST0000", "lustre-OST0000", "/srv/elsewhere")),
+        "client1": having("10.77.1.11@o2ib:/lustre /mnt/lustre lustre rw,flock 0 0"),
+    }
+    assert serving(targets(ha), surveys) == {
+        "lustre-MGS": "mds1",
+        "lustre-MDT0000": "mds1",
+        "lustre-OST0000": "oss2",
+    }
+
+
+def test_the_mgt_of_another_file_system_is_not_this_one(ha: Topology) -> None:
+    other = having(target_line("other-MGS", "MGS"))
+    assert not mounted_on(targets(ha)["lustre-MGS"], other)
+
+
+def test_mounted_twice_is_an_error_that_names_both(ha: Topology) -> None:
+    twice = having(target_line("lustre-OST0000", "lustre-OST0000"))
+    with pytest.raises(HostError, match="lustre-OST0000 is mounted on oss1 and oss2 at once"):
+        serving(targets(ha), {"oss1": twice, "oss2": twice})
+
+
+def test_a_node_loses_all_that_it_has(ha: Topology) -> None:
+    assert moves_off(ha, HOME, "oss1", running=ALL, whole_node=True) == (
+        Move("lustre-OST0000", "oss1", "oss2"),
+        Move("lustre-OST0001", "oss1", "oss2"),
+    )
+
+
+@pytest.mark.parametrize("what", ["lustre-OST0001", "OST0001"])
+def test_a_target_takes_the_others_of_its_node_along_only_if_that_goes_down(ha: Topology, what: str) -> None:
+    assert len(moves_off(ha, HOME, what, running=ALL, whole_node=True)) == 2
+    assert moves_off(ha, HOME, what, running=ALL, whole_node=False) == (Move("lustre-OST0001", "oss1", "oss2"),)
+
+
+def test_what_was_failed_over_fails_over_again_to_its_primary(ha: Topology) -> None:
+    away = HOME | {"lustre-OST0000": "oss2"}
+    assert moves_off(ha, away, "OST0000", running=ALL, whole_node=False) == (Move("lustre-OST0000", "oss2", "oss1"),)
+
+
+@pytest.mark.parametrize(
+    ("what", "running", "kind", "said"),
+    [
+        ("oss1", ("mds1", "mds2", "oss1"), HostError, "its partner oss2 does not run"),
+        ("client1", ALL, HostError, "client1 serves no target"),
+        ("mds2", ALL, HostError, "mds2 serves no target"),
+        ("OST0009", ALL, UsageError, "neither a target nor a node 'OST0009'"),
+    ],
+)
+def test_what_cannot_fail_over_is_refused(
+    ha: Topology, what: str, running: tuple[str, ...], kind: type[Exception], said: str
+) -> None:
+    with pytest.raises(kind, match=said):
+        moves_off(ha, HOME, what, running=running, whole_node=True)
+
+
+def test_a_target_that_nobody_has_is_not_failed_over(ha: Topology) -> None:
+    with pytest.raises(HostError, match="lustre-OST0000 is mounted nowhere"):
+        moves_off(ha, {}, "OST0000", running=ALL, whole_node=False)
+
+
+def test_a_server_that_is_silent_is_taken_for_the_one_that_has_what_nobody_has(ha: Topology) -> None:
+    seen = {label: node for label, node in HOME.items() if node != "oss1"} | {"lustre-OST0001": "oss2"}
+    known = presumed(ha, seen, ("oss1",))
+    assert known == seen | {"lustre-OST0000": "oss1"}
+    assert moves_off(ha, known, "oss1", running=("mds1", "mds2", "oss2"), whole_node=True) == (
+        Move("lustre-OST0000", "oss1", "oss2"),
+    )
+    assert presumed(ha, seen, ()) == seen
+
+
+def test_a_target_without_partner_stays() -> None:
+    alone = load(ROOT / "topologies" / "two-hop-routing.yaml")
+    with pytest.raises(HostError, match="no failover partner"):
+        moves_off(alone, {"lustre-OST0000": "oss1"}, "OST0000", running=("oss1",), whole_node=True)
+
+
+def test_of_three_servers_the_next_that_runs_takes_over() -> None:
+    text = """
+name: three
+fabrics: {eth: {kind: ethernet, lnet: tcp}}
+nodes: {"s[1-3]": {role: [mgs, mds, oss], fabrics: [eth]}}
+filesystems:
+  lustre:
+    mgt: {servers: s1, size: 64MiB}
+    mdts: [{servers: s1, size: 64MiB}]
+    osts: [{servers: [s1, s2, s3], size: 64MiB}]
+"""
+    three = loads(text, "three.yaml")
+
+    def goes(source: str, *running: str) -> str:
+        (move,) = moves_off(three, {"lustre-OST0000": source}, "OST0000", running=running, whole_node=False)
+        return move.destination
+
+    assert goes("s1", "s1", "s2", "s3") == "s2"
+    assert goes("s1", "s1", "s3") == "s3"
+    assert goes("s2", "s1", "s2", "s3") == "s3"
+    assert goes("s3", "s1", "s2", "s3") == "s1"
+
+
+def test_everything_goes_home_or_one_target_or_one_primary(ha: Topology) -> None:
+    away = HOME | {"lustre-OST0000": "oss2", "lustre-OST0001": "oss2", "lustre-OST0002": "oss1"}
+    assert [m.label for m in moves_home(ha, away, None, running=ALL)] == [
+        "lustre-OST0000",
+        "lustre-OST0001",
+        "lustre-OST0002",
+    ]
+    assert moves_home(ha, away, "lustre-OST0000", running=ALL) == (Move("lustre-OST0000", "oss2", "oss1"),)
+    assert moves_home(ha, away, "oss2", running=ALL) == (Move("lustre-OST0002", "oss1", "oss2"),)
+    assert moves_home(ha, HOME, None, running=ALL) == ()
+
+
+def test_nothing_goes_home_to_a_primary_that_is_off(ha: Topology) -> None:
+    with pytest.raises(HostError, match="oss1: off"):
+        moves_home(ha, HOME | {"lustre-OST0000": "oss2"}, None, running=("mds1", "mds2", "oss2"))

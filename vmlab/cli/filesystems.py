@@ -1,0 +1,250 @@
+"""fs format, mount, umount, status, failover, failback."""
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vmlab.cli.options import Bed, Form, Name, Output, RecoveryTime, Timeout, Yes, option, window
+from vmlab.cli.shells import Group
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from vmlab.lab.stages import StageTime
+
+app = typer.Typer(
+    cls=Group,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="File systems: format, mount, umount, status, failover.",
+)
+
+_TIMEOUT = "20m"
+
+
+class How(StrEnum):
+    """How a server goes down."""
+
+    POWER = "power"
+    UMOUNT = "umount"
+    PANIC = "panic"
+
+
+@app.command("format")
+def format_(
+    bed: Bed,
+    name: Name = None,
+    reformat: Annotated[
+        bool, option("--reformat", help="Format targets anew that are formatted; all that is on them is lost.")
+    ] = False,
+    yes: Yes = False,
+    timeout: Timeout = _TIMEOUT,  # type: ignore[assignment]  # parsed by Typer
+) -> None:
+    """Format the targets whose disks are empty.
+
+    What is formatted is refused. --reformat lists it and asks, and needs everything unmounted.
+
+    \b
+    Examples:
+      vmlab fs format ha
+      vmlab fs format ha --reformat -y
+    """
+    from vmlab.cli.target import agreed, described
+    from vmlab.errors import HostError
+    from vmlab.lab.filesystems import format_ as make
+    from vmlab.lab.filesystems import formatted
+    from vmlab.report.progress import shown
+    from vmlab.runtime.wait import Deadline
+
+    with described(bed, name) as (host, topology):
+        there = formatted(host, topology)
+        lines = [f"{label} is formatted as {found}" for label, found in there.items()]
+        if reformat:
+            again = f"vmlab fs format {bed} --reformat -y"
+            agreed(f"{topology.name}: format {len(lines)} targets anew?", lines, yes=yes, again=again)
+        elif there and len(there) == sum(bool(t.size or t.device) for t in topology.targets):
+            raise HostError(
+                f"{topology.name}: its {len(there)} targets are formatted already",
+                hint=f"to lose what is on them: vmlab fs format {bed} --reformat",
+            )
+        with shown(tuple(topology.nodes)) as progress:
+            for line in () if reformat else lines:
+                progress.say(f"{line}: left alone")
+            times = make(host, topology, progress, Deadline.after(timeout), reformat=reformat)
+    _tell(topology.name, times, "formatted")
+
+
+@app.command()
+def mount(
+    bed: Bed,
+    name: Name = None,
+    recovery_time: RecoveryTime = None,
+    timeout: Timeout = _TIMEOUT,  # type: ignore[assignment]
+) -> None:
+    """Bring up LNet, mount targets and clients; `up` does it, too.
+
+    A target that a partner has stays there.
+
+    \b
+    Example:
+      vmlab fs mount ha --recovery-time 2m
+    """
+    from vmlab.cli.target import described
+    from vmlab.lab.filesystems import mount as make
+    from vmlab.report.progress import shown
+    from vmlab.runtime.wait import Deadline
+
+    with described(bed, name) as (host, topology), shown(tuple(topology.nodes)) as progress:
+        times = make(host, topology, progress, Deadline.after(timeout), recovery=window(recovery_time))
+    _tell(topology.name, times, "mounted")
+
+
+@app.command()
+def umount(
+    bed: Bed,
+    name: Name = None,
+    timeout: Timeout = _TIMEOUT,  # type: ignore[assignment]
+) -> None:
+    """Unmount clients, OSTs, MDTs and MGTs.
+
+    What is busy is named, with who uses it. `down` does not need it.
+
+    \b
+    Example:
+      vmlab fs umount ha
+    """
+    from vmlab.cli.target import described
+    from vmlab.lab.filesystems import unmount
+    from vmlab.report.progress import shown
+    from vmlab.runtime.wait import Deadline
+
+    with described(bed, name) as (host, topology), shown(tuple(topology.nodes)) as progress:
+        times = unmount(host, topology, progress, Deadline.after(timeout))
+    _tell(topology.name, times, "unmounted")
+
+
+@app.command()
+def status(bed: Bed, name: Name = None, output: Output = Form.TABLE) -> None:
+    """Show targets and client mounts.
+
+    Targets: the node that has it, state, recovery, space. Clients: mounts, and connections by their state.
+
+    \b
+    Examples:
+      vmlab fs status ha
+      vmlab fs status ha -o json
+    """
+    from vmlab.cli.target import described
+    from vmlab.lab.filesystems import status as look
+    from vmlab.report.filesystems import fs_tables
+    from vmlab.report.plain import dumped
+    from vmlab.report.tables import show
+
+    with described(bed, name) as (host, topology):
+        found = look(host, topology)
+    if output is Form.JSON:
+        typer.echo(dumped(found))
+    else:
+        show(fs_tables(found))
+
+
+@app.command()
+def failover(
+    bed: Bed,
+    what: Annotated[str, typer.Argument(metavar="TARGET|NODE", help="A target (lustre-OST0000, OST0000) or a server.")],
+    how: Annotated[
+        How, option("--how", help="power: hard off. panic: the kernel crashes, then off. umount: clean.")
+    ] = How.POWER,
+    name: Name = None,
+    recovery_time: RecoveryTime = None,
+    timeout: Timeout = _TIMEOUT,  # type: ignore[assignment]
+    output: Output = Form.TABLE,
+) -> None:
+    """Take a server down; its partner takes its targets over.
+
+    The partner mounts when libvirt says that the server is off. With power and panic all targets of the server move;
+    with umount only the one that is named. Waits for recovery. Work may go on in the bed.
+
+    \b
+    Examples:
+      vmlab fs failover ha oss1
+      vmlab fs failover ha OST0001 --how umount --recovery-time 2m
+    """
+    from vmlab.cli.target import described
+    from vmlab.lab.failover import failover as fail
+    from vmlab.report.filesystems import failover_table
+    from vmlab.report.plain import dumped
+    from vmlab.report.progress import shown
+    from vmlab.report.tables import show
+    from vmlab.runtime.wait import Deadline
+
+    with described(bed, name) as (host, topology), shown() as progress:
+        done = fail(
+            host,
+            topology,
+            what,
+            how=how.value,
+            recovery=window(recovery_time),
+            progress=progress,
+            deadline=Deadline.after(timeout),
+        )
+    if output is Form.JSON:
+        typer.echo(dumped(done))
+    else:
+        show(failover_table(done))
+
+
+@app.command()
+def failback(
+    bed: Bed,
+    what: Annotated[
+        str | None, typer.Argument(metavar="[TARGET|NODE]", help="A target, or a primary; absent: all targets.")
+    ] = None,
+    name: Name = None,
+    recovery_time: RecoveryTime = None,
+    timeout: Timeout = _TIMEOUT,  # type: ignore[assignment]
+    output: Output = Form.TABLE,
+) -> None:
+    """Move targets back to their primaries, cleanly.
+
+    A primary that is off is started by `up` first.
+
+    \b
+    Example:
+      vmlab fs failback ha
+    """
+    from vmlab.cli.target import described
+    from vmlab.lab.failover import failback as back
+    from vmlab.report.filesystems import failover_table
+    from vmlab.report.plain import dumped
+    from vmlab.report.progress import shown
+    from vmlab.report.tables import show
+    from vmlab.runtime.wait import Deadline
+
+    with described(bed, name) as (host, topology), shown() as progress:
+        done = back(
+            host,
+            topology,
+            what,
+            recovery=window(recovery_time),
+            progress=progress,
+            deadline=Deadline.after(timeout),
+        )
+    if output is Form.JSON:
+        typer.echo(dumped(done))
+    elif done is None:
+        typer.echo(f"{topology.name}: all targets are on their primaries", err=True)
+    else:
+        show(failover_table(done))
+
+
+def _tell(bed: str, times: "Sequence[StageTime]", done: str) -> None:
+    from vmlab.report.tables import show
+    from vmlab.report.timings import stage_table
+
+    if times:
+        show(stage_table(times))
+    changed = sum(stage.applied for stage in times)
+    seconds = sum(stage.seconds for stage in times)
+    typer.echo(f"{bed}: {done} in {seconds:.1f} s ({f'{changed} steps' if changed else 'nothing to change'})", err=True)

@@ -1,0 +1,185 @@
+"""File systems of a bed: format, mount, unmount, and what state they are in."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from vmlab.errors import GuestError, HostError
+from vmlab.lab.bed import locked
+from vmlab.lab.lustre import LustreBed, opened
+from vmlab.lab.mounting import raise_filesystems
+from vmlab.lab.progress import Progress
+from vmlab.lab.stages import StageTime
+from vmlab.lustre.status import RecoveryStatus
+from vmlab.lustre.target import Recovery, Target, read_on_disk
+from vmlab.plan.filesystems import Wishes, filesystem_stages, lnet_stages, unmount_stages
+from vmlab.plan.serving import mounted_on
+from vmlab.runtime.parallel import each
+from vmlab.runtime.wait import Deadline
+from vmlab.topology import Topology
+from vmlab.virt.connection import Host
+
+_JOBS = 64
+_LOOK_S = 60.0
+_FORMAT = "format"
+
+_LOOK = """
+[ -z "$2" ] || zpool list -H "$2" >/dev/null 2>&1 ||
+    zpool import -N -o cachefile=none -d "${3%/*}" "$2" >/dev/null 2>&1
+tunefs.lustre --dryrun "$1" 2>/dev/null
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class TargetStatus:
+    """One target. `state` is mounted, unmounted, unknown (a server that may have it does not answer) or broken.
+
+    `node` is the server that has it, "" for none. `recovery` is Lustre's word for it; an MGT has none. Space in bytes.
+    """
+
+    target: str
+    device: str
+    servers: tuple[str, ...]
+    node: str
+    state: str
+    recovery: str = ""
+    clients: int = 0
+    expected: int = 0
+    evicted: int = 0
+    remaining_s: int | None = None
+    total: int | None = None
+    used: int | None = None
+    available: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClientStatus:
+    """A mount that the topology asks for. `connections` counts those to targets by state; `broken` names the others."""
+
+    node: str
+    filesystem: str
+    point: str
+    state: str
+    connections: Mapping[str, int]
+    broken: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FsStatus:
+    """All of a bed. `silent` says why nodes did not answer."""
+
+    targets: tuple[TargetStatus, ...]
+    clients: tuple[ClientStatus, ...]
+    silent: Mapping[str, str]
+
+
+def status(host: Host, topology: Topology) -> FsStatus:
+    """Look at each node once; those that are off or do not answer are told."""
+    with opened(host, topology, tolerant=True) as bed:
+        targets = bed.targets
+        devices = {target.label: target for target in topology.targets}
+        return FsStatus(
+            tuple(_target(bed, targets[label], devices[label].servers) for label in targets),
+            tuple(
+                _client(bed, node, filesystem.name, filesystem.mount)
+                for filesystem in topology.filesystems.values()
+                for node in filesystem.clients
+            ),
+            dict(bed.silent),
+        )
+
+
+def _target(bed: LustreBed, target: Target, servers: Sequence[str]) -> TargetStatus:
+    having = [node for node, survey in bed.surveys.items() if mounted_on(target, survey)]
+    if len(having) != 1:
+        unknown = any(bed.silent.get(server, "off") != "off" for server in servers)
+        state = "mounted twice" if having else "unknown" if unknown else "unmounted"
+        return TargetStatus(target.label, target.device, tuple(servers), " ".join(having), state)
+    survey = bed.surveys[having[0]]
+    recovery = (survey.recovery or {}).get(target.service, RecoveryStatus(target.service, ""))
+    space = (survey.space or {}).get(target.service)
+    return TargetStatus(
+        target.label,
+        target.device,
+        tuple(servers),
+        having[0],
+        "mounted" if target.service in survey.services else "broken",
+        recovery.state,
+        recovery.connected,
+        recovery.expected,
+        recovery.evicted,
+        recovery.remaining_s,
+        *((None, None, None) if space is None else (space.total, space.total - space.free, space.available)),
+    )
+
+
+def _client(bed: LustreBed, node: str, fsname: str, point: str) -> ClientStatus:
+    survey = bed.surveys.get(node)
+    if survey is None:
+        return ClientStatus(node, fsname, point, bed.silent[node], {})
+    if not any(mount.point == point and mount.client_of == fsname for mount in survey.mounts):
+        return ClientStatus(node, fsname, point, "unmounted", {})
+    counts: dict[str, int] = {}
+    own = [connection for connection in survey.imports if connection.target.startswith(f"{fsname}-")]
+    for connection in own:
+        counts[connection.state] = counts.get(connection.state, 0) + 1
+    broken = tuple(connection.target for connection in own if not connection.well)
+    return ClientStatus(node, fsname, point, "mounted", counts, broken)
+
+
+def formatted(host: Host, topology: Topology) -> dict[str, str]:
+    """What the targets' disks hold already: a line for each target that is formatted, by label."""
+    with opened(host, topology) as bed:
+        primary = {target.label: target.servers[0] for target in topology.targets}
+
+        def look(target: Target) -> str:
+            pool = target.pool if target.backend == "zfs" else ""
+            command = ("sh", "-c", _LOOK, "vmlab", target.device, pool, target.disk)
+            said = bed.guests[primary[target.label]].run(command, deadline_s=_LOOK_S, as_root=True).stdout
+            found = read_on_disk(said)
+            return "" if found is None else found.service + (f" ({found.comment})" if found.comment else "")
+
+        disks = [target for target in bed.targets.values() if target.disk]
+        said = each(look, disks, jobs=_JOBS, failed="not all disks could be looked at")
+        return {target.label: found for target, found in zip(disks, said, strict=True) if found}
+
+
+def format_(
+    host: Host, topology: Topology, progress: Progress, deadline: Deadline, *, reformat: bool
+) -> tuple[StageTime, ...]:
+    """Format the targets whose disks are empty; with `reformat` all of them, whatever is on them.
+
+    Raises HostError if one to be formatted anew is mounted anywhere, GuestError for a disk with foreign content.
+    """
+    with locked(host, topology.name), opened(host, topology) as bed:
+        mounted = bed.active()
+        if reformat and mounted:
+            where = ", ".join(f"{label} on {node}" for label, node in mounted.items())
+            raise HostError(f"mounted, so not formatted: {where}", hint=f"vmlab fs umount {topology.name}")
+        everyone = bed.members
+        labels = frozenset(bed.targets) if reformat else frozenset()
+        stages = (
+            *lnet_stages(topology, everyone)[:1],  # disks and modules
+            *(s for s in filesystem_stages(topology, everyone, Wishes(reformat=labels)) if s.name == _FORMAT),
+        )
+        return bed.drive(stages, progress, deadline)
+
+
+def mount(
+    host: Host, topology: Topology, progress: Progress, deadline: Deadline, *, recovery: Recovery | None
+) -> tuple[StageTime, ...]:
+    """LNet, targets and clients, as `up` does, but nothing is formatted."""
+    with locked(host, topology.name):
+        return raise_filesystems(
+            host, topology, progress, deadline, recovery=recovery, wanted=lambda stage: stage.name != _FORMAT
+        )
+
+
+def unmount(host: Host, topology: Topology, progress: Progress, deadline: Deadline) -> tuple[StageTime, ...]:
+    """Clients, then OSTs, MDTs and MGTs, on the nodes that are on. Raises GuestError naming who keeps what busy."""
+    with locked(host, topology.name), opened(host, topology, tolerant=True) as bed:
+        lost = {node: why for node, why in bed.silent.items() if why != "off"}
+        if lost:
+            node, why = next(iter(lost.items()))
+            raise GuestError(f"{node}: {why}", node=node, stage="ssh", hint=f"vmlab power cycle {topology.name} {node}")
+        here = {name: member for name, member in bed.members.items() if name in bed.guests}
+        return bed.drive(unmount_stages(topology, here), progress, deadline)

@@ -1,0 +1,127 @@
+"""A bed's LNet and file systems: its guests, what each says of its Lustre, and what each should be."""
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from vmlab.errors import GuestError, HostError, UsageError
+from vmlab.guest.boot import Vigil
+from vmlab.guest.child import Watch
+from vmlab.guest.ssh import Guest
+from vmlab.lab.bed import existing, guest_of
+from vmlab.lab.progress import Progress
+from vmlab.lab.stages import StageTime, drive
+from vmlab.lustre.lnetconf import Lnet
+from vmlab.lustre.survey import SURVEY, Survey, read_survey
+from vmlab.lustre.target import Target
+from vmlab.plan.filesystems import Stage, lnet, members, targets
+from vmlab.plan.observed import ObservedBed
+from vmlab.plan.serving import serving
+from vmlab.roles import Member
+from vmlab.runtime.parallel import each
+from vmlab.runtime.wait import Deadline
+from vmlab.topology import Topology
+from vmlab.values import identity
+from vmlab.values.nodeset import fold
+from vmlab.virt.connection import Host
+from vmlab.virt.console import console_text
+from vmlab.virt.observe import domain_state
+from vmlab.virt.pool import BEDS, pool_path
+
+_JOBS = 64
+_CONNECT_S = 60.0
+_SURVEY_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class LustreBed:
+    """`guests` and `surveys` are of the nodes that answer; `silent` says why the others do not."""
+
+    host: Host
+    topology: Topology
+    found: ObservedBed
+    guests: Mapping[str, Guest]
+    silent: Mapping[str, str]
+    surveys: Mapping[str, Survey]
+    configs: Mapping[str, Lnet]
+
+    @property
+    def targets(self) -> dict[str, Target]:
+        """By label."""
+        return targets(self.topology, self.configs)
+
+    @property
+    def members(self) -> dict[str, Member]:
+        """What each node should be; one that does not answer is taken to carry what the others do."""
+        versions = {name: survey.version for name, survey in self.surveys.items() if survey.version is not None}
+        if not versions:
+            raise HostError(
+                f"no node of {self.topology.name} has Lustre in its image",
+                hint="use an image that carries Lustre: vmlab image list",
+            )
+        return members(self.topology, self.configs, dict.fromkeys(self.silent, max(versions.values())) | versions)
+
+    def active(self) -> dict[str, str]:
+        """The node that has each target that is mounted, when the bed was opened; see `serving`."""
+        return serving(self.targets, self.surveys)
+
+    def state(self, node: str) -> str:
+        """The state of a node's domain now, in libvirt's words."""
+        return domain_state(self.host, self.found.nodes[node].facts.name)
+
+    def drive(
+        self, stages: tuple[Stage, ...], progress: Progress, deadline: Deadline, *, patience_s: float = 0.0
+    ) -> tuple[StageTime, ...]:
+        """`lab.stages.drive` over the guests that answer, watched for their death."""
+        folder = self.host.call(lambda connection: pool_path(connection, BEDS))
+
+        def watch(node: str) -> Watch:
+            log = identity.console_volume(self.topology.name, node)
+            guest = self.guests[node]
+            return Vigil(guest, lambda: console_text(self.host, folder, log), lambda: self.state(node), "roles")
+
+        return drive(stages, self.guests, watch=watch, progress=progress, deadline=deadline, patience_s=patience_s)
+
+    def survey(self, node: str) -> Survey:
+        """Ask a node again."""
+        return _survey(self.guests[node])
+
+
+@contextlib.contextmanager
+def opened(host: Host, topology: Topology, *, tolerant: bool = False) -> Iterator[LustreBed]:
+    """A bed with connections to its guests, and what each of them says.
+
+    Raises UsageError if there is no such bed or it has not all nodes, GuestError if one does not answer; `tolerant`
+    goes on without those that are off or do not answer.
+    """
+    found = existing(host, topology.name)
+    missing = topology.nodes.keys() - found.nodes.keys()
+    if missing:
+        raise UsageError(f"{topology.name} has no {fold(missing)} yet", hint="vmlab up FILE")
+    running = [name for name in topology.nodes if found.nodes[name].running]
+    silent = {name: "off" for name in topology.nodes if name not in running}
+    if silent and not tolerant:
+        told = fold(silent)
+        raise UsageError(f"{topology.name}: off: {told}", hint=f"vmlab power on {topology.name} '{told}'")
+    configs = lnet(topology, {name: metadata.addresses for name, metadata in found.metadata.items()})
+    with contextlib.ExitStack() as stack:
+        doors = {name: stack.enter_context(guest_of(found.metadata[name])) for name in running}
+
+        def ask(name: str) -> tuple[str, Survey | str]:
+            try:
+                doors[name].connect(Deadline.after(_CONNECT_S))
+                return name, _survey(doors[name])
+            except GuestError as error:
+                if not tolerant:
+                    raise
+                return name, error.message
+
+        answers = each(ask, running, jobs=_JOBS, failed="not all nodes can be reached")
+        surveys = {name: answer for name, answer in answers if isinstance(answer, Survey)}
+        silent |= {name: answer for name, answer in answers if isinstance(answer, str)}
+        guests = {name: doors[name] for name in surveys}
+        yield LustreBed(host, topology, found, guests, silent, surveys, configs)
+
+
+def _survey(guest: Guest) -> Survey:
+    return read_survey(guest.run(SURVEY, deadline_s=_SURVEY_S, as_root=True).stdout)

@@ -1,0 +1,75 @@
+"""LNet and the file systems of a bed come up: what `up` does after its guests are ready."""
+
+from collections.abc import Callable
+
+from vmlab.lab.lustre import LustreBed, opened
+from vmlab.lab.prepare import Images
+from vmlab.lab.progress import Progress
+from vmlab.lab.recovery import recovered
+from vmlab.lab.stages import StageTime, TrackTime
+from vmlab.lustre.target import Recovery
+from vmlab.plan.filesystems import MOUNT_CLIENTS, Stage, Wishes, filesystem_stages, lnet_stages
+from vmlab.runtime.wait import Deadline, now
+from vmlab.topology import Topology
+from vmlab.virt.connection import Host
+
+_PATIENCE_S = 180.0  # an MGS may just be starting
+# What targets wait for clients of which none is left: only their fellow targets come back, and those at once.
+_NOBODY_LEFT = Recovery(soft=30, hard=60)
+
+
+def carried(topology: Topology, images: Images) -> bool:
+    """There is something to bring up, and an image that can."""
+    wanted = bool(topology.filesystems) or any(fabric.lnet for fabric in topology.fabrics.values())
+    return wanted and any(manifest.lustre for manifest, _ in images.values())
+
+
+def raise_filesystems(
+    host: Host,
+    topology: Topology,
+    progress: Progress,
+    deadline: Deadline,
+    *,
+    recovery: Recovery | None = None,
+    wanted: Callable[[Stage], bool] = lambda _: True,
+) -> tuple[StageTime, ...]:
+    """LNet, then the file systems: formatted where a disk is empty, mounted where nobody has a target; what it took.
+
+    A target that a partner has stays there. Targets that are mounted have recovered before clients are. `wanted` leaves
+    out stages. Raises GuestError naming the node, the step and what is wrong; for LNet the pair that cannot talk.
+    """
+    with opened(host, topology) as bed:
+        active = bed.active()
+        everyone = bed.members
+        window = recovery or (None if _any_client(bed) else _NOBODY_LEFT)
+        stages = tuple(filter(wanted, filesystem_stages(topology, everyone, Wishes(recovery=window, active=active))))
+        times = bed.drive(tuple(filter(wanted, lnet_stages(topology, everyone))), progress, deadline)
+        servers = tuple(stage for stage in stages if stage.name != MOUNT_CLIENTS)
+        times += (served := bed.drive(servers, progress, deadline, patience_s=_PATIENCE_S))
+        if any(stage.applied for stage in served):
+            times += _recovery(bed, stages, progress, deadline)
+        clients = tuple(stage for stage in stages if stage.name == MOUNT_CLIENTS)
+        times += bed.drive(clients, progress, deadline, patience_s=_PATIENCE_S)
+        for node in everyone:
+            progress.stage(node, "ready")
+        return times
+
+
+def _any_client(bed: LustreBed) -> bool:
+    return any(mount.client_of for survey in bed.surveys.values() for mount in survey.mounts)
+
+
+def _recovery(
+    bed: LustreBed, stages: tuple[Stage, ...], progress: Progress, deadline: Deadline
+) -> tuple[StageTime, ...]:
+    """Wait for all targets; as a stage that did nothing, if it took any time."""
+    where = {track.what: track.node for stage in stages for track in stage.tracks if track.what in bed.targets}
+    begin = now()
+    ended = recovered(bed, where, progress, deadline)
+    tracks = [
+        TrackTime(where[label], label, max(0.0, at - begin), 0)
+        for label, (at, status) in ended.items()
+        if status.expected
+    ]
+    tracks.sort(key=lambda track: -track.seconds)
+    return (StageTime("recover", now() - begin, tuple(tracks)),) if tracks else ()

@@ -1,0 +1,60 @@
+"""Wait until targets have recovered: their clients replayed what a server that went away had not yet on disk.
+
+A target that is mounted waits for the clients it had, five minutes and more if one of them is gone (a window that mount
+options shorten). Until then it refuses other clients, and their mounts hang.
+"""
+
+from collections.abc import Mapping
+
+from vmlab.errors import GuestError
+from vmlab.lab.lustre import LustreBed
+from vmlab.lab.progress import Progress
+from vmlab.lustre.status import RecoveryStatus
+from vmlab.runtime.wait import Deadline, now, until
+
+_LOOK_EVERY_S = 1.0
+
+
+def recovered(
+    bed: LustreBed, where: Mapping[str, str], progress: Progress, deadline: Deadline
+) -> dict[str, tuple[float, RecoveryStatus]]:
+    """When each target's recovery was over, and its last status; `where` has the node of each label.
+
+    An MGT recovers nothing. Raises GuestError for what is not over in time.
+    """
+    targets = bed.targets
+    left = {label: node for label, node in where.items() if targets[label].kind != "MGT"}
+    ended = {label: (now(), RecoveryStatus("MGS", "")) for label in where if label not in left}
+    said: dict[str, str] = {}
+
+    def over() -> bool:
+        for node in dict.fromkeys(left.values()):
+            known = bed.survey(node).recovery or {}
+            for label in [label for label, at in left.items() if at == node]:
+                status = known.get(targets[label].service)
+                if status is None:
+                    continue
+                line = _line(status)
+                if said.get(label, "INACTIVE 0/0 clients") != line:
+                    most = f", at most {status.remaining_s} s left" if status.remaining_s else ""
+                    progress.say(f"{label} on {node}: {line}{most}")
+                said[label] = line
+                if status.over:
+                    ended[label] = now(), status
+                    del left[label]
+        return not left
+
+    if not until(over, deadline, every_s=_LOOK_EVERY_S):
+        label, node = next(iter(left.items()))
+        raise GuestError(
+            f"{label} on {node}: its recovery is not over: {said.get(label, 'nothing is known of it')}",
+            node=node,
+            stage="recovery",
+            hint=f"vmlab ssh {bed.topology.name} {node} -- lctl --device {label} abort_recovery",
+        )
+    return ended
+
+
+def _line(found: RecoveryStatus) -> str:
+    evicted = f", {found.evicted} evicted" if found.evicted else ""
+    return f"{found.state} {found.connected}/{found.expected} clients{evicted}"

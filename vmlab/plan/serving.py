@@ -1,0 +1,135 @@
+"""Where the targets of a bed are served now, and where they go when a server is to lose them."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from vmlab.errors import HostError, UsageError
+from vmlab.lustre.survey import Survey
+from vmlab.lustre.target import Target
+from vmlab.topology import Topology
+from vmlab.topology.wording import expected, quote
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A target leaves one server for another."""
+
+    label: str
+    source: str
+    destination: str
+
+
+def mounted_on(target: Target, survey: Survey) -> bool:
+    """The node has it mounted, at vmlab's place or at another. The service of every MGT is called MGS."""
+    return any(
+        mount.point == target.mount_point or (target.kind != "MGT" and mount.service == target.service)
+        for mount in survey.mounts
+        if not mount.client_of
+    )
+
+
+def serving(targets: Mapping[str, Target], surveys: Mapping[str, Survey]) -> dict[str, str]:
+    """The node that has each target, by label; without those that nobody has.
+
+    Raises HostError if two have one: whatever writes to its disk next destroys it.
+    """
+    found = {}
+    for label, target in targets.items():
+        nodes = [node for node, survey in surveys.items() if mounted_on(target, survey)]
+        if len(nodes) > 1:
+            raise HostError(
+                f"{label} is mounted on {' and '.join(nodes)} at once: its file system is in danger",
+                hint="power off one of them now, then e2fsck the disk",
+            )
+        if nodes:
+            found[label] = nodes[0]
+    return found
+
+
+def presumed(topology: Topology, active: Mapping[str, str], silent: Collection[str]) -> dict[str, str]:
+    """`active`, and what nobody who answers has with the first of its servers that does not answer: it may have it."""
+    found = dict(active)
+    for target in topology.targets:
+        server = next((server for server in target.servers if server in silent), None)
+        if target.label not in found and server is not None:
+            found[target.label] = server
+    return found
+
+
+def moves_off(
+    topology: Topology,
+    active: Mapping[str, str],
+    what: str,
+    *,
+    running: Collection[str],
+    whole_node: bool,
+) -> tuple[Move, ...]:
+    """What moves when `what`, a target's label or a node, fails: each target to its next server that runs.
+
+    With `whole_node` all targets of the node that has it move with a target, because the node goes down. Raises
+    UsageError for what is neither, HostError where nothing is served or no partner runs.
+    """
+    servers = {target.label: target.servers for target in topology.targets}
+    if what in topology.nodes:
+        source = what
+        labels = [label for label, node in active.items() if node == source]
+        if not labels:
+            raise HostError(f"{source} serves no target now", hint=f"vmlab fs status {topology.name}")
+    else:
+        label = _label(topology, active, what)
+        source = active[label]
+        labels = [other for other, node in active.items() if node == source] if whole_node else [label]
+    return tuple(Move(label, source, _partner(label, source, servers[label], running)) for label in labels)
+
+
+def moves_home(
+    topology: Topology, active: Mapping[str, str], what: str | None, *, running: Collection[str]
+) -> tuple[Move, ...]:
+    """What has to move for `what` (a target, a primary; None: all) to be where it belongs.
+
+    Raises HostError if a primary is off.
+    """
+    wanted = {}
+    for target in topology.targets:
+        if target.label not in active or active[target.label] == target.servers[0]:
+            continue
+        if what is None or what in (target.label, target.servers[0]):
+            wanted[target.label] = target.servers[0]
+    if what is not None and what not in topology.nodes:
+        _label(topology, active, what)
+    off = sorted({node for node in wanted.values() if node not in running})
+    if off:
+        raise HostError(
+            f"{', '.join(off)}: off or out of reach, so nothing can move back there",
+            hint="vmlab up FILE starts it, and leaves the targets where they are",
+        )
+    return tuple(Move(label, active[label], node) for label, node in wanted.items())
+
+
+def _label(topology: Topology, active: Mapping[str, str], what: str) -> str:
+    """A served target by its label, or by the label without the file system's name where that is clear."""
+    labels = [target.label for target in topology.targets]
+    found = [label for label in labels if what in (label, label.partition("-")[2])]
+    if not found:
+        known = expected(what, [*labels, *topology.nodes])
+        raise UsageError(f"{topology.name} has neither a target nor a node {quote(what)} ({known})")
+    if len(found) > 1:
+        raise UsageError(f"{what} is {' or '.join(found)}", hint="write the whole label")
+    if found[0] not in active:
+        raise HostError(f"{found[0]} is mounted nowhere", hint=f"vmlab fs mount {topology.name}")
+    return found[0]
+
+
+def _partner(label: str, source: str, servers: Sequence[str], running: Collection[str]) -> str:
+    """The server after `source` in the target's list, from the front again at its end."""
+    at = servers.index(source) + 1 if source in servers else 0
+    others = [server for server in (*servers[at:], *servers[:at]) if server != source]
+    if not others:
+        raise HostError(f"{label} has no failover partner", hint="give it a second server in the topology")
+    up = next((server for server in others if server in running), None)
+    if up is None:
+        raise HostError(
+            f"{label}: its partner {', '.join(others)} does not run or cannot be reached",
+            hint="vmlab up FILE starts it, and leaves the targets where they are",
+        )
+    return up

@@ -1,0 +1,59 @@
+"""LNet as tables: each node's NIDs and routes, and the matrix of who reaches whom."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from vmlab.report.tables import grid
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from vmlab.lab.lnet import LnetNode, Ping, RouteLine
+
+_GOOD, _BAD = "green", "red"
+
+
+def lnet_table(nodes: Sequence["LnetNode"]) -> "Table":
+    """`vmlab lnet show`."""
+    table = grid("NODE", "NIDS", "INTERFACES", "ROUTES", "FORWARDS")
+    for node in nodes:
+        up = bool(node.nids) and all(nid.up for nid in node.nids)
+        nids = "\n".join(f"{nid.nid} {'up' if nid.up else 'down'}" for nid in node.nids)
+        table.add_row(
+            node.node,
+            Text(nids or node.problem or "-", _GOOD if up else _BAD if node.wanted else "dim"),
+            "\n".join(" ".join(nid.interfaces) for nid in node.nids) or "-",
+            Text("\n").join(map(_route, node.routes)) if node.routes else "-",
+            "yes" if node.forwarding else "no",
+        )
+    return table
+
+
+def _route(route: "RouteLine") -> Text:
+    state = {True: "up", False: "down", None: "unknown"}[route.up]
+    hops = f", {route.hops} hop{'s' * (route.hops != 1)}" if route.hops > 0 else ""
+    return Text(f"{route.net} via {route.gateway}{hops}, {state}", _BAD if route.up is False else "")
+
+
+def ping_matrix(pings: Sequence["Ping"]) -> "Table":
+    """`vmlab lnet ping`: rows ping columns. `ok`, or how many of the NIDs answered; `-` where nobody has to."""
+    froms = list(dict.fromkeys(ping.node for ping in pings))
+    to = list(dict.fromkeys(ping.other for ping in pings))
+    to.sort(key=lambda name: froms.index(name) if name in froms else len(froms))
+    answered: dict[tuple[str, str], list[bool]] = {}
+    for ping in pings:
+        answered.setdefault((ping.node, ping.other), []).append(ping.ok)
+    table = grid("FROM", *to)
+    for node in froms:
+        table.add_row(node, *(_cell(answered.get((node, other), [])) for other in to))
+    return table
+
+
+def _cell(answers: list[bool]) -> Text:
+    if not answers:
+        return Text("-", "dim")
+    if all(answers):
+        return Text("ok", _GOOD)
+    return Text("no" if len(answers) == 1 else f"{sum(answers)} of {len(answers)}", _BAD)
