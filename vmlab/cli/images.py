@@ -1,13 +1,19 @@
 """image list, build, import, rm."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vmlab.cli import complete
-from vmlab.cli.options import Form, Output, Yes, option
+from vmlab.cli.options import Accel, Acceleration, Form, Output, Timeout, Yes, option
 from vmlab.cli.shells import Group
+
+if TYPE_CHECKING:
+    from vmlab.values.size import Bytes
+
+_SUITE = "trixie"
+_TIMEOUT = "1h"
 
 app = typer.Typer(
     cls=Group,
@@ -44,22 +50,68 @@ def list_(output: Output = Form.TABLE) -> None:
 @app.command()
 def build(
     name: _Name = "demo",
+    more: Annotated[
+        list[Path] | None, typer.Argument(metavar="FILE", help="More package files, as a shell expands *.rpm.")
+    ] = None,
+    base: Annotated[
+        str | None,
+        option("--from", help="Build of this image and --packages, by no recipe.", autocompletion=complete.images),
+    ] = None,
+    packages: Annotated[
+        list[Path] | None, option("--packages", metavar="PATH", help=".rpm or .deb files, or a folder of them.")
+    ] = None,
+    kernel: Annotated[bool, option("--kernel", help="The image boots the kernel that is among the packages.")] = False,
+    disk: Annotated[
+        str | None, option("--disk", help="Root disk's size, such as 10GiB; absent: as --from.", metavar="SIZE")
+    ] = None,
+    accel: Acceleration = Accel.AUTO,
+    timeout: Timeout = _TIMEOUT,  # type: ignore[assignment]  # parsed by Typer
     mirror: Annotated[str | None, option("--mirror", help="Debian mirror; absent: that of this machine.")] = None,
-    suite: Annotated[str, option("--suite", help="Debian release.")] = "trixie",
+    suite: Annotated[str | None, option("--suite", help="Debian release; absent: trixie.")] = None,
 ) -> None:
-    """Build the `demo` image from Debian packages.
+    """Build an image: `demo`, or another image and packages.
+
+    `demo` is made of Debian packages. With --from a guest of that image installs .rpm or .deb files, such as Lustre's,
+    with its own package manager; modules must be for the kernel that the image boots.
 
     \b
-    Example:
+    Examples:
       vmlab image build demo --suite bookworm
+      vmlab image build lustre --from rocky9 --packages ~/lustre-rpms/
+      vmlab image build lustre --from debian12 --kernel --packages *.deb
     """
     from vmlab.cli.target import here
-    from vmlab.lab.image import build as make
+    from vmlab.errors import UsageError
+    from vmlab.lab.image import build as by_recipe
+    from vmlab.lab.image_build import Wish, build_from
+    from vmlab.lab.image_session import NODE
     from vmlab.report.progress import shown
 
-    with here() as host, shown() as progress:
-        manifest = make(host, name, mirror=mirror, suite=suite, progress=progress.say)
-    typer.echo(f"{manifest.name}: {manifest.distribution} with kernel {manifest.kernel}", err=True)
+    files = (*(packages or ()), *(more or ()))
+    if base is None:
+        if files or kernel or disk is not None:
+            raise UsageError("packages need an image to go into", hint=f"vmlab image build {name} --from IMAGE ...")
+        with here() as host, shown() as progress:
+            manifest = by_recipe(host, name, mirror=mirror, suite=suite or _SUITE, progress=progress.say)
+    else:
+        if not packages or mirror or suite:
+            told = "--mirror and --suite are for recipes" if packages else "--from needs --packages"
+            raise UsageError(told, hint=f"vmlab image build {name} --from {base} --packages PATH")
+        with here() as host, shown((NODE,)) as progress:
+            wish = Wish(name, base, files, kernel=kernel, disk=_size(disk))
+            manifest = build_from(host, wish, accel=accel, timeout_s=timeout, progress=progress)
+    lustre = f", Lustre {manifest.lustre} ({', '.join(manifest.backends) or 'client'})" if manifest.lustre else ""
+    typer.echo(f"{manifest.name}: {manifest.distribution} with kernel {manifest.kernel}{lustre}", err=True)
+
+
+def _size(text: str | None) -> "Bytes | None":
+    from vmlab.errors import UsageError
+    from vmlab.values.size import Bytes
+
+    try:
+        return None if text is None else Bytes.parse(text)
+    except ValueError as error:
+        raise UsageError(f"--disk: {error}") from None
 
 
 @app.command("import")

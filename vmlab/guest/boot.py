@@ -12,7 +12,7 @@ from vmlab.guest.ssh import Guest
 from vmlab.guest.trouble import Trouble, Unreachable
 from vmlab.runtime.wait import Deadline, now, until
 
-Stage = Literal["domain", "kernel", "ssh", "cloud-init", "roles"]
+Stage = Literal["domain", "kernel", "ssh", "cloud-init", "roles", "install"]
 
 _LOOK_EVERY_S = 0.5  # at the domain and its console: a death is noticed within a second
 _POLL_EVERY_S = 0.1
@@ -53,8 +53,9 @@ class Deadlines:
     def of(cls, accel: Literal["kvm", "tcg"]) -> Self:
         """Ample ones: they are for guests that hang; a dead one is noticed long before."""
         if accel == "kvm":
-            return cls(domain_s=15, kernel_s=90, ssh_s=180, cloud_init_s=300, roles_s=300)
-        return cls(domain_s=60, kernel_s=300, ssh_s=900, cloud_init_s=900, roles_s=900)
+            # A start that somebody else began, or that has much memory to lock for VFIO, leaves it paused for a while.
+            return cls(domain_s=90, kernel_s=90, ssh_s=180, cloud_init_s=300, roles_s=300)
+        return cls(domain_s=180, kernel_s=300, ssh_s=900, cloud_init_s=900, roles_s=900)
 
 
 class DeadGuest(GuestError):

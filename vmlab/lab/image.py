@@ -31,9 +31,12 @@ def used(host: Host) -> dict[str, list[str]]:
 
 
 @contextlib.contextmanager
-def changing() -> Iterator[None]:
-    """Hold the image store: what lies half-written in it while nobody does is a leftover."""
-    with lock.held("images", what="the image store"):
+def changing(wait_s: float = 0.0) -> Iterator[None]:
+    """Hold the image store: what lies half-written in it while nobody does is a leftover.
+
+    Raises BusyError if another vmlab holds it for longer than `wait_s`.
+    """
+    with lock.held("images", what="the image store", wait_s=wait_s):
         yield
 
 

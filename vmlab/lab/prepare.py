@@ -115,9 +115,16 @@ def prepare(
             )
     hosts: dict[str, HostInventory] = {}
     if not host.simulated and (accel == "kvm" or wants_devices(topology)):
-        hosts = {next(iter(topology.hosts)): inventory(host)}
+        hosts = {next(iter(topology.hosts)): _passable(host, inventory(host))}
     prepared_images = {name: _image(manifest, store, accel) for name, (manifest, store) in images.items()}
     return decide_all(topology, observed, hosts, images=prepared_images, accel=accel, restart=restart)
+
+
+def _passable(host: Host, found: HostInventory) -> HostInventory:
+    """A session's libvirt runs as an ordinary user, who may neither rebind functions nor lock memory for them."""
+    if not host.uri.endswith("/session"):
+        return found
+    return replace(found, no_iommu="devices take the system's libvirt (qemu:///system), not a session's")
 
 
 def decide_all(

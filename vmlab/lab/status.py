@@ -11,6 +11,7 @@ from vmlab.plan.observed import ObservedDomain
 from vmlab.runtime.parallel import each
 from vmlab.runtime.wait import Deadline
 from vmlab.values import identity
+from vmlab.values.pci import PciAddress
 from vmlab.virt.connection import Host
 from vmlab.virt.console import console_text
 from vmlab.virt.observe import observe
@@ -34,7 +35,10 @@ class BedLine:
 
 @dataclass(frozen=True, slots=True)
 class NodeStatus:
-    """One node. `state` is libvirt's; `stage` the last reached of off, domain, kernel, ssh, cloud-init, ready."""
+    """One node. `state` is libvirt's; `stage` the last reached of off, domain, kernel, ssh, cloud-init, ready.
+
+    `devices` are the host's PCI functions by the guest's interface that they are.
+    """
 
     name: str
     roles: tuple[str, ...]
@@ -44,6 +48,7 @@ class NodeStatus:
     memory_mib: int
     host_cpus: str
     addresses: tuple[Address, ...]
+    devices: Mapping[str, PciAddress]
     disks: tuple[tuple[str, str], ...]
     image: str
     console: str
@@ -91,6 +96,7 @@ def _node(host: Host, metadata: NodeMetadata, domain: ObservedDomain, stage: str
         memory_mib=facts.memory_kib // 1024,
         host_cpus=host_cpus(host, facts.name),
         addresses=metadata.addresses,
+        devices=facts.ports,
         disks=tuple(zip(facts.serials, facts.disks, strict=False)),
         image=metadata.image,
         console=f"{folder}/{identity.console_volume(metadata.bed, metadata.node)}",

@@ -1,13 +1,14 @@
 """Tables for terminals: colours where people would rather look, nothing cut off where programs read."""
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from vmlab.plan.lease import interface_name
 from vmlab.report.errors import coloured
 from vmlab.values.nodeset import fold
 from vmlab.values.size import Bytes
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from vmlab.lab.up import Raised
     from vmlab.store.images import Manifest
     from vmlab.topology import Topology
+    from vmlab.values.pci import PciAddress
 
 _GOOD, _MIDDLING, _BAD = "green", "yellow", "red"
 _STATES = {"running": _GOOD, "shut off": "dim", "paused": _MIDDLING, "crashed": _BAD}
@@ -72,7 +74,7 @@ def node_table(nodes: Sequence["NodeStatus"]) -> Table:
             str(node.vcpus),
             f"{node.memory_mib}MiB",
             node.host_cpus,
-            addresses(node.addresses),
+            addresses(node.addresses, node.devices),
             " ".join(name for name, _ in node.disks),
         )
     return table
@@ -82,13 +84,21 @@ def raised_table(raised: "Raised") -> Table:
     """What `up` ends with."""
     table = grid("NODE", "ROLE", "ADDRESSES")
     for node in raised.prepared.desired.nodes.values():
-        table.add_row(node.name, ",".join(node.metadata.roles), addresses(node.metadata.addresses))
+        place = raised.prepared.places.node(node.name)
+        devices = {} if place is None else {interface_name(d.fabric, d.index): d.address for d in place.devices}
+        table.add_row(node.name, ",".join(node.metadata.roles), addresses(node.metadata.addresses, devices))
     return table
 
 
-def addresses(places: Iterable["Address"]) -> str:
-    """`mgmt 10.77.0.11  ib0 10.77.1.11 (soft-RoCE)`."""
-    return "  ".join(f"{p.interface} {p.ip.ip}{' (soft-RoCE)' if p.soft else ''}" for p in places)
+def addresses(places: Iterable["Address"], devices: Mapping[str, "PciAddress"]) -> str:
+    """`mgmt 10.77.0.11  ib0 10.77.1.11 (soft-RoCE)`, or `ib0 10.77.1.11 (vf 0000:41:00.1)`."""
+
+    def how(place: "Address") -> str:
+        if place.interface in devices:
+            return f" ({place.attach} {devices[place.interface]})"
+        return " (soft-RoCE)" if place.soft else ""
+
+    return "  ".join(f"{place.interface} {place.ip.ip}{how(place)}" for place in places)
 
 
 def power_table(states: dict[str, str]) -> Table:

@@ -6,16 +6,18 @@ anew lies beside the old one as long as clones are linked to that, and their nod
 
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from vmlab.errors import HostError
+from vmlab.errors import HostError, UsageError
 from vmlab.runtime.files import write_atomically
 from vmlab.runtime.process import run
 
+_NAME = r"^[a-z0-9][a-z0-9._-]{0,62}$"
 _SUFFIXES = {"disk": ".qcow2", "kernel": ".vmlinuz", "initrd": ".initrd"}
 
 
@@ -35,7 +37,7 @@ class Manifest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format_version: int = Field(default=1, alias="schema")
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")
+    name: str = Field(pattern=_NAME)
     user: str = "root"
     distribution: str = ""
     architecture: str = "x86_64"
@@ -43,6 +45,7 @@ class Manifest(BaseModel):
     cmdline: str = ""
     size: int = Field(default=0, description="virtual size of the disk in bytes")
     carries: Mapping[str, str] = Field(default_factory=dict)
+    backends: tuple[str, ...] = Field(default=(), description="of Lustre's targets: ldiskfs, zfs, wbcfs")
     files: Files
 
     @property
@@ -69,6 +72,12 @@ def read(path: Path) -> Manifest:
             f"the image manifest {path} is broken: {where}: {first['msg']}",
             hint=f"vmlab image rm {path.stem}, then build or import it again",
         ) from error
+
+
+def check_name(name: str) -> None:
+    """UsageError if no image can be called so."""
+    if not re.match(_NAME, name) or name.endswith("\n"):
+        raise UsageError(f"{name!r:.80} is no image's name (expected [a-z0-9][a-z0-9._-]*, at most 63 characters)")
 
 
 def find(folder: Path, name: str) -> Manifest:

@@ -39,7 +39,8 @@ class Sshd:
             f"Port {self.port}\nListenAddress 127.0.0.1\nHostKey {folder / 'host'}\nPidFile {folder / 'pid'}\n"
             f"AuthorizedKeysFile {folder / 'authorized'}\nStrictModes no\nUsePAM no\nPasswordAuthentication no\n"
             "KbdInteractiveAuthentication no\nSubsystem sftp internal-sftp\nPermitRootLogin yes\n"
-            f"SetEnv TMPDIR={folder / 'tmp'}\n"
+            # Nobody's ~/.bashrc: one that waits for something (pyenv's does) would be the tests' weather.
+            f"SetEnv TMPDIR={folder / 'tmp'} HOME={folder / 'tmp'}\n"
         )
         self._process: subprocess.Popen[bytes] | None = None
 

@@ -1,0 +1,182 @@
+"""Functions of the lab host in nested guests: virtual ones made and pinned, whole ones, killed commands, refusals."""
+
+import json
+import re
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from .conftest import CELL_0_IGB, CELL_1_IGB, MINUTES, NVME, SHARED, Lab
+
+VFS = """
+name: t-vf
+hosts: {{local: {{reserve: {{cpus: 1}}}}}}
+fabrics: {{net0: {{kind: ethernet, lnet: tcp, attach: vf, device: {{pf: "{pf}"}}}}}}
+nodes:
+  fta1: {{role: fta, memory: 512MiB, fabrics: [net0]}}
+  fta2: {{role: fta, memory: 512MiB, fabrics: [net0], hugepages: 2MiB}}
+"""
+ONE = """
+name: {name}
+fabrics: {{net0: {{kind: ethernet, lnet: tcp, attach: {attach}, device: {{{device}}}}}}}
+nodes: {{node1: {{role: fta, memory: {memory}, fabrics: [net0], pin: shared, numa: none}}}}
+"""
+
+
+def one(lab: Lab, attach: str, device: str, *, name: str = "t-one", memory: str = "512MiB") -> str:
+    return lab.put(f"/root/{name}.yaml", ONE.format(name=name, attach=attach, device=device, memory=memory))
+
+
+@pytest.fixture(scope="module")
+def bed(lab: Lab) -> Iterator[str]:
+    """Two guests with a VF each, from nothing; one of them on huge pages of the cell."""
+    lab.bare()
+    lab.sysfs("devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages", "256")
+    lab.vmlab("up", lab.put("/root/t-vf.yaml", VFS.format(pf=CELL_0_IGB)), deadline_s=15 * MINUTES)
+    yield "t-vf"
+    lab.vmlab("down", "t-vf", "--yes")
+
+
+def test_vfs_are_made_for_a_bed_and_hang_in_its_guests(lab: Lab, bed: str) -> None:
+    assert lab.pci(CELL_0_IGB, "sriov_numvfs") == "2"
+    assert lab.pci(CELL_0_IGB, "sriov_drivers_autoprobe") == "1"
+    plan = lab.json("plan", f"/root/{bed}.yaml")
+    assert not plan["changes"]
+    given = [node["devices"][0] for node in plan["nodes"]]
+    assert [(d["function"], d["host_cell"], d["remote"]) for d in given] == [("vf", 0, False)] * 2
+    assert [lab.driver(d["address"]) for d in given] == ["vfio-pci"] * 2
+    driver = lab.vmlab("ssh", bed, "fta1", "--", "readlink", "/sys/class/net/net0/device/driver")
+    assert driver.strip().endswith("/igbvf")
+
+
+def test_traffic_goes_over_the_vfs(lab: Lab, bed: str) -> None:
+    there = {node["name"]: node["addresses"]["net0"] for node in lab.json("plan", f"/root/{bed}.yaml")["nodes"]}
+    lab.vmlab("ssh", bed, "fta1", "--", "ping", "-q", "-c", "3", "-W", "10", "-I", "net0", there["fta2"])
+
+
+def test_pins_and_memory_are_as_planned(lab: Lab, bed: str) -> None:
+    for node in lab.json("plan", f"/root/{bed}.yaml")["nodes"]:
+        (cell,) = node["cells"]
+        pid = lab.run("pgrep", "-f", f"guest={bed}.{node['name']},").split()[0]
+        threads = lab.sh(
+            f"for task in /proc/{pid}/task/*; do "
+            "echo $(awk '/Cpus_allowed_list/ {print $2}' $task/status) $(cat $task/comm); done"
+        )
+        allowed = {line.partition(" ")[2]: line.partition(" ")[0] for line in threads.splitlines()}
+        assert {n: allowed[f"CPU {n}/KVM"] for n in cell["vcpus"]} == {
+            n: str(cpus[0]) for n, cpus in cell["vcpus"].items()
+        }
+        emulator = allowed["qemu-system-x86"]
+        assert set(node["emulator_cpus"]) == {0, 1}
+        assert emulator == "0-1"
+        # The guest's memory is QEMU's largest mapping, and all of it is there: VFIO locks it.
+        mappings = [memory_by_cell(line) for line in lab.get(f"/proc/{pid}/numa_maps").splitlines()]
+        largest = max(mappings, key=lambda mapping: sum(kib for kib, _ in mapping.values()))
+        assert largest == {cell["host_cell"]: (cell["memory_mib"] * 1024, cell["page_kib"])}
+
+
+def memory_by_cell(line: str) -> dict[int, tuple[int, int]]:
+    """A line of numa_maps, proc(5): KiB, and the size of a page in KiB, by cell."""
+    facts = dict(word.split("=", 1) for word in line.split() if "=" in word)
+    size = int(facts.get("kernelpagesize_kB", "4"))
+    return {int(name[1:]): (int(n) * size, size) for name, n in facts.items() if re.fullmatch(r"N\d+", name)}
+
+
+def test_a_count_does_not_change_while_a_vf_is_held(lab: Lab, bed: str) -> None:
+    lab.vmlab("sriov", "create", CELL_0_IGB, "3", status=4)
+    assert f"the domain {bed}.fta1" in lab.complaints
+    lab.vmlab("sriov", "create", CELL_0_IGB, "2")
+    lab.vmlab("sriov", "release", CELL_0_IGB, "--yes", status=4)
+    assert lab.pci(CELL_0_IGB, "sriov_numvfs") == "2"
+
+
+def test_a_pf_whose_vfs_are_in_use_is_not_passed(lab: Lab, bed: str) -> None:
+    lab.vmlab("plan", one(lab, "passthrough", f'address: "{CELL_0_IGB}"'), status=4)
+    assert bed in lab.complaints
+    assert len(lab.virsh("list", "--name").split()) == 2
+
+
+def test_a_function_that_another_domain_holds_is_not_given_again(lab: Lab, bed: str) -> None:
+    held = lab.json("plan", f"/root/{bed}.yaml")["nodes"][0]["devices"][0]["address"]
+    lab.vmlab("plan", one(lab, "vf", f'address: "{held}"'), status=4)
+    assert f"{bed}.fta1" in lab.complaints
+
+
+def test_down_gives_the_vfs_back(lab: Lab, bed: str) -> None:
+    addresses = [node["devices"][0]["address"] for node in lab.json("plan", f"/root/{bed}.yaml")["nodes"]]
+    lab.vmlab("down", bed, "--yes")
+    assert [lab.driver(address) for address in addresses] == ["igbvf"] * 2
+    assert lab.virsh("list", "--all", "--name").strip() == ""
+
+
+def test_sriov_create_and_release(lab: Lab) -> None:
+    lab.vmlab("sriov", "create", CELL_1_IGB, "8", status=4)
+    assert "can have 7 VFs, not 8" in lab.complaints
+    lab.vmlab("sriov", "create", CELL_1_IGB, "4")
+    assert lab.pci(CELL_1_IGB, "sriov_numvfs") == "4"
+    lab.vmlab("sriov", "create", CELL_1_IGB, "2")
+    shown = next(pf for pf in lab.json("sriov", "show") if pf["address"] == CELL_1_IGB)
+    assert len(shown["vfs"]) == 2
+    lab.vmlab("sriov", "release", CELL_1_IGB, "--yes")
+    assert lab.pci(CELL_1_IGB, "sriov_numvfs") == "0"
+
+
+@pytest.mark.parametrize("again", ["up", "down"])
+def test_killed_when_the_function_is_taken_and_the_guest_not_started(lab: Lab, again: str) -> None:
+    """kill -9 between detach and start: the next `up` finishes; the next `down` gives the function back."""
+    file = one(lab, "passthrough", f'address: "{CELL_1_IGB}"')
+    lab.sh(f"(setsid vmlab up {file} > /tmp/up.log 2>&1 & echo $! > /tmp/up.pid)")
+    deadline = time.monotonic() + 5 * MINUTES
+    while lab.driver(CELL_1_IGB) != "vfio-pci":
+        assert time.monotonic() < deadline, lab.get("/tmp/up.log")
+    lab.sh("kill -9 $(cat /tmp/up.pid)")
+    if again == "up":
+        lab.vmlab("up", file, deadline_s=15 * MINUTES)
+        assert lab.driver(CELL_1_IGB) == "vfio-pci"
+        driver = lab.vmlab("ssh", "t-one", "node1", "--", "readlink", "/sys/class/net/net0/device/driver")
+        assert driver.strip().endswith("/igb")
+    lab.vmlab("down", "t-one", "--yes")
+    assert lab.driver(CELL_1_IGB) == "igb"
+    assert lab.virsh("list", "--all", "--name").strip() == ""
+
+
+def test_what_the_host_needs_is_not_passed(lab: Lab) -> None:
+    functions = lab.json("host", "show")["functions"]
+    route = next(f for f in functions if f["used_by"] and "default route" in f["used_by"])
+    lab.vmlab("plan", one(lab, "passthrough", f'address: "{route["address"]}"'), status=4)
+    assert "default route" in lab.complaints
+
+
+def test_swap_keeps_its_function(lab: Lab) -> None:
+    disk = "/dev/$(basename $(ls -d /sys/bus/pci/devices/0000:64:00.0/nvme/nvme*/nvme*n1 | head -n 1))"
+    lab.sh(f"mkswap {disk} > /dev/null; swapon {disk}")
+    try:
+        functions = {f["address"]: f for f in lab.json("host", "show")["functions"]}
+        assert "swap" in functions["0000:64:00.0"]["used_by"]
+        assert functions[NVME]["used_by"] is None
+    finally:
+        lab.sh(f"swapoff {disk}")
+
+
+def test_a_shared_group_goes_as_a_whole_or_not_at_all(lab: Lab) -> None:
+    device = f'address: "{SHARED[1]}"'
+    lab.vmlab("plan", one(lab, "passthrough", device), status=4)
+    assert SHARED[2] in lab.complaints
+    assert "e1000" in lab.complaints
+    told = json.loads(lab.vmlab("plan", one(lab, "passthrough", f"{device}, whole_group: true"), "-o", "json"))
+    (given,) = told["nodes"][0]["devices"]
+    assert (given["address"], given["group"]) == (SHARED[1], [SHARED[2]])
+
+
+def test_too_little_memory_on_the_cell_is_told(lab: Lab) -> None:
+    file = lab.put("/root/big.yaml", "name: t-big\nnodes: {node1: {role: client, memory: 4GiB}}\n")
+    lab.vmlab("plan", file, status=4)
+    assert "wanted 4GiB of memory" in lab.complaints
+
+
+def test_a_session_cannot_pass_functions(lab: Lab) -> None:
+    file = one(lab, "vf", f'pf: "{CELL_1_IGB}"')
+    told = lab.run("env", "LIBVIRT_DEFAULT_URI=qemu:///session", "vmlab", "up", file, status=None)
+    assert "qemu:///system" in lab.complaints, told
+    assert lab.pci(CELL_1_IGB, "sriov_numvfs") == "0"

@@ -1,0 +1,81 @@
+"""The package managers: which one, how it is called, what it misses. Their words are recorded."""
+
+from pathlib import Path
+
+import pytest
+
+from vmlab.errors import UsageError
+from vmlab.store.managers import MANAGERS, installed, lacking, manager_of, worth_asking
+
+CASES = Path(__file__).parents[2] / "cases/packages"
+BY_NAME = {manager.program: manager for manager in MANAGERS}
+
+
+@pytest.mark.parametrize(
+    ("programs", "kind", "chosen"),
+    [
+        (["apt-get"], "deb", "apt-get"),
+        (["dnf", "yum"], "rpm", "dnf"),
+        (["yum"], "rpm", "yum"),
+        (["zypper"], "rpm", "zypper"),
+        (["apt-get", "dnf"], "rpm", "dnf"),
+    ],
+)
+def test_manager_is_the_distribution_s_own(programs: list[str], kind: str, chosen: str) -> None:
+    assert manager_of(programs, kind, "image").program == chosen  # type: ignore[arg-type]
+
+
+def test_packages_of_the_other_kind_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"the packages are \.rpm files, and the image demo has apt-get"):
+        manager_of(["apt-get"], "rpm", "demo")
+
+
+def test_image_without_a_package_manager() -> None:
+    with pytest.raises(UsageError, match="no package manager that vmlab knows"):
+        manager_of([], "deb", "bare")
+
+
+def test_nothing_asks_and_the_network_comes_second() -> None:
+    for manager in MANAGERS:
+        for command in (manager.offline, *manager.online):
+            assert {"-y", "--non-interactive"} & set(command)
+        assert "install" in manager.online[-1]
+    assert "--disablerepo=*" in BY_NAME["dnf"].offline
+    assert "--disablerepo=*" not in BY_NAME["dnf"].online[-1]
+    assert "--no-remote" in BY_NAME["zypper"].offline
+    assert "update" in BY_NAME["apt-get"].online[0]
+
+
+@pytest.mark.parametrize(
+    ("program", "case", "missing"),
+    [
+        (
+            "apt-get",
+            "apt",
+            (
+                "libopenmpi3 (needed by ior)",
+                "openmpi-bin (needed by ior)",
+                "sg3-utils (needed by lustre-iokit)",
+                "libnl-genl-3-200 (needed by lustre-server-utils)",
+            ),
+        ),
+        ("dnf", "dnf", ("lustre-osd = 2.15.5 (needed by kmod-lustre-2.15.5-1.el9.x86_64)",)),
+        ("zypper", "zypper", ("lustre-osd = 2.15.5 (needed by kmod-lustre-2.15.5-1.el9.x86_64)",)),
+    ],
+)
+def test_what_is_missing_is_named(program: str, case: str, missing: tuple[str, ...]) -> None:
+    said = (CASES / f"{case}-missing.txt").read_text()
+    assert lacking(BY_NAME[program], said) == missing
+    assert worth_asking(BY_NAME[program], said)
+
+
+def test_a_failing_scriptlet_is_nothing_that_repositories_help_with() -> None:
+    said = "dpkg: error processing package lustre (--configure):\n installed post-installation script failed\n"
+    for manager in MANAGERS:
+        assert not worth_asking(manager, said)
+    assert worth_asking(BY_NAME["apt-get"], "E: Failed to fetch http://deb.debian.org/x.deb  404  Not Found\n")
+
+
+def test_only_installed_packages_have_versions() -> None:
+    told = "ior\t4.0\tinstall ok installed\nold\t1\tdeinstall ok config-files\nbroken\t2\tinstall ok half-installed\n"
+    assert installed(told) == {"ior": "4.0"}

@@ -1,0 +1,63 @@
+"""Make a guest's disk an image: what only this guest was goes, so that each clone becomes itself at its first boot."""
+
+from vmlab.steps import Command
+
+FORGOTTEN = "vmlab: forgotten"
+
+# Nothing of it may fail for want of a file: distributions have some of these, never all. The login (key, sudo) goes,
+# too, so this is the last command in the guest, and it switches off. `seed` is the one thing below /var/lib/cloud that
+# a distribution may have put there (as `cloud-init clean` knows). Logs are emptied and not removed: their owners and
+# modes are the distribution's. The trim leaves no old blocks in the image.
+_FORGET = r"""
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+LC_ALL=C
+export PATH LC_ALL
+umask 022
+key=$1
+login=$2
+for home in /root "$(getent passwd "$login" | cut -d: -f6)"; do
+  file=$home/.ssh/authorized_keys
+  if [ -f "$file" ] && grep -qF -- "$key" "$file"; then
+    grep -vF -- "$key" "$file" >/run/vmlab.keys
+    cat /run/vmlab.keys >"$file"
+    rm -f /run/vmlab.keys
+    [ -s "$file" ] || rm -f "$file"
+  fi
+  rm -f "$home"/.bash_history
+done
+rm -f /etc/ssh/ssh_host_*
+find /var/lib/cloud -mindepth 1 -maxdepth 1 ! -name seed -exec rm -rf {} + 2>/dev/null
+rm -f /etc/sudoers.d/90-cloud-init-users /etc/ssh/sshd_config.d/50-cloud-init.conf
+rm -f /etc/netplan/50-cloud-init.yaml /etc/network/interfaces.d/50-cloud-init* /etc/systemd/network/10-cloud-init-*
+rm -f /etc/NetworkManager/system-connections/cloud-init-* /etc/udev/rules.d/70-persistent-net.rules
+grep -ls 'Created by cloud-init' /etc/sysconfig/network-scripts/ifcfg-* /etc/sysconfig/network/ifcfg-* |
+  while read -r file; do rm -f "$file"; done
+rm -rf /var/lib/dhcp/* /var/lib/NetworkManager/*.lease /var/lib/NetworkManager/secret_key
+rm -f /var/lib/systemd/random-seed /var/lib/systemd/credential.secret
+if grep -q '^# vmlab: begin$' /etc/hosts; then
+  sed '/^# vmlab: begin$/,/^# vmlab: end$/d' /etc/hosts >/run/vmlab.hosts
+  cat /run/vmlab.hosts >/etc/hosts
+fi
+echo localhost >/etc/hostname
+[ -L /etc/resolv.conf ] || : >/etc/resolv.conf
+: >/etc/machine-id
+[ -L /var/lib/dbus/machine-id ] || rm -f /var/lib/dbus/machine-id
+rm -rf /var/cache/apt/archives/*.deb /var/lib/apt/lists/* /var/cache/dnf/* /var/cache/yum/* /var/cache/libdnf5/*
+rm -rf /var/cache/zypp/* /var/tmp/* /tmp/*
+rm -rf /var/log/journal/* /run/log/journal/*
+find /var/log -type f \( -name '*.gz' -o -name '*.xz' -o -name '*.[0-9]' -o -name '*.old' \) -exec rm -f {} +
+find /var/log -type f -exec sh -c 'for file; do : >"$file"; done' vmlab {} +
+sync
+fstrim -a 2>/dev/null
+echo "$3"
+systemctl --no-block poweroff || poweroff
+"""
+
+
+def forget_and_switch_off(public_key: str, user: str) -> Command:
+    """To be run as root. Prints FORGOTTEN when all is done, and only then begins to switch the guest off.
+
+    `public_key` is the line of `authorized_keys` that vmlab gave to the guest and to `user`.
+    """
+    key = public_key.split()[1]
+    return ("sh", "-c", _FORGET, "vmlab", key, user, FORGOTTEN)
