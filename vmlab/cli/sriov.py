@@ -12,7 +12,7 @@ app = typer.Typer(
     cls=Group,
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Virtual functions of HCAs and NICs (SR-IOV): show, create, release.",
+    help="Virtual functions (SR-IOV): show, create, release.",
 )
 _PF_HELP = "A physical function: its PCI address, or its network or RDMA device's name."
 _Pf = Annotated[str, typer.Argument(metavar="PF", help=_PF_HELP)]
