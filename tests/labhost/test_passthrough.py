@@ -14,7 +14,8 @@ from .conftest import CELL_0_IGB, CELL_1_IGB, MINUTES, NVME, SHARED, Lab
 VFS = """
 name: t-vf
 hosts: {{local: {{reserve: {{cpus: 1}}}}}}
-fabrics: {{net0: {{kind: ethernet, lnet: tcp, attach: vf, device: {{pf: "{pf}"}}}}}}
+fabrics: {{net0: {{kind: ethernet, lnet: tcp, attach: vf, device: {{pf: "{pf}"}},
+  vf: {{spoof_check: false, trust: true}}}}}}
 nodes:
   fta1: {{role: fta, memory: 512MiB, fabrics: [net0]}}
   fta2: {{role: fta, memory: 512MiB, fabrics: [net0], hugepages: 2MiB}}
@@ -50,6 +51,10 @@ def test_vfs_are_made_for_a_bed_and_hang_in_its_guests(lab: Lab, bed: str) -> No
     assert [lab.driver(d["address"]) for d in given] == ["vfio-pci"] * 2
     driver = lab.vmlab("ssh", bed, "fta1", "--", "readlink", "/sys/class/net/net0/device/driver")
     assert driver.strip().endswith("/igbvf")
+    interface = lab.run("ls", f"/sys/bus/pci/devices/{CELL_0_IGB}/net").strip()
+    told = json.loads(lab.run("ip", "-json", "link", "show", interface))
+    given = [(vf["spoofchk"], vf["trust"]) for vf in told[0]["vfinfo_list"]]
+    assert given == [(False, True)] * 2
 
 
 def test_traffic_goes_over_the_vfs(lab: Lab, bed: str) -> None:

@@ -8,7 +8,12 @@ import typer
 from vmlab.cli.options import Form, Output, option
 from vmlab.cli.shells import Group
 
-app = typer.Typer(cls=Group, no_args_is_help=True, rich_markup_mode=None, help="The machine that beds run on: show, check, capture.")
+app = typer.Typer(
+    cls=Group,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="The machine that beds run on: show, check, capture.",
+)
 _CANNOT = 4
 
 

@@ -69,6 +69,21 @@ class Port:
 
 
 @dataclass(frozen=True, slots=True)
+class PciLink:
+    """A PCI Express link as it was negotiated, and as the function could have it: GT/s, and the number of lanes."""
+
+    speed: str
+    width: int
+    best_speed: str
+    best_width: int
+
+    def __str__(self) -> str:
+        """`8GT/s x8`; a slot that is too slow or narrow shows: `8GT/s x4 of 8GT/s x8`."""
+        now, best = f"{self.speed}GT/s x{self.width}", f"{self.best_speed}GT/s x{self.best_width}"
+        return now if now == best else f"{now} of {best}"
+
+
+@dataclass(frozen=True, slots=True)
 class PciFunction:
     """A PCI function. `class_code` is the 24-bit class as in 0x020700 (InfiniBand) or 0x020000 (Ethernet).
 
@@ -92,6 +107,7 @@ class PciFunction:
     total_vfs: int = 0
     sriov_offset: int | None = None
     sriov_stride: int | None = None
+    link: PciLink | None = None
     ports: tuple[Port, ...] = ()
     used_by: str | None = None
     broken: str | None = None

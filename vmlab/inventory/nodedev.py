@@ -10,7 +10,7 @@ from lxml import etree
 
 from vmlab.errors import HostError
 from vmlab.inventory.document import checked_address, document, natural, number, pci_address
-from vmlab.inventory.model import PciFunction, Port
+from vmlab.inventory.model import PciFunction, PciLink, Port
 from vmlab.values.pci import PciAddress
 
 _MELLANOX = 0x15B3
@@ -82,7 +82,20 @@ def _function(root: etree._Element, pci: etree._Element, name: str) -> PciFuncti
         if virtual is None
         else tuple(sorted({pci_address(found, name) for found in virtual.iterfind("address")})),
         total_vfs=0 if virtual is None else natural(virtual.get("maxCount", "0"), f"{name}: maxCount"),
+        link=_link(pci, name),
     )
+
+
+def _link(pci: etree._Element, name: str) -> PciLink | None:
+    """None where one of the two sides is not told: virtual functions, root ports with nothing behind."""
+    best, now = pci.find("pci-express/link[@validity='cap']"), pci.find("pci-express/link[@validity='sta']")
+    if best is None or now is None:
+        return None
+    speed, best_speed = now.get("speed", ""), best.get("speed", "")
+    width = natural(now.get("width", "0"), f"{name}: <link width>")
+    if not speed or not best_speed or not width:
+        return None
+    return PciLink(speed, width, best_speed, natural(best.get("width", "0"), f"{name}: <link width>"))
 
 
 def _id(element: etree._Element | None, what: str) -> int:

@@ -82,7 +82,7 @@ def cell_table(host: "HostInventory") -> Table:
 
 def function_table(host: "HostInventory") -> Table:
     """HCAs and NICs but no virtual functions: those are counted at their physical one, with who has them."""
-    table = grid("ADDRESS", "PRODUCT", "TYPE", "DRIVER", "CELL", "GROUP", "PORTS", "VFS", "HELD BY", "NOTE")
+    table = grid("ADDRESS", "PRODUCT", "TYPE", "DRIVER", "CELL", "GROUP", "LINK", "PORTS", "VFS", "HELD BY", "NOTE")
     for function in host.functions.values():
         # One that was given to this host as a guest has no physical function here.
         if function.is_network and function.physical_function not in host.functions:
@@ -93,6 +93,7 @@ def function_table(host: "HostInventory") -> Table:
                 function.driver or "-",
                 "-" if function.cell is None else str(function.cell),
                 "-" if function.iommu_group is None else str(function.iommu_group),
+                "-" if function.link is None else str(function.link),
                 Text(" ").join(_port(port) for port in function.ports) if function.ports else "-",
                 f"{len(function.virtual_functions)}/{function.total_vfs}" if function.total_vfs else "-",
                 ", ".join(_holders(host, function)) or "-",

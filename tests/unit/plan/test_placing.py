@@ -1,0 +1,192 @@
+"""Beds on hosts: what `auto` means, what stays where it is, and what is placed anew."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from vmlab.domainxml.read import NetworkFacts, VolumeFacts, read_domain
+from vmlab.errors import HostError
+from vmlab.inventory.model import Claim, HostInventory
+from vmlab.lab.hosts import recorded
+from vmlab.lab.prepare import Prepared, decide_all
+from vmlab.placement.request import NodePlacement
+from vmlab.plan.actions import Action, CreateVfs, DefineDomain, StartDomain, TakeDevices
+from vmlab.plan.desired import Image
+from vmlab.plan.observed import Observed, ObservedDomain, ObservedNetwork
+from vmlab.topology import Topology, loads
+from vmlab.values import identity
+from vmlab.values.pci import PciAddress
+
+ROOT = Path(__file__).parents[3]
+BED = """
+name: b
+fabrics: {{ib0: {{kind: infiniband, lnet: o2ib, attach: {attach}}}}}
+nodes: {{"n[1-2]": {{role: client, cpus: 2, memory: 2GiB, fabrics: [ib0], numa: {numa}}}}}
+"""
+
+
+@pytest.fixture(autouse=True)
+def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VMLAB_STATE_DIR", str(tmp_path))
+
+
+def bed(attach: str = "auto", numa: str = "strict") -> Topology:
+    return loads(BED.format(attach=attach, numa=numa), "b.yaml")
+
+
+def on(name: str) -> HostInventory:
+    return recorded(ROOT / "tests/hosts" / name, "local")
+
+
+NOTHING = Observed({}, {}, {}, pool_path="/pool/beds")
+
+
+def decided(
+    topology: Topology, host: HostInventory, observed: Observed = NOTHING, *, accel: str = "kvm", restart: bool = False
+) -> Prepared:
+    images = {"demo": Image("demo", "/pool/images/demo.qcow2", 1 << 30, "root", None)}
+    return decide_all(
+        topology, observed, {"local": host}, images=images, accel=accel, restart=restart, recorded=True
+    )
+
+
+def exists(prepared: Prepared, states: Mapping[str, str]) -> Observed:
+    """The bed as its plan leaves it, with the nodes' domains in these states."""
+    prepared.keys.write(tuple(prepared.topology.nodes))
+    desired = prepared.desired
+    domains = {
+        node.domain: ObservedDomain(read_domain(node.xml), states[node.name], frozenset())
+        for node in desired.nodes.values()
+    }
+    networks = {
+        n.name: ObservedNetwork(NetworkFacts(n.name, n.uuid, n.bridge, n.mtu, (), n.metadata), active=True)
+        for n in desired.networks
+    }
+    volumes = {}
+    for node in desired.nodes.values():
+        root = node.root
+        volumes[root.name] = VolumeFacts(root.name, f"/pool/beds/{root.name}", root.capacity, "qcow2", root.backing)
+        volumes[node.seed] = VolumeFacts(node.seed, f"/pool/beds/{node.seed}", 1, "raw", None)
+    return Observed(domains, networks, volumes, pool_path="/pool/beds")
+
+
+def claims(prepared: Prepared, *, running: bool) -> tuple[Claim, ...]:
+    assert prepared.places.placement is not None
+    return tuple(
+        Claim(
+            identity.domain_name(prepared.topology.name, name),
+            prepared.topology.name,
+            name,
+            running=running,
+            cpus=frozenset(cpu for cell in node.cells for cpus in cell.vcpus.values() for cpu in cpus),
+            memory_kib={cell.host_cell: cell.memory_kib for cell in node.cells},
+            devices=frozenset(device.address for device in node.devices),
+        )
+        for name, node in prepared.places.placement.nodes.items()
+    )
+
+
+def cells(placement: NodePlacement) -> list[tuple[int | None, dict[int, tuple[int, ...]]]]:
+    return [(cell.host_cell, dict(cell.vcpus)) for cell in placement.cells]
+
+
+def kinds(actions: tuple[Action, ...]) -> list[type[Action]]:
+    return [type(action) for action in actions]
+
+
+@pytest.mark.parametrize(
+    ("host", "attach"), [("fta-1s", "vf"), ("oss-x5670", "passthrough"), ("shared-group", "virtio"), ("nps4", "vf")]
+)
+def test_auto_is_the_best_that_the_host_has(host: str, attach: str) -> None:
+    prepared = decided(bed(), on(host))
+    assert prepared.places.attach == {"ib0": attach}
+    assert [bool(node.functions) for node in prepared.desired.nodes.values()] == [attach != "virtio"] * 2
+
+
+def test_what_is_asked_for_and_cannot_be_had_is_refused() -> None:
+    with pytest.raises(HostError, match="virtual function"):
+        decided(bed("vf"), on("oss-x5670"))
+
+
+def test_auto_stays_what_it_is_in_force() -> None:
+    first = decided(bed(), on("shared-group"))
+    observed = exists(first, {"n1": "running", "n2": "running"})
+    host = on("oss-x5670")  # the same bed, and HCAs have come up meanwhile
+    again = decided(bed(), replace(host, claims=claims(first, running=True)), observed)
+    assert again.places.attach == {"ib0": "virtio"}
+
+
+def test_a_running_bed_stays_where_it_is_whoever_comes_and_goes() -> None:
+    host = on("oss-x5670")
+    first = decided(bed(), host)
+    observed = exists(first, {"n1": "running", "n2": "running"})
+    other = Claim("other", None, None, running=True, cpus=frozenset({0}), memory_kib={0: 1 << 20})
+    again = decided(bed(), replace(host, claims=(*claims(first, running=True), other)), observed)
+    assert again.plan.actions == ()
+    assert again.plan.pending == ()
+    assert first.places.placement is not None
+    assert again.places.placement is not None
+    for name, before in first.places.placement.nodes.items():
+        after = again.places.placement.nodes[name]
+        assert cells(after) == cells(before)
+        assert [d.address for d in after.devices] == [d.address for d in before.devices]
+
+
+def test_a_stopped_node_whose_cpus_are_taken_goes_elsewhere() -> None:
+    host = on("oss-x5670")
+    first = decided(bed(), host)
+    observed = exists(first, {"n1": "shut off", "n2": "running"})
+    assert first.places.placement is not None
+    mine = first.places.placement.nodes["n1"].cells[0]
+    taken = frozenset(cpu for cpus in mine.vcpus.values() for cpu in cpus)
+    other = Claim("other", None, None, running=True, cpus=taken)
+    again = decided(bed(), replace(host, claims=(*claims(first, running=True), other)), observed)
+    lane = again.plan.lanes["n1"]
+    assert kinds(lane)[-3:] == [DefineDomain, TakeDevices, StartDomain]
+    assert lane[-3].reason == "placed anew: CPUs or cell"
+    assert "n2" not in again.plan.lanes
+    assert again.places.placement is not None
+    placed = again.places.placement.nodes["n1"].cells[0]
+    assert not taken & {cpu for cpus in placed.vcpus.values() for cpu in cpus}
+
+
+def test_a_stopped_node_whose_place_is_free_just_starts() -> None:
+    host = on("oss-x5670")
+    first = decided(bed(), host)
+    observed = exists(first, {"n1": "shut off", "n2": "running"})
+    again = decided(bed(), replace(host, claims=claims(first, running=True)), observed)
+    assert kinds(again.plan.actions) == [TakeDevices, StartDomain]
+
+
+def test_vfs_that_are_missing_are_made_first() -> None:
+    host = on("nps4")
+    taken = Claim("x", None, None, running=True, devices=frozenset(host.functions[_PF].virtual_functions))
+    prepared = decided(bed("vf"), replace(host, claims=(taken,)))
+    made = prepared.plan.host
+    assert kinds(made) == [CreateVfs] * len(made)
+    assert made
+    assert prepared.plan.actions[: len(made)] == made
+
+
+def test_emulated_guests_get_devices_and_no_pins() -> None:
+    prepared = decided(bed(), on("oss-x5670"), accel="tcg")
+    for node in prepared.desired.nodes.values():
+        facts = read_domain(node.xml)
+        assert facts.pins == {}
+        assert facts.nodeset == frozenset()
+        assert facts.hostdevs == node.functions
+        assert list(facts.ports) == ["ib0"]
+
+
+def test_a_change_of_a_wish_is_a_change_of_the_node() -> None:
+    host = on("oss-x5670")
+    first = decided(bed(), host)
+    observed = exists(first, {"n1": "running", "n2": "running"})
+    again = decided(bed(numa="preferred"), replace(host, claims=claims(first, running=True)), observed)
+    assert again.plan.actions == ()
+    assert {action.node for action in again.plan.pending} == {"n1", "n2"}
+
+
+_PF = PciAddress.parse("0000:21:00.0")
