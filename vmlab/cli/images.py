@@ -67,7 +67,7 @@ def build(
     accel: Acceleration = Accel.AUTO,
     timeout: Timeout = _TIMEOUT,  # type: ignore[assignment]  # parsed by Typer
     mirror: Annotated[str | None, option("--mirror", help="Debian mirror; absent: that of this machine.")] = None,
-    suite: Annotated[str | None, option("--suite", help="Debian release; absent: trixie.")] = None,
+    suite: Annotated[str | None, option("--suite", help="Debian release, trixie or later; absent: trixie.")] = None,
 ) -> None:
     """Build an image: `demo`, or another image and packages.
 
@@ -76,7 +76,7 @@ def build(
 
     \b
     Examples:
-      vmlab image build demo --suite bookworm
+      vmlab image build demo --mirror http://mirror.lab/debian
       vmlab image build lustre --from rocky9 --packages ~/lustre-rpms/
       vmlab image build lustre --from debian12 --kernel --packages *.deb
     """
