@@ -3,9 +3,8 @@
 What is best: (1) the fewest remote functions; (2) the fewest HA pairs on one host, then in one cell, then the same for
 `avoid`; (3) the fewest cells per node; (4) the fewest functions that serve two ports of a node; (5) the least
 fragmentation: the fewest cells that were unused and are not any more, then the reserve of each host in the fewest
-cells; (6) the fewest physical functions whose virtual ones have to be made. Among equals those are taken that put the
-first nodes on the first hosts and cells, as far as a short search finds them. All is proven but where `_EFFORT` ends
-it.
+cells. Among equals those are taken, as far as a short search finds them, that use virtual functions which exist, and
+put the first nodes on the first hosts and cells. All is proven but where `_EFFORT` ends it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -83,7 +82,7 @@ class _Model:
         self._shared: dict[Place, int] = {}
         self._reserve: dict[Place, int] = {}
         self._reserved: dict[int, float] = {}
-        self._anew: dict[int, float] = {}
+        self._unmade: dict[int, float] = {}
         for group in self._groups:
             self._place(group)
             self._serve(group)
@@ -281,20 +280,14 @@ class _Model:
         for index, pool in enumerate(self._pools):
             if use[index]:
                 self._at_most_where(self._near_users(index), use[index], pool.capacity)
-                self._make_anew(pool, use[index])
+                if pool.parent is not None and not pool.existing:
+                    self._unmade |= use[index]
         for one, other in exclusive:
             if use[one] and use[other]:
                 passed = self.program.variable(1)
                 self.program.at_most({**use[one], passed: -1}, 0)
                 capacity = self._pools[other].capacity
                 self._at_most_where(self._near_users(other), {**use[other], passed: capacity}, capacity)
-
-    def _make_anew(self, pool: Pool, use: Sum) -> None:
-        """More virtual functions than there are take another count of them, which is a change of the host."""
-        if pool.parent is not None and pool.capacity > len(pool.existing):
-            anew = self.program.variable(1)
-            self.program.at_most({**use, anew: -pool.capacity}, len(pool.existing))
-            self._anew[anew] = 1.0
 
     def _near_users(self, index: int) -> Place | None:
         """The cell that all are in who take of the pool, if that is known beforehand: it makes the search shorter."""
@@ -416,7 +409,7 @@ class _Model:
             Goal(shared, steps=least),
             Goal(dict.fromkeys(self._touched.values(), 1.0), steps=steps),
             Goal(self._reserved, sum(space.reserve > 0 for space in self._spaces.values()), least),
-            Goal(self._anew, steps=least),
+            Goal(self._unmade, steps=_RANK_STEPS),
             Goal(rank, steps=_RANK_STEPS),
         ]
 
