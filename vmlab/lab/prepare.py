@@ -228,7 +228,7 @@ def remarks(prepared: Prepared, images: Images, progress: Progress) -> None:
             )
     for note in prepared.places.placement.notes if prepared.places.placement is not None else ():
         progress.warn(note)
-    if topology.filesystems and not any(manifest.lustre for manifest, _ in images.values()):
+    if images and topology.filesystems and not any(manifest.lustre for manifest, _ in images.values()):
         progress.say(
             f"the image {', '.join(sorted(images))} carries no Lustre: the bed comes up without its file systems "
             f"({', '.join(topology.filesystems)})"
