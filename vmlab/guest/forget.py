@@ -25,6 +25,15 @@ for home in /root "$(getent passwd "$login" | cut -d: -f6)"; do
   fi
   rm -f "$home"/.bash_history
 done
+for file in /etc/hosts /etc/ssh/ssh_known_hosts /root/.ssh/authorized_keys; do
+  if grep -qs '^# vmlab: begin$' "$file"; then
+    sed '/^# vmlab: begin$/,/^# vmlab: end$/d' "$file" >/run/vmlab.block
+    cat /run/vmlab.block >"$file"
+    rm -f /run/vmlab.block
+    [ -s "$file" ] || rm -f "$file"
+  fi
+done
+cmp -s /etc/ssh/ssh_host_ed25519_key /root/.ssh/id_ed25519 && rm -f /root/.ssh/id_ed25519
 rm -f /etc/ssh/ssh_host_*
 find /var/lib/cloud -mindepth 1 -maxdepth 1 ! -name seed -exec rm -rf {} + 2>/dev/null
 rm -f /etc/sudoers.d/90-cloud-init-users /etc/ssh/sshd_config.d/50-cloud-init.conf
@@ -34,10 +43,6 @@ grep -ls 'Created by cloud-init' /etc/sysconfig/network-scripts/ifcfg-* /etc/sys
   while read -r file; do rm -f "$file"; done
 rm -rf /var/lib/dhcp/* /var/lib/NetworkManager/*.lease /var/lib/NetworkManager/secret_key
 rm -f /var/lib/systemd/random-seed /var/lib/systemd/credential.secret
-if grep -q '^# vmlab: begin$' /etc/hosts; then
-  sed '/^# vmlab: begin$/,/^# vmlab: end$/d' /etc/hosts >/run/vmlab.hosts
-  cat /run/vmlab.hosts >/etc/hosts
-fi
 echo localhost >/etc/hostname
 [ -L /etc/resolv.conf ] || : >/etc/resolv.conf
 : >/etc/machine-id

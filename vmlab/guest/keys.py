@@ -8,6 +8,7 @@ import secrets
 import struct
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from vmlab.errors import HostError
@@ -109,6 +110,7 @@ def _write(path: Path, content: str) -> None:
         raise HostError(f"{path}: {error.strerror}", hint=f"ls -ld {path.parent}") from error
 
 
+@cache  # every node is told the keys of all
 def _openssh(seed: bytes, comment: str) -> HostKey:
     """The pair of an ed25519 seed in OpenSSH's format (PROTOCOL.key of OpenSSH).
 

@@ -11,7 +11,9 @@ from vmlab.errors import UsageError
 from vmlab.fabrics import kind_of
 from vmlab.guest.disks import disks_step
 from vmlab.guest.hosts import hosts_step
+from vmlab.guest.keys import BedKeys
 from vmlab.guest.ssh import Guest
+from vmlab.guest.trust import trust_step
 from vmlab.plan.observed import ObservedBed, ObservedDomain
 from vmlab.runtime import lock
 from vmlab.runtime.files import state_dir
@@ -78,17 +80,16 @@ def guests(bed: ObservedBed) -> dict[str, Guest]:
 
 def guest_of(metadata: NodeMetadata) -> Guest:
     """The door to one node."""
-    return Guest(
-        metadata.bed, metadata.node, metadata.management.ip.ip, metadata.user, folder(metadata.bed)
-    )
+    return Guest(metadata.bed, metadata.node, metadata.management.ip.ip, metadata.user, folder(metadata.bed))
 
 
-def steps_of(
-    metadata: NodeMetadata, serials: Sequence[str], nodes: Mapping[str, NodeMetadata]
-) -> tuple[Step, ...]:
+def steps_of(metadata: NodeMetadata, serials: Sequence[str], nodes: Mapping[str, NodeMetadata]) -> tuple[Step, ...]:
     """What a node has to satisfy; `serials` are its disks', `nodes` the whole bed."""
+    keys = BedKeys.of(folder(metadata.bed))
+    addresses = {name: nodes[name].management.ip.ip for name in sorted(nodes)}
     return (
-        hosts_step({name: nodes[name].management.ip.ip for name in sorted(nodes)}),
+        hosts_step(addresses),
+        trust_step({name: (address, keys.host_key(name).public) for name, address in addresses.items()}),
         disks_step(serials),
         *(step for address in metadata.addresses for step in kind_of(address).steps(address, mtu=address.mtu)),
     )
