@@ -114,13 +114,15 @@ def _blocks(text: str) -> Iterator[tuple[str, dict[str, str]]]:
 def _recovery(target: str, values: Mapping[str, str]) -> RecoveryStatus:
     connected, expected = _of(values.get("connected_clients", ""))
     completed, all_completed = _of(values.get("completed_clients", ""))
+    # When it is over, no line tells who was evicted: whoever is missing was (lprocfs_recovery_status_seq_show).
+    missing = all_completed - completed
     return RecoveryStatus(
         target=target,
         state=values.get("status", "UNKNOWN"),
         connected=connected or completed,
         completed=completed,
         expected=max(expected, all_completed),
-        evicted=_of(values.get("evicted_clients", ""))[0],
+        evicted=max(missing, _of(values.get("evicted_clients", ""))[0]),
         remaining_s=_seconds(values.get("time_remaining")),
         duration_s=_seconds(values.get("recovery_duration")),
     )

@@ -25,6 +25,11 @@ def test_recovery_before_and_after() -> None:
     assert idle.over
 
 
+def test_whoever_did_not_come_back_was_evicted() -> None:
+    (found,) = status.recovery(said("recovery_status-one-evicted"))
+    assert (found.state, found.completed, found.expected, found.evicted) == ("COMPLETE", 2, 3, 1)
+
+
 def test_recovery_as_it_goes() -> None:
     seen = [status.recovery(part)[0] for part in said("recovery_status-ha-during").split("# t=")[1:]]
     assert [s.state for s in seen] == ["WAITING_FOR_CLIENTS", "RECOVERING", "RECOVERING", "COMPLETE"]
