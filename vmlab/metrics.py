@@ -16,6 +16,9 @@ class Unit(StrEnum):
     MESSAGES_PER_S = "msg/s"
     RPCS_PER_S = "RPC/s"
     OPERATIONS_PER_S = "op/s"
+    SECONDS = "s"
+    FILES = "files"
+    CLIENTS = "clients"
 
 
 @dataclass(frozen=True, slots=True)

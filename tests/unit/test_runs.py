@@ -8,37 +8,25 @@ import sys
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from ipaddress import IPv4Interface
 from pathlib import Path
 from typing import Any
 
 import pytest
+from local_guest import LocalGuest, nodes
 from pydantic import BaseModel, ConfigDict
 from rich.console import Console
 from typing_extensions import override
 
-from vmlab.domainxml.metadata import Address, NodeMetadata
 from vmlab.errors import GuestError, ReferenceMissed, UsageError, WorkloadError
-from vmlab.lab.run import run_workload, verdict
+from vmlab.lab.run import Deeds, run_workload, verdict
 from vmlab.metrics import Metric, RunRecord, Sample, Unit, from_json, to_json
 from vmlab.report.run import run_table
 from vmlab.runtime import process
 from vmlab.store.runs import RECORD, complete, incomplete, open_run, read, remove_incomplete
-from vmlab.workloads import Measurement, Node, Output, Service, Task, Workload
+from vmlab.workloads import Deed, Measurement, Node, Output, Service, Task, Workload
 
 AT = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
 SPEED = Metric("speed", Unit.MIB_PER_S, "higher", "speed")
-
-
-class LocalGuest:
-    """Runs a guest's commands on this machine; the variable that marks them is the test's own."""
-
-    def __init__(self, mark: str) -> None:
-        self.mark = mark
-
-    def run(self, argv: Sequence[str], *, deadline_s: float, as_root: bool = False) -> process.Result:
-        assert as_root
-        return process.run([word.replace("VMLAB_RUN", self.mark) for word in argv], deadline_s=deadline_s)
 
 
 class GoneGuest(LocalGuest):
@@ -91,11 +79,6 @@ class Script(Workload[Options]):
         return tuple("slower than a snail" for sample in samples if sample.value < 1)
 
 
-def nodes(*names: str) -> dict[str, NodeMetadata]:
-    mgmt = Address("mgmt", "management", "virtio", "mgmt", "52:54:00:00:00:01", IPv4Interface("10.0.0.1/24"))
-    return {name: NodeMetadata("bed", name, ("oss",), "demo", "root", "", (mgmt,)) for name in names}
-
-
 def task(script: str, *, name: str = "client", deadline_s: float = 20) -> Task:
     return Task(name=name, node="n1", argv=("sh", "-c", script), deadline_s=deadline_s)
 
@@ -119,7 +102,9 @@ class Lab:
         self.guest: LocalGuest = LocalGuest(self.mark)
         self.said: list[str] = []
 
-    def run(self, *rounds: tuple[Measurement, ...], workload: Script | None = None) -> RunRecord:
+    def run(
+        self, *rounds: tuple[Measurement, ...], workload: Script | None = None, deeds: Deeds | None = None
+    ) -> RunRecord:
         return run_workload(
             {"n1": self.guest},
             nodes("n1"),
@@ -128,6 +113,7 @@ class Lab:
             runs_dir=self.runs,
             accel="tcg",
             placement={"n1": {0: [2, 3]}},
+            deeds=deeds,
             progress=self.said.append,
         )
 
@@ -142,6 +128,42 @@ class Lab:
 @pytest.fixture
 def lab(tmp_path: Path) -> Lab:
     return Lab(tmp_path / "runs")
+
+
+def deed(verb: str) -> Deed:
+    return Deed(name="deed", verb=verb, argv=("vmlab", verb, "BED"), deadline_s=20)  # type: ignore[arg-type]
+
+
+def test_a_deed_is_done_between_tasks_and_kept(lab: Lab) -> None:
+    done: list[str] = []
+
+    def do(asked: Deed) -> process.Result:
+        done.append(asked.verb)
+        return process.Result(asked.argv, 0, "null\n", "")
+
+    record = lab.run(one("a", deed("failback"), task("echo 7")), deeds=do)
+    assert done == ["failback"]
+    assert [(c.task, c.node, c.argv[:2]) for c in record.commands] == [
+        ("deed", "", ("vmlab", "failback")),
+        ("client", "n1", ("sh", "-c")),
+    ]
+    assert (lab.runs / record.id / record.commands[0].stdout).read_text() == "null\n"
+    assert [sample.value for sample in record.samples] == [7]
+
+
+def test_a_deed_that_failed_ends_its_measurement(lab: Lab) -> None:
+    record = lab.run(
+        one("a", deed("up"), task("echo 7")), deeds=lambda d: process.Result(d.argv, 6, "", "oss1: dead\n")
+    )
+    assert record.faults == ("a: deed failed: oss1: dead",)
+    assert [command.task for command in record.commands] == ["deed"]
+
+
+def test_a_deed_needs_to_know_the_bed(lab: Lab) -> None:
+    with pytest.raises(UsageError, match="script has to know the topology of bed") as caught:
+        lab.run(one("a", deed("up")))
+    assert caught.value.hint == "vmlab run FILE script"
+    assert not list(lab.runs.glob("*"))
 
 
 def test_a_run_is_recorded(lab: Lab, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from vmlab.cli.shells import Group
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+    from vmlab.topology import Topology
     from vmlab.workloads import Workload
 
 results = typer.Typer(cls=Group, no_args_is_help=True, rich_markup_mode=None, help="What was measured: list, show.")
@@ -47,13 +48,14 @@ def run(
     from vmlab.report.run import run_table
     from vmlab.report.tables import show
 
-    todo = _todo(bed, workload, settings or [])
+    topology = _described(bed)
+    todo = _todo(bed, topology, workload, settings or [])
     records = []
     errors = []
     with at(bed) as (host, name):
         for kind, options in todo:
             with shown() as progress:
-                record = measure(host, name, kind, options, progress=progress)
+                record = measure(host, name, kind, options, topology=topology, progress=progress)
             records.append(to_json(record))
             if output is Form.TABLE:
                 show(run_table(record, findings=False))
@@ -151,13 +153,26 @@ def show_(
         show(run_table(record))
 
 
-def _todo(bed: str, workload: str | None, settings: list[str]) -> "list[tuple[Workload[Any], BaseModel]]":
-    """The named workload, with what the topology file (if that was given) sets for it; or all of the file."""
-    from vmlab.cli.target import is_file, load
+def _described(bed: str) -> "Topology | None":
+    """The topology of a bed; None for a bed's name if no file here describes it."""
+    from vmlab.cli.target import file_of, is_file, load
+    from vmlab.errors import UsageError
+
+    try:
+        file = file_of(bed)
+    except UsageError:
+        return None
+    return load(file) if is_file(file) else None
+
+
+def _todo(
+    bed: str, topology: "Topology | None", workload: str | None, settings: list[str]
+) -> "list[tuple[Workload[Any], BaseModel]]":
+    """The named workload, with what the topology file sets for it; or all of the file."""
     from vmlab.errors import UsageError
     from vmlab.workloads._options import parse_set, validated
 
-    in_file = load(bed).workloads if is_file(bed) else ()
+    in_file = topology.workloads if topology is not None else ()
     if workload is not None:
         kind = _known(workload)
         written = next((dict(item.options) for item in in_file if item.name == workload), {})
@@ -165,8 +180,10 @@ def _todo(bed: str, workload: str | None, settings: list[str]) -> "list[tuple[Wo
     if settings:
         raise UsageError("--set needs a WORKLOAD", hint="vmlab run BED WORKLOAD --set KEY=VALUE")
     if not in_file:
-        why = "lists no workloads" if is_file(bed) else "is no topology file, which could list workloads"
-        raise UsageError(f"{bed} {why}", hint="vmlab run BED WORKLOAD; `vmlab workloads` lists them")
+        why = (
+            "the topology file of {} is not here" if topology is None else "the topology file of {} lists no workloads"
+        )
+        raise UsageError(why.format(bed), hint="vmlab run BED WORKLOAD; `vmlab workloads` lists them")
     return [(_known(item.name), validated(_known(item.name), item.options)) for item in in_file]
 
 

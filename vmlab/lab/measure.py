@@ -8,12 +8,14 @@ from pydantic import BaseModel
 
 from vmlab.errors import UsageError
 from vmlab.lab.bed import existing, guests, locked
+from vmlab.lab.deeds import Deeds
 from vmlab.lab.progress import Progress
 from vmlab.lab.run import participant, run_workload
 from vmlab.metrics import RunRecord
 from vmlab.runtime.files import state_dir
 from vmlab.runtime.parallel import each
 from vmlab.runtime.wait import Deadline
+from vmlab.topology import Topology
 from vmlab.values.nodeset import fold
 from vmlab.virt.connection import Host
 from vmlab.virt.pins import vcpu_pins
@@ -28,9 +30,18 @@ def runs_dir() -> Path:
     return state_dir() / "runs"
 
 
-def measure(host: Host, bed: str, workload: Workload[Any], options: BaseModel, *, progress: Progress) -> RunRecord:
+def measure(
+    host: Host,
+    bed: str,
+    workload: Workload[Any],
+    options: BaseModel,
+    *,
+    topology: Topology | None,
+    progress: Progress,
+) -> RunRecord:
     """One run; what went wrong while measuring is in the record (`lab.run.verdict`).
 
+    Without the bed's `topology` no workload runs that does something to the bed, as `failover` does.
     Raises UsageError if there is no such bed, GuestError if a node that takes part cannot be reached.
     """
     with locked(host, bed), contextlib.ExitStack() as stack:
@@ -48,13 +59,15 @@ def measure(host: Host, bed: str, workload: Workload[Any], options: BaseModel, *
             stack.enter_context(doors[name])
         deadline = Deadline.after(_CONNECT_S)
         each(lambda name: doors[name].connect(deadline), names, jobs=_JOBS, failed="not all nodes can be reached")
+        accel = "kvm" if all(found.nodes[name].facts.kind == "kvm" for name in names) else "tcg"
         return run_workload(
             doors,
             nodes,
             workload,
             options,
             runs_dir=runs_dir(),
-            accel="kvm" if all(found.nodes[name].facts.kind == "kvm" for name in names) else "tcg",
+            accel=accel,
             placement={name: vcpu_pins(host, found.nodes[name].facts.name) for name in names},
+            deeds=Deeds(host, topology, accel, progress) if topology is not None else None,
             progress=progress.say,
         )

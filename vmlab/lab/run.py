@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from vmlab import __version__
 from vmlab.domainxml.metadata import NodeMetadata
-from vmlab.errors import ReferenceMissed, VmlabError, WorkloadError
+from vmlab.errors import ReferenceMissed, UsageError, VmlabError, WorkloadError
 from vmlab.fabrics import SURVEY, kind_of, read_survey
 from vmlab.metrics import RunCommand, RunNode, RunRecord, Sample
 from vmlab.runtime import parallel
@@ -24,7 +24,7 @@ from vmlab.runtime.process import Result
 from vmlab.runtime.wait import Deadline, now
 from vmlab.steps import Command
 from vmlab.store.runs import OpenRun, open_run
-from vmlab.workloads import Endpoint, Measurement, Node, Output, Service, Task, Workload
+from vmlab.workloads import Deed, Endpoint, Measurement, Node, Output, Service, Task, Workload
 
 
 class Guest(Protocol):
@@ -32,6 +32,13 @@ class Guest(Protocol):
 
     def run(self, argv: Sequence[str], *, deadline_s: float, as_root: bool = False) -> Result:
         """Run to the end; raises GuestError when the guest cannot be reached."""
+
+
+class Deeds(Protocol):
+    """What is needed of `lab.deeds.Deeds`."""
+
+    def __call__(self, deed: Deed) -> Result:
+        """Do it to the end; raises VmlabError if that cannot even begin."""
 
 
 Placement = Mapping[str, Mapping[int, Sequence[int]]]
@@ -81,12 +88,14 @@ def run_workload(
     runs_dir: Path,
     accel: str,
     placement: Placement,
+    deeds: Deeds | None,
     progress: Callable[[str], None],
 ) -> RunRecord:
     """Measure, and record in a new folder of `runs_dir`; see `verdict` for what went wrong while measuring.
 
-    `guests` must have every node that takes part (`Workload.takes_part`). Raises UsageError or WorkloadError if nothing
-    can be measured, GuestError if a guest does not answer before that.
+    `guests` must have every node that takes part (`Workload.takes_part`). Without `deeds` only guests' commands can
+    run. Raises UsageError or WorkloadError if nothing can be measured, GuestError if a guest does not answer before
+    that.
     """
     started = datetime.now(UTC)
     bed = next(iter(nodes.values())).bed if nodes else ""
@@ -105,8 +114,13 @@ def run_workload(
     total = sum(not m.skipped for r in rounds for m in r)
     if not total:
         raise WorkloadError(f"{workload.name}: nothing can be measured: {'; '.join(skipped) or 'no measurement'}")
+    if deeds is None and any(isinstance(task, Deed) for r in rounds for m in r for task in m.tasks):
+        raise UsageError(
+            f"{workload.name} has to know the topology of {bed}, and its file is not here",
+            hint=f"vmlab run FILE {workload.name}",
+        )
     with open_run(runs_dir, at=started, bed=bed, workload=workload.name) as run:
-        session = _Session(run, guests, workload, options)
+        session = _Session(run, guests, deeds, workload, options)
         results: list[_Result] = []
         try:
             for measurements in rounds:
@@ -223,9 +237,17 @@ class _Result:
 class _Session:
     """One run's measurements."""
 
-    def __init__(self, run: OpenRun, guests: Mapping[str, Guest], workload: Workload[Any], options: BaseModel) -> None:
+    def __init__(
+        self,
+        run: OpenRun,
+        guests: Mapping[str, Guest],
+        deeds: Deeds | None,
+        workload: Workload[Any],
+        options: BaseModel,
+    ) -> None:
         self._run = run
         self._guests = guests
+        self._deeds = deeds
         self._workload = workload
         self._options = options
 
@@ -321,9 +343,10 @@ class _Session:
         return ""
 
     def _failed(self, task: Task, output: Output) -> str:
+        where = f" on {task.node}" if task.node else ""
         if output.timed_out:
-            return f"{task.name} on {task.node} did not end within {task.deadline_s:g} s"
-        return f"{task.name} on {task.node} failed: {self._workload.explain(output)}"
+            return f"{task.name}{where} did not end within {task.deadline_s:g} s"
+        return f"{task.name}{where} failed: {self._workload.explain(output)}"
 
     def _stop(self, measurement: Measurement, service: Service, future: "Future[Output]", lingered: bool) -> bool:
         """Let a service end, or end it; whether it had to be ended."""
@@ -347,6 +370,9 @@ class _Session:
         limit = str(ceil(task.deadline_s))
         argv = ("env", f"{_MARK}={self._mark(measurement, task)}", "timeout", "-k", "5", limit, *task.argv)
         begin = now()
-        result = self._guests[task.node].run(argv, deadline_s=task.deadline_s + _SSH_S, as_root=True)
+        if isinstance(task, Deed) and self._deeds is not None:
+            result = self._deeds(task)
+        else:
+            result = self._guests[task.node].run(argv, deadline_s=task.deadline_s + _SSH_S, as_root=True)
         timed_out = result.timed_out or result.status in _TIMED_OUT
         return Output(result.status, result.stdout, result.stderr, now() - begin, timed_out)

@@ -1,5 +1,6 @@
 """Bring a bed up: look, plan, act in parallel, verify."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 from vmlab.domainxml.read import DomainFacts, read_domain
@@ -49,15 +50,16 @@ def up(
     wait: bool,
     progress: Progress,
     recovery: Recovery | None = None,
+    held: bool = False,
 ) -> Raised:
     """Make the bed as the topology says: every guest ready, LNet and file systems up where the images carry Lustre.
 
     With `wait` False it returns when all guests are started. What is already so is left alone. `recovery` bounds the
-    time that targets mounted now wait for their clients. Raises one error for all nodes that failed, after all others
-    are done.
+    time that targets mounted now wait for their clients. `held`: the caller holds the bed. Raises one error for all
+    nodes that failed, after all others are done.
     """
     overall = Deadline.after(timeout_s)
-    with locked(host, topology.name):
+    with nullcontext() if held else locked(host, topology.name):
         ensure_pool(host, BEDS)
         ensure_pool(host, IMAGES)
         images = images_of(host, topology)

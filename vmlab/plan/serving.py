@@ -56,6 +56,21 @@ def presumed(topology: Topology, active: Mapping[str, str], silent: Collection[s
     return found
 
 
+def first_with_partner(topology: Topology) -> str:
+    """The target that a failover is tried with where none is named: an OST if one has a partner, else an MDT, else any.
+
+    Raises HostError if no target has one.
+    """
+    paired = [target for target in topology.targets if len(target.servers) > 1]
+    for kind in ("OST", "MDT", ""):
+        for target in paired:
+            if kind in target.label.partition("-")[2]:
+                return target.label
+    raise HostError(
+        f"no target of {topology.name} has a failover partner", hint="give one a second server in the topology"
+    )
+
+
 def moves_off(
     topology: Topology,
     active: Mapping[str, str],

@@ -18,7 +18,7 @@ from functools import cache
 from importlib.metadata import entry_points
 from ipaddress import IPv4Address
 from types import MappingProxyType
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from pydantic import BaseModel
 
@@ -82,6 +82,20 @@ class Service(Task):
     ready: Command
     ready_s: float = 30.0
     linger_s: float = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deed(Task):
+    """What vmlab itself does to the bed, as for a user who types `argv`; no node does it. Its output is JSON.
+
+    "failover" takes down the server of `target`, a target or a node; "" lets vmlab choose. "up" brings up again what is
+    down, "failback" moves targets to their primaries. See `lab.deeds` for what they print.
+    """
+
+    node: str = ""
+    verb: Literal["failover", "up", "failback"]
+    target: str = ""
+    how: Literal["power", "panic", "umount"] = "power"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

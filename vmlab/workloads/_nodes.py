@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, WithJsonSchema
 
-from vmlab.errors import UsageError
+from vmlab.errors import UsageError, WorkloadError
 from vmlab.topology.wording import expected, quote
 from vmlab.values.nodeset import expand, parts
 from vmlab.workloads import Node
@@ -47,3 +47,16 @@ def named(workload: str, text: str | None, nodes: Sequence[Node]) -> list[Node] 
                 raise UsageError(f"{workload}: no node {quote(name)} ({expected(name, by_name)})")
             found[name] = by_name[name]
     return list(found.values())
+
+
+def clients_of(workload: str, text: str | None, nodes: Sequence[Node]) -> list[Node]:
+    """The nodes that `text` names, None being all that are client or fta.
+
+    Raises UsageError for unknown names, WorkloadError if nobody is left.
+    """
+    chosen = named(workload, text, nodes)
+    if chosen is None:
+        chosen = [node for node in nodes if CLIENTS.intersection(node.roles)]
+    if not chosen:
+        raise WorkloadError(f"{workload}: no node has the role client or fta", hint="--set nodes=NODES")
+    return chosen

@@ -10,9 +10,9 @@ import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from types import MappingProxyType
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from typing_extensions import override
 
 from vmlab.errors import WorkloadError
@@ -21,7 +21,9 @@ from vmlab.topology.wording import quote
 from vmlab.values.nodeset import fold
 from vmlab.values.size import Bytes
 from vmlab.workloads import Measurement, Node, Output, Outputs, Task, Workload, register
-from vmlab.workloads._nodes import CLIENTS, NodeNames, named
+from vmlab.workloads._lustre import MOUNTS, directory, mounts
+from vmlab.workloads._nodes import NodeNames, clients_of
+from vmlab.workloads._sizes import Size
 
 _BANDWIDTH = Metric("bandwidth", Unit.MIB_PER_S, "higher", "bandwidth", "mean of the repetitions, all nodes together")
 _MAX = Metric("bandwidth_max", Unit.MIB_PER_S, "higher", "bandwidth", "best repetition")
@@ -48,36 +50,8 @@ for tool in mpirun ior; do
 done
 mpirun --version 2>/dev/null | head -n 1 | sed 's/^/version /'
 sed -n 's/^MemTotal: *\\([0-9]*\\) kB/memory \\1/p' /proc/meminfo
-df -P -k -t lustre 2>/dev/null | awk 'NR > 1 { print "lustre", $4, $6 }'
 exit 0
 """
-
-_SIZE = re.compile(r"([0-9]{1,15})(KB|MB|GB)")
-_DECIMAL = {"KB": 10**3, "MB": 10**6, "GB": 10**9}
-
-
-def _transfer_size(value: object) -> Bytes:
-    """`1MiB`, and `10KB` too: benchmarks are agreed on in decimal units, and those are what is meant."""
-    if isinstance(value, Bytes):
-        return value
-    found = _SIZE.fullmatch(value) if isinstance(value, str) else None
-    return Bytes(int(found[1]) * _DECIMAL[found[2]]) if found else Bytes.parse(value)
-
-
-def _not_nothing(size: Bytes) -> Bytes:
-    if size < 1:
-        raise ValueError(f"{size} is no size to transfer (expected at least 1B)")
-    return size
-
-
-Size = Annotated[
-    Bytes,
-    AfterValidator(_not_nothing),
-    BeforeValidator(_transfer_size),
-    WithJsonSchema(
-        {"type": "string", "pattern": "^[0-9]+(B|[KMG]iB|[KMG]B)$", "form": "size", "examples": ["1MiB", "10KB"]}
-    ),
-]
 
 
 class Options(BaseModel):
@@ -105,6 +79,7 @@ class Options(BaseModel):
     stripe_count: int = Field(
         -1, ge=-1, le=2000, description="OSTs under a shared file; -1: all, 0: as the directory has it"
     )
+    check: bool = Field(default=False, description="compare what is read with what was written; figures are lower then")
     repetitions: int = Field(1, ge=1, le=1000, description="how often each is measured")
     fabric: str = Field("mgmt", description="the fabric of MPI's own messages")
     timeout_s: int = Field(3600, ge=1, le=604_800, description="deadline of each command")
@@ -117,7 +92,7 @@ class Options(BaseModel):
 
 
 class _Facts:
-    """What `_FIND` printed on a node."""
+    """What `_FIND` and MOUNTS printed on a node."""
 
     def __init__(self, node: Node) -> None:
         words = [line.split(None, 1) for line in node.facts.get("ior", "").splitlines()]
@@ -127,11 +102,7 @@ class _Facts:
         self.version = told.get("version", "")
         memory = told.get("memory", "")
         self.memory = int(memory) << 10 if memory.isdecimal() else 0
-        self.mounts: dict[str, int] = {}
-        for name, *more in words:
-            free, _, point = "".join(more).partition(" ")
-            if name == "lustre" and free.isdecimal() and point:
-                self.mounts[point] = int(free) << 10
+        self.mounts = mounts(node.facts.get("mounts", ""))
 
 
 @register
@@ -143,21 +114,22 @@ class Ior(Workload[Options]):
     options = Options
     metrics = (_BANDWIDTH, _MAX, _MIN, _RATE)
     packages = ("ior", "openmpi", "openmpi-bin", "lustre-client", "lustre-client-utils")
-    facts = MappingProxyType({"ior": ("sh", "-c", _FIND)})
+    facts = MappingProxyType({"ior": ("sh", "-c", _FIND), "mounts": MOUNTS})
 
     @override
     def takes_part(self, options: Options, nodes: Sequence[Node]) -> tuple[str, ...]:
-        return tuple(node.name for node in _clients(options, nodes))
+        return tuple(node.name for node in clients_of("ior", options.nodes, nodes))
 
     @override
     def measurements(self, options: Options, nodes: Sequence[Node]) -> tuple[tuple[Measurement, ...], ...]:
-        clients = _clients(options, nodes)
-        facts = {node.name: _Facts(node) for node in clients}
+        chosen = clients_of("ior", options.nodes, nodes)
+        facts = {node.name: _Facts(node) for node in chosen}
         _have_tools(facts)
-        directory, free = _directory(options, facts)
+        known = {name: fact.mounts for name, fact in facts.items()}
+        above, free = directory("ior", options.directory, known)
         layouts = (True, False) if options.file_per_process is None else (options.file_per_process,)
         return tuple(
-            (_measurement(options, clients, facts, folder=f"{directory}/{_FOLDER}", free=free, own=own, size=size),)
+            (_measurement(options, chosen, facts, folder=f"{above}/{_FOLDER}", free=free, own=own, size=size),)
             for own in layouts
             for size in options.transfer_sizes
         )
@@ -236,16 +208,6 @@ _FAILURES = (
 )
 
 
-def _clients(options: Options, nodes: Sequence[Node]) -> list[Node]:
-    """Raises UsageError for unknown names, WorkloadError if nobody is left."""
-    chosen = named("ior", options.nodes, nodes)
-    if chosen is None:
-        chosen = [node for node in nodes if CLIENTS.intersection(node.roles)]
-    if not chosen:
-        raise WorkloadError("ior: no node has the role client or fta", hint="--set nodes=NODES")
-    return chosen
-
-
 def _have_tools(facts: Mapping[str, _Facts]) -> None:
     for tool in ("ior", "mpirun"):
         without = [name for name, fact in facts.items() if not getattr(fact, tool)]
@@ -259,22 +221,6 @@ def _have_tools(facts: Mapping[str, _Facts]) -> None:
     paths = {fact.ior for fact in facts.values()}
     if len(paths) > 1:
         raise WorkloadError(f"ior: the nodes have ior in different places: {', '.join(sorted(paths))}")
-
-
-def _directory(options: Options, facts: Mapping[str, _Facts]) -> tuple[str, int]:
-    """Where the files go, and how many bytes are free there: 0 if that is not known."""
-    first = next(iter(facts.values()))
-    if options.directory is not None:
-        above = [p for p in first.mounts if options.directory == p or options.directory.startswith(f"{p.rstrip('/')}/")]
-        return options.directory.rstrip("/"), max((first.mounts[p] for p in above), default=0)
-    for point, free in first.mounts.items():
-        without = [name for name, fact in facts.items() if point not in fact.mounts]
-        if not without:
-            return point, free
-    raise WorkloadError(
-        "ior: no Lustre file system is mounted on all of its nodes",
-        hint="vmlab fs mount BED, or --set directory=PATH",
-    )
 
 
 def _measurement(
@@ -304,6 +250,7 @@ def _measurement(
         *("--host", ",".join(f"{name}:{options.tasks_per_node}" for name in names), "-np", str(tasks)),
         *(first.ior, "-a", "POSIX", *(("-F",) if own else ()), "-w"),
         *(("-r",) if "read" in options.operations else ()),
+        *(("-W", "-R") if options.check and "read" in options.operations else ("-W",) if options.check else ()),
         # -C: each reads what its neighbour wrote. -e: what is written is on the servers before the clock stops.
         *("-C", "-Q", str(options.tasks_per_node), "-e", "-g", "-i", str(options.repetitions)),
         *("-t", str(int(size)), "-b", str(block), "-o", f"{folder}/data", "-O", "summaryFormat=JSON"),

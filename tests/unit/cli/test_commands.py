@@ -101,7 +101,7 @@ def test_without_a_command_the_help_is_shown() -> None:
         ["graph", "minimal", "-o", "bed.gif"],
         ["status", "no bed's name"],
         ["workloads", "no-such-workload"],
-        ["run", "ha"],
+        ["run", "no-such-bed"],
         ["run", "ha", "rdma", "--set", "verbs"],
         ["run", "ha", "rdma", "--set", "verb=write"],
         ["rebuild", "no-such-bed"],

@@ -24,16 +24,16 @@ mpirun /usr/bin/mpirun
 ior /usr/local/bin/ior
 version mpirun (Open MPI) 4.1.4
 memory 1048576
-lustre 8388608 /mnt/lustre
 """
+MOUNTED = "8388608 /mnt/lustre\n"
 
 
-def node(name: str, number: int, *roles: str, facts: str = FACTS) -> Node:
+def node(name: str, number: int, *roles: str, facts: str = FACTS, mounted: str = MOUNTED) -> Node:
     places = tuple(
         Endpoint(fabric, kind, IPv4Address(f"10.77.{place}.{number}"), fabric)
         for place, (fabric, kind) in enumerate((("mgmt", "management"), ("ib0", "infiniband")))
     )
-    return Node(name, roles, places, {"ior": facts})
+    return Node(name, roles, places, {"ior": facts, "mounts": mounted})
 
 
 BED = [node("oss1", 3, "oss"), node("client1", 1, "client"), node("client2", 2, "client")]
@@ -64,7 +64,7 @@ def test_all_clients_write_twice_their_memory() -> None:
 
 def test_the_example_of_the_topology_page() -> None:
     # {ior: {nodes: "client1", tasks_per_node: 1, transfer_sizes: [10KB, 100KB, 1MB], block: 48GiB, ...}}
-    large = [node("client1", 1, "client", facts=FACTS.replace("8388608", str(100 << 20)))]
+    large = [node("client1", 1, "client", mounted=MOUNTED.replace("8388608", str(100 << 20)))]
     written = {"nodes": "client1", "tasks_per_node": 1, "transfer_sizes": ["10KB", "100KB", "1MB"], "block": "48GiB"}
     found = measured(large, **written, file_per_process=True)
     assert [m.labels["size"] for m in found] == ["10000", "100000", "1000000"]
@@ -73,6 +73,11 @@ def test_the_example_of_the_topology_page() -> None:
         block = int(argv[argv.index("-b") + 1])
         assert block % int(m.labels["size"]) == 0
         assert 0 <= block - (48 << 30) < int(m.labels["size"])
+
+
+def test_what_is_read_is_compared_on_request() -> None:
+    assert " -w -r -W -R -C " in command(measured(BED, check=True)[0])
+    assert " -w -W -C " in command(measured(BED, check=True, operations=["write"])[0])
 
 
 def test_tasks_share_their_nodes_memory() -> None:
@@ -84,7 +89,7 @@ def test_tasks_share_their_nodes_memory() -> None:
 
 
 def test_what_does_not_fit_is_refused_before_it_runs() -> None:
-    full = [replace(n, facts={"ior": FACTS.replace("8388608", "2097152")}) for n in BED]
+    full = [replace(n, facts={**n.facts, "mounts": MOUNTED.replace("8388608", "2097152")}) for n in BED]
     with pytest.raises(WorkloadError, match=r"4GiB do not fit into the 2048MiB") as caught:
         measured(full)
     assert "--set block=972MiB" in caught.value.hint
@@ -97,7 +102,6 @@ def test_what_does_not_fit_is_refused_before_it_runs() -> None:
         (FACTS.replace("ior /usr/local/bin/ior\n", ""), "client1 has no ior"),
         (FACTS.replace("mpirun /usr", "x /usr"), "client1 has no mpirun"),
         (FACTS.replace("(Open MPI) 4.1.4", ""), "expected Open MPI"),
-        (FACTS.replace("lustre 8388608 /mnt/lustre\n", ""), "no Lustre file system is mounted"),
         (FACTS.replace("memory 1048576\n", ""), "do not tell their memory"),
         ("", "client1 has no ior"),
     ],
@@ -114,7 +118,9 @@ def test_nodes_and_directories_that_are_not_there() -> None:
         measured(BED, nodes="client9")
     with pytest.raises(WorkloadError, match="'ib7'"):
         measured(BED, fabric="ib7")
-    other = node("client2", 2, "client", facts=FACTS.replace("/mnt/lustre", "/mnt/other"))
+    with pytest.raises(WorkloadError, match="mounted on all of its nodes"):
+        measured([node("client1", 1, "client", mounted="")])
+    other = node("client2", 2, "client", mounted=MOUNTED.replace("/mnt/lustre", "/mnt/other"))
     with pytest.raises(WorkloadError, match="mounted on all of its nodes"):
         measured([BED[1], other])
     assert "/mnt/lustre/deep/vmlab-ior" in command(measured(BED, directory="/mnt/lustre/deep/")[0])
