@@ -106,7 +106,7 @@ def test_a_workload_from_elsewhere_and_a_broken_one(tmp_path: Path) -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={"PYTHONPATH": str(tmp_path)}
     ).stdout.splitlines()
     assert said == [
-        "ior lnet_selftest ours rdma",
+        "failover ior lnet_selftest ours rdma",
         "the workload broken (lab_broken) cannot be used: ModuleNotFoundError: No module named 'nosuchmodule'",
     ]
     assert warnings() == ()
