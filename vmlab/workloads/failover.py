@@ -15,6 +15,7 @@ from typing_extensions import override
 
 from vmlab.errors import WorkloadError
 from vmlab.metrics import Metric, Sample, Unit
+from vmlab.steps import Command
 from vmlab.values.size import Bytes
 from vmlab.workloads import Deed, Measurement, Node, Output, Outputs, Service, Task, Workload, register
 from vmlab.workloads._lustre import MOUNTS, directory, mounts
@@ -231,38 +232,41 @@ def _values(lines: Sequence[Sequence[str]], word: str, form: str) -> list[str]:
 
 
 def _measurement(options: Options, phase: str, deeds: Sequence[Deed], names: Sequence[str], folder: str) -> Measurement:
-    def on_each(name: str, script: str, *values: str, deadline_s: float) -> Iterator[Task]:
-        for node in names:
-            places = [value.format(node=node) for value in values]
-            yield Task(
-                name=f"{name}.{node}", node=node, argv=("sh", "-c", script, "vmlab", *places), deadline_s=deadline_s
-            )
+    def script(text: str, *values: str) -> Command:
+        return ("sh", "-c", text, "vmlab", *values)
 
     def pause(name: str, seconds: int) -> Task:
         return Task(name=name, node=names[0], argv=("sleep", str(seconds)), deadline_s=seconds + _SHORT_S)
 
-    places = (f"{folder}/{{node}}", _NOTES)
-    longest = options.before_s + options.after_s + options.timeout_s * (len(deeds) + 1) + _READ_S
+    limit = float(options.timeout_s)
     return Measurement(
         name=phase,
         labels={"phase": phase},
         services=tuple(
             Service(
-                name=task.name,
-                node=task.node,
-                argv=task.argv,
-                deadline_s=task.deadline_s,
+                name=f"write.{node}",
+                node=node,
+                argv=script(_WRITE, f"{folder}/{node}", _NOTES, str(int(options.size))),
+                deadline_s=options.before_s + options.after_s + limit * (len(deeds) + 1) + _READ_S,
                 ready=("test", "-s", f"{_NOTES}/acknowledged"),
                 ready_s=_READY_S,
             )
-            for task in on_each("write", _WRITE, *places, str(int(options.size)), deadline_s=longest)
+            for node in names
         ),
         tasks=(
             pause("before", options.before_s),
             *deeds,
             pause("after", options.after_s),
-            *on_each("stop", _STOP, _NOTES, deadline_s=float(options.timeout_s)),
-            *on_each("verify", _VERIFY, *places, deadline_s=_READ_S),
+            *(Task(name=f"stop.{node}", node=node, argv=script(_STOP, _NOTES), deadline_s=limit) for node in names),
+            *(
+                Task(
+                    name=f"verify.{node}",
+                    node=node,
+                    argv=script(_VERIFY, f"{folder}/{node}", _NOTES),
+                    deadline_s=_READ_S,
+                )
+                for node in names
+            ),
         ),
     )
 
