@@ -10,7 +10,7 @@ from vmlab.lab.stages import StageTime, TrackTime
 from vmlab.lustre.target import Recovery
 from vmlab.plan.filesystems import MOUNT_CLIENTS, Stage, Wishes, filesystem_stages, lnet_stages
 from vmlab.runtime.wait import Deadline, now
-from vmlab.topology import Topology
+from vmlab.topology import MANAGEMENT, Topology
 from vmlab.virt.connection import Host
 
 _PATIENCE_S = 180.0  # an MGS may just be starting
@@ -20,7 +20,7 @@ _NOBODY_LEFT = Recovery(soft=30, hard=60)
 
 def carried(topology: Topology, images: Images) -> bool:
     """There is something to bring up, and an image that can."""
-    wanted = bool(topology.filesystems) or any(fabric.lnet for fabric in topology.fabrics.values())
+    wanted = bool(topology.filesystems) or any(map(topology.lnet, (MANAGEMENT, *topology.fabrics)))
     return wanted and any(manifest.lustre for manifest, _ in images.values())
 
 

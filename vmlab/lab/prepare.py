@@ -29,13 +29,13 @@ from vmlab.plan.desired import (
     desired_targets,
 )
 from vmlab.plan.diff import diff
-from vmlab.plan.lease import MANAGEMENT, Leases, lease
+from vmlab.plan.lease import Leases, lease
 from vmlab.plan.node_place import NodePlace, macs, place_of
 from vmlab.plan.observed import Observed
 from vmlab.plan.placing import Attach, Places, decide, virtual, wants_devices
 from vmlab.runtime.shipped import shipped
 from vmlab.store.images import Manifest, at_path, find
-from vmlab.topology import Node, Topology
+from vmlab.topology import MANAGEMENT, Node, Topology
 from vmlab.virt.accel import locked_away, why_no_kvm
 from vmlab.virt.connection import Host
 from vmlab.virt.inventory import inventory

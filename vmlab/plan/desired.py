@@ -14,10 +14,10 @@ from vmlab.domainxml.metadata import Address, NetworkMetadata, NodeMetadata, wri
 from vmlab.domainxml.network import Network
 from vmlab.domainxml.volume import Volume
 from vmlab.plan.actions import VfIdentity
-from vmlab.plan.lease import MANAGEMENT, Leases, interface_name, ports
+from vmlab.plan.lease import Leases, interface_name, ports
 from vmlab.plan.node_place import NodePlace
 from vmlab.plan.placing import HARDWARE, Attach
-from vmlab.topology import Node, Topology
+from vmlab.topology import MANAGEMENT, Node, Topology
 from vmlab.values import identity
 from vmlab.values.pci import PciAddress
 

@@ -61,7 +61,7 @@ def lnet(topology: Topology, addresses: Mapping[str, Sequence[Address]]) -> dict
         node: [
             Interface(address.interface, address.mac, Nid(address.ip.ip, net))
             for address in addresses[node]
-            if (fabric := topology.fabrics.get(address.fabric)) is not None and (net := fabric.lnet) is not None
+            if (net := topology.lnet(address.fabric)) is not None
         ]
         for node in topology.nodes
     }

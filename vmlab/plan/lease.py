@@ -10,9 +10,8 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 from vmlab.errors import HostError
 from vmlab.plan.observed import Observed, ObservedBed
-from vmlab.topology import Topology
+from vmlab.topology import MANAGEMENT, Topology
 
-MANAGEMENT = "mgmt"
 RANGE = IPv4Network("10.77.0.0/16")
 _FIRST_HOST = 11  # leaves room for the gateway and for what a lab puts beside the guests
 

@@ -95,9 +95,9 @@ def _action(action: Action) -> dict[str, Any]:
 
 def _nids(prepared: Prepared, node: str) -> Iterator[Nid]:
     for place in prepared.desired.nodes[node].metadata.addresses:
-        fabric = prepared.topology.fabrics.get(place.fabric)
-        if fabric is not None and fabric.lnet is not None:
-            yield Nid(place.ip.ip, fabric.lnet)
+        net = prepared.topology.lnet(place.fabric)
+        if net is not None:
+            yield Nid(place.ip.ip, net)
 
 
 def _routes(prepared: Prepared) -> Iterator[dict[str, Any]]:

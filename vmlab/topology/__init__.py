@@ -1,6 +1,7 @@
 """The topology file: what a user writes, and what it means. `model` has the keys, `bed` what they become."""
 
 from vmlab.topology.bed import (
+    MANAGEMENT,
     DeviceSelector,
     Disk,
     Fabric,
@@ -17,6 +18,7 @@ from vmlab.topology.loader import load, loads
 from vmlab.topology.schema import schema
 
 __all__ = [
+    "MANAGEMENT",
     "DeviceSelector",
     "Disk",
     "Fabric",

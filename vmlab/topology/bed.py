@@ -19,6 +19,8 @@ Backend = Literal["ldiskfs", "zfs", "wbcfs"]
 TargetKind = Literal["MGT", "MDT", "OST"]
 
 DEFAULT_HOST = "local"
+MANAGEMENT = "mgmt"
+"""The network that every bed has, by which vmlab reaches its guests."""
 NO_BYTES = Bytes(0)
 
 
@@ -158,7 +160,10 @@ class Workload:
 
 @dataclass(frozen=True, slots=True)
 class Topology:
-    """A bed as it should be. Everything is in the file's order; `fabrics` does not contain `mgmt`."""
+    """A bed as it should be. Everything is in the file's order; `fabrics` does not contain `mgmt`.
+
+    LNet is on the management network only if `management_lnet` names its network there.
+    """
 
     name: str
     description: str
@@ -169,6 +174,13 @@ class Topology:
     targets: tuple[Target, ...]
     filesystems: Mapping[str, FileSystem]
     workloads: tuple[Workload, ...]
+    management_lnet: str | None = None
+
+    def lnet(self, fabric: str) -> str | None:
+        """The LNet network on a fabric, or on `mgmt`."""
+        if fabric == MANAGEMENT:
+            return self.management_lnet
+        return self.fabrics[fabric].lnet if fabric in self.fabrics else None
 
     def select(self, nodes: str) -> tuple[str, ...]:
         """The nodes that `oss[1-2]`, `@oss`, `@oss,client1` or `*` mean. Raises UsageError for an unknown name."""

@@ -35,6 +35,7 @@ def build(draft: Draft, file: str) -> Topology:
         targets=tuple(target for filesystem in draft.filesystems for target in _targets(filesystem, draft)),
         filesystems={filesystem.name: _filesystem(filesystem, draft) for filesystem in draft.filesystems},
         workloads=tuple(draft.workloads),
+        management_lnet=draft.head.value.management.lnet,
     )
 
 

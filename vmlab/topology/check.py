@@ -71,8 +71,12 @@ def _overlaps(draft: Draft, problems: Problems) -> None:
 
 def _same_lnet(draft: Draft, problems: Problems) -> None:
     first: dict[str, str] = {}
+    management = draft.head.value.management.lnet if draft.head.sound("management") else None
     for name, fabric in draft.fabrics.items():
         lnet = fabric.value.lnet
+        if lnet is not None and lnet == management and fabric.sound("lnet"):
+            message = f"LNet network `{lnet}` is on `management` and on fabric `{name}` (expected a network of its own)"
+            problems.add(fabric.at("lnet"), message)
         if lnet is None or not fabric.sound("lnet", "subnet"):
             continue
         other = first.setdefault(lnet, name)
@@ -155,9 +159,10 @@ def lnet_nets(node: NodeDraft, draft: Draft) -> frozenset[str] | None:
     if not node.entry.sound("fabrics", "role"):
         return None
     fabrics = [draft.fabrics.get(name) for name in node.entry.value.fabrics]
-    if any(fabric is None or not fabric.sound("lnet") for fabric in fabrics):
+    if not draft.head.sound("management") or any(fabric is None or not fabric.sound("lnet") for fabric in fabrics):
         return None
-    return frozenset(fabric.value.lnet for fabric in fabrics if fabric is not None and fabric.value.lnet)
+    nets = [draft.head.value.management.lnet, *(fabric.value.lnet for fabric in fabrics if fabric is not None)]
+    return frozenset(filter(None, nets))
 
 
 def _router(node: NodeDraft, draft: Draft, problems: Problems) -> None:

@@ -26,6 +26,7 @@ from vmlab.topology.scalars import (
     PhysicalFunction,
     Roles,
     Subnet,
+    TcpNet,
     Text,
     Uri,
     Word,
@@ -94,6 +95,12 @@ class FabricEntry(Part):
     mtu: int | None = Field(None, ge=576, le=65520)
     bridge: Bridge | None = Field(None, description="the host bridge, with attach: bridge")
     vf: VfEntry = VfEntry()
+
+
+class ManagementEntry(Part):
+    """What else the management network serves."""
+
+    lnet: TcpNet | None = Field(None, description="LNet network on it: tcp, tcp1 ...; absent: LNet keeps off it")
 
 
 class FabricUse(Part):
@@ -198,6 +205,7 @@ class Head(Part):
     name: BedName = Field(description="the bed's name on the host")
     description: Text = ""
     image: Word = Field("demo", description="default image of all nodes: a name in the image store, or a path")
+    management: ManagementEntry = ManagementEntry()
 
 
 class TopologyFile(Head):

@@ -149,6 +149,12 @@ Bridge = Annotated[
     StrictStr, _matching(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}", "a host bridge's name, at most 15 characters")
 ]
 LnetNet = Annotated[StrictStr, AfterValidator(parse_net), _text(pattern="^(tcp|o2ib)[0-9]*$")]
+TcpNet = Annotated[
+    StrictStr,
+    _matching(r"tcp[0-9]*", "tcp, tcp1 ...: no RDMA is there"),
+    AfterValidator(parse_net),
+    _text(pattern="^tcp[0-9]*$"),
+]
 Subnet = Annotated[IPv4Network, PlainValidator(_subnet), _text(examples=["10.77.1.0/24"])]
 PciId = Annotated[int, PlainValidator(_pci_id), _text(pattern="^0x[0-9a-fA-F]{4}$")]
 Address = Annotated[PciAddress, PlainValidator(_address)]
