@@ -128,6 +128,21 @@ def test_a_template_that_is_no_domain_is_refused(content: bytes, message: str) -
     assert raised.value.message.startswith("t.xml:")
 
 
+def test_disks_are_read_whatever_they_lie_on() -> None:
+    facts = read_domain("""
+    <domain type="kvm"><name>other</name><devices>
+      <disk type="file"><source file="/a.qcow2" startupPolicy="optional" index="1"/><serial>one</serial></disk>
+      <disk type="file" device="cdrom"><target dev="sda"/></disk>
+      <disk type="file" device="cdrom"><source file=""/></disk>
+      <disk type="block"><source dev="/dev/sdb"/><backingStore><source file="/base.qcow2"/></backingStore></disk>
+      <disk type="network"><source protocol="rbd" name="pool/c"><host name="ceph"/></source><serial/></disk>
+      <disk type="volume"><source pool="p" volume="d.raw"/><serial>four</serial></disk>
+    </devices></domain>
+    """)
+    assert facts.disks == ("/a.qcow2", "/dev/sdb", "d.raw")
+    assert facts.serials == ("one", "four")
+
+
 def test_a_digest_changes_with_what_was_asked_for_only() -> None:
     one, other = desired(loads(ODD)), desired(loads(ODD))
     assert one.nodes["n1"].digest == other.nodes["n1"].digest

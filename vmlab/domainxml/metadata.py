@@ -115,7 +115,7 @@ def read_node(domain: etree._Element) -> NodeMetadata | None:
                 ip=IPv4Interface(a.get("ip", "")),
                 mtu=int(a.get("mtu", "")) if a.get("mtu") else None,
             )
-            for a in found.findall(f"{_N}address")
+            for a in found.iterchildren(f"{_N}address")
         ),
     )
 

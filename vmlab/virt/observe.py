@@ -81,11 +81,11 @@ def _domain(domain: "libvirt.virDomain") -> ObservedDomain:
     persistent = bool(domain.isPersistent())
     facts = read_domain(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE if persistent else 0))
     state = _STATES.get(domain.state()[0], "unknown")
-    in_use = set(facts.disks)
-    if domain.isActive() and facts.metadata is None:
+    in_use = frozenset(facts.disks)
+    if facts.metadata is None and domain.isActive():
         live = etree.fromstring(domain.XMLDesc())
         in_use |= {str(path) for source in live.iterfind("devices/disk/source") for path in source.attrib.values()}
-    return ObservedDomain(facts, state, frozenset(in_use))
+    return ObservedDomain(facts, state, in_use)
 
 
 def _network(network: "libvirt.virNetwork") -> ObservedNetwork:
