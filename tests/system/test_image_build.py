@@ -216,7 +216,7 @@ def test_image_boots_with_what_was_installed(vmlab: Vmlab, built: Manifest, tmp_
 
 
 def test_image_that_does_not_boot_is_not_stored(vmlab: Vmlab, store: Path, built: Manifest, deb: Deb) -> None:
-    script = "#!/bin/sh\nrm /usr/sbin/init; ln -s nowhere /usr/sbin/init\n"
+    script = "#!/bin/sh\nrm /usr/sbin/init; printf '#!/bin/sh\\nexit 1\\n' >/usr/sbin/init; chmod 755 /usr/sbin/init\n"
     arguments = ("--from", IMAGE, "--packages", str(deb("vmlab-endless", {"DEBIAN/postinst": script})))
     vmlab.run("image", "build", IMAGE, *arguments, status=6)
     assert "the new image is not stored, because a guest of it fails: build, stage" in vmlab.complaints

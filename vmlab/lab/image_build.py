@@ -93,8 +93,9 @@ def build_from(host: Host, wish: Wish, *, accel: str, timeout_s: float, progress
                 session(_topology(wish, str(work / _DISK)), accel)[0].check(manifest, modules)
             except GuestError as error:
                 raise _unfit(error) from error
+            down(host, topology.name, keep_disks=False, progress=progress)
         with changing(wait_s=_STORE_S):
-            return store.add(where, manifest, work)
+            return store.add(where, manifest, work, move=True)
 
 
 def abandoned(host: Host) -> list[str]:

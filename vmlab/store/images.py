@@ -123,9 +123,10 @@ def check_disk(path: Path) -> int:
     return int(info["virtual-size"])
 
 
-def add(folder: Path, manifest: Manifest, source: Path) -> Manifest:
+def add(folder: Path, manifest: Manifest, source: Path, *, move: bool = False) -> Manifest:
     """Put an image into the store, replacing one of its name; `source` holds the manifest's files.
 
+    With `move` they are taken from there, a folder of the store's file system, and else copied.
     The manifest is written last: an interrupted import leaves files that `unused` tells.
     """
     disk = source / manifest.files.disk
@@ -136,7 +137,7 @@ def add(folder: Path, manifest: Manifest, source: Path) -> Manifest:
         stem = f"{manifest.name}-{_digest(sources.values())}"
         files = {kind: stem + _SUFFIXES[kind] for kind in sources}
         for kind, path in sources.items():
-            _place(path, folder / files[kind])
+            _place(path, folder / files[kind], move=move)
         complete = manifest.model_copy(update={"size": size, "files": Files(**files)})
         write_atomically(folder / f"{manifest.name}.json", complete.model_dump_json(by_alias=True, indent=2) + "\n")
     except OSError as error:
@@ -194,11 +195,12 @@ def _digest(paths: Iterable[Path]) -> str:
     return digest.hexdigest()[:12]
 
 
-def _place(source: Path, destination: Path) -> None:
-    """Copy a file so that it is there whole or not at all; one of this name has this content already."""
+def _place(source: Path, destination: Path, *, move: bool) -> None:
+    """Bring a file so that it is there whole or not at all; one of this name has this content already."""
     if destination.exists():
         return
-    partial = destination.with_name(f".{destination.name}.partial")
-    shutil.copyfile(source, partial)
+    partial = source if move else destination.with_name(f".{destination.name}.partial")
+    if not move:
+        shutil.copyfile(source, partial)
     partial.chmod(0o644)
     partial.replace(destination)
