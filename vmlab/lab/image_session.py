@@ -58,7 +58,7 @@ take "/boot/initrd.img-$release /boot/initramfs-$release.img /boot/initrd-$relea
 
 
 # A module that was built for another configuration of the same release shows only when it is loaded.
-_LOAD = 'modprobe -a "$@" || { dmesg | tail -n 5 >&2; exit 1; }'
+_LOAD = 'modprobe -a "$@" || { dmesg | tail -n 5; exit 1; }'
 
 
 @dataclass(frozen=True, slots=True)
