@@ -12,13 +12,13 @@ import re
 import shutil
 import sys
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 
 from vmlab.errors import HostError
 from vmlab.runtime.process import Result, run
-from vmlab.store.build import apt_mirror
-from vmlab.store.recipes.kernel import File, Modules, cpio, payload
+from vmlab.store.recipes import debian, kernel
+from vmlab.store.recipes.debian import APT_CONFIG, CONTAINED, apt_mirror, bootstrap, environment, missing
+from vmlab.store.recipes.kernel import Modules, initramfs, payload
 
 _ROOT = Path(__file__).resolve().parents[2]
 _RECIPE = Path(__file__).resolve().parent / "recipe"
@@ -36,9 +36,8 @@ def ensure_image(cache: Path) -> Path:
     folder = cache / f"image-{_key()}"
     if folder.is_dir():
         return folder
-    missing = [package for tool, package in _NEEDED.items() if shutil.which(tool, path=_path()) is None]
-    if missing:
-        raise HostError(f"building the lab host needs {', '.join(missing)}", hint="scripts/setup --test")
+    if absent := missing(_NEEDED.items()):
+        raise HostError(f"building the lab host needs {', '.join(absent)}", hint="scripts/setup --test")
     work = cache / ".building"
     _as_root("rm", "-rf", str(work))
     (work / "out").mkdir(parents=True)
@@ -60,9 +59,9 @@ def python_packages() -> list[str]:
 
 def _key() -> str:
     digest = hashlib.sha256("\n".join(python_packages()).encode())
-    for file in (Path(__file__), *sorted(_RECIPE.rglob("*"))):
+    for file in (Path(__file__), Path(debian.__file__), Path(kernel.__file__), *sorted(_RECIPE.rglob("*"))):
         if file.is_file():
-            digest.update(f"{file.relative_to(Path(__file__).parent)} {file.stat().st_mode:o}".encode())
+            digest.update(f"{os.path.relpath(file, _RECIPE)} {file.stat().st_mode:o}".encode())
             digest.update(file.read_bytes())
     return digest.hexdigest()[:12]
 
@@ -89,21 +88,8 @@ def _build(work: Path) -> None:
 
 
 def _bootstrap(tree: Path) -> None:
-    dump = _do("apt-config", "dump").stdout.splitlines()
-    # What this machine's administrator decided on proxies, certificates and leniency holds for the image too.
-    of_host = [line for line in dump if re.match(r"Acquire::(http|https|ftp|Check-|Retries|AllowInsecure)", line)]
-    options = ['APT::Install-Recommends "false"', 'Acquire::Languages "none"']
-    options += [line.rstrip(";") for line in of_host if not line.endswith('"";')]
-    argv = ["mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory"]
-    argv += [f"--include={','.join(_lines('packages'))}"]
-    argv += [f"--aptopt={option}" for option in options]
-    argv += [f"--dpkgopt=path-exclude={path}" for path in _lines("excludes")]
-    # If we are killed, so are it and all that it started, and its mounts are gone.
-    _as_root(
-        *("setpriv", "--pdeathsig", "KILL", "unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--"),
-        *(*argv, _SUITE, str(tree), apt_mirror()),
-        deadline_s=1800,
-    )
+    argv = bootstrap(_RECIPE, tree, _SUITE, apt_mirror(), _do(*APT_CONFIG).stdout)
+    _as_root(*CONTAINED, *argv, deadline_s=1800)
 
 
 def _install_python(folder: Path) -> None:
@@ -130,16 +116,13 @@ def _extract_kernel(tree: Path, release: str, out: Path) -> None:
     _do("zstd", "-dqf", "--rm", str(compressed), "-o", str(out / "vmlinux"))
     folder = tree / "usr/lib/modules" / release
     modules = Modules((folder / "modules.dep").read_text(), (folder / "modules.builtin").read_text())
-    files = [File("dev", 0o40755), File("proc", 0o40755), File("target", 0o40755)]
-    names = []
+    early = {}
     for path in modules.closure(_INITRD):
         content = (folder / path).read_bytes()
         name = Path(path).name.removesuffix(".xz")
-        files.append(File(name, 0o100644, lzma.decompress(content) if path.endswith(".xz") else content))
-        names.append(f"/{name}\n")
-    files.append(File("modules", 0o100644, "".join(names).encode()))
-    files.append(File("init", 0o100755, (tree / "usr/libexec/tiny-initramfs/init-static").read_bytes()))
-    (out / "initrd").write_bytes(cpio(files))
+        early[name] = lzma.decompress(content) if path.endswith(".xz") else content
+    init = (tree / "usr/libexec/tiny-initramfs/init-static").read_bytes()
+    (out / "initrd").write_bytes(initramfs(init, early))
 
 
 def _extract_qemu(tree: Path, folder: Path) -> None:
@@ -164,26 +147,14 @@ def qemu_command(image: Path) -> tuple[str, ...]:
     return (*linker, str(qemu / "qemu-system-x86_64"), "-L", str(qemu))
 
 
-def _lines(name: str) -> Iterator[str]:
-    return (line for line in (_RECIPE / name).read_text().splitlines() if line and not line.startswith("#"))
-
-
-def _path() -> str:
-    return os.environ.get("PATH", "/usr/bin:/bin") + ":/usr/sbin:/sbin"
-
-
-def _environment() -> dict[str, str]:
-    return {"PATH": _path(), "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
-
-
 def _as_root(*argv: str, deadline_s: float = 300, stdin: str | None = None) -> Result:
     """Unpacked packages are root's; the rest of the build needs no root."""
-    sudo = () if os.geteuid() == 0 else ("sudo", "env", *(f"{name}={value}" for name, value in _environment().items()))
+    sudo = () if os.geteuid() == 0 else ("sudo", "env", *(f"{name}={value}" for name, value in environment().items()))
     return _do(*sudo, *argv, deadline_s=deadline_s, stdin=stdin)
 
 
 def _do(*argv: str, deadline_s: float = 300, stdin: str | None = None) -> Result:
-    result = run(argv, deadline_s=deadline_s, stdin=stdin, env=_environment())
+    result = run(argv, deadline_s=deadline_s, stdin=stdin, env=environment())
     if not result.ok:
         cause = f"it took more than {deadline_s:.0f} s" if result.timed_out else result.stderr.strip()[-2000:]
         raise HostError(f"building the lab host: {' '.join(argv)[:200]}: {cause}")

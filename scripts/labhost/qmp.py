@@ -47,7 +47,7 @@ class Monitor:
             told = self.do("query-migrate")
             if told.get("status") == "failed":
                 raise HostError(f"the lab host's state: {told.get('error-desc', 'QEMU does not say why')}")
-            return told.get("status") == "completed"
+            return bool(told.get("status") == "completed")
 
         if not until(done, Deadline.after(_STORE_S)):
             raise HostError(f"the lab host's state: {command} takes more than {_STORE_S:.0f} s")

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from vmlab.cli.app import app
 from vmlab.lab.bed import locked
 from vmlab.metrics import Metric, RunRecord, Sample, Unit
+from vmlab.runtime.lock import held
 from vmlab.store.runs import open_run
 from vmlab.virt.connection import connected
 
@@ -263,6 +264,30 @@ def test_gc_lists_and_removes(cli: Cli, tmp_path: Path) -> None:
     assert orphan.exists()
     assert cli("gc", "--apply").exit_code == 0
     assert not orphan.exists()
+
+
+def test_gc_removes_an_image_build_that_was_cut_off_and_none_that_goes_on(cli: Cli, tmp_path: Path) -> None:
+    work = tmp_path / "pool" / "images" / ".build-lustre"
+    (work / "half").mkdir(parents=True)
+    (tmp_path / "build.yaml").write_text("name: build-lustre\nnodes:\n  build: {role: build, memory: 256MiB}\n")
+    cli("up", "build.yaml", "--no-wait")
+    with held("image.lustre", what="the build"):
+        assert cli.json("gc", "--apply") == []
+        assert work.exists()
+    assert [(item["kind"], item["name"]) for item in cli.json("gc")] == [("image build", "lustre")]
+    assert cli("gc", "--apply").exit_code == 0
+    assert not work.exists()
+    assert "build-lustre" not in cli("list").stdout
+
+
+def test_gc_leaves_a_user_s_bed_that_has_the_name_of_a_build_s(cli: Cli, tmp_path: Path) -> None:
+    work = tmp_path / "pool" / "images" / ".build-lustre"
+    work.mkdir()
+    (tmp_path / "build.yaml").write_text("name: build-lustre\nnodes:\n  mine: {role: build, memory: 256MiB}\n")
+    cli("up", "build.yaml", "--no-wait")
+    assert cli("gc", "--apply").exit_code == 0
+    assert not work.exists()
+    assert "build-lustre" in cli("list").stdout
 
 
 def test_no_runs_yet(cli: Cli) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from vmlab.lab.bed import DEFAULT_URI
+from vmlab.lab.gc import Leftover, collect, leftovers
 from vmlab.lab.image import folder as image_folder
 from vmlab.store.images import Manifest, find
 from vmlab.virt.connection import connected
@@ -55,11 +56,29 @@ def store(vmlab: Vmlab) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def built(vmlab: Vmlab, store: Path, deb: Deb) -> Manifest:
+def tiny(deb: Deb) -> Path:
     script = "#!/bin/sh\nmodprobe -n dummy && uname -r >/usr/share/vmlab-tiny/installed-on\n"
-    package = deb("vmlab-tiny", {"usr/share/vmlab-tiny/hello": "hello\n", "DEBIAN/postinst": script})
-    vmlab.run("image", "build", IMAGE, "--from", "demo", "--packages", str(package))
+    return deb("vmlab-tiny", {"usr/share/vmlab-tiny/hello": "hello\n", "DEBIAN/postinst": script})
+
+
+@pytest.fixture(scope="module")
+def built(vmlab: Vmlab, store: Path, tiny: Path) -> Manifest:
+    vmlab.run("image", "build", IMAGE, "--from", "demo", "--packages", str(tiny))
     return find(store, IMAGE)
+
+
+@pytest.fixture
+def clear(vmlab: Vmlab, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
+    """What `gc --apply` does, to image builds of these tests alone: whatever else lies on this machine stays."""
+    monkeypatch.setenv("VMLAB_STATE_DIR", str(vmlab.state))
+
+    def do() -> list[str]:
+        with connected(DEFAULT_URI) as host:
+            found = [item for item in leftovers(host, vmlab.state / "runs") if IMAGE in item.name]
+            assert {item.kind for item in found} <= {"image build"}
+            return [item.name for item in collect(host, found)]
+
+    return do
 
 
 def nothing_is_left(vmlab: Vmlab, store: Path) -> None:
@@ -92,16 +111,56 @@ def test_package_that_fails_to_install_says_so(vmlab: Vmlab, store: Path, deb: D
     nothing_is_left(vmlab, store)
 
 
-def test_killed_build_leaves_what_down_and_the_next_build_remove(vmlab: Vmlab, store: Path, deb: Deb) -> None:
-    package = deb("vmlab-slow", {"DEBIAN/postinst": "#!/bin/sh\nsleep 600\n"})
+def started(vmlab: Vmlab, package: Path, *stages: str) -> "subprocess.Popen[str]":
+    """A build that has come to these stages, one after the other."""
     process = vmlab.start("image", "build", IMAGE, "--from", "demo", "--packages", str(package))
     assert process.stderr is not None
-    for line in process.stderr:
-        if "apt-get install" in line:
-            break
+    for stage in stages:
+        assert any(stage in line for line in process.stderr)
+    return process
+
+
+def killed(process: "subprocess.Popen[str]") -> None:
     process.send_signal(signal.SIGKILL)
-    process.wait()
+    assert process.wait() == -signal.SIGKILL
+
+
+def test_gc_leaves_a_build_alone_and_removes_a_killed_one(
+    vmlab: Vmlab, store: Path, deb: Deb, clear: Callable[[], list[str]]
+) -> None:
+    package = deb("vmlab-slow", {"DEBIAN/postinst": "#!/bin/sh\nsleep 600\n"})
+    process = started(vmlab, package, "apt-get install")
+    assert clear() == []
+    with connected(DEFAULT_URI) as host:
+        assert collect(host, [Leftover("image build", IMAGE, "it is thought to be dead")]) == []
+    assert process.poll() is None
+    assert (store / f".build-{IMAGE}").exists()
+    killed(process)
     assert remains(BUILD, vmlab) != []
+    assert [item["name"] for item in vmlab.json("gc") if item["kind"] == "image build"] == [IMAGE]
+    assert remains(BUILD, vmlab) != []
+    assert clear() == [IMAGE]
+    nothing_is_left(vmlab, store)
+
+
+# Its volumes are there, and its domain is not; the image is half written; a guest of it is booted.
+@pytest.mark.parametrize("stages", [("define-domain",), ("write the image",), ("has to boot", "ssh")])
+def test_killed_build_stores_nothing_and_gc_removes_all(
+    vmlab: Vmlab, store: Path, tiny: Path, clear: Callable[[], list[str]], stages: tuple[str, ...]
+) -> None:
+    killed(started(vmlab, tiny, *stages))
+    assert not (store / f"{IMAGE}.json").exists()
+    assert clear() == [IMAGE]
+    nothing_is_left(vmlab, store)
+
+
+def test_bed_of_a_user_is_left_alone(vmlab: Vmlab, store: Path, tiny: Path, tmp_path: Path) -> None:
+    file = tmp_path / "bed.yaml"
+    file.write_text(f"name: {BUILD}\nnodes:\n  build: {{role: build}}\n")
+    vmlab.run("up", str(file), "--no-wait")
+    vmlab.run("image", "build", IMAGE, "--from", "demo", "--packages", str(tiny), status=2)
+    assert f"the image would be built in a bed {BUILD}, and there is one of yours" in vmlab.complaints
+    assert [node["state"] for node in vmlab.json("status", BUILD)] == ["running"]
     vmlab.run("down", BUILD, "--yes")
     nothing_is_left(vmlab, store)
 
@@ -154,3 +213,16 @@ def test_image_boots_with_what_was_installed(vmlab: Vmlab, built: Manifest, tmp_
     assert len({answer["stdout"] for answer in told}) == 2
     vmlab.run("image", "rm", IMAGE, "--yes", status=4)
     vmlab.run("down", BED, "--yes")
+
+
+def test_image_that_does_not_boot_is_not_stored(vmlab: Vmlab, store: Path, built: Manifest, deb: Deb) -> None:
+    script = "#!/bin/sh\nrm /usr/sbin/init; printf '#!/bin/sh\\nexit 1\\n' >/usr/sbin/init; chmod 755 /usr/sbin/init\n"
+    arguments = ("--from", IMAGE, "--packages", str(deb("vmlab-endless", {"DEBIAN/postinst": script})))
+    vmlab.run("image", "build", IMAGE, *arguments, status=6)
+    assert "the new image is not stored, because a guest of it fails: build, stage" in vmlab.complaints
+    assert "Kernel panic" in vmlab.complaints
+    assert find(store, IMAGE) == built
+    nothing_is_left(vmlab, store)
+    vmlab.run("image", "build", IMAGE, *arguments, "--no-check")
+    assert find(store, IMAGE).carries["vmlab-endless"] == "1.5"
+    nothing_is_left(vmlab, store)

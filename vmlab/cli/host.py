@@ -110,7 +110,7 @@ def gc(
 ) -> None:
     """List, or remove, what belongs to no bed.
 
-    Disks and networks without nodes, keys, image files, runs that were cut off.
+    Disks and networks without nodes, keys, image files; image builds and runs that were cut off.
 
     \b
     Example:

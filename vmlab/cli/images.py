@@ -64,6 +64,7 @@ def build(
     disk: Annotated[
         str | None, option("--disk", help="Root disk's size, such as 10GiB; absent: as --from.", metavar="SIZE")
     ] = None,
+    no_check: Annotated[bool, option("--no-check", help="Store the image without having booted it.")] = False,
     accel: Acceleration = Accel.AUTO,
     timeout: Timeout = _TIMEOUT,  # type: ignore[assignment]  # parsed by Typer
     mirror: Annotated[str | None, option("--mirror", help="Debian mirror; absent: that of this machine.")] = None,
@@ -72,7 +73,8 @@ def build(
     """Build an image: `demo`, or another image and packages.
 
     `demo` is made of Debian packages. With --from a guest of that image installs .rpm or .deb files, such as Lustre's,
-    with its own package manager; modules must be for the kernel that the image boots.
+    with its own package manager; modules must be for the kernel that the image boots. Then a guest of the new image is
+    booted, and loads Lustre if it carries that: only an image that does so takes its name.
 
     \b
     Examples:
@@ -89,7 +91,7 @@ def build(
 
     files = (*(packages or ()), *(more or ()))
     if base is None:
-        if files or kernel or disk is not None:
+        if files or kernel or no_check or disk is not None:
             raise UsageError("packages need an image to go into", hint=f"vmlab image build {name} --from IMAGE ...")
         with here() as host, shown() as progress:
             manifest = by_recipe(host, name, mirror=mirror, suite=suite or _SUITE, progress=progress.say)
@@ -98,7 +100,7 @@ def build(
             told = "--mirror and --suite are for recipes" if packages else "--from needs --packages"
             raise UsageError(told, hint=f"vmlab image build {name} --from {base} --packages PATH")
         with here() as host, shown((NODE,)) as progress:
-            wish = Wish(name, base, files, kernel=kernel, disk=_size(disk))
+            wish = Wish(name, base, files, kernel=kernel, disk=_size(disk), check=not no_check)
             manifest = build_from(host, wish, accel=accel, timeout_s=timeout, progress=progress)
     lustre = f", Lustre {manifest.lustre} ({', '.join(manifest.backends) or 'client'})" if manifest.lustre else ""
     typer.echo(f"{manifest.name}: {manifest.distribution} with kernel {manifest.kernel}{lustre}", err=True)

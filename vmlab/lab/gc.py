@@ -9,10 +9,11 @@ from vmlab.errors import BusyError
 from vmlab.lab.bed import folder, locked
 from vmlab.lab.image import changing, used
 from vmlab.lab.image import folder as image_folder
+from vmlab.lab.image_build import abandoned, bed_name, remove_abandoned
 from vmlab.plan.actions import RemoveNetwork, RemoveVolume
 from vmlab.plan.observed import Observed
 from vmlab.runtime.files import state_dir
-from vmlab.store.images import unused
+from vmlab.store.images import begun, unused
 from vmlab.store.runs import incomplete, remove_incomplete
 from vmlab.virt.connection import Host
 from vmlab.virt.observe import observe
@@ -22,7 +23,10 @@ from vmlab.virt.pool import BEDS, refresh_pool
 
 @dataclass(frozen=True, slots=True)
 class Leftover:
-    """Something that no bed needs: a "volume", "network", "keys", "image file" or "run", and why it is thought so."""
+    """Something that no bed needs, and why it is thought so.
+
+    A "volume", "network", "keys", "image build" (all that is left of it), "image file" or "run".
+    """
 
     kind: str
     name: str
@@ -34,8 +38,10 @@ def leftovers(host: Host, runs: Path) -> list[Leftover]:
     """Everything that belongs to no bed. A bed is what has a domain, or disks that were kept with its keys."""
     refresh_pool(host, BEDS)
     observed = observe(host)
+    built_in = {bed_name(name) for name in begun(image_folder(host))}
     return [
-        *(item for bed in _names(observed) for item in _of_bed(observed, bed)),
+        *(item for bed in _names(observed) if bed not in built_in for item in _of_bed(observed, bed)),
+        *(Leftover("image build", name, "it was cut off") for name in abandoned(host)),
         *(Leftover("image file", str(p), "no image, no clone") for p in unused(image_folder(host), used(host))),
         *(Leftover("run", str(p), "it was cut off") for p in incomplete(runs)),
     ]
@@ -64,10 +70,18 @@ def _of_bed(observed: Observed, name: str) -> list[Leftover]:
 def collect(host: Host, items: list[Leftover]) -> list[Leftover]:
     """Remove them and return what was removed. What a vmlab works on at this moment, or took up since, is skipped."""
     done = [item for item in items if item.kind == "run" and remove_incomplete(Path(item.name))]
+    # Before the image files: what a build's clone is linked to is none.
+    for item in items:
+        if item.kind == "image build":
+            with contextlib.suppress(BusyError):
+                remove_abandoned(host, item.name)
+                done.append(item)
     with contextlib.suppress(BusyError), changing():
-        for path in unused(image_folder(host), used(host)):
-            _delete(path)
-            done.append(Leftover("image file", str(path), "no image, no clone"))
+        still = set(map(str, unused(image_folder(host), used(host))))
+        for item in items:
+            if item.kind == "image file" and item.name in still:
+                _delete(Path(item.name))
+                done.append(item)
     for bed in {item.bed: None for item in items if item.bed is not None}:
         try:
             with locked(host, bed):

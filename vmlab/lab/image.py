@@ -47,7 +47,7 @@ def build(host: Host, name: str, *, mirror: str | None, suite: str, progress: Ca
     where = folder(host)
     with changing():
         built = build_demo(where / ".build", mirror=mirror, suite=suite, progress=progress)
-        manifest = store.add(where, store.read(built), built.parent)
+        manifest = store.add(where, store.read(built), built.parent, move=True)
         shutil.rmtree(built.parent)
     return manifest
 

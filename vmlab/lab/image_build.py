@@ -1,26 +1,29 @@
 """An image made of another one and packages: in a guest of it, by the distribution's own package manager.
 
-The guest is a bed of one node with a reserved name, brought up and taken down as any other. What a killed build leaves
-is therefore what any bed leaves: the next build of the image removes it, and so does `vmlab down build-NAME`.
+The guest is a bed of one node with a reserved name, brought up and taken down as any other; a guest of the new image is
+then booted in a bed of the same name. A folder in the store marks the build from its first to its last moment: whatever
+a kill leaves, the next build of the image removes it, and so does `vmlab gc --apply`.
 """
 
+import contextlib
 import hashlib
 import json
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vmlab.errors import HostError, UsageError
+from vmlab.errors import BusyError, GuestError, HostError, UsageError
 from vmlab.lab.down import down
 from vmlab.lab.image import changing, folder
 from vmlab.lab.image_session import NODE, Job, Session, read_packages
 from vmlab.lab.prepare import images_of
-from vmlab.lab.progress import Progress
+from vmlab.lab.progress import Progress, Silent
 from vmlab.lab.up import up
 from vmlab.runtime import lock
+from vmlab.runtime.files import write_atomically
 from vmlab.runtime.process import run
 from vmlab.runtime.wait import Deadline
 from vmlab.store import images as store
@@ -34,6 +37,7 @@ from vmlab.virt.observe import observe
 _CPUS, _MEMORY = 2, Bytes(2 << 30)
 _LIST_S, _STORE_S, _CONVERT_S = 120.0, 3600.0, 3600.0
 _LONGEST = 31  # characters of a bed's name
+_DISK = "disk.qcow2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,7 @@ class Wish:
     """What is asked for: image `name` of image `base` and `packages` (files and folders).
 
     `kernel`: the packages bring the kernel that it boots. `disk`: the root disk's size, None as large as the base's.
+    `check`: a guest of it has to boot before it enters the store.
     """
 
     name: str
@@ -48,51 +53,60 @@ class Wish:
     packages: tuple[Path, ...]
     kernel: bool = False
     disk: Bytes | None = None
+    check: bool = True
 
 
 def build_from(host: Host, wish: Wish, *, accel: str, timeout_s: float, progress: Progress) -> Manifest:
-    """Build the image and put it into the store, replacing one of its name.
+    """Build the image, boot it once, and put it into the store, replacing one of its name.
 
     Raises UsageError if the packages do not fit the image, as early as that can be seen; GuestError with the package
-    manager's words. Nothing is left of the guest in either case.
+    manager's words, or with what the new image's guest did. Nothing is left of the guests in any case.
     """
     store.check_name(wish.name)
     kind, files = collect(wish.packages)
     where = _store_of(host)
-    topology = _topology(wish)
+    topology = _topology(wish, str(Path(wish.base).resolve()) if "/" in wish.base else wish.base)
     base, beside = images_of(host, topology)[topology.nodes[NODE].image]
     packages = _read_here(kind, files)
     if packages and (wish.kernel or base.kernel):
         kernel_to_boot(packages, image=wish.base, boots=base.kernel, brought=wish.kernel)
     job = Job(wish.name, wish.base, base, kind, files, packages, wish.kernel)
     deadline = Deadline.after(timeout_s)
-    with lock.held(f"image.{wish.name}", what=f"the build of the image {wish.name}"):
-        _check_ours(host, topology.name)
-        down(host, topology.name, keep_disks=False, progress=progress)
-        try:
-            raised = up(
-                host,
-                topology,
-                accel=accel,
-                restart=False,
-                timeout_s=deadline.left_s,
-                jobs=1,
-                wait=True,
-                progress=progress,
-            )
-            session = Session(host, raised, deadline, progress)
-            with tempfile.TemporaryDirectory(prefix="vmlab-image-") as scratch:
-                out = Path(scratch)
-                manifest = session.work(job, out)
-                # Its own kernel and initrd, or else those of the image that it is made of: they are still the same.
-                boot = {kind: out / kind for kind in ("kernel", "initrd") if (out / kind).exists()} or {
-                    kind: beside / name for kind, name in base.files.model_dump(exclude={"disk"}).items() if name
-                }
-                with changing(wait_s=_STORE_S):
-                    progress.stage(NODE, "write the image")
-                    return _write(session.disk, manifest, boot, where)
-        finally:
+
+    def session(topology: Topology, accel: str) -> tuple[Session, str]:
+        left_s = deadline.left_s
+        raised = up(
+            host, topology, accel=accel, restart=False, timeout_s=left_s, jobs=1, wait=True, progress=progress
+        )
+        return Session(host, raised, deadline, progress), raised.prepared.accel
+
+    with _building(host, where, wish.name, progress) as work:
+        first, accel = session(topology, accel)
+        manifest, modules = first.work(job, work)
+        progress.stage(NODE, "write the image")
+        boot = {name: beside / file for name, file in base.files.model_dump(exclude={"disk"}).items() if file}
+        manifest = _write(first.disk, manifest, boot, work)
+        if wish.check:
+            progress.say(f"{wish.name}: written; a guest of it has to boot before it takes its name")
             down(host, topology.name, keep_disks=False, progress=progress)
+            try:
+                session(_topology(wish, str(work / _DISK)), accel)[0].check(manifest, modules)
+            except GuestError as error:
+                raise _unfit(error) from error
+            down(host, topology.name, keep_disks=False, progress=progress)
+        with changing(wait_s=_STORE_S):
+            return store.add(where, manifest, work, move=True)
+
+
+def abandoned(host: Host) -> list[str]:
+    """The images whose builds were killed: of each a folder in the store, and often a bed, are left."""
+    return [name for name in store.begun(folder(host)) if _is_free(name)]
+
+
+def remove_abandoned(host: Host, name: str) -> None:
+    """Remove what a killed build left. Raises BusyError if one of this name goes on."""
+    with _alone(name):
+        _remove(host, store.work_folder(folder(host), name), name, Silent())
 
 
 def bed_name(image: str) -> str:
@@ -115,19 +129,58 @@ def _store_of(host: Host) -> Path:
     return where
 
 
-def _topology(wish: Wish) -> Topology:
-    base = str(Path(wish.base).resolve()) if "/" in wish.base else wish.base
-    node = {"role": "build", "cpus": _CPUS, "memory": str(_MEMORY), "pin": "shared", "image": base}
+def _topology(wish: Wish, image: str) -> Topology:
+    node = {"role": "build", "cpus": _CPUS, "memory": str(_MEMORY), "pin": "shared", "image": image}
     if wish.disk is not None:
         node["disk"] = str(wish.disk)
     return loads(json.dumps({"name": bed_name(wish.name), "nodes": {NODE: node}}), "vmlab image build")
 
 
-def _check_ours(host: Host, bed: str) -> None:
-    others = sorted(set(observe(host, volumes=False).bed(bed).nodes) - {NODE})
-    if others:
-        told = f"the image would be built in a bed {bed}, and that is one of yours (nodes: {', '.join(others)})"
-        raise UsageError(told, hint=f"vmlab down {bed}, or another name for the image")
+def _alone(name: str) -> contextlib.AbstractContextManager[None]:
+    # A look at whether a build goes on holds the lock for a moment.
+    return lock.held(f"image.{name}", what=f"the build of the image {name}", wait_s=1.0)
+
+
+def _is_free(name: str) -> bool:
+    with contextlib.suppress(BusyError), _alone(name):
+        return True
+    return False
+
+
+@contextlib.contextmanager
+def _building(host: Host, where: Path, name: str, progress: Progress) -> Iterator[Path]:
+    """Hold the build of an image, and its folder. What a killed build left goes before, and everything afterwards."""
+    bed, work = bed_name(name), store.work_folder(where, name)
+    with _alone(name):
+        _remove(host, work, name, progress)
+        if observe(host).bed(bed).exists:
+            told = f"the image would be built in a bed {bed}, and there is one of yours"
+            raise UsageError(told, hint=f"vmlab down {bed}, or another name for the image")
+        work.mkdir()
+        try:
+            work.chmod(0o711)  # for QEMU's user
+            yield work
+        finally:
+            _remove(host, work, name, progress)
+
+
+def _remove(host: Host, work: Path, name: str, progress: Progress) -> None:
+    if not work.exists():
+        return
+    bed = bed_name(name)
+    if set(observe(host, volumes=False).bed(bed).nodes) <= {NODE}:  # else a user has a bed of this name by now
+        down(host, bed, keep_disks=False, progress=progress)
+    shutil.rmtree(work)
+
+
+def _unfit(error: GuestError) -> GuestError:
+    return GuestError(
+        f"the new image is not stored, because a guest of it fails: {error.message}",
+        node=error.node,
+        stage=error.stage,
+        console=error.console,
+        hint="--no-check stores it as it is",
+    )
 
 
 def _read_here(kind: Kind, files: Sequence[Path]) -> tuple[Package, ...]:
@@ -137,21 +190,25 @@ def _read_here(kind: Kind, files: Sequence[Path]) -> tuple[Package, ...]:
     return read_packages(kind, [str(file.absolute()) for file in files], lambda argv: run(argv, deadline_s=_LIST_S))
 
 
-def _write(disk: Path, manifest: Manifest, boot: Mapping[str, Path], where: Path) -> Manifest:
-    """Flatten the clone `disk` and put it into the store, with the kernel and initrd that `boot` names."""
-    work = where / f".build-{manifest.name}"
-    shutil.rmtree(work, ignore_errors=True)
+def _write(disk: Path, manifest: Manifest, boot: Mapping[str, Path], work: Path) -> Manifest:
+    """Flatten the clone `disk` into `work`, with a manifest that tells what lies there.
+
+    `boot` are the kernel and initrd of the base, which are still the right ones if none were taken out.
+    """
     try:
-        work.mkdir(mode=0o700)
-        for name, source in boot.items():
-            shutil.copyfile(source, work / name)
-        options = ("-O", "qcow2", "-c", "-W", "-m", "4", "-o", "compression_type=zstd")
-        done = run(("qemu-img", "convert", *options, str(disk), str(work / "disk")), deadline_s=_CONVERT_S)
+        if not (work / "kernel").exists():
+            for name, source in boot.items():
+                shutil.copyfile(source, work / name)
+        # If we are killed, so is it: it would go on writing for minutes.
+        argv = ("setpriv", "--pdeathsig", "KILL", "qemu-img", "convert", "-O", "qcow2", "-c", "-W", "-m", "4")
+        done = run((*argv, "-o", "compression_type=zstd", str(disk), str(work / _DISK)), deadline_s=_CONVERT_S)
         if not done.ok:
-            raise HostError(f"cannot write the image: {done.last_line}", hint=f"df -h {where}")
-        files = Files(disk="disk", **{name: name for name in boot})
-        return store.add(where, manifest.model_copy(update={"files": files}), work)
+            raise HostError(f"cannot write the image: {done.last_line}", hint=f"df -h {work.parent}")
+        files = Files(disk=_DISK, **{name: name for name in ("kernel", "initrd") if (work / name).exists()})
+        for name in files.model_dump(exclude_none=True).values():
+            (work / name).chmod(0o644)
+        manifest = manifest.model_copy(update={"files": files})
+        write_atomically((work / _DISK).with_suffix(".json"), manifest.model_dump_json(by_alias=True))
     except OSError as error:
-        raise HostError(f"cannot write to the image store {where}: {error.strerror}", hint="use sudo") from error
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+        raise HostError(f"cannot write to {work}: {error.strerror}", hint=f"df -h {work.parent}") from error
+    return manifest

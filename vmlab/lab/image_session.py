@@ -1,4 +1,7 @@
-"""The work in the guest that an image is built in: install, check, tell what is there, forget, switch off."""
+"""The work in the guest that an image is built in: install, check, tell what is there, forget, switch off.
+
+And in a guest of the new image: look whether it is what it should be.
+"""
 
 import re
 from collections.abc import Callable, Sequence
@@ -18,7 +21,7 @@ from vmlab.runtime.process import Result
 from vmlab.runtime.wait import Deadline, until
 from vmlab.store.carried import BACKENDS, backends, carried
 from vmlab.store.images import Files, Manifest
-from vmlab.store.managers import Manager, installed, lacking, manager_of, worth_asking
+from vmlab.store.managers import Manager, failed_scriptlets, installed, lacking, manager_of, worth_asking
 from vmlab.store.packages import Kind, Package, kernel_to_boot, listing_commands, package
 from vmlab.values import identity
 from vmlab.virt.connection import Host
@@ -53,6 +56,9 @@ take "/boot/vmlinuz-$release /lib/modules/$release/vmlinuz /usr/lib/modules/$rel
 take "/boot/initrd.img-$release /boot/initramfs-$release.img /boot/initrd-$release" initrd initrd
 """
 
+
+# A module that was built for another configuration of the same release shows only when it is loaded.
+_LOAD = 'modprobe -a "$@" || { dmesg | tail -n 5; exit 1; }'
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +108,10 @@ class Session:
         log_of_console = identity.console_volume(bed, NODE)
         self._vigil = Vigil(self._guest, lambda: console_text(host, pool, log_of_console), self._state, "install")
 
-    def work(self, job: Job, out: Path) -> Manifest:
+    def work(self, job: Job, out: Path) -> tuple[Manifest, tuple[str, ...]]:
         """Install, check, take kernel and initrd out to `out` if they are new, forget, switch off.
 
-        Returns the new image's manifest, whose files are yet to be named.
+        Returns the new image's manifest, whose files are yet to be named, and the modules that were brought.
         """
         with self._guest:
             self._guest.connect(self._deadline, watch=self._vigil)
@@ -116,14 +122,32 @@ class Session:
             self._install(manager, self._bring(job.files))
             if not job.kernel:
                 self._check_kernel(job, before)
-            self._check_modules(packages, release)
+            modules = tuple(sorted({name for one in packages for name in one.modules}))
+            self._check_modules(modules, release)
             manifest = self._manifest(job, before, release)
             names = [one.name for one in packages]
             manifest = manifest.model_copy(update=self._carries(job.manifest, manager, names, release))
             if job.kernel:
                 self._take_out(release, out)
             self._switch_off(job.manifest.user)
-        return manifest
+        return manifest, modules
+
+    def check(self, manifest: Manifest, modules: Sequence[str]) -> None:
+        """A guest of the new image runs its kernel and has these modules; Lustre and its backends can be loaded."""
+        with self._guest:
+            self._guest.connect(self._deadline, watch=self._vigil)
+            runs = self._must(("uname", "-r"), "ask for the kernel").stdout.strip()
+            if runs != manifest.kernel:
+                told = f"it boots {runs}, and its kernel should be {manifest.kernel}"
+                raise GuestError(told, node=NODE, stage="check")
+            if modules:
+                self._progress.stage(NODE, "find modules")
+                self._must((*_IN_ENGLISH, "modprobe", "-a", "-n", *modules), "find the modules")
+            if manifest.lustre:
+                self._progress.stage(NODE, "load lustre")
+                names = {name: module for module, name in BACKENDS.items()}
+                loaded = ("lustre", *(names[backend] for backend in manifest.backends))
+                self._must((*_IN_ENGLISH, "sh", "-c", _LOAD, "vmlab", *loaded), "load Lustre")
 
     def _look(self) -> Facts:
         return Facts.read(self._must(LOOK, "look around").stdout)
@@ -145,7 +169,7 @@ class Session:
     def _install(self, manager: Manager, files: Sequence[str]) -> None:
         self._progress.stage(NODE, f"{manager.program} install")
         result = self._run((*_IN_ENGLISH, *manager.offline, *files), on_line=self._tell)
-        if result.ok:
+        if self._done(manager, result):
             return
         missing = lacking(manager, result.stdout + result.stderr)
         if worth_asking(manager, result.stdout + result.stderr):
@@ -154,7 +178,7 @@ class Session:
             for command in first:  # its failure shows in what follows
                 self._run((*_IN_ENGLISH, *command))
             result = self._run((*_IN_ENGLISH, *last, *files), on_line=self._tell)
-            if result.ok:
+            if self._done(manager, result):
                 return
             missing = lacking(manager, result.stdout + result.stderr) or missing
         log.debug("%s\n%s", result.stdout, result.stderr)
@@ -167,6 +191,13 @@ class Session:
             )
         raise self._failure(f"{manager.program} did not install the packages: {_cause(result)}", result)
 
+    def _done(self, manager: Manager, result: Result) -> bool:
+        """All is installed; a scriptlet that failed and did not stop the package manager is worth a warning."""
+        done = result.status in manager.done and not result.timed_out
+        for scriptlet in failed_scriptlets(result.stdout + result.stderr) if done else ():
+            self._progress.warn(f"{manager.program} went on after a scriptlet that failed: {scriptlet}")
+        return done
+
     def _check_kernel(self, job: Job, before: Facts) -> None:
         """An image that boots from its own disk boots its newest kernel: there must be no new one by accident."""
         new = sorted(self._look().kernels - before.kernels)
@@ -176,9 +207,8 @@ class Session:
                 hint="--kernel with that kernel's package among the packages",
             )
 
-    def _check_modules(self, packages: Sequence[Package], release: str) -> None:
+    def _check_modules(self, names: Sequence[str], release: str) -> None:
         """The kernel will find the modules that were brought, and they say that they are for it."""
-        names = sorted({name for one in packages for name in one.modules})
         if not names:
             return
         self._progress.stage(NODE, "check modules")
@@ -263,4 +293,4 @@ def _cause(result: Result) -> str:
     """The first line that reports an error: the last ones often only say that there was one."""
     text = result.stdout + result.stderr
     errors = re.findall(r"^(?:E: |dpkg: error.*?: |Error: |error: |.*: No space left)(.*)$", text, re.MULTILINE)
-    return errors[0].strip() if errors and errors[0].strip() else result.last_line
+    return next(filter(None, map(str.strip, errors)), result.last_line)

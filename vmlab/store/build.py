@@ -10,14 +10,14 @@ from collections.abc import Callable, Sequence
 from importlib import resources
 from pathlib import Path
 
-from vmlab.errors import HostError
+from vmlab.errors import HostError, UsageError
 from vmlab.runtime.lock import held
 from vmlab.runtime.process import Result
 from vmlab.runtime.process import run as run_process
 from vmlab.store.recipes import disk
-from vmlab.store.recipes.kernel import File, Modules, cpio, payload
+from vmlab.store.recipes.debian import APT_CONFIG, CONTAINED, apt_mirror, bootstrap, environment, lines, missing
+from vmlab.store.recipes.kernel import Modules, initramfs, payload
 
-DEBIAN = "http://deb.debian.org/debian"
 Run = Callable[..., Result]
 
 _NEEDED = {
@@ -38,7 +38,7 @@ _CMDLINE = (
     f"root=UUID={_ROOT} rw console=ttyS0 loglevel=5 mitigations=off norandmaps init_on_alloc=0 lsm=capability audit=0 "
     "preempt=none cryptomgr.notests net.ifnames=0"
 )
-_MIRROR = re.compile(r"^(?:URIs:|deb\s+(?:\[.*?\])?)\s*(\S+/debian/?)(?:\s|$)", re.MULTILINE)
+_TOO_OLD = frozenset({"buster", "bullseye", "bookworm", "oldoldstable", "oldstable"})
 _SYS_ADMIN = 21  # the bit of CAP_SYS_ADMIN, capabilities(7)
 
 
@@ -53,8 +53,14 @@ def build_demo(
     """Build into the folder `destination`, which is replaced as a whole; its manifest's path is returned.
 
     `mirror` None means the one that apt uses here. All work happens in a hidden folder beside `destination`; what a
-    killed build left there is removed first. Raises HostError: not root, a tool or a package is missing, no mirror.
+    killed build left there is removed first. Raises HostError: not root, a tool or a package is missing, no mirror;
+    UsageError for a suite that the recipe is not made for.
     """
+    if suite in _TOO_OLD:
+        raise UsageError(
+            f"the demo image is made of Debian trixie or later, not of {suite}: cloud-init is one service since then",
+            hint="vmlab image import, with a cloud image of that release",
+        )
     _check_host()
     destination.parent.mkdir(parents=True, exist_ok=True)
     work = destination.with_name(f".{destination.name}.building")
@@ -69,26 +75,11 @@ def build_demo(
     return destination / "demo.json"
 
 
-def apt_mirror(sources: Path = Path("/etc/apt")) -> str:
-    """The first Debian archive among this machine's apt sources, in either format; else deb.debian.org."""
-    files = [sources / "sources.list", *sorted((sources / "sources.list.d").glob("*"))]
-    for file in files:
-        if file.is_file() and (found := _MIRROR.search(file.read_text())):
-            return found[1].rstrip("/")
-    return DEBIAN
-
-
 def _check_host() -> None:
-    missing = sorted({package for tool, package in _NEEDED.items() if shutil.which(tool, path=_path()) is None})
-    if missing:
-        raise HostError(f"building an image needs {', '.join(missing)}", hint=f"apt-get install {' '.join(missing)}")
+    if absent := missing(_NEEDED.items()):
+        raise HostError(f"building an image needs {', '.join(absent)}", hint=f"apt-get install {' '.join(absent)}")
     if os.geteuid() != 0:
         raise HostError("building an image needs root", hint=f"sudo {' '.join(sys.argv)}")
-
-
-def _path() -> str:
-    """PATH with the folders of root's tools, which a user's PATH under sudo or cron may lack."""
-    return os.environ.get("PATH", "/usr/bin:/bin") + ":/usr/sbin:/sbin"
 
 
 class _Build:
@@ -121,27 +112,13 @@ class _Build:
         self._write_manifest(release, versions)
 
     def _bootstrap(self) -> None:
-        options = [f"--aptopt={line}" for line in self._apt_options()]
-        options += [f"--dpkgopt=path-exclude={path}" for path in self._lines("excludes")]
-        packages = ",".join(line.split()[0] for line in self._lines("packages"))
-        argv = ["mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory", f"--include={packages}"]
+        dump = self.run(APT_CONFIG, deadline_s=30).stdout
+        program, *options = bootstrap(self.recipe, self.tree, self.suite, self.mirror, dump)
         if _may_mount():
-            # If we are killed, so are it and all that it started, and its mounts are gone.
-            argv[:0] = ("setpriv", "--pdeathsig", "KILL")
-            argv[3:3] = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--")
+            argv = (*CONTAINED, program, *options)
         else:
-            options.append("--skip=check/canmount,chroot/mount")
-        self._do(*argv, *options, self.suite, str(self.tree), self.mirror, deadline_s=1800)
-
-    def _apt_options(self) -> list[str]:
-        dump = self.run(("apt-config", "dump"), deadline_s=30).stdout.splitlines()
-        # Proxies, certificates and leniency that this machine's administrator decided on hold for the image too.
-        of_host = [line for line in dump if re.match(r"Acquire::(http|https|ftp|Check-|Retries|AllowInsecure)", line)]
-        return [
-            'APT::Install-Recommends "false"',
-            'Acquire::Languages "none"',
-            *(line.rstrip(";") for line in of_host if not line.endswith('"";')),
-        ]
+            argv = (program, "--skip=check/canmount,chroot/mount", *options)
+        self._do(*argv, deadline_s=1800)
 
     def _add_files(self) -> None:
         source = self.recipe / "files"
@@ -165,12 +142,9 @@ class _Build:
                 file.unlink()
             elif str(file.relative_to(folder)) not in keep:
                 file.unlink()
-        files = [File("dev", 0o40755), File("proc", 0o40755), File("target", 0o40755)]
-        names = [Path(path.removesuffix(".xz")) for path in modules.closure(n for n, *mark in wanted if mark)]
-        files += [File(path.name, 0o100644, (folder / path).read_bytes()) for path in names]
-        files.append(File("modules", 0o100644, "".join(f"/{path.name}\n" for path in names).encode()))
-        files.append(File("init", 0o100755, (self.tree / "usr/libexec/tiny-initramfs/init-static").read_bytes()))
-        initrd = cpio(files)
+        early = [Path(path.removesuffix(".xz")) for path in modules.closure(n for n, *mark in wanted if mark)]
+        init = (self.tree / "usr/libexec/tiny-initramfs/init-static").read_bytes()
+        initrd = initramfs(init, {path.name: (folder / path).read_bytes() for path in early})
         (self.out / "demo.initrd").write_bytes(initrd)
         (self.tree / "boot/initrd").write_bytes(initrd)
         self._chroot("depmod", release)
@@ -243,14 +217,13 @@ class _Build:
         (self.out / "demo.json").write_text(json.dumps(manifest, indent=2) + "\n")
 
     def _lines(self, name: str) -> list[str]:
-        return [line for line in (self.recipe / name).read_text().splitlines() if line and not line.startswith("#")]
+        return lines(self.recipe / name)
 
     def _chroot(self, *argv: str, stdin: str | None = None) -> Result:
         return self._do("chroot", str(self.tree), *argv, stdin=stdin)
 
     def _do(self, *argv: str, deadline_s: float = 300, stdin: str | None = None) -> Result:
-        environment = {"PATH": _path(), "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
-        result = self.run(argv, deadline_s=deadline_s, stdin=stdin, env=environment)
+        result = self.run(argv, deadline_s=deadline_s, stdin=stdin, env=environment())
         if not result.ok:
             raise HostError(f"building the image: {_tool(argv)} failed: {_cause(result)}", hint="see vmlab.log")
         return result

@@ -18,6 +18,7 @@ from vmlab.runtime.files import write_atomically
 from vmlab.runtime.process import run
 
 _NAME = r"^[a-z0-9][a-z0-9._-]{0,62}$"
+_WORK = ".build-"
 _SUFFIXES = {"disk": ".qcow2", "kernel": ".vmlinuz", "initrd": ".initrd"}
 
 
@@ -56,7 +57,7 @@ class Manifest(BaseModel):
 
 def images(folder: Path) -> list[Manifest]:
     """All images, by name. A manifest that cannot be read is an error naming it."""
-    return [read(path) for path in sorted(folder.glob("*.json"))]
+    return [read(path) for path in sorted(folder.glob("[!.]*.json"))]
 
 
 def read(path: Path) -> Manifest:
@@ -91,8 +92,14 @@ def find(folder: Path, name: str) -> Manifest:
 
 
 def at_path(path: Path) -> Manifest:
-    """A disk outside the store, used where it lies: boots from itself, root logs in."""
-    return Manifest(name="image", size=check_disk(path), files=Files(disk=str(path.resolve())))
+    """A disk outside the store, used where it lies: as a manifest beside it tells, which has its name with .json.
+
+    Without one it boots from itself, and root logs in.
+    """
+    size, beside = check_disk(path), path.with_suffix(".json")
+    manifest = read(beside) if beside.exists() else Manifest(name="image", files=Files(disk=""))
+    files = manifest.files.model_copy(update={"disk": str(path.resolve())})
+    return manifest.model_copy(update={"size": size, "files": files})
 
 
 def check_disk(path: Path) -> int:
@@ -116,9 +123,10 @@ def check_disk(path: Path) -> int:
     return int(info["virtual-size"])
 
 
-def add(folder: Path, manifest: Manifest, source: Path) -> Manifest:
+def add(folder: Path, manifest: Manifest, source: Path, *, move: bool = False) -> Manifest:
     """Put an image into the store, replacing one of its name; `source` holds the manifest's files.
 
+    With `move` they are taken from there, a folder of the store's file system, and else copied.
     The manifest is written last: an interrupted import leaves files that `unused` tells.
     """
     disk = source / manifest.files.disk
@@ -129,7 +137,7 @@ def add(folder: Path, manifest: Manifest, source: Path) -> Manifest:
         stem = f"{manifest.name}-{_digest(sources.values())}"
         files = {kind: stem + _SUFFIXES[kind] for kind in sources}
         for kind, path in sources.items():
-            _place(path, folder / files[kind])
+            _place(path, folder / files[kind], move=move)
         complete = manifest.model_copy(update={"size": size, "files": Files(**files)})
         write_atomically(folder / f"{manifest.name}.json", complete.model_dump_json(by_alias=True, indent=2) + "\n")
     except OSError as error:
@@ -161,10 +169,22 @@ def remove(folder: Path, name: str, used: Mapping[str, Iterable[str]]) -> None:
 
 
 def unused(folder: Path, used: Mapping[str, Iterable[str]]) -> list[Path]:
-    """Files of the store that neither a manifest nor a clone needs: an image's files share their stem."""
+    """Files of the store that neither a manifest, a clone nor a build needs: an image's files share their stem."""
     disks = [manifest.files.disk for manifest in images(folder)]
     kept = {Path(path).stem for path in (*disks, *used)}
-    return [path for path in sorted(folder.glob("*")) if path.suffix != ".json" and path.stem not in kept]
+    builds = {work_folder(folder, name) for name in begun(folder)}
+    others = [path for path in sorted(folder.glob("*")) if path.suffix != ".json" and path not in builds]
+    return [path for path in others if path.stem not in kept]
+
+
+def work_folder(folder: Path, name: str) -> Path:
+    """Where the image is built that will be called so: there before anything else of the build, and the last to go."""
+    return folder / f"{_WORK}{name}"
+
+
+def begun(folder: Path) -> list[str]:
+    """The names of the images whose builds go on, or were killed."""
+    return [path.name.removeprefix(_WORK) for path in sorted(folder.glob(f"{_WORK}*"))]
 
 
 def _digest(paths: Iterable[Path]) -> str:
@@ -175,11 +195,12 @@ def _digest(paths: Iterable[Path]) -> str:
     return digest.hexdigest()[:12]
 
 
-def _place(source: Path, destination: Path) -> None:
-    """Copy a file so that it is there whole or not at all; one of this name has this content already."""
+def _place(source: Path, destination: Path, *, move: bool) -> None:
+    """Bring a file so that it is there whole or not at all; one of this name has this content already."""
     if destination.exists():
         return
-    partial = destination.with_name(f".{destination.name}.partial")
-    shutil.copyfile(source, partial)
+    partial = source if move else destination.with_name(f".{destination.name}.partial")
+    if not move:
+        shutil.copyfile(source, partial)
     partial.chmod(0o644)
     partial.replace(destination)

@@ -22,7 +22,7 @@ class Manager:
     """One package manager. `offline` is tried first: packages that are complete need no network.
 
     `online` follows if something is missing (`missing` matches what is said then; its groups name it). The package
-    files come after each of `offline` and of the last of `online`.
+    files come after each of `offline` and of the last of `online`. `done` are the statuses with which all is installed.
     """
 
     program: str
@@ -31,6 +31,7 @@ class Manager:
     online: tuple[Command, ...]
     missing: re.Pattern[str]
     installed: Command
+    done: frozenset[int] = frozenset({0})
 
 
 _DEB_INSTALLED = ("dpkg-query", "-W", "-f", r"${Package}\t${Version}\t${Status}\n")
@@ -66,6 +67,8 @@ MANAGERS = (
         ((*_ZYPPER, *_ZYPPER_INSTALL),),
         _NOTHING_PROVIDES,
         _RPM_INSTALLED,
+        # zypper(8): done; a reboot is needed, zypper is to be run anew, a repository was left out, a scriptlet failed.
+        done=frozenset({0, 102, 103, 106, 107}),
     ),
     _dnf("yum", re.compile(r"^Error: Package: (?P<who>\S+).*\n +Requires: (?P<what>.+)$", re.MULTILINE)),
 )
@@ -97,6 +100,12 @@ def lacking(manager: Manager, output: str) -> tuple[str, ...]:
         who = match["who"] or who  # apt names a package once, and then only what else it lacks
         found[f"{match['what']} (needed by {who})" if who else match["what"]] = None
     return tuple(found)
+
+
+def failed_scriptlets(output: str) -> tuple[str, ...]:
+    """Scriptlets of rpms that failed with no more than a warning: `%post(NAME): exit status 7`."""
+    found = re.findall(r"^ *warning: (%\w+\(\S+\)) scriptlet failed, (.+)$", output, re.MULTILINE)
+    return tuple(dict.fromkeys(f"{scriptlet}: {how}" for scriptlet, how in found))
 
 
 def installed(output: str) -> Mapping[str, str]:

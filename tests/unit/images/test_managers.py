@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from vmlab.errors import UsageError
-from vmlab.store.managers import MANAGERS, installed, lacking, manager_of, worth_asking
+from vmlab.store.managers import MANAGERS, failed_scriptlets, installed, lacking, manager_of, worth_asking
 
 CASES = Path(__file__).parents[2] / "cases/packages"
 BY_NAME = {manager.program: manager for manager in MANAGERS}
@@ -51,7 +51,7 @@ def test_nothing_asks_and_the_network_comes_second() -> None:
     [
         (
             "apt-get",
-            "apt",
+            "apt-missing",
             (
                 "libopenmpi3 (needed by ior)",
                 "openmpi-bin (needed by ior)",
@@ -59,12 +59,21 @@ def test_nothing_asks_and_the_network_comes_second() -> None:
                 "libnl-genl-3-200 (needed by lustre-server-utils)",
             ),
         ),
-        ("dnf", "dnf", ("lustre-osd = 2.15.5 (needed by kmod-lustre-2.15.5-1.el9.x86_64)",)),
-        ("zypper", "zypper", ("lustre-osd = 2.15.5 (needed by kmod-lustre-2.15.5-1.el9.x86_64)",)),
+        ("dnf", "dnf-missing", ("lustre-osd = 2.15.5 (needed by kmod-lustre-2.15.5-1.el9.x86_64)",)),
+        (
+            "dnf",
+            "dnf-missing-two",
+            (
+                "lustre-osd = 2.15.5 (needed by vmlab-needy-1-1.noarch)",
+                "vmlab-nowhere >= 2 (needed by vmlab-needy-1-1.noarch)",
+            ),
+        ),
+        ("zypper", "zypper-missing", ("lustre-osd = 2.15.5 (needed by kmod-lustre-2.15.5-1.el9.x86_64)",)),
+        ("zypper", "zypper-missing-quoted", ("lustre-osd = 2.15.5 (needed by vmlab-needy-1-1.noarch)",)),
     ],
 )
 def test_what_is_missing_is_named(program: str, case: str, missing: tuple[str, ...]) -> None:
-    said = (CASES / f"{case}-missing.txt").read_text()
+    said = (CASES / f"{case}.txt").read_text()
     assert lacking(BY_NAME[program], said) == missing
     assert worth_asking(BY_NAME[program], said)
 
@@ -74,6 +83,21 @@ def test_a_failing_scriptlet_is_nothing_that_repositories_help_with() -> None:
     for manager in MANAGERS:
         assert not worth_asking(manager, said)
     assert worth_asking(BY_NAME["apt-get"], "E: Failed to fetch http://deb.debian.org/x.deb  404  Not Found\n")
+
+
+@pytest.mark.parametrize("program", ["dnf", "zypper"])
+def test_scriptlet_that_only_warns_is_told_and_one_that_stops_is_no_warning(program: str) -> None:
+    warned, stopped = ((CASES / f"{program}-{case}.txt").read_text() for case in ("scriptlet", "broken"))
+    assert failed_scriptlets(warned) == ("%post(vmlab-post-1-1.noarch): exit status 7",)
+    assert failed_scriptlets(stopped) == ()
+    assert not worth_asking(BY_NAME[program], stopped)
+
+
+def test_zypper_says_by_its_status_what_else_is_to_be_done() -> None:
+    """102, reboot needed, is what it says of each kernel; 4 and 8 are what it said of the recorded failures."""
+    assert {0, 102, 107} <= BY_NAME["zypper"].done
+    assert not {1, 4, 8, 104, 105} & BY_NAME["zypper"].done
+    assert BY_NAME["dnf"].done == {0}
 
 
 def test_only_installed_packages_have_versions() -> None:

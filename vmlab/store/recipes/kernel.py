@@ -34,6 +34,14 @@ def cpio(files: Iterable[File]) -> bytes:
     return bytes(archive)
 
 
+def initramfs(init: bytes, modules: Mapping[str, bytes]) -> bytes:
+    """The archive that tiny-initramfs's `init` starts from: it loads the modules (by file name) in their order."""
+    folders = [File(name, 0o40755) for name in ("dev", "proc", "target")]
+    listed = "".join(f"/{name}\n" for name in modules).encode()
+    files = [File(name, 0o100644, content) for name, content in (*modules.items(), ("modules", listed))]
+    return cpio([*folders, *files, File("init", 0o100755, init)])
+
+
 class Modules:
     """The modules of one kernel, from its `modules.dep` and `modules.builtin`. Names are as `modprobe` takes them."""
 
