@@ -73,13 +73,13 @@ def connection() -> Iterator["libvirt.virConnect"]:
 
 @pytest.fixture(scope="session")
 def vmlab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vmlab]:
-    """The command with a state folder of its own, and the demo image in the store."""
+    """The command with a state folder of its own, and the demo image in the store; its beds go with it."""
     command = Vmlab(tmp_path_factory.mktemp("state"))
     if "demo" not in command.run("image", "list"):
         command.run("image", "build", "demo", deadline_s=30 * MINUTES)
     yield command
     for line in json.loads(command.run("list", "-o", "json")):
-        if line["name"].startswith("t-"):
+        if (command.state / "beds" / line["name"]).exists():  # made here, and not by a session beside this one
             command.run("down", line["name"], "--yes")
 
 
