@@ -63,14 +63,17 @@ class Lnet:
 
 
 def configure(places: Mapping[str, Sequence[Interface]], routers: Collection[str]) -> dict[str, Lnet]:
-    """Each node's configuration, from the interfaces of all. Every interface of a router becomes a gateway."""
+    """Each node's configuration, from the interfaces of all.
+
+    Of a router with several interfaces on a network the first is the gateway. LNet since 2.13 finds the others and uses
+    all; a second route to them would be "already there" as soon as it has found out whose they are.
+    """
     memberships = {node: {place.nid.net for place in on} for node, on in places.items()}
     routes: dict[str, list[Via]] = {node: [] for node in places}
     for route in lnet.routes(memberships, routers):
         for router, net in route.gateways:
-            routes[route.node] += [
-                Via(route.net, place.nid, route.hops) for place in places[router] if place.nid.net == net
-            ]
+            gateway = next(place.nid for place in places[router] if place.nid.net == net)
+            routes[route.node].append(Via(route.net, gateway, route.hops))
     return {node: Lnet(tuple(on), tuple(routes[node]), node in routers and bool(on)) for node, on in places.items()}
 
 

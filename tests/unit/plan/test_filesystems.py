@@ -195,6 +195,8 @@ def test_what_holds_for_the_lnet_of_any_bed(topology: Topology) -> None:
             gateway = configs[owner[route.gateway]]
             assert gateway.forwarding
             assert (route.hops == 1) == (route.net in gateway.nets)
+        gateways = [(route.net, owner[route.gateway], route.gateway.net) for route in config.routes]
+        assert len(set(gateways)) == len(gateways), "LNet takes all NIDs of a router for one gateway"
         content = yaml.safe_load(import_text(config))
         names = [ni["interfaces"][0] for net in content["net"] for ni in net["local NI(s)"]]
         assert names == [i.name for on in config.nets.values() for i in on]
