@@ -3,30 +3,15 @@
 from dataclasses import dataclass
 
 from vmlab.lab.lustre import opened
+from vmlab.lustre import lnetping
 from vmlab.lustre.lnetconf import pings
 from vmlab.runtime.parallel import each
-from vmlab.steps import Command
 from vmlab.topology import Topology
-from vmlab.values.nid import Nid
 from vmlab.virt.connection import Host
 
 _JOBS = 64
-_PING_S = 20.0
-_AT_ONCE = 8
-
-# One line for each NID: `NID ok`, or `NID no WORDS`; several at once, because each that is dead takes seconds.
-_ONE = """
-said=$(timeout "$1" lnetctl ping "$2" 2>&1)
-case $said in
-    *"primary nid:"*) echo "$2 ok" ;;
-    *) echo "$2 no $(echo "$said" | sed -n 's/.*descr: *//p; s/.*failed to ping/failed to ping/p' | head -n 1)" ;;
-esac
-"""
-_ALL = """
-one=$1 seconds=$2 jobs=$3
-shift 3
-printf '%s\\n' "$@" | xargs -r -P "$jobs" -n 1 sh -c "$one" vmlab "$seconds"
-"""
+_PATIENCE_S = 10
+_WORDS = 500  # the command is one word of ssh's command line, which may have 128 KiB
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +47,19 @@ class LnetNode:
 
 @dataclass(frozen=True, slots=True)
 class Ping:
-    """One node's ping of one NID of another node. `said` is what LNet answered where it failed."""
+    """One node's ping of one NID of another node, over one path.
+
+    `source` is the node's NID that it came from, empty where its Lustre cannot choose that; `via` the router's NID, of
+    a path that is routed. `said` is what went wrong.
+    """
 
     node: str
     other: str
     nid: str
     ok: bool
     said: str = ""
+    source: str = ""
+    via: str = ""
 
 
 def show(host: Host, topology: Topology) -> list[LnetNode]:
@@ -90,7 +81,10 @@ def show(host: Host, topology: Topology) -> list[LnetNode]:
 
 
 def ping(host: Host, topology: Topology) -> list[Ping]:
-    """Every NID that a node should reach, from every node that answers; in the topology's order."""
+    """Every path to every node that a node should reach, from each that answers; in the topology's order.
+
+    The paths of one node over routers go one after the other: LNet takes turns among the routers.
+    """
     servers = frozenset(server for target in topology.targets for server in target.servers) or None
     with opened(host, topology, tolerant=True) as bed:
         carrying = {
@@ -101,27 +95,21 @@ def ping(host: Host, topology: Topology) -> list[Ping]:
         wanted = pings(carrying, servers)
 
         def ask(node: str) -> list[Ping]:
-            others = wanted[node]
-            nids = [nid for theirs in others.values() for nid in theirs]
-            if not nids:
+            version = bed.surveys[node].version
+            paths = [path for theirs in wanted[node].values() for path in theirs]
+            if version is None or not paths:
                 return []
-            limit = _PING_S * (len(nids) // _AT_ONCE + 2)
-            said = bed.guests[node].run(_command(nids), deadline_s=limit, as_root=True).stdout
-            answers = dict(line.split(" ", 1) for line in said.splitlines() if " " in line)
+            said = ""
+            for first in range(0, len(paths), _WORDS):
+                some = paths[first : first + _WORDS]
+                limit = _PATIENCE_S + 2 * lnetping.limit_s(some)
+                asked = lnetping.command(some, version, patience_s=_PATIENCE_S)
+                said += bed.guests[node].run(asked, deadline_s=limit, as_root=True).stdout
             return [
-                Ping(node, other, str(nid), *_read(answers.get(str(nid), "no no answer")))
-                for other, theirs in others.items()
-                for nid in theirs
+                Ping(node, other, one.nid, one.ok, one.said, one.source, one.via)
+                for other, theirs in wanted[node].items()
+                for one in lnetping.answers(said, theirs, version)
             ]
 
         answering = [node for node in carrying if node in bed.guests]
         return [one for found in each(ask, answering, jobs=_JOBS, failed="not all nodes could ping") for one in found]
-
-
-def _command(nids: list[Nid]) -> Command:
-    return ("sh", "-c", _ALL, "vmlab", _ONE, f"{_PING_S:g}", str(_AT_ONCE), *map(str, nids))
-
-
-def _read(answer: str) -> tuple[bool, str]:
-    word, _, rest = answer.partition(" ")
-    return word == "ok", "" if word == "ok" else rest.strip().strip('"') or f"no answer within {_PING_S:g} s"

@@ -57,20 +57,36 @@ class Lnet:
         """All NIDs, the first one first."""
         return tuple(interface.nid for interface in self.interfaces)
 
+    def gateways(self, here: str, net: str) -> tuple[Nid, ...]:
+        """The routers on the network `here` that lead to `net`."""
+        return tuple(route.gateway for route in self.routes if route.net == net and route.gateway.net == here)
+
     def reaches(self, nid: Nid) -> bool:
         """By an interface on that network, or by a route."""
         return nid.net in self.nets or any(route.net == nid.net for route in self.routes)
 
 
+@dataclass(frozen=True, slots=True)
+class Path:
+    """One way to talk: from a NID of the node to a NID of another one, over any of `gateways` if not directly."""
+
+    source: Nid
+    nid: Nid
+    gateways: tuple[Nid, ...] = ()
+
+
 def configure(places: Mapping[str, Sequence[Interface]], routers: Collection[str]) -> dict[str, Lnet]:
-    """Each node's configuration, from the interfaces of all. Every interface of a router becomes a gateway."""
+    """Each node's configuration, from the interfaces of all.
+
+    Of a router with several interfaces on a network the first is the gateway. LNet since 2.13 finds the others and uses
+    all; a second route to them would be "already there" as soon as it has found out whose they are.
+    """
     memberships = {node: {place.nid.net for place in on} for node, on in places.items()}
     routes: dict[str, list[Via]] = {node: [] for node in places}
     for route in lnet.routes(memberships, routers):
         for router, net in route.gateways:
-            routes[route.node] += [
-                Via(route.net, place.nid, route.hops) for place in places[router] if place.nid.net == net
-            ]
+            gateway = next(place.nid for place in places[router] if place.nid.net == net)
+            routes[route.node].append(Via(route.net, gateway, route.hops))
     return {node: Lnet(tuple(on), tuple(routes[node]), node in routers and bool(on)) for node, on in places.items()}
 
 
@@ -103,18 +119,39 @@ def modprobe_text(config: Lnet) -> str:
     return f"options lnet {' '.join(words)}\n"
 
 
-def pings(configs: Mapping[str, Lnet], servers: Collection[str] | None = None) -> dict[str, dict[str, tuple[Nid, ...]]]:
-    """Which NIDs each node should reach: by node, then by the node that has them; every NID counts, every path.
+def pings(
+    configs: Mapping[str, Lnet], servers: Collection[str] | None = None
+) -> dict[str, dict[str, tuple[Path, ...]]]:
+    """Over which paths each node should reach each other one: by node, then by the other.
 
-    With `servers`, two nodes only if one of them is a server: clients do not talk to each other.
+    With `servers`, two nodes only if one of them is a server or forwards: clients do not talk to each other.
     """
+    talkers = None if servers is None else {*servers, *(node for node, config in configs.items() if config.forwarding)}
     return {
         node: {
-            other: nids
+            other: found
             for other, theirs in configs.items()
             if other != node
-            and (servers is None or node in servers or other in servers)
-            and (nids := tuple(nid for nid in theirs.nids if config.reaches(nid)))
+            and (talkers is None or node in talkers or other in talkers)
+            and (found := paths(config, theirs))
         }
         for node, config in configs.items()
     }
+
+
+def paths(near: Lnet, far: Lnet) -> tuple[Path, ...]:
+    """From each NID of one node to each of another: on the same network, or over routers, there and back.
+
+    Neither end may be on the other's network if the path is routed: an answer leaves from the NID that was asked, and
+    nobody has a route to a network that it is on. So the far side of a router is none of the paths to it: LNet asks
+    it at the near side, and asked at the far one it drops the message as one for "my nid but on a different network".
+    """
+    found = []
+    for source in near.nids:
+        for nid in far.nids:
+            gateways = near.gateways(source.net, nid.net)
+            if source.net == nid.net:
+                found.append(Path(source, nid))
+            elif gateways and far.gateways(nid.net, source.net):
+                found.append(Path(source, nid, gateways))
+    return tuple(found)

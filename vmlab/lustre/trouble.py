@@ -25,6 +25,7 @@ class _Row(NamedTuple):
 
 
 _SYSLOG = "in the guest: dmesg | grep -iE 'lustre|lnet' | tail -n 40"
+_PING = r"failed to ping (?P<nid>\S+(?: from \S+)?(?: via [^\s:]+)?)"
 _MOUNT = r"mount (?P<what>\S+) at (?P<where>\S+) failed"
 
 _ROWS = (
@@ -98,13 +99,13 @@ _ROWS = (
         "vmlab up BED configures it; in the guest: cat /etc/lnet.conf; dmesg | grep LNet",
     ),
     _Row(
-        r"failed to ping (?P<nid>\S+): (?P<why>No route to host|Input/output error|Connection timed out)",
+        _PING + r": (?P<why>No route to host|Input/output error|Connection timed out|no answer within \d+ s)",
         "{nid} does not answer LNet pings ({why})",
         "vmlab lnet show BED: is that node up, is its LNet configured, are the routers between up?",
         passes=True,
     ),
     _Row(
-        r"failed to ping (?P<nid>\S+): Network is down",
+        _PING + r": Network is down",
         "{nid} does not answer LNet pings: the network is down on one of the two nodes",
         "vmlab lnet show BED; in the guest: ip -br link; rdma link show",
     ),

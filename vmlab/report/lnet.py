@@ -38,7 +38,7 @@ def _route(route: "RouteLine") -> Text:
 
 
 def ping_matrix(pings: Sequence["Ping"]) -> "Table":
-    """`vmlab lnet ping`: rows ping columns. `ok`, or how many of the NIDs answered; `-` where nobody has to."""
+    """`vmlab lnet ping`: rows ping columns. `ok`, or how many of the paths work; `-` where nobody has to."""
     froms = list(dict.fromkeys(ping.node for ping in pings))
     to = list(dict.fromkeys(ping.other for ping in pings))
     to.sort(key=lambda name: froms.index(name) if name in froms else len(froms))
@@ -57,3 +57,33 @@ def _cell(answers: list[bool]) -> Text:
     if all(answers):
         return Text("ok", _GOOD)
     return Text("no" if len(answers) == 1 else f"{sum(answers)} of {len(answers)}", _BAD)
+
+
+def ping_failures(pings: Sequence["Ping"]) -> list[str]:
+    """A sentence for each pair of nodes that cannot talk over every path: how many fail, and what those have in common.
+
+    One NID, one source or one router that all share is most likely what is broken. Where they share nothing the first
+    one is named.
+    """
+    pairs: dict[tuple[str, str], list[Ping]] = {}
+    for ping in pings:
+        pairs.setdefault((ping.node, ping.other), []).append(ping)
+    return [
+        f"{node} does not reach {other} ({_common(bad)}){_counted(bad, paths)}: {bad[0].said}"
+        for (node, other), paths in pairs.items()
+        if (bad := [path for path in paths if not path.ok])
+    ]
+
+
+def _common(bad: "list[Ping]") -> str:
+    places = {
+        "": {path.nid for path in bad},
+        "from ": {path.source for path in bad if path.source},
+        "via ": {path.via for path in bad if path.via},
+    }
+    words = [f"{word}{next(iter(found))}" for word, found in places.items() if len(found) == 1]
+    return " ".join(words) or f"{bad[0].nid} from {bad[0].source} and others"
+
+
+def _counted(bad: "list[Ping]", paths: "list[Ping]") -> str:
+    return f", {len(bad)} of {len(paths)} paths" if len(paths) > 1 else ""

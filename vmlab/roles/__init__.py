@@ -13,7 +13,7 @@ from functools import cache
 from types import MappingProxyType
 from typing import ClassVar, TypeVar
 
-from vmlab.lustre.lnetconf import Lnet
+from vmlab.lustre.lnetconf import Lnet, Path
 from vmlab.lustre.target import Kind, Recovery, Target
 from vmlab.lustre.version import Version
 from vmlab.roles import _client, _lnet, _modules, _target
@@ -42,7 +42,7 @@ class Member:
     lnet: Lnet
     targets: tuple[Target, ...] = ()
     mounts: tuple[ClientMount, ...] = ()
-    reaches: Mapping[str, tuple[Nid, ...]] = field(default_factory=dict)
+    reaches: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
 
 
 class Role(abc.ABC):
@@ -66,8 +66,8 @@ class Role(abc.ABC):
         return tuple(target for target in member.targets if target.kind in self.serves)
 
     def reach(self, member: Member) -> tuple[Step, ...]:
-        """Every NID that it should reach answers; one step for each node, so that the failure names the pair."""
-        return tuple(_lnet.ping(member.lnet, other, nids) for other, nids in member.reaches.items())
+        """Every path to other nodes works; one step for each node, so that the failure names the pair."""
+        return tuple(_lnet.ping(other, paths, member.version) for other, paths in member.reaches.items())
 
     def prepare(self, member: Member) -> tuple[Step, ...]:
         """The disks of its targets are there, on the partners too."""

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 
-from vmlab.lustre.lnetconf import Lnet, import_text, modprobe_text
+from vmlab.lustre import lnetping
+from vmlab.lustre.lnetconf import Lnet, Path, import_text, modprobe_text
+from vmlab.lustre.version import Version
 from vmlab.steps import Step
-from vmlab.values.nid import Nid
 
 _CONF = "/etc/lnet.conf"
 _MODPROBE = "/etc/modprobe.d/zz-vmlab-lnet.conf"
@@ -108,24 +109,9 @@ _FORWARD_S = 180.0
 _ENABLED = "systemctl is-enabled --quiet lnet.service"
 _ENABLE = "systemctl enable lnet.service"
 
-# While an NI that was just added is "in recovery", messages to it may be lost. A gateway that did not answer when its
-# route was added counts as down for alive_router_check_interval, a minute, unless it is discovered before.
-_PING = """
-tries=$1 gateways=$2
-shift 2
-for nid; do
-    left=$tries
-    until said=$(timeout 20 lnetctl ping "$nid" 2>&1); [ "${said#*primary nid:}" != "$said" ]; do
-        left=$((left - 1))
-        [ $left -gt 0 ] || { echo "${said:-failed to ping $nid: no answer within 20 s}" >&2; exit 1; }
-        sleep 1
-        for gateway in $gateways; do timeout 10 lnetctl discover "$gateway" >/dev/null 2>&1; done
-    done
-done
-"""
-_PING_S = 200.0
-_TRIES = 5
-_ROUTED_TRIES = 40  # at most a ping of 3 s and a second of sleep each: a router that boots may need two minutes
+# Messages to an NI that was just added may be lost while it is "in recovery". A router that boots may need two minutes.
+_PATIENCE_S = 20
+_ROUTED_PATIENCE_S = 150
 _CONFIGURE_S = 120.0
 
 
@@ -168,16 +154,14 @@ def _steps(config: Lnet) -> Iterator[Step]:
     yield Step(name="LNet at boot", check=("sh", "-c", _ENABLED), apply=(("sh", "-c", _ENABLE),))
 
 
-def ping(config: Lnet, node: str, nids: Sequence[Nid]) -> Step:
-    """All NIDs of another node answer to the node that has this configuration."""
-    gateways = " ".join(dict.fromkeys(str(route.gateway) for route in config.routes))
-    words = (gateways, *map(str, nids))
-    tries = _ROUTED_TRIES if gateways else _TRIES
+def ping(node: str, paths: Sequence[Path], version: Version) -> Step:
+    """Another node answers over all paths to it, over every router."""
+    patience = _ROUTED_PATIENCE_S if any(path.gateways for path in paths) else _PATIENCE_S
     return Step(
         name=f"LNet ping of {node}",
-        check=("sh", "-c", _PING, "vmlab", "1", *words),
-        apply=(("sh", "-c", _PING, "vmlab", str(tries), *words),),
-        deadline_s=_PING_S,
+        check=lnetping.command(paths, version),
+        apply=(lnetping.command(paths, version, patience_s=patience),),
+        deadline_s=patience + 2 * lnetping.limit_s(paths),
     )
 
 

@@ -4,12 +4,12 @@ import pytest
 
 from vmlab.lab.failover import Failover, Moved
 from vmlab.lab.filesystems import ClientStatus, FsStatus, TargetStatus
-from vmlab.lab.lnet import LnetNode, NidLine, Ping, RouteLine, _read
+from vmlab.lab.lnet import LnetNode, NidLine, Ping, RouteLine
 from vmlab.lab.progress import Silent
 from vmlab.lab.stages import StageTime, TrackTime
 from vmlab.report import timings
 from vmlab.report.filesystems import failover_table, fs_tables
-from vmlab.report.lnet import lnet_table, ping_matrix
+from vmlab.report.lnet import lnet_table, ping_failures, ping_matrix
 from vmlab.report.tables import show
 from vmlab.report.timings import Timed, stage_table, timing_table
 
@@ -38,19 +38,49 @@ def test_the_matrix_has_a_cell_for_each_pair(capsys: pytest.CaptureFixture[str])
     ]
 
 
+ROUTER1, ROUTER2 = "10.0.1.1@tcp1", "10.0.1.2@tcp1"
+
+
+def paths(bad: set[tuple[str, str, str]]) -> list[Ping]:
+    """From two NIDs to two, over two routers; those in `bad` are dead."""
+    every = [
+        (f"10.0.1.{source}@tcp1", f"10.0.0.{nid}@tcp", via)
+        for source in (3, 4)
+        for nid in (5, 6)
+        for via in (ROUTER1, ROUTER2)
+    ]
+    return [
+        Ping("client1", "oss1", nid, (ok := (source, nid, via) not in bad), "" if ok else "no answer", source, via)
+        for source, nid, via in every
+    ]
+
+
 @pytest.mark.parametrize(
-    ("answer", "wanted"),
+    ("places", "wanted"),
     [
-        ("ok", (True, "")),
-        (
-            'no "failed to ping 10.0.0.2@tcp: No route to host"',
-            (False, "failed to ping 10.0.0.2@tcp: No route to host"),
-        ),
-        ("no ", (False, "no answer within 20 s")),
+        (("10.0.1.3@tcp1", "", ""), "(from 10.0.1.3@tcp1), 4 of 8 paths"),
+        (("", "10.0.0.6@tcp", ""), "(10.0.0.6@tcp), 4 of 8 paths"),
+        (("", "", ROUTER2), f"(via {ROUTER2}), 4 of 8 paths"),
+        (("10.0.1.4@tcp1", "", ROUTER1), f"(from 10.0.1.4@tcp1 via {ROUTER1}), 2 of 8 paths"),
+        (("", "", ""), "(10.0.0.5@tcp from 10.0.1.3@tcp1 and others), 8 of 8 paths"),
     ],
 )
-def test_what_a_ping_says(answer: str, wanted: tuple[bool, str]) -> None:
-    assert _read(answer) == wanted
+def test_what_paths_that_fail_have_in_common_is_named(places: tuple[str, str, str], wanted: str) -> None:
+    dead = {
+        (one.source, one.nid, one.via)
+        for one in paths(set())
+        if all(place in ("", has) for place, has in zip(places, (one.source, one.nid, one.via), strict=True))
+    }
+    assert ping_failures(paths(dead)) == [f"client1 does not reach oss1 {wanted}: no answer"]
+
+
+def test_nothing_fails_where_all_paths_work() -> None:
+    assert ping_failures(paths(set())) == []
+
+
+def test_a_pair_with_one_path_is_told_without_a_count() -> None:
+    one = Ping("a", "b", "10.0.0.2@tcp", ok=False, said="No route to host")
+    assert ping_failures([one]) == ["a does not reach b (10.0.0.2@tcp): No route to host"]
 
 
 def test_lnet_of_a_router_and_of_a_node_that_is_off(capsys: pytest.CaptureFixture[str]) -> None:

@@ -72,6 +72,15 @@ def test_it_says_what_is_wrong_and_what_to_do(name: str) -> None:
     assert trouble.passes(said(name)) == (name in PASS)
 
 
+@pytest.mark.parametrize("where", ["", " from 10.77.0.1@tcp", " from 10.77.0.1@tcp via 10.77.0.9@tcp"])
+@pytest.mark.parametrize("why", ["Input/output error", "no answer within 10 s"])
+def test_the_path_of_a_ping_is_told(where: str, why: str) -> None:
+    found = trouble.explain(f"failed to ping 10.77.1.2@tcp1{where}: {why}\n")
+    assert found is not None
+    assert found.message == f"10.77.1.2@tcp1{where} does not answer LNet pings ({why})"
+    assert found.passes
+
+
 def test_every_recorded_error_is_known() -> None:
     errors = {path.stem for path in CASES.glob("*err*.txt")}
     assert errors - set(WANTED) == {"o2ib-ping-err"}

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from vmlab.domainxml.metadata import Address
 from vmlab.errors import HostError
-from vmlab.lustre.lnetconf import import_text
+from vmlab.lustre import lnetping
+from vmlab.lustre.lnetconf import Lnet, import_text
 from vmlab.lustre.target import Recovery
 from vmlab.lustre.version import Version
 from vmlab.plan import filesystems
@@ -20,6 +21,7 @@ from vmlab.plan.lease import interface_name, ports
 from vmlab.roles import _client, _lnet, _modules, _target
 from vmlab.topology import Topology, load, loads
 from vmlab.values import identity
+from vmlab.values.nid import Nid
 
 ROOT = Path(__file__).parents[3]
 GOLDEN = ROOT / "tests" / "golden" / "stages"
@@ -32,7 +34,7 @@ SCRIPTS = {
     for module in (_client, _lnet, _modules, _target)
     for name, text in vars(module).items()
     if name.startswith("_") and isinstance(text, str) and not name.startswith("__")
-}
+} | {lnetping.PING: "<lnetping.ping>"}
 
 
 def addresses(topology: Topology) -> dict[str, tuple[Address, ...]]:
@@ -195,6 +197,8 @@ def test_what_holds_for_the_lnet_of_any_bed(topology: Topology) -> None:
             gateway = configs[owner[route.gateway]]
             assert gateway.forwarding
             assert (route.hops == 1) == (route.net in gateway.nets)
+        gateways = [(route.net, owner[route.gateway], route.gateway.net) for route in config.routes]
+        assert len(set(gateways)) == len(gateways), "LNet takes all NIDs of a router for one gateway"
         content = yaml.safe_load(import_text(config))
         names = [ni["interfaces"][0] for net in content["net"] for ni in net["local NI(s)"]]
         assert names == [i.name for on in config.nets.values() for i in on]
@@ -202,15 +206,92 @@ def test_what_holds_for_the_lnet_of_any_bed(topology: Topology) -> None:
         assert ("routing" in content) == config.forwarding == ("router" in topology.nodes[node].roles)
 
 
+def hops(configs: Mapping[str, Lnet], node: str, nid: Nid, left: int) -> bool:
+    """Whether a message for `nid` that `node` has gets there, whichever routers LNet takes."""
+    config, owner = configs[node], {nid: node for node, config in configs.items() for nid in config.nids}
+    if nid.net in config.nets:
+        return True
+    if nid in config.nids or left == 0:
+        return False
+    gateways = [route.gateway for route in config.routes if route.net == nid.net]
+    # A router that has the NID on another network than the message came from drops it.
+    return bool(gateways) and all(
+        owner[gateway] != owner[nid] and hops(configs, owner[gateway], nid, left - 1) for gateway in gateways
+    )
+
+
 @given(beds())
-def test_who_reaches_a_node_is_reached_by_it(topology: Topology) -> None:
+def test_paths_go_there_and_back(topology: Topology) -> None:
     configs = filesystems.lnet(topology, addresses(topology))
-    pings: Mapping[str, Mapping[str, object]] = filesystems.lnetconf.pings(configs)
+    pings = filesystems.lnetconf.pings(configs)
     for node, others in pings.items():
-        assert node not in others
-        for other in others:
-            # All NIDs of a node on several networks need not be reached; one of them is, and it answers.
-            assert node in pings[other]
+        config = configs[node]
+        for other, paths in others.items():
+            back = {(path.nid, path.source): path for path in pings[other][node]}
+            assert len(back) == len(paths)
+            for path in paths:
+                assert path.source in config.nids
+                assert path.nid in configs[other].nids
+                assert (path.source, path.nid) in back
+                assert bool(path.gateways) == (path.source.net != path.nid.net)
+                assert {gateway.net for gateway in path.gateways} <= {path.source.net}
+                assert hops(configs, node, path.nid, len(configs))
+
+
+@given(beds())
+def test_who_can_talk_has_a_path(topology: Topology) -> None:
+    configs = filesystems.lnet(topology, addresses(topology))
+    pings = filesystems.lnetconf.pings(configs)
+    for node, config in configs.items():
+        for other, theirs in configs.items():
+            reached = node != other and any(config.reaches(nid) for nid in theirs.nids)
+            assert (other in pings[node]) == reached
+
+
+def test_every_rail_and_every_router_is_a_path() -> None:
+    rails = {"net0": {"count": 2}}, {"net1": {"count": 2}}
+    routers = {"role": "router", "fabrics": ["net0", "net1"]}
+    topology = loads(
+        yaml.safe_dump(
+            {
+                "name": "rails",
+                "fabrics": {f"net{i}": {"kind": "ethernet", "lnet": f"tcp{i}"} for i in range(2)},
+                "nodes": {
+                    "oss1": {"role": "oss", "fabrics": rails[0]},
+                    "router[1-2]": routers,
+                    "client1": {"role": "client", "fabrics": rails[1]},
+                },
+            }
+        )
+    )
+    configs = filesystems.lnet(topology, addresses(topology))
+    pings = filesystems.lnetconf.pings(configs, servers=["oss1"])
+    assert {
+        (node, other): sum(len(p.gateways) or 1 for p in paths)
+        for node in pings
+        for other, paths in pings[node].items()
+    } == {
+        ("oss1", "router1"): 2,
+        ("oss1", "router2"): 2,
+        ("oss1", "client1"): 2 * 2 * 2,
+        ("router1", "oss1"): 2,
+        ("router1", "router2"): 2,
+        ("router1", "client1"): 2,
+        ("router2", "oss1"): 2,
+        ("router2", "router1"): 2,
+        ("router2", "client1"): 2,
+        ("client1", "oss1"): 2 * 2 * 2,
+        ("client1", "router1"): 2,
+        ("client1", "router2"): 2,
+    }
+
+
+def test_clients_do_not_ping_clients_but_routers_do() -> None:
+    topology = two_hops()
+    pings = filesystems.lnetconf.pings(filesystems.lnet(topology, addresses(topology)), servers=["mds1", "oss1"])
+    assert pings["client1"].keys() == {"mds1", "oss1", "router1", "router2"}
+    # The far side of a router is not asked: LNet drops what comes for it over the near one.
+    assert [str(path.nid) for path in pings["client1"]["router1"]] == ["10.77.2.11@tcp"]
 
 
 @given(beds())

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from vmlab.lustre import lnetconf, lnetping
 from vmlab.lustre.lnetconf import Interface, Lnet, Via, import_text, modprobe_text
 from vmlab.lustre.target import Target
 from vmlab.lustre.version import Version
@@ -20,13 +21,13 @@ from vmlab.values.nid import Nid
 
 CASES = Path(__file__).parents[2] / "cases" / "lustre"
 REAL = ("sh", "awk", "cat", "cmp", "dirname", "echo", "grep", "head", "mkdir", "mv", "printf", "readlink", "sed")
-REAL = (*REAL, "sleep", "sort", "tail", "timeout", "tr")
+REAL = (*REAL, "sleep", "sort", "tail", "timeout", "tr", "date", "rm")
 SCRIPTS = {
     f"{module.__name__}.{name}": text
     for module in (_client, _lnet, _modules, _target)
     for name, text in vars(module).items()
     if name.startswith("_") and not name.startswith("__") and isinstance(text, str) and not text.startswith("/")
-}
+} | {"lnetping": lnetping.PING}
 
 
 class Guest:
@@ -168,15 +169,6 @@ def test_a_route_that_is_refused_is_a_failure(guest: Guest) -> None:
     assert guest.run(step("LNet routes").apply[0]).returncode != 0
 
 
-def test_a_gateway_that_was_down_is_discovered_between_two_pings(guest: Guest) -> None:
-    up = "printf 'ping:\\n- primary nid: 10.77.0.11@tcp\\n'"
-    guest.tool("lnetctl", f"[ $1 = ping ] && [ $(grep -c discover {guest.log}) -gt 0 ] && {up}; exit 0")
-    ping = _lnet.ping(LNET, "oss1", [B])
-    assert guest.run(ping.check).returncode == 1
-    assert guest.run(ping.apply[0]).returncode == 0
-    assert guest.calls()[1:] == [f"lnetctl ping {B}", f"lnetctl discover {GATEWAY}", f"lnetctl ping {B}"]
-
-
 def test_files(guest: Guest, tmp_path: Path) -> None:
     path = str(tmp_path / "lnet.conf")
     text = import_text(LNET) + modprobe_text(LNET)
@@ -187,15 +179,152 @@ def test_files(guest: Guest, tmp_path: Path) -> None:
     assert Path(path).read_text() == text
 
 
-def test_pings(guest: Guest) -> None:
-    answer = "printf 'ping:\\n- primary nid: 10.77.0.11@tcp\\n  Multi-Rail: false\\n'"
-    guest.tool("lnetctl", answer)
-    assert guest.run(_lnet.ping(Lnet(), "oss1", [A, B]).check).returncode == 0
-    error = "manage:\n- ping:\n  errno: -113\n  descr: ! 'failed to ping 10.77.2.11@tcp: No route to host'"
-    guest.tool("lnetctl", f"[ $2 != {B} ] && {{ {answer}; exit 0; }}\ncat <<'END'\n{error}\nEND")
-    refused = guest.run(_lnet.ping(Lnet(), "oss1", [A, B]).check)
+# --- pings
+
+OLD, NEW = Version(2, 12, 9), Version(2, 17, 57)
+R1, R2, FAR = Nid.parse("10.77.1.21@o2ib"), Nid.parse("10.77.1.22@o2ib"), Nid.parse("10.77.3.9@tcp1")
+DIRECT = lnetconf.Path(A, GATEWAY)
+ROUTED = lnetconf.Path(A, FAR, (R1, R2))
+
+# LNet as it behaves: in turn over the routers that it holds for up, with a count of what went to each. A folder holds
+# what is wrong: `down-NID` of a route, `dead-NID` of what does not answer, `avoided-NID` of a router with a bad health,
+# `both` where something else talks over all routers, too.
+LNETCTL = """
+up=
+for gateway in {routers}; do
+    [ -e {folder}/down-$gateway ] || [ -e {folder}/avoided-$gateway ] || up="$up $gateway"
+done
+case $1 in
+    route) for gateway in {routers}; do
+        state=up
+        [ ! -e {folder}/down-$gateway ] || state=down
+        printf -- '-     net: tcp1\\n      gateway: %s\\n      hop: 1\\n      state: %s\\n' $gateway $state
+    done ;;
+    peer)
+        count=$(cat {folder}/count-$4 2>/dev/null || echo 0)
+        printf 'peer:\\n-     primary nid: 10.77.9.9@o2ib\\n      peer ni:\\n'
+        printf '      -     nid: 10.77.9.9@o2ib\\n            sent_stats:\\n                  get: 7\\n'
+        printf '            received_stats:\\n                  get: %s\\n' $(cat {folder}/turn 2>/dev/null)
+        printf '      -     nid: %s\\n            sent_stats:\\n                  put: 3\\n' $4
+        printf '                  get: %s\\n            received_stats:\\n                  get: 99\\n' $count ;;
+    discover) rm -f {folder}/down-$2 {folder}/dead-$2 ;;
+    ping)
+        for nid; do :; done
+        dead=
+        [ ! -e {folder}/dead-$nid ] || dead=1
+        [ "$4" != --source ] || [ ! -e {folder}/dead-$5 ] || dead=1
+        if [ $nid = {far} ]; then
+            turn=$(($(cat {folder}/turn 2>/dev/null || echo 0) + 1))
+            echo $turn >{folder}/turn
+            set -- $up
+            [ $# = 0 ] || shift $((turn % $#))
+            [ -z "$1" ] || [ ! -e {folder}/dead-$1 ] || dead=1
+            [ -n "$1" ] || dead=1
+            [ ! -e {folder}/both ] || set -- $up
+            for gateway in ${{1:-}} ${{2:+$([ ! -e {folder}/both ] || echo $2)}}; do
+                echo $(($(cat {folder}/count-$gateway 2>/dev/null || echo 0) + 1)) >{folder}/count-$gateway
+            done
+        fi
+        if [ -n "$dead" ]; then
+            printf "manage:\\n- ping:\\n  errno: -113\\n  descr: ! 'failed to ping $nid: No route to host'\\n" >&2
+            exit 1
+        fi
+        printf 'ping:\\n- primary nid: %s\\n  Multi-Rail: true\\n' $nid ;;
+esac
+"""
+
+
+@pytest.fixture
+def network(guest: Guest, tmp_path: Path) -> Path:
+    """The folder of what is wrong with the network."""
+    folder = tmp_path / "network"
+    folder.mkdir()
+    guest.tool("lnetctl", LNETCTL.format(folder=folder, far=FAR, routers=f"{R1} {R2}"))
+    return folder
+
+
+def answered(guest: Guest, paths: list[lnetconf.Path], version: Version = NEW) -> set[tuple[str, str, str, str]]:
+    """Source, NID and router of each path, and what is wrong with it."""
+    done = guest.run(lnetping.command(paths, version))
+    found = lnetping.answers(done.stdout, paths, version)
+    assert (done.returncode == 0) == all(one.ok for one in found), done.stderr
+    assert len(done.stderr.splitlines()) == sum(not one.ok for one in found)
+    return {(one.source, one.nid, one.via, one.said) for one in found}
+
+
+def test_a_ping_names_both_ends(guest: Guest, network: Path) -> None:
+    assert answered(guest, [DIRECT, lnetconf.Path(B, GATEWAY)]) == {
+        (str(A), str(GATEWAY), "", ""),
+        (str(B), str(GATEWAY), "", ""),
+    }
+    (network / f"dead-{A}").touch()
+    assert answered(guest, [DIRECT, lnetconf.Path(B, GATEWAY)]) == {
+        (str(A), str(GATEWAY), "", "No route to host"),
+        (str(B), str(GATEWAY), "", ""),
+    }
+    refused = guest.run(_lnet.ping("oss1", [DIRECT], NEW).check)
     assert refused.returncode == 1
-    assert "failed to ping 10.77.2.11@tcp: No route to host" in refused.stderr
+    assert refused.stderr == f"failed to ping {GATEWAY} from {A}: No route to host\n"
+
+
+def test_every_router_is_waited_for_until_a_ping_went_over_it(guest: Guest, network: Path) -> None:
+    assert answered(guest, [ROUTED]) == {(str(A), str(FAR), str(R1), ""), (str(A), str(FAR), str(R2), "")}
+    assert sum("ping" in call for call in guest.calls()) == 2
+    assert {(network / f"count-{router}").read_text() for router in (R1, R2)} == {"1\n"}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        (f"dead-{R2}", "No route to host"),
+        (f"down-{R2}", "the route is down"),
+        (f"avoided-{R2}", "LNet sends nothing over it"),
+    ],
+)
+def test_a_router_that_does_not_forward_is_named_though_another_does(
+    guest: Guest, network: Path, wrong: str, why: str
+) -> None:
+    (network / wrong).touch()
+    assert answered(guest, [ROUTED]) == {(str(A), str(FAR), str(R1), ""), (str(A), str(FAR), str(R2), why)}
+    assert f"failed to ping {FAR} from {A} via {R2}: {why}\n" in guest.run(lnetping.command([ROUTED], NEW)).stderr
+
+
+def test_a_nid_that_is_dead_is_dead_over_each_router(guest: Guest, network: Path) -> None:
+    (network / f"dead-{FAR}").touch()
+    assert {why for *_, why in answered(guest, [ROUTED])} == {"No route to host"}
+
+
+def test_what_else_goes_over_the_routers_makes_none_of_them_bad(guest: Guest, network: Path) -> None:
+    (network / "both").touch()
+    assert {why for *_, why in answered(guest, [ROUTED])} == {""}
+
+
+def test_a_router_that_was_down_is_discovered_between_two_pings(guest: Guest, network: Path) -> None:
+    (network / f"down-{R2}").touch()
+    step = _lnet.ping("oss1", [DIRECT, ROUTED], NEW)
+    assert guest.run(step.check).returncode == 1
+    assert (network / f"down-{R2}").exists()
+    assert guest.run(step.apply[0]).returncode == 0
+    assert f"lnetctl discover {R2}" in guest.calls()
+    assert sum(str(GATEWAY) in call for call in guest.calls()) == 2, "what had answered was asked again"
+
+
+def test_lustre_that_cannot_choose_the_source_is_asked_once_for_each_nid(guest: Guest, network: Path) -> None:
+    assert network.exists()
+    assert answered(guest, [DIRECT, lnetconf.Path(B, GATEWAY)], OLD) == {("", str(GATEWAY), "", "")}
+    assert guest.calls() == [f"lnetctl ping --timeout 10 {GATEWAY}"]
+    assert answered(guest, [ROUTED], OLD) == {("", str(FAR), str(R1), ""), ("", str(FAR), str(R2), "")}
+
+
+def test_the_first_lnetctl_cannot_ping(guest: Guest) -> None:
+    guest.tool("lctl", f"[ $2 = {GATEWAY} ] && echo 12345-0@lo || echo 'failed to ping $2: Input/output error' >&2")
+    assert answered(guest, [DIRECT], Version(2, 10, 8)) == {("", str(GATEWAY), "", "")}
+    assert answered(guest, [lnetconf.Path(A, B)], Version(2, 10, 8)) == {("", str(B), "", "Input/output error")}
+    assert guest.calls()[0] == f"lctl ping {GATEWAY} 10"
+
+
+def test_without_lustre_s_tools_nothing_answers(guest: Guest) -> None:
+    assert {why for *_, why in answered(guest, [DIRECT])} == {"no answer within 10 s"}
 
 
 # --- targets
