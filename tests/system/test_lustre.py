@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from .conftest import MINUTES, ROOT, Vmlab, qemu_pids, remains
+from .timed import Timed
 
 IMAGE = os.environ.get("VMLAB_LUSTRE_IMAGE", "")
 pytestmark = [
@@ -25,7 +26,6 @@ pytestmark = [
 ]
 
 HA, HOPS = "t-lustre", "t-hops"
-LONG_S = 30 * MINUTES
 SELFTEST = {"lnet_selftest": {"duration_s": 5}}
 IOR = {"ior": {"block": "32MiB", "transfer_sizes": ["1MiB"]}}
 
@@ -52,23 +52,6 @@ done </root/acknowledged
 echo "$count acknowledged, $bad lost"
 [ $bad = 0 ]
 """
-
-
-class Timed:
-    """The command, telling what each call took."""
-
-    def __init__(self, vmlab: Vmlab) -> None:
-        self.vmlab = vmlab
-
-    def __call__(self, *arguments: str, status: int = 0) -> str:
-        begin = time.monotonic()
-        said = self.vmlab.run(*arguments, status=status, deadline_s=LONG_S)
-        words = " ".join(a for a in arguments if "\n" not in a)
-        print(f"{time.monotonic() - begin:7.1f} s  vmlab {words}")
-        return said
-
-    def json(self, *arguments: str) -> Any:
-        return json.loads(self(*arguments, "-o", "json"))
 
 
 def described(shipped: str, bed: str, folder: Path, workloads: list[dict[str, Any]]) -> str:

@@ -16,6 +16,7 @@ from vmlab.virt.connection import Host
 _AFTER_RECOVERY = (FIND_OSTS, MOUNT_CLIENTS)
 _PATIENCE_S = 180.0  # an MGS may just be starting
 # What targets wait for clients of which none is left: only their fellow targets come back, and those at once.
+# 2.17.57 raises both to 120 s, the least it takes while its `timeout` is 100 s ("recovery window 120-120").
 _NOBODY_LEFT = Recovery(soft=30, hard=60)
 
 
