@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 import yaml
 
-from .conftest import MINUTES, ROOT, Vmlab, qemu_pids, remains
+from .conftest import ROOT, Vmlab, qemu_pids, remains
+from .timed import LONG_S, Timed
 
 IMAGE = os.environ.get("VMLAB_LUSTRE_IMAGE", "")
 pytestmark = [
@@ -24,30 +25,12 @@ pytestmark = [
 ]
 
 HA, HOPS = "t-lustre", "t-hops"
-LONG_S = 30 * MINUTES
 # As the shipped files have them, on guests that are emulated: less of everything.
 SMALL = {
     "rdma": {"iterations": 100},
     "lnet_selftest": {"duration_s": 5},
     "ior": {"block": "16MiB", "transfer_sizes": ["1MiB"]},
 }
-
-
-class Timed:
-    """The command, telling what each call took."""
-
-    def __init__(self, vmlab: Vmlab) -> None:
-        self.vmlab = vmlab
-
-    def __call__(self, *arguments: str, status: int = 0) -> str:
-        begin = time.monotonic()
-        said = self.vmlab.run(*arguments, status=status, deadline_s=LONG_S)
-        words = " ".join(a for a in arguments if "\n" not in a)
-        print(f"{time.monotonic() - begin:7.1f} s  vmlab {words}")
-        return said
-
-    def json(self, *arguments: str) -> Any:
-        return json.loads(self(*arguments, "-o", "json"))
 
 
 def described(shipped: str, bed: str, folder: Path, **more: dict[str, Any]) -> str:

@@ -52,18 +52,18 @@ def format_(
     """
     from vmlab.cli.target import agreed, described
     from vmlab.errors import HostError
+    from vmlab.lab.filesystems import contents
     from vmlab.lab.filesystems import format_ as make
-    from vmlab.lab.filesystems import formatted
     from vmlab.report.progress import shown
     from vmlab.runtime.wait import Deadline
 
     with described(bed, name) as (host, topology):
-        there = formatted(host, topology)
-        lines = [f"{label} is formatted as {found}" for label, found in there.items()]
+        there = contents(host, topology)
+        lines = [f"{label} {found.text}" for label, found in there.items()]
         if reformat:
             again = f"vmlab fs format {bed} --reformat -y"
             agreed(f"{topology.name}: format {len(lines)} targets anew?", lines, yes=yes, again=again)
-        elif there and len(there) == sum(bool(t.size or t.device) for t in topology.targets):
+        elif there and sum(c.own for c in there.values()) == sum(bool(t.size or t.device) for t in topology.targets):
             raise HostError(
                 f"{topology.name}: its {len(there)} targets are formatted already",
                 hint=f"to lose what is on them: vmlab fs format {bed} --reformat",

@@ -22,10 +22,13 @@ _JOBS = 64
 _LOOK_S = 60.0
 _FORMAT = "format"
 
+# What no tool of Lustre's knows, blkid may; it knows nothing of an empty disk.
 _LOOK = """
 [ -z "$2" ] || zpool list -H "$2" >/dev/null 2>&1 ||
     zpool import -N -o cachefile=none -d "${3%/*}" "$2" >/dev/null 2>&1
-tunefs.lustre --dryrun "$1" 2>/dev/null
+tunefs.lustre --dryrun "$1" 2>/dev/null && exit
+found=$(blkid -p -s TYPE -s PTTYPE -o value "$3")
+case $? in 2) ;; *) echo "Holds:" ${found:-something} ;; esac
 """
 
 
@@ -119,28 +122,45 @@ def _client(bed: LustreBed, node: str, fsname: str, point: str) -> ClientStatus:
     if not any(mount.point == point and mount.client_of == fsname for mount in survey.mounts):
         return ClientStatus(node, fsname, point, "unmounted", {})
     counts: dict[str, int] = {}
-    own = [connection for connection in survey.imports if connection.target.startswith(f"{fsname}-")]
+    own = [c for c in survey.imports if c.target.startswith(f"{fsname}-") and not c.of_server]
     for connection in own:
         counts[connection.state] = counts.get(connection.state, 0) + 1
     broken = tuple(connection.target for connection in own if not connection.well)
     return ClientStatus(node, fsname, point, "mounted", counts, broken)
 
 
-def formatted(host: Host, topology: Topology) -> dict[str, str]:
-    """What the targets' disks hold already: a line for each target that is formatted, by label."""
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a target's disk holds, in words: `is formatted as ...`, `holds ext4`. `own`: it is this target's."""
+
+    text: str
+    own: bool
+
+
+def contents(host: Host, topology: Topology) -> dict[str, Content]:
+    """What the targets' disks hold, by label, without those that are empty."""
     with opened(host, topology) as bed:
         primary = {target.label: target.servers[0] for target in topology.targets}
 
-        def look(target: Target) -> str:
+        def look(target: Target) -> Content | None:
             pool = target.pool if target.backend == "zfs" else ""
             command = ("sh", "-c", _LOOK, "vmlab", target.device, pool, target.disk)
             said = bed.guests[primary[target.label]].run(command, deadline_s=_LOOK_S, as_root=True).stdout
-            found = read_on_disk(said)
-            return "" if found is None else found.service + (f" ({found.comment})" if found.comment else "")
+            return _content(target, said)
 
         disks = [target for target in bed.targets.values() if target.disk]
-        said = each(look, disks, jobs=_JOBS, failed="not all disks could be looked at")
-        return {target.label: found for target, found in zip(disks, said, strict=True) if found}
+        found = each(look, disks, jobs=_JOBS, failed="not all disks could be looked at")
+        return {target.label: content for target, content in zip(disks, found, strict=True) if content is not None}
+
+
+def _content(target: Target, said: str) -> Content | None:
+    found = read_on_disk(said)
+    if found is not None:
+        text = f"is formatted as {found.service}" + (f" ({found.comment})" if found.comment else "")
+        foreign = found.comment.startswith("vmlab ") and found.comment != target.comment
+        return Content(text, own=found.service == target.service and not foreign)
+    _, holds, what = said.partition("Holds: ")
+    return Content(f"holds {what.strip()}", own=False) if holds else None
 
 
 def format_(

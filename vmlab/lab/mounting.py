@@ -8,13 +8,15 @@ from vmlab.lab.progress import Progress
 from vmlab.lab.recovery import recovered
 from vmlab.lab.stages import StageTime, TrackTime
 from vmlab.lustre.target import Recovery
-from vmlab.plan.filesystems import MOUNT_CLIENTS, Stage, Wishes, filesystem_stages, lnet_stages
+from vmlab.plan.filesystems import FIND_OSTS, MOUNT_CLIENTS, Stage, Wishes, filesystem_stages, lnet_stages
 from vmlab.runtime.wait import Deadline, now
 from vmlab.topology import MANAGEMENT, Topology
 from vmlab.virt.connection import Host
 
+_AFTER_RECOVERY = (FIND_OSTS, MOUNT_CLIENTS)
 _PATIENCE_S = 180.0  # an MGS may just be starting
 # What targets wait for clients of which none is left: only their fellow targets come back, and those at once.
+# 2.17.57 raises both to 120 s, the least it takes while its `timeout` is 100 s ("recovery window 120-120").
 _NOBODY_LEFT = Recovery(soft=30, hard=60)
 
 
@@ -44,11 +46,11 @@ def raise_filesystems(
         window = recovery or (None if _any_client(bed) else _NOBODY_LEFT)
         stages = tuple(filter(wanted, filesystem_stages(topology, everyone, Wishes(recovery=window, active=active))))
         times = bed.drive(tuple(filter(wanted, lnet_stages(topology, everyone))), progress, deadline)
-        servers = tuple(stage for stage in stages if stage.name != MOUNT_CLIENTS)
+        servers = tuple(stage for stage in stages if stage.name not in _AFTER_RECOVERY)
         times += (served := bed.drive(servers, progress, deadline, patience_s=_PATIENCE_S))
         if any(stage.applied for stage in served):
             times += _recovery(bed, stages, progress, deadline)
-        clients = tuple(stage for stage in stages if stage.name == MOUNT_CLIENTS)
+        clients = tuple(stage for stage in stages if stage.name in _AFTER_RECOVERY)
         times += bed.drive(clients, progress, deadline, patience_s=_PATIENCE_S)
         for node in everyone:
             progress.stage(node, "ready")

@@ -1,5 +1,6 @@
 """Bring the guests of a bed through stages: the tracks of one at once, each stage after the one before."""
 
+import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ _JOBS = 128
 _SESSIONS = 8  # of one node at once: sshd takes ten on a connection (MaxSessions), one of which holds it open
 _AGAIN_S = 2.0
 _PING = "LNet ping of "
+_BED = re.compile(r"\bBED\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,14 +109,14 @@ def _satisfied(guest: Guest, track: Track, watch: Watch, deadline: Deadline) -> 
         if type(error) is not GuestError:  # a guest that is dead or out of reach says so itself
             raise
         found = explain("\n".join(error.console) or error.message)
-        told = _told(error, steps[-1], found)
+        told = _told(error, steps[-1], found, guest.bed)
         if found is not None and found.passes:
             raise _Passing(told) from error
         raise told from error
     return sum(outcome.did == "applied" for outcome in outcomes)
 
 
-def _told(error: GuestError, step: str, found: Trouble | None) -> GuestError:
+def _told(error: GuestError, step: str, found: Trouble | None, bed: str) -> GuestError:
     """The same failure in words that say what is wrong with Lustre, where they are known."""
     why = error.message.partition(f"step {step}: ")[2] or error.message
     message = f"{error.node}: {step}: {why if found is None else found.message}"
@@ -125,6 +127,6 @@ def _told(error: GuestError, step: str, found: Trouble | None) -> GuestError:
         message,
         node=error.node,
         stage=error.stage,
-        console=error.console,
-        hint=error.hint if found is None else found.hint,
+        console=[line for line in error.console if found is None or line != found.message],
+        hint=error.hint if found is None else _BED.sub(bed, found.hint),
     )

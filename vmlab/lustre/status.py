@@ -83,11 +83,17 @@ class Import:
     failover_nids: tuple[str, ...] = ()
 
     @property
+    def of_server(self) -> bool:
+        """An MDT's own connection to another target, which its server lists with those of its clients."""
+        return _OF_MDT.search(self.name) is not None
+
+    @property
     def well(self) -> bool:
         """Requests get through; an idle connection comes back with the first one."""
         return self.state in ("FULL", "IDLE")
 
 
+_OF_MDT = re.compile(r"-(?:osc|osp|mdc)-MDT[0-9a-f]{4}$")
 _VALUE = re.compile(r"([a-z_]+): *(\S.*)")
 
 

@@ -77,6 +77,11 @@ class Target:
         return MEMORY_DEVICE if self.backend == "wbcfs" else self.disk
 
     @property
+    def unfinished(self) -> str:
+        """The label of a disk on which mkfs.lustre was broken off; "" where it cannot be told from another's."""
+        return self.service.replace("-", ":") if self.backend == "ldiskfs" and self.kind != "MGT" else ""
+
+    @property
     def comment(self) -> str:
         """What mkfs.lustre keeps with it, so that a disk of another bed is known."""
         return f"vmlab {self.bed} {self.label}"

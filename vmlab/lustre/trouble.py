@@ -31,9 +31,14 @@ _MOUNT = r"mount (?P<what>\S+) at (?P<where>\S+) failed"
 _ROWS = (
     # --- a script of vmlab's own says it better
     _Row(
-        r"(?P<said>\S+ (?:is formatted as|holds) .*left alone)",
+        r"(?P<said>\S+ is no Lustre target: it is not mounted)",
         "{said}",
-        "if nothing on it is needed: vmlab fs format BED --reformat",
+        "vmlab up FILE, or vmlab fs format BED, formats it if it is empty",
+    ),
+    _Row(
+        r"(?P<said>\S+ (?:is formatted (?:as|for|without)|holds) .*(?:left alone|not mounted))",
+        "{said}",
+        "if nothing in the whole file system is needed: vmlab fs format BED --reformat",
     ),
     # --- modules and LNet
     _Row(
@@ -45,7 +50,7 @@ _ROWS = (
     _Row(
         r"failed to resolve Netlink family id|opening /dev/lnet failed|kernel modules may not be loaded",
         "the kernel has no LNet: its modules are not loaded",
-        "vmlab up BED loads them; in the guest: modprobe lnet",
+        "vmlab up FILE loads them; in the guest: modprobe lnet",
     ),
     _Row(
         r"modprobe: FATAL: Module (?P<module>\S+) not found in directory (?P<where>\S+)",
@@ -65,17 +70,17 @@ _ROWS = (
     _Row(
         r"failed to find UP interface (?P<interface>\S+)",
         "LNet finds no interface {interface} that is up",
-        "in the guest: ip -br addr; vmlab up BED sets addresses and names again",
+        "in the guest: ip -br addr; vmlab up FILE sets addresses and names again",
     ),
     _Row(
         r"No interface matching '(?P<interface>[^']+)'",
         "the guest has no interface {interface} that LNet could use",
-        "in the guest: ip -br addr; vmlab up BED sets addresses and names again",
+        "in the guest: ip -br addr; vmlab up FILE sets addresses and names again",
     ),
     _Row(
         r"Failed to bind (?P<interface>[^:\s]+):\S+ to device|ko2iblnd: Can't initialize device",
         "LNet's o2ib found no RDMA device behind the interface",
-        "in the guest: rdma link show; on a virtual NIC it needs soft-RoCE, which vmlab up BED makes",
+        "in the guest: rdma link show; on a virtual NIC it needs soft-RoCE, which vmlab up FILE makes",
     ),
     _Row(
         r"errno: -100\b.*?cannot add LNet NI|cannot add LNet NI.*?errno: -100\b",
@@ -85,7 +90,7 @@ _ROWS = (
     _Row(
         r"cannot add LNet NI|Failed to configure NI on net '(?P<net>[^']+)' rc = -22",
         "LNet has this network already",
-        "in the guest: lnetctl net show; vmlab up BED configures LNet anew when nothing is mounted",
+        "in the guest: lnetctl net show; vmlab up FILE configures LNet anew when nothing is mounted",
     ),
     _Row(
         r"cannot parse net",
@@ -96,7 +101,7 @@ _ROWS = (
     _Row(
         r"LNet stack down|IOC_LIBCFS_GET_NI error 100|LNET configure error 100|could not insert '\w+': Network is down",
         "LNet is loaded and has no network",
-        "vmlab up BED configures it; in the guest: cat /etc/lnet.conf; dmesg | grep LNet",
+        "vmlab up FILE configures it; in the guest: cat /etc/lnet.conf; dmesg | grep LNet",
     ),
     _Row(
         _PING + r": (?P<why>No route to host|Input/output error|Connection timed out|no answer within \d+ s)",
@@ -149,12 +154,17 @@ _ROWS = (
     _Row(
         r"loop device requires a --device-size",
         "the target's device does not exist, and mkfs.lustre takes its path for a file",
-        "in the guest: ls -l /dev/disk/by-id; vmlab up BED attaches the disks",
+        "in the guest: ls -l /dev/disk/by-id; vmlab up FILE attaches the disks",
     ),
     _Row(
         r"mkfs\.lustre: (?P<device>\S+) apparently does not exist|unable to prepare backend \(2\)",
         "the target's device does not exist in the guest",
-        "in the guest: ls -l /dev/disk/by-id; vmlab up BED attaches the disks",
+        "in the guest: ls -l /dev/disk/by-id; vmlab up FILE attaches the disks",
+    ),
+    _Row(
+        r"size of filesystem must be larger than (?P<least>\d+)MB, but is set to (?P<has>\d+)KB",
+        "the disk is too small for a target: it has {has} KiB, and mkfs.lustre wants more than {least} MiB",
+        "give the target more `size` in the topology, then: vmlab up FILE --restart",
     ),
     _Row(
         r"Unable to build fs|mkfs failed \d+",
@@ -206,7 +216,7 @@ _ROWS = (
     _Row(
         _MOUNT + r": No such device(?! or address)",
         "Lustre's modules are not loaded",
-        "vmlab up BED loads them; in the guest: modprobe lustre",
+        "vmlab up FILE loads them; in the guest: modprobe lustre",
     ),
     _Row(
         _MOUNT + r": No such device or address",

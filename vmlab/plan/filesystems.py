@@ -111,8 +111,9 @@ def members(topology: Topology, configs: Mapping[str, Lnet], versions: Mapping[s
     wanted |= {client for filesystem in topology.filesystems.values() for client in filesystem.clients}
     without = wanted - versions.keys()
     if without:
+        images = ", ".join(dict.fromkeys(topology.nodes[node].image for node in sorted(without)))
         raise HostError(
-            f"{fold(without)} must serve or mount a file system, and the image has no Lustre",
+            f"{fold(without)} must serve or mount a file system, and the image has no Lustre: {images}",
             hint="use an image that carries Lustre: vmlab image list",
         )
     mgs = _mgs(topology, configs)
@@ -148,7 +149,10 @@ def lnet_stages(topology: Topology, all_members: Mapping[str, Member]) -> tuple[
 def filesystem_stages(
     topology: Topology, all_members: Mapping[str, Member], wishes: Wishes = _NO_WISHES
 ) -> tuple[Stage, ...]:
-    """All targets formatted at once; then mounted: MGTs, MDT0000s, the other MDTs, OSTs; then the clients."""
+    """All targets formatted at once; then mounted: MGTs, MDT0000s, the other MDTs, OSTs; then the clients.
+
+    Clients are mounted when MDTs have found OSTs.
+    """
     placed = _placed(topology, all_members, wishes.active or {})
 
     def format_(role: Role, member: Member, target: Target) -> tuple[Step, ...]:
@@ -161,6 +165,9 @@ def filesystem_stages(
     wanted = [("format", _by_target(placed, format_))]
     for order, group in groupby(sorted(placed, key=lambda p: _order(p[2])), key=lambda p: _order(p[2])):
         wanted.append((_MOUNT_ORDER[order], _by_target(group, mount)))
+    entered = {mount.fsname for member in all_members.values() for mount in member.mounts}
+    doors = [p for p in placed if p[2].kind == "MDT" and p[2].fsname in entered]
+    wanted.append((FIND_OSTS, _by_target(doors, lambda role, _, target: role.connect(target))))
     wanted.append((MOUNT_CLIENTS, _by_mount(all_members, _any_role().mount_client)))
     return _stages(wanted)
 
@@ -177,6 +184,7 @@ def unmount_stages(topology: Topology, all_members: Mapping[str, Member]) -> tup
     return _stages(wanted)
 
 
+FIND_OSTS = "find OSTs"
 MOUNT_CLIENTS = "mount clients"
 _MOUNT_ORDER = ("mount MGT", "mount MDT0000", "mount MDTs", "mount OSTs")
 

@@ -81,6 +81,10 @@ class Role(abc.ABC):
         """It is mounted here and its service runs."""
         return _target.mount(target, version, recovery)
 
+    def connect(self, target: Target) -> tuple[Step, ...]:
+        """The MDT, which is mounted, takes clients."""
+        return _target.connected(target)
+
     def mount_client(self, mount: ClientMount) -> tuple[Step, ...]:
         """The file system is mounted."""
         return _client.mount(mount.fsname, mount.mgs, mount.point, mount.options)

@@ -27,12 +27,14 @@ _MOUNT_S = 240.0
 
 def mount(fsname: str, mgs: Sequence[Sequence[Nid]], point: str, options: str) -> tuple[Step, ...]:
     """It is mounted at that point."""
+    # A mount that a killed vmlab began goes on in the guest; a second one would come to lie over it.
+    alone = ("flock", f"/run/lock/vmlab-{fsname}-client")
     argv = client_mount_argv(client_source(fsname, mgs), point, options)
     return (
         Step(
             name=f"mount {fsname} at {point}",
-            check=("sh", "-c", _MOUNTED, "vmlab", point, fsname),
-            apply=(("sh", "-c", _MOUNT, "vmlab", point, *argv),),
+            check=(*alone, "sh", "-c", _MOUNTED, "vmlab", point, fsname),
+            apply=((*alone, "sh", "-c", _MOUNT, "vmlab", point, *argv),),
             deadline_s=_MOUNT_S,
         ),
     )

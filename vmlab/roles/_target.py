@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from vmlab.lustre.target import Recovery, Target, mkfs_argv, mount_argv
 from vmlab.lustre.version import Version
-from vmlab.steps import Step
+from vmlab.steps import Command, Step
 
 _THERE = '[ -b "$1" ]'
 _WAIT = """
@@ -25,25 +25,46 @@ pool() { zpool list -H "$1" >/dev/null 2>&1 || zpool import -N -o cachefile=none
 """
 
 # tunefs.lustre --dryrun writes nothing. It shows a dash for the colon of a target that was never mounted.
+# `other` says in what way a device is not our target; its words: DEVICE SERVICE COMMENT DISK MGS.
 _LOOK = """
 said=$(tunefs.lustre --dryrun "$1" 2>/dev/null)
 is() { printf '%s\\n' "$said" | sed -n "s/^$1: *//p" | head -n 1; }
 target=$(is Target | sed 's/[:+=]\\([MO][DS]T[0-9a-f]\\{4\\}\\)$/-\\1/')
 comment=$(is Comment)
+asks=$(is Parameters | tr ' ' '\\n' | sed -n 's/^mgsnode=//p' | tr ',:' '  ')
+other() {
+    named="is formatted as $target${comment:+ ($comment)}, not as $2 ($3)"
+    case $target in
+        "") echo "is no Lustre target"; return ;;
+        "$2") ;;
+        *) echo "$named"; return ;;
+    esac
+    case $comment in "$3") ;; vmlab\\ *) echo "$named"; return ;; esac
+    if [ "$5" = here ]; then
+        printf '%s\\n' "$said" | grep -q '^ *(.*MGS' || echo "is formatted without the MGS that should lie on it"
+        return
+    fi
+    for nid in $5; do
+        case " "$(echo $asks)" " in *" $nid "*) return ;; esac
+    done
+    echo "is formatted for the MGS at $(echo ${asks:-no node}), not at $5"
+}
 """
 _OURS = (
     _LOOK
     + """
-[ "$target" = "$2" ] || exit 1
-case $comment in "$3" | "") ;; vmlab\\ *) exit 1 ;; esac
+[ -z "$(other "$@")" ]
 """
 )
-_REFUSE = (
+# The words after the sixth are mkfs.lustre's command line. The sixth is the label that mkfs.lustre gives a disk before
+# it writes what makes it a target: who finds no more than that finds a format that was broken off.
+_FORMAT = (
     _LOOK
     + """
-shown=${comment:+ ($comment)}
+why=$(other "$@")
+[ -n "$why" ] || exit 0
 if [ -n "$target" ]; then
-    echo "$1 is formatted as $target$shown, not as $2 ($3): it is left alone" >&2
+    echo "$1 $why: it is left alone" >&2
     exit 1
 fi
 if grep -q "^$(readlink -f "$4") " /proc/mounts; then
@@ -53,12 +74,27 @@ fi
 found=$(blkid -p -s TYPE -s PTTYPE -o value "$4")
 case $? in
     2) ;;
-    *) echo "$4 holds $(echo ${found:-something}): it is left alone" >&2; exit 1 ;;
+    *)
+        label=$(blkid -p -s LABEL -o value "$4")
+        if [ -z "$6" ] || [ "$label" != "$6" ]; then
+            echo "$4 holds $(echo ${found:-something})${label:+ (label $label)}: it is left alone" >&2
+            exit 1
+        fi
+        ;;
 esac
+shift 6
+exec "$@"
 """
 )
-_REFUSE_POOL = _POOL + 'pool "$5" "${4%/*}"\n' + _REFUSE
-_OURS_POOL = _POOL + 'pool "$5" "${4%/*}"\n' + _OURS
+_KNOWN = (
+    _LOOK
+    + """
+why=$(other "$@")
+[ -z "$why" ] || { echo "$1 $why: it is not mounted" >&2; exit 1; }
+"""
+)
+_IMPORT = _POOL + 'pool "${1%%/*}" "${4%/*}"\n'
+_OURS_POOL, _FORMAT_POOL, _KNOWN_POOL = (_IMPORT + script for script in (_OURS, _FORMAT, _KNOWN))
 _KEEP_NO_CACHE = 'zpool set cachefile=none "$1"'
 
 _ERASED = """
@@ -98,6 +134,23 @@ exit $status
 """
 _MOUNT_POOL = _POOL + 'pool "$1" "$2"\nshift 2\n' + _MOUNT
 
+# Older versions know the same connections as `osc`.
+_CONNECTED = """
+lctl get_param -n "os[pc].$1-OST*-osc-$2.import" 2>/dev/null | grep -q '^ *state: *FULL'
+"""
+_CONNECT = (
+    """
+left=300
+until """
+    + _CONNECTED.strip()
+    + """; do
+    left=$((left - 1))
+    [ $left -gt 0 ] || { echo "$1-$2 has found none of its OSTs after a minute" >&2; exit 1; }
+    sleep 0.2
+done
+"""
+)
+
 _UNMOUNTED = """
 ! awk -v at="$1" '$2 == at && $3 ~ /^lustre/ { found = 1 } END { exit !found }' /proc/mounts
 """
@@ -112,6 +165,7 @@ _EXPORT = '! zpool list -H "$1" >/dev/null 2>&1'
 _FORMAT_S = 900.0
 _MOUNT_S = 300.0  # it waits for the MGS for 80 s, replays a journal, and with MMP watches the disk first
 _UNMOUNT_S = 300.0
+_CONNECT_S = 180.0
 
 
 def prepare(target: Target) -> tuple[Step, ...]:
@@ -136,20 +190,30 @@ def format_(target: Target) -> tuple[Step, ...]:
     if target.backend == "wbcfs":
         return ()
     zfs = target.backend == "zfs"
-    pool = (target.pool,) if zfs else ()
-    values = ("vmlab", target.device, target.service, target.comment, target.disk, *pool)
+    words = _words(target)
     return (
         Step(
             name=f"format {target.label}",
-            check=("sh", "-c", _OURS_POOL if zfs else _OURS, *values),
+            check=_alone(target, _OURS_POOL if zfs else _OURS, *words),
             apply=(
-                ("sh", "-c", _REFUSE_POOL if zfs else _REFUSE, *values),
-                mkfs_argv(target),
+                _alone(target, _FORMAT_POOL if zfs else _FORMAT, *words, target.unfinished, *mkfs_argv(target)),
                 *((("sh", "-c", _KEEP_NO_CACHE, "vmlab", target.pool),) if zfs else ()),
             ),
             deadline_s=_FORMAT_S,
         ),
     )
+
+
+def _words(target: Target) -> Command:
+    """What `_LOOK` compares a device with."""
+    here = target.kind == "MGT" or target.manages
+    mgs = "here" if here else " ".join(str(nid) for nids in target.mgs for nid in nids)
+    return target.device, target.service, target.comment, target.disk, mgs
+
+
+def _alone(target: Target, script: str, *words: str) -> Command:
+    """The script, after any other of the target: one that a killed vmlab began goes on in the guest."""
+    return ("flock", f"/run/lock/vmlab-{target.label}", "sh", "-c", script, "vmlab", *words)
 
 
 def erase(target: Target) -> tuple[Step, ...]:
@@ -168,19 +232,41 @@ def erase(target: Target) -> tuple[Step, ...]:
 
 
 def mount(target: Target, version: Version, recovery: Recovery | None) -> tuple[Step, ...]:
-    """It is mounted and its service runs."""
-    pool = (target.pool, target.disk.rpartition("/")[0]) if target.backend == "zfs" else ()
+    """It is mounted and its service runs. What is on the disk is looked at first: mount itself takes any target."""
+    zfs = target.backend == "zfs"
+    pool = (target.pool, target.disk.rpartition("/")[0]) if zfs else ()
+    known = (_alone(target, _KNOWN_POOL if zfs else _KNOWN, *_words(target)),) if target.disk else ()
     return (
         Step(
             name=f"mount {target.label}",
-            check=("sh", "-c", _MOUNTED, "vmlab", target.mount_point, target.service),
+            check=_alone(target, _MOUNTED, target.mount_point, target.service),
             apply=(
-                (
-                    *("sh", "-c", _MOUNT_POOL if pool else _MOUNT, "vmlab", *pool, target.mount_point),
+                *known,
+                _alone(
+                    target,
+                    _MOUNT_POOL if pool else _MOUNT,
+                    *pool,
+                    target.mount_point,
                     *mount_argv(target, version, recovery),
                 ),
             ),
             deadline_s=_MOUNT_S,
+        ),
+    )
+
+
+def connected(target: Target) -> tuple[Step, ...]:
+    """An MDT has found one OST at least. Until then it refuses clients, and these ask again only after 25 s.
+
+    It hears of OSTs that were never mounted before when it fetches its configuration again, after 5 to 10 s.
+    """
+    words = ("vmlab", target.fsname, target.service.rpartition("-")[2])
+    return (
+        Step(
+            name=f"OSTs of {target.label}",
+            check=("sh", "-c", _CONNECTED, *words),
+            apply=(("sh", "-c", _CONNECT, *words),),
+            deadline_s=_CONNECT_S,
         ),
     )
 

@@ -13,11 +13,13 @@ from vmlab.topology.parse import Problems
 from vmlab.topology.read import Draft, FileSystemDraft, TargetDraft
 from vmlab.topology.wording import quote
 from vmlab.values.nodeset import fold
+from vmlab.values.size import Bytes
 
 _SERVES: dict[TargetKind, tuple[str, ...]] = {"MGT": ("mgs", "mds"), "MDT": ("mds",), "OST": ("oss",)}
 _CLIENTS = ("client", "fta")
 _MOST_TARGETS = 4096
 _HIGHEST_INDEX = 0xFFFF
+_LEAST = Bytes(32 << 20)  # mkfs.lustre's; with less it refuses the disk
 
 
 def check(draft: Draft, problems: Problems) -> None:
@@ -88,8 +90,11 @@ def _storage(target: TargetDraft, filesystem: FileSystemDraft, draft: Draft, pro
             _with_mdt0(target, filesystem, draft, problems)
         else:
             problems.add(entry.mark, f"an {target.kind} has neither `size` nor `device` (expected one of them)")
-    elif size is not None and entry.sound("servers"):
-        _common_host(target, draft, problems)
+    elif size is not None:
+        if size < _LEAST and filesystem.entry.sound("backend") and filesystem.entry.value.backend == "ldiskfs":
+            problems.add(entry.at("size"), f"{size} is too small for an {target.kind} (expected at least {_LEAST})")
+        if entry.sound("servers"):
+            _common_host(target, draft, problems)
 
 
 def _with_mdt0(target: TargetDraft, filesystem: FileSystemDraft, draft: Draft, problems: Problems) -> None:

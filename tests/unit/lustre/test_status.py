@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -78,6 +79,19 @@ def test_imports() -> None:
     assert all(i.well for i in found)
     assert found[0].connection == "10.77.0.11@tcp"
     assert found[0].failover_nids == ("10.77.0.11@tcp", "10.77.0.12@tcp")
+
+
+@pytest.mark.parametrize(
+    ("name", "of_server"),
+    [
+        ("lustre-OST0000-osc-MDT0000", True),
+        ("lustre-MDT0001-osp-MDT0000", True),
+        ("lustre-OST0000-osc-ffff88801cbe4000", False),
+        ("lustre-MDT0000-mdc-ffff88801cbe4000", False),
+    ],
+)
+def test_a_server_that_is_a_client_has_connections_of_both(name: str, of_server: bool) -> None:
+    assert status.Import(name, "lustre-OST0000", "FULL", "").of_server is of_server
 
 
 TEXTS = [path.read_text() for path in sorted(CASES.glob("*.txt"))]

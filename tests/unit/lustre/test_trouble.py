@@ -114,11 +114,31 @@ def test_mount_errors_that_pass(why: str, passes: bool) -> None:
     assert found.passes == passes
 
 
-def test_a_refusal_of_our_own_is_said_as_it_is() -> None:
-    refused = "/dev/disk/by-id/virtio-a is formatted as lab-OST0001, not as lab-OST0000 (vmlab ha): it is left alone"
+@pytest.mark.parametrize(
+    "refused",
+    [
+        "/dev/disk/by-id/virtio-a is formatted as lab-OST0001, not as lab-OST0000 (vmlab ha): it is left alone",
+        "/dev/disk/by-id/virtio-a is formatted as lab-OST0001, not as lab-OST0000 (vmlab ha): it is not mounted",
+        "/dev/disk/by-id/virtio-a is formatted for the MGS at 10.77.1.8@tcp, not at 10.77.1.9@tcp: it is not mounted",
+        "/dev/disk/by-id/virtio-a is formatted without the MGS that should lie on it: it is left alone",
+        "/dev/disk/by-id/virtio-a is no Lustre target: it is not mounted",
+        "/dev/disk/by-id/virtio-a holds ext4 (label data): it is left alone",
+    ],
+)
+def test_a_refusal_of_our_own_is_said_as_it_is(refused: str) -> None:
     found = trouble.explain(refused)
     assert found is not None
     assert found.message == refused
+
+
+def test_a_disk_that_is_too_small_is_said_with_both_sizes() -> None:
+    said = "mkfs.lustre: size of filesystem must be larger than 32MB, but is set to 16384KB"
+    found = trouble.explain(f"{said}\n\nmkfs.lustre FATAL: mkfs failed 22")
+    assert found is not None
+    assert (
+        found.message == "the disk is too small for a target: it has 16384 KiB, and mkfs.lustre wants more than 32 MiB"
+    )
+    assert "size" in found.hint
 
 
 def test_the_kernel_says_more_of_a_net_that_is_not_there() -> None:

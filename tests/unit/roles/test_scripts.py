@@ -6,13 +6,14 @@ No step is applied here that would touch this machine: what is left of PATH are 
 import os
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from vmlab.lustre import lnetconf, lnetping
 from vmlab.lustre.lnetconf import Interface, Lnet, Via, import_text, modprobe_text
-from vmlab.lustre.target import Target
+from vmlab.lustre.target import Target, mkfs_argv
 from vmlab.lustre.version import Version
 from vmlab.roles import ClientMount, Member, _client, _lnet, _modules, _target, roles
 from vmlab.steps import Command, Step
@@ -21,7 +22,7 @@ from vmlab.values.nid import Nid
 
 CASES = Path(__file__).parents[2] / "cases" / "lustre"
 REAL = ("sh", "awk", "cat", "cmp", "dirname", "echo", "grep", "head", "mkdir", "mv", "printf", "readlink", "sed")
-REAL = (*REAL, "sleep", "sort", "tail", "timeout", "tr", "date", "rm")
+REAL = (*REAL, "date", "flock", "rm", "sleep", "sort", "tail", "timeout", "tr", "wc")
 SCRIPTS = {
     f"{module.__name__}.{name}": text
     for module in (_client, _lnet, _modules, _target)
@@ -44,6 +45,7 @@ class Guest:
 
     def tool(self, name: str, script: str) -> None:
         path = self.bin / name
+        path.unlink(missing_ok=True)  # never through a link to the real one
         path.write_text(f'#!/bin/sh\necho "{name} $*" >>{self.log}\n{script}\n')
         path.chmod(0o755)
 
@@ -333,8 +335,10 @@ OST = Target("ha", "lab", "OST", 0, "ldiskfs", "/dev/null", ((A,),), ((A,),))
 [FORMAT] = _target.format_(OST)
 
 
-def tunefs(guest: Guest, target: str, comment: str = "") -> None:
+def tunefs(guest: Guest, target: str, comment: str = "", flags: str = "OST ", mgs: str = str(A)) -> None:
     shown = f"   Read previous values:\nDevice:     /dev/null\nTarget:     {target}\nIndex:      0\nLustre FS:  lab\n"
+    shown += f"Flags:      0x62\n              ({flags})\n"
+    shown += f"Parameters: mgsnode={mgs} failover.node=10.77.1.8@tcp\n" if mgs else "Parameters:\n"
     shown += f"Comment: {comment}\n" if comment else ""
     guest.tool("tunefs.lustre", f"cat <<'END'\n{shown}END")
 
@@ -368,19 +372,90 @@ def test_what_is_formatted_as_something_else_is_left_alone(guest: Guest, label: 
 def test_a_real_recording_of_tunefs(guest: Guest) -> None:
     recorded = (CASES / "tunefs-print.txt").read_text().partition("\n")[2].partition("exiting because")[0]
     guest.tool("tunefs.lustre", f"cat <<'END'\n{recorded}END")
-    assert guest.run(FORMAT.check).returncode == 0
+    [own] = _target.format_(replace(OST, mgs=((Nid.parse("10.77.0.10@tcp"),),)))
+    assert guest.run(own.check).returncode == 0
+    assert guest.run(FORMAT.check).returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("mgs", "status"),
+    [(f"{A}", 0), (f"{B},{A}", 0), (f"{B}:{A}", 0), (f"{B} mgsnode={A}", 0), (f"1{A}", 1), (f"{B}", 1), ("", 1)],
+)
+def test_a_target_that_asks_another_mgs_is_not_ours(guest: Guest, mgs: str, status: int) -> None:
+    tunefs(guest, "lab-OST0000", mgs=mgs)
+    assert guest.run(FORMAT.check).returncode == status
+    [mount] = _target.mount(OST, Version(2, 17), None)
+    known = guest.run(mount.apply[0])
+    assert known.returncode == status
+    if status:
+        shown = mgs or "no node"
+        assert known.stderr == f"/dev/null is formatted for the MGS at {shown}, not at {A}: it is not mounted\n"
+
+
+@pytest.mark.parametrize(("flags", "status"), [("MDT MGS first_time ", 0), ("MDT first_time ", 1)])
+def test_an_mdt_without_the_mgs_that_should_lie_on_it_is_refused(guest: Guest, flags: str, status: int) -> None:
+    mdt = replace(OST, kind="MDT", manages=True)
+    tunefs(guest, "lab-MDT0000", flags=flags, mgs="")
+    [mount] = _target.mount(mdt, Version(2, 17), None)
+    assert guest.run(mount.apply[0]).returncode == status
+
+
+@pytest.mark.parametrize("label", ["lab-OST0001", "other-OST0000", ""])
+def test_another_target_is_not_mounted(guest: Guest, label: str) -> None:
+    """Mounting it would succeed, and the MGS would take it in."""
+    tunefs(guest, label)
+    [mount] = _target.mount(OST, Version(2, 17), None)
+    refused = guest.run(mount.apply[0])
+    assert refused.returncode == 1
+    assert refused.stderr.endswith(": it is not mounted\n")
 
 
 def test_an_empty_disk_may_be_formatted_and_any_other_not(guest: Guest) -> None:
     guest.tool("tunefs.lustre", "echo 'has not been formatted with mkfs.lustre' >&2; exit 19")
+    guest.tool("mkfs.lustre", "")
     assert guest.run(FORMAT.check).returncode == 1
-    guest.tool("blkid", "exit 2")
-    assert guest.run(FORMAT.apply[0]).returncode == 0
     guest.tool("blkid", "echo gpt")
     refused = guest.run(FORMAT.apply[0])
-    assert (refused.returncode, refused.stderr) == (1, "/dev/null holds gpt: it is left alone\n")
+    assert (refused.returncode, refused.stderr) == (1, "/dev/null holds gpt (label gpt): it is left alone\n")
     guest.tool("blkid", "exit 8")
     assert guest.run(FORMAT.apply[0]).stderr == "/dev/null holds something: it is left alone\n"
+    assert not any(call.startswith("mkfs") for call in guest.calls())
+    guest.tool("blkid", "exit 2")
+    assert guest.run(FORMAT.apply[0]).returncode == 0
+    assert guest.calls()[-1] == " ".join(mkfs_argv(OST))
+
+
+def test_a_format_that_was_broken_off_is_done_again(guest: Guest) -> None:
+    """mke2fs has labelled the disk, and mkfs.lustre has not yet written what makes it a target."""
+    guest.tool("tunefs.lustre", "exit 19")
+    guest.tool("mkfs.lustre", "")
+    guest.tool("blkid", 'case "$*" in *LABEL*) echo lab:OST0000 ;; *) echo ext4 ;; esac')
+    assert guest.run(FORMAT.apply[0]).returncode == 0
+    assert guest.calls()[-1].startswith("mkfs.lustre")
+    # One that was mounted has a dash: what it held may still be there.
+    guest.tool("blkid", 'case "$*" in *LABEL*) echo lab-OST0000 ;; *) echo ext4 ;; esac')
+    assert guest.run(FORMAT.apply[0]).stderr == "/dev/null holds ext4 (label lab-OST0000): it is left alone\n"
+    # Every MGT is labelled MGS, mounted or not.
+    [mgt] = _target.format_(replace(OST, kind="MGT"))
+    guest.tool("blkid", 'case "$*" in *LABEL*) echo MGS ;; *) echo ext4 ;; esac')
+    assert guest.run(mgt.apply[0]).stderr == "/dev/null holds ext4 (label MGS): it is left alone\n"
+
+
+def test_what_another_vmlab_formatted_meanwhile_is_taken(guest: Guest) -> None:
+    tunefs(guest, "lab:OST0000", OST.comment)
+    guest.tool("mkfs.lustre", "")
+    assert guest.run(FORMAT.apply[0]).returncode == 0
+    assert not any(call.startswith("mkfs") for call in guest.calls())
+
+
+def test_an_mdt_takes_clients_when_an_ost_is_connected(guest: Guest) -> None:
+    [found] = _target.connected(replace(OST, kind="MDT", index=1))
+    guest.tool("lctl", "echo '    state: DISCONN'; echo '    state: CONNECTING'")
+    assert guest.run(found.check).returncode == 1
+    assert guest.calls() == ["lctl get_param -n os[pc].lab-OST*-osc-MDT0001.import"]
+    guest.tool("lctl", f"[ $(wc -l <{guest.log}) -lt 3 ] || echo '    state: FULL'")
+    assert guest.run(found.apply[0]).returncode == 0
+    assert guest.run(found.check).returncode == 0
 
 
 def test_a_disk_is_erased_until_it_is_empty(guest: Guest) -> None:
@@ -421,8 +496,9 @@ MOUNTS = """\
 def with_mounts(command: Command, tmp_path: Path) -> Command:
     path = tmp_path / "mounts"
     path.write_text(MOUNTS)
-    assert "/proc/mounts" in command[2]
-    return (*command[:2], command[2].replace("/proc/mounts", str(path)), *command[3:])
+    at = command.index("-c") + 1
+    assert "/proc/mounts" in command[at]
+    return (*command[:at], command[at].replace("/proc/mounts", str(path)), *command[at + 1 :])
 
 
 def mounted(index: int) -> Command:
@@ -443,7 +519,7 @@ def test_a_target_is_mounted_when_its_service_runs(guest: Guest, tmp_path: Path)
 def test_another_target_at_its_place_is_not_it(guest: Guest, tmp_path: Path) -> None:
     guest.tool("lctl", "echo '  3 UP obdfilter lab-OST0007 lab-OST0007_UUID 3'")
     check = mounted(7)
-    wrong = (*check[:4], "/mnt/lab-OST0000", *check[5:])
+    wrong = tuple("/mnt/lab-OST0000" if word == "/mnt/lab-OST0007" else word for word in check)
     assert guest.run(with_mounts(wrong, tmp_path)).returncode == 1
 
 
