@@ -118,6 +118,14 @@ def test_a_guest_that_dies_is_noticed_at_once(vmlab: Vmlab) -> None:
     assert "node1" in told
 
 
+def test_power_that_fails_right_after_up(vmlab: Vmlab) -> None:
+    """What cloud-init wrote once, at the first boot, is on the disk by then."""
+    vmlab.run("up", FILE, "--name", BED)
+    vmlab.run("power", "off", BED, "*")
+    vmlab.run("up", FILE, "--name", BED)
+    assert {line["stage"] for line in vmlab.json("status", BED)} == {"ready"}
+
+
 def test_a_guest_that_never_boots(vmlab: Vmlab, tmp_path: Path) -> None:
     disk = tmp_path / "empty.qcow2"
     subprocess.run(("qemu-img", "create", "-q", "-f", "qcow2", str(disk), "64M"), check=True)

@@ -11,6 +11,7 @@ from vmlab.errors import UsageError
 from vmlab.fabrics import kind_of
 from vmlab.guest.disks import disks_step
 from vmlab.guest.hosts import hosts_step
+from vmlab.guest.kept import kept_step
 from vmlab.guest.keys import BedKeys
 from vmlab.guest.ssh import Guest
 from vmlab.guest.trust import trust_step
@@ -92,4 +93,5 @@ def steps_of(metadata: NodeMetadata, serials: Sequence[str], nodes: Mapping[str,
         trust_step({name: (address, keys.host_key(name).public) for name, address in addresses.items()}),
         disks_step(serials),
         *(step for address in metadata.addresses for step in kind_of(address).steps(address, mtu=address.mtu)),
+        kept_step(),
     )

@@ -1,6 +1,6 @@
 """LNet and the file systems of a bed come up: what `up` does after its guests are ready."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from vmlab.lab.lustre import LustreBed, opened
 from vmlab.lab.prepare import Images
@@ -15,9 +15,9 @@ from vmlab.virt.connection import Host
 
 _AFTER_RECOVERY = (FIND_OSTS, MOUNT_CLIENTS)
 _PATIENCE_S = 180.0  # an MGS may just be starting
-# What targets wait for clients of which none is left: only their fellow targets come back, and those at once.
-# 2.17.57 raises both to 120 s, the least it takes while its `timeout` is 100 s ("recovery window 120-120").
-_NOBODY_LEFT = Recovery(soft=30, hard=60)
+# What a target waits for where no client is left: its fellow targets come back at once, if any of them is there.
+_NO_CLIENT_LEFT = Recovery(soft=30, hard=60)
+_NOBODY_LEFT = Recovery(none=True)
 
 
 def carried(topology: Topology, images: Images) -> bool:
@@ -43,7 +43,7 @@ def raise_filesystems(
     with opened(host, topology) as bed:
         active = bed.active()
         everyone = bed.members
-        window = recovery or (None if _any_client(bed) else _NOBODY_LEFT)
+        window = recovery or _window(bed, active)
         stages = tuple(filter(wanted, filesystem_stages(topology, everyone, Wishes(recovery=window, active=active))))
         times = bed.drive(tuple(filter(wanted, lnet_stages(topology, everyone))), progress, deadline)
         servers = tuple(stage for stage in stages if stage.name not in _AFTER_RECOVERY)
@@ -57,8 +57,10 @@ def raise_filesystems(
         return times
 
 
-def _any_client(bed: LustreBed) -> bool:
-    return any(mount.client_of for survey in bed.surveys.values() for mount in survey.mounts)
+def _window(bed: LustreBed, active: Mapping[str, str]) -> Recovery | None:
+    if any(mount.client_of for survey in bed.surveys.values() for mount in survey.mounts):
+        return None
+    return _NO_CLIENT_LEFT if active else _NOBODY_LEFT
 
 
 def _recovery(
