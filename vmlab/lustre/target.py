@@ -60,6 +60,11 @@ class Target:
         return "MGS" if self.kind == "MGT" else f"{self.fsname}-{self.kind}{self.index:04x}"
 
     @property
+    def svname(self) -> str:
+        """What it is mounted as, and its OSD is called: the service, but `lustre-MGS0000` for an MGT in memory."""
+        return f"{self.fsname}-MGS0000" if self.kind == "MGT" and self.backend == "wbcfs" else self.service
+
+    @property
     def mount_point(self) -> str:
         """The same on all servers."""
         return f"/mnt/{self.label}"

@@ -193,6 +193,11 @@ _ROWS = (
         passes=True,
     ),
     _Row(
+        r"mount lustre-wbcfs at /mnt/(?P<label>\S+) failed: Address already in use",
+        "{label} was in memory and is gone; the MGS still knows it, and takes no empty one in its place",
+        "vmlab fs umount BED; then vmlab up BED begins the file system anew, empty",
+    ),
+    _Row(
         _MOUNT + r": Address already in use|service's index is already in use",
         "the MGS knows another target with this index: it was formatted anew, or two have one index",
         "vmlab fs format BED --reformat makes the whole file system anew",

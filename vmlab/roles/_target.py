@@ -86,7 +86,8 @@ _MOUNTED = """
 awk -v at="$1" -v name="$2" '
     $2 == at && $3 ~ /^lustre/ && ($4 !~ /svname=/ || ("," $4 ",") ~ ("," "svname=" name ",")) { found = 1 }
     END { exit !found }' /proc/mounts || exit 1
-lctl dl 2>/dev/null | grep -qE "^ *[0-9]+ UP (mgs|mdt|obdfilter) $2 "
+case $2 in *-MGS0000) service=MGS ;; *) service=$2 ;; esac
+lctl dl 2>/dev/null | grep -qE "^ *[0-9]+ UP (mgs|mdt|obdfilter) $service "
 """
 _MOUNT = """
 at=$1
@@ -107,6 +108,8 @@ status=$?
 fuser -vm "$1" >&2
 exit $status
 """
+# A client waits for servers that are gone, and for ever; by force it gives up what it could not write.
+_UNMOUNT_LOST = _UNMOUNT.replace("umount ", "umount -f ", 1)
 _EXPORT = '! zpool list -H "$1" >/dev/null 2>&1'
 
 _FORMAT_S = 900.0
@@ -173,7 +176,7 @@ def mount(target: Target, version: Version, recovery: Recovery | None) -> tuple[
     return (
         Step(
             name=f"mount {target.label}",
-            check=("sh", "-c", _MOUNTED, "vmlab", target.mount_point, target.service),
+            check=("sh", "-c", _MOUNTED, "vmlab", target.mount_point, target.svname),
             apply=(
                 (
                     *("sh", "-c", _MOUNT_POOL if pool else _MOUNT, "vmlab", *pool, target.mount_point),
@@ -199,11 +202,11 @@ def unmount(target: Target) -> tuple[Step, ...]:
     return tuple(steps)
 
 
-def unmounted(what: str, point: str) -> Step:
-    """No Lustre is mounted at that point; who uses it is told if it is busy."""
+def unmounted(what: str, point: str, *, lost: bool = False) -> Step:
+    """No Lustre is mounted at that point; who uses it is told if it is busy. `lost`: what it holds is gone anyway."""
     return Step(
         name=f"unmount {what}",
         check=("sh", "-c", _UNMOUNTED, "vmlab", point),
-        apply=(("sh", "-c", _UNMOUNT, "vmlab", point),),
+        apply=(("sh", "-c", _UNMOUNT_LOST if lost else _UNMOUNT, "vmlab", point),),
         deadline_s=_UNMOUNT_S,
     )

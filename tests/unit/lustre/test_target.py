@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from vmlab.lustre.status import devices, mounts, started
 from vmlab.lustre.target import (
     OnDisk,
     Target,
@@ -58,6 +59,13 @@ def test_memory_is_not_formatted_and_told_what_it_is() -> None:
         *("OSD_WBC_PRIMARY_MDT=0", "OSD_WBC_FSNAME=lustre"),
         *("mount", "-t", "lustre_tgt", "lustre-wbcfs", "/mnt/lustre-OST0001"),
     )
+
+
+def test_an_mgt_in_memory_is_mounted_under_its_file_system_s_name() -> None:
+    [mount] = mounts(said("mount-wbcfs-ok"))
+    mgt = Target("ha", "lustre", "MGT", 0, "wbcfs", "", ((A,),), ())
+    assert (mount.service, mount.point) == (mgt.svname, mgt.mount_point)
+    assert started(devices(said("mount-wbcfs-ok"))) == {mgt.service}
 
 
 def test_what_is_on_a_disk() -> None:

@@ -289,9 +289,9 @@ MOUNTS = """\
 """
 
 
-def with_mounts(command: Command, tmp_path: Path) -> Command:
+def with_mounts(command: Command, tmp_path: Path, text: str = MOUNTS) -> Command:
     path = tmp_path / "mounts"
-    path.write_text(MOUNTS)
+    path.write_text(text)
     assert "/proc/mounts" in command[2]
     return (*command[:2], command[2].replace("/proc/mounts", str(path)), *command[3:])
 
@@ -309,6 +309,23 @@ def test_a_target_is_mounted_when_its_service_runs(guest: Guest, tmp_path: Path)
     assert guest.run(with_mounts(mounted(2), tmp_path)).returncode == 1
     guest.tool("lctl", "echo '  3 ST obdfilter lab-OST0000 lab-OST0000_UUID 3'")
     assert guest.run(with_mounts(mounted(0), tmp_path)).returncode == 1
+
+
+def test_an_mgt_in_memory_is_mounted(guest: Guest, tmp_path: Path) -> None:
+    said = (CASES / "mount-wbcfs-ok.txt").read_text().splitlines()
+    target = Target("z", "lustre", "MGT", 0, "wbcfs", "", ((A,),), ())
+    [step] = _target.mount(target, Version(2, 17), None)
+    guest.tool("lctl", f"cat <<'END'\n{chr(10).join(said[2:])}\nEND")
+    assert guest.run(with_mounts(step.check, tmp_path, said[1])).returncode == 0
+    assert guest.run(with_mounts(step.check, tmp_path)).returncode == 1
+
+
+def test_a_client_of_what_is_gone_unmounts_by_force(guest: Guest) -> None:
+    guest.tool("umount", "exit 0")
+    for lost, wanted in ((False, "umount /mnt/lab"), (True, "umount -f /mnt/lab")):
+        [step] = _client.unmount("lab", "/mnt/lab", lost=lost)
+        assert guest.run(step.apply[0]).returncode == 0
+        assert guest.calls()[-1] == wanted
 
 
 def test_another_target_at_its_place_is_not_it(guest: Guest, tmp_path: Path) -> None:
