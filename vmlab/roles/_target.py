@@ -16,12 +16,27 @@ udevadm settle --timeout=30 --exit-if-exists="$1"
 [ -b "$1" ] || { echo "no disk appears as $1: $(ls /dev/disk/by-id | tr '\\n' ' ')" >&2; exit 1; }
 """
 
-# ZFS tells servers apart by it, and refuses a pool that another one has (multihost).
-_HOST_ID = "[ -s /etc/hostid ]"
-_MAKE_HOST_ID = "zgenhostid 2>/dev/null || genhostid"
+# ZFS tells servers apart by it, and refuses a pool that another one has (multihost). Debian's zfsutils-linux makes one
+# when it is installed, so all clones of an image have the same, and none would refuse anything: each takes what its
+# domain's UUID begins with.
+_ID = """
+id=$(cut -c1-8 /sys/class/dmi/id/product_uuid | tr A-F a-f)
+case $id in 00000000 | "") echo "the guest has no UUID to make a host id of" >&2; exit 1 ;; esac
+"""
+_HOST_ID = _ID + '[ -s /etc/hostid ] && [ "$(hostid)" = "$id" ]'
+_MAKE_HOST_ID = _ID + 'zgenhostid -f "$id"'
 
+# A pool: its name, its disk. By force, as after a failover its last server has not exported it: mkfs.lustre switches
+# multihost on, with which ZFS watches the disk for 20 s and refuses what another host writes to. zpool puts a pool into
+# a partition, which a server does not know that was up when its partner made it.
 _POOL = """
-pool() { zpool list -H "$1" >/dev/null 2>&1 || zpool import -N -o cachefile=none -d "$2" "$1" 2>/dev/null; }
+take() { zpool import "$3" -o cachefile=none -d "${2%/*}" "$1"; }
+pool() {
+    zpool list -H "$1" >/dev/null 2>&1 && return
+    take "$@" -N 2>/dev/null && return
+    blockdev --rereadpt "$2" 2>/dev/null && udevadm settle --timeout=30
+    take "$@" -Nf
+}
 """
 
 # tunefs.lustre --dryrun writes nothing. It shows a dash for the colon of a target that was never mounted.
@@ -57,8 +72,8 @@ case $? in
 esac
 """
 )
-_REFUSE_POOL = _POOL + 'pool "$5" "${4%/*}"\n' + _REFUSE
-_OURS_POOL = _POOL + 'pool "$5" "${4%/*}"\n' + _OURS
+_REFUSE_POOL = _POOL + 'pool "$5" "$4" 2>/dev/null\n' + _REFUSE
+_OURS_POOL = _POOL + 'pool "$5" "$4" 2>/dev/null\n' + _OURS
 _KEEP_NO_CACHE = 'zpool set cachefile=none "$1"'
 
 _ERASED = """
@@ -75,7 +90,7 @@ wipefs -q -a "$1"
 _ERASE_POOL = (
     _POOL
     + """
-if pool "$2" "${1%/*}"; then zpool destroy "$2" || exit; fi
+if pool "$2" "$1" 2>/dev/null; then zpool destroy "$2" || exit; fi
 zpool labelclear -f "$1" >/dev/null 2>&1
 """
     + _ERASE
@@ -97,7 +112,7 @@ status=$?
 dmesg | grep -iE 'lustre|lnet' | tail -n 5 >&2
 exit $status
 """
-_MOUNT_POOL = _POOL + 'pool "$1" "$2"\nshift 2\n' + _MOUNT
+_MOUNT_POOL = _POOL + 'pool "$1" "$2" || exit\nshift 2\n' + _MOUNT
 
 _UNMOUNTED = """
 ! awk -v at="$1" '$2 == at && $3 ~ /^lustre/ { found = 1 } END { exit !found }' /proc/mounts
@@ -172,7 +187,7 @@ def erase(target: Target) -> tuple[Step, ...]:
 
 def mount(target: Target, version: Version, recovery: Recovery | None) -> tuple[Step, ...]:
     """It is mounted and its service runs."""
-    pool = (target.pool, target.disk.rpartition("/")[0]) if target.backend == "zfs" else ()
+    pool = (target.pool, target.disk) if target.backend == "zfs" else ()
     return (
         Step(
             name=f"mount {target.label}",

@@ -43,6 +43,7 @@ class Guest:
 
     def tool(self, name: str, script: str) -> None:
         path = self.bin / name
+        path.unlink(missing_ok=True)  # a link to the real tool: what is written must never go through it
         path.write_text(f'#!/bin/sh\necho "{name} $*" >>{self.log}\n{script}\n')
         path.chmod(0o755)
 
@@ -318,6 +319,58 @@ def test_an_mgt_in_memory_is_mounted(guest: Guest, tmp_path: Path) -> None:
     guest.tool("lctl", f"cat <<'END'\n{chr(10).join(said[2:])}\nEND")
     assert guest.run(with_mounts(step.check, tmp_path, said[1])).returncode == 0
     assert guest.run(with_mounts(step.check, tmp_path)).returncode == 1
+
+
+POOL = Target("z", "lab", "OST", 0, "zfs", "/dev/disk/by-id/virtio-lab-OST0000", ((A,),), ((A,),))
+
+
+def test_a_host_id_is_the_guest_s_own_and_not_its_image_s(guest: Guest, tmp_path: Path) -> None:
+    uuid, found = tmp_path / "uuid", tmp_path / "hostid"
+    uuid.write_text("0C1D2E3F-7c8a-4a55-8a39-4f6b6a0f0d11\n")
+
+    def here(command: Command) -> Command:
+        script = command[2].replace("/sys/class/dmi/id/product_uuid", str(uuid)).replace("/etc/hostid", str(found))
+        return (*command[:2], script, *command[3:])
+
+    host_id = next(step for step in _target.prepare(POOL) if step.name == "host id")
+    (guest.bin / "cut").symlink_to(shutil.which("cut") or "")
+    guest.tool("hostid", f"cat {found}")
+    guest.tool("zgenhostid", f'printf "%s" "$2" >{found}')
+    found.write_text("007f0101")
+    assert guest.run(here(host_id.check)).returncode == 1
+    assert guest.run(here(host_id.apply[0])).returncode == 0
+    assert found.read_text() == "0c1d2e3f"
+    assert guest.run(here(host_id.check)).returncode == 0
+    uuid.write_text("00000000-0000-0000-0000-000000000000\n")
+    assert guest.run(here(host_id.apply[0])).returncode == 1
+
+
+def test_a_pool_that_its_last_server_did_not_export_is_taken_by_force(guest: Guest, tmp_path: Path) -> None:
+    [mount] = _target.mount(POOL, Version(2, 17), None)
+    apply = (*mount.apply[0][:6], str(tmp_path / "at"), "true")
+    guest.tool("udevadm", "exit 0")
+    guest.tool("blockdev", "exit 0")
+    guest.tool("zpool", 'case "$*" in list*) exit 1 ;; *" -Nf "*) exit 0 ;; *) echo "use -f" >&2; exit 1 ;; esac')
+    assert guest.run(apply).returncode == 0
+    place = "-o cachefile=none -d /dev/disk/by-id vmlab-lab-OST0000"
+    assert guest.calls() == [
+        "zpool list -H vmlab-lab-OST0000",
+        f"zpool import -N {place}",
+        f"blockdev --rereadpt {POOL.disk}",
+        "udevadm settle --timeout=30",
+        f"zpool import -Nf {place}",
+    ]
+
+
+def test_a_pool_that_a_partner_has_is_not_mounted(guest: Guest) -> None:
+    [mount] = _target.mount(POOL, Version(2, 17), None)
+    guest.tool("blockdev", "exit 1")
+    guest.tool("mount", "exit 0")
+    guest.tool("zpool", "echo 'cannot import: pool is currently imported by another host' >&2; exit 1")
+    done = guest.run(mount.apply[0])
+    assert done.returncode == 1
+    assert "imported by another host" in done.stderr
+    assert not any(call.startswith("mount") for call in guest.calls())
 
 
 def test_a_client_of_what_is_gone_unmounts_by_force(guest: Guest) -> None:
