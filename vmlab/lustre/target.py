@@ -140,11 +140,17 @@ def mount_argv(target: Target, version: Version, recovery: Recovery | None = Non
         "env",
         f"OSD_WBC_TGT_TYPE={target.kind}",
         f"OSD_WBC_INDEX={target.index}",
-        f"OSD_WBC_MGS_NID={':'.join(map(nid_list, mgs))}",
+        f"OSD_WBC_MGS_NID={_fitting(':'.join(map(nid_list, mgs)))}",
         f"OSD_WBC_PRIMARY_MDT={int(target.manages)}",
         f"OSD_WBC_FSNAME={target.fsname}",
         *mount,
     )
+
+
+def _fitting(nids: str) -> str:
+    """Whole NIDs from the first on: `mgsnode=` and what is longer is cut after 63 characters, in the midst of a NID."""
+    limit = 63 - len("mgsnode=")
+    return nids if len(nids) <= limit else nids[: max(nids.rfind(mark, 0, limit + 1) for mark in ",:")]
 
 
 def client_source(fsname: str, mgs: Sequence[Sequence[Nid]]) -> str:

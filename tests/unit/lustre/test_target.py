@@ -61,6 +61,16 @@ def test_memory_is_not_formatted_and_told_what_it_is() -> None:
     )
 
 
+def test_of_many_nids_memory_is_told_whole_ones() -> None:
+    many = tuple(Nid.parse(f"192.168.100.10{i}@tcp{i}") for i in range(1, 6))
+    told = {}
+    for mgs in ((many[:2],), (many[:3],), (many[:2], many[2:])):
+        argv = mount_argv(Target("ha", "lustre", "OST", 1, "wbcfs", "", ((A,),), mgs), Version(2, 17, 57))
+        told[mgs] = next(word for word in argv if word.startswith("OSD_WBC_MGS_NID=")).partition("=")[2]
+        assert len("mgsnode=" + told[mgs]) < 64
+    assert set(told.values()) == {"192.168.100.101@tcp1,192.168.100.102@tcp2"}
+
+
 def test_an_mgt_in_memory_is_mounted_under_its_file_system_s_name() -> None:
     [mount] = mounts(said("mount-wbcfs-ok"))
     mgt = Target("ha", "lustre", "MGT", 0, "wbcfs", "", ((A,),), ())
