@@ -3,6 +3,7 @@
 The options are those of lustre/utils/mkfs_lustre.c and mount_lustre.c, the same from 2.10 to 2.17.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -186,7 +187,7 @@ def read_on_disk(text: str) -> OnDisk | None:
     Of several blocks the last counts: tunefs shows first what was there, then what it would write.
     """
     values: dict[str, str] = {}
-    for line in text.splitlines():
+    for line in _COMMENT.sub(r"\1\n", text).splitlines():
         name, colon, value = line.partition(":")
         if colon and name in _FIELDS:
             values[name] = value.strip()
@@ -215,6 +216,8 @@ def dashed(label: str) -> str:
     return label[:-8] + "-" + label[-7:] if len(label) > _SUFFIX and label[-8] in ":=+" else label
 
 
+_COMMENT = re.compile(r"^(Parameters:.*)(?=Comment: )", re.MULTILINE)
+"""libmount_utils_zfs.c ends the parameters without a new line (2.17.57)."""
 _SUFFIX = len("-OST0000")
 _DIGITS = 10
 _FIELDS = {"Target", "Index", "Lustre FS", "Flags", "Parameters", "Comment"}

@@ -39,9 +39,10 @@ pool() {
 }
 """
 
-# tunefs.lustre --dryrun writes nothing. It shows a dash for the colon of a target that was never mounted.
+# tunefs.lustre --dryrun writes nothing. It shows a dash for the colon of a target that was never mounted, and with ZFS
+# the comment on the line of the parameters.
 _LOOK = """
-said=$(tunefs.lustre --dryrun "$1" 2>/dev/null)
+said=$(tunefs.lustre --dryrun "$1" 2>/dev/null | sed 's/^\\(Parameters:.*\\)Comment: /\\1\\nComment: /')
 is() { printf '%s\\n' "$said" | sed -n "s/^$1: *//p" | head -n 1; }
 target=$(is Target | sed 's/[:+=]\\([MO][DS]T[0-9a-f]\\{4\\}\\)$/-\\1/')
 comment=$(is Comment)

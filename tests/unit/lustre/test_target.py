@@ -93,6 +93,13 @@ def test_what_is_on_a_disk() -> None:
     assert read_on_disk(said("mkfs-err-nodev")) is None
 
 
+def test_what_is_in_a_pool() -> None:
+    found = read_on_disk(said("tunefs-zfs"))
+    assert found is not None
+    assert (found.service, found.mgs) == ("lustre-OST0000", ("10.77.1.11@tcp",))
+    assert found.comment == "vmlab z-zfs lustre-OST0000"
+
+
 def test_a_comment_is_read_back() -> None:
     found = read_on_disk(f"Target:     lustre-OST000a\nIndex:      10\nComment: {OST.comment}\n")
     assert found is not None

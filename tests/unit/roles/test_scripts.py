@@ -243,6 +243,16 @@ def test_a_real_recording_of_tunefs(guest: Guest) -> None:
     assert guest.run(FORMAT.check).returncode == 0
 
 
+@pytest.mark.parametrize(("bed", "status"), [("z-zfs", 0), ("other", 1)])
+def test_the_comment_of_a_pool_says_whose_it_is(guest: Guest, bed: str, status: int) -> None:
+    recorded = (CASES / "tunefs-zfs.txt").read_text().partition("\n")[2]
+    guest.tool("tunefs.lustre", f"cat <<'END'\n{recorded}END")
+    guest.tool("zpool", "exit 0")
+    [format_] = _target.format_(Target(bed, "lustre", "OST", 0, "zfs", "/dev/null", ((A,),), ((A,),)))
+    assert guest.run(format_.check).returncode == status
+    assert "formatted as lustre-OST0000 (vmlab z-zfs lustre-OST0000)" in guest.run(format_.apply[0]).stderr
+
+
 def test_an_empty_disk_may_be_formatted_and_any_other_not(guest: Guest) -> None:
     guest.tool("tunefs.lustre", "echo 'has not been formatted with mkfs.lustre' >&2; exit 19")
     assert guest.run(FORMAT.check).returncode == 1
