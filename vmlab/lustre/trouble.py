@@ -34,6 +34,11 @@ _ROWS = (
         "{said}",
         "if nothing on it is needed: vmlab fs format BED --reformat",
     ),
+    _Row(
+        r"cannot import '(?P<pool>\S+)': pool is imported on (?:host )?'?(?P<host>[\w.-]+)",
+        "the pool {pool} is imported on {host}, and ZFS gives it to one server only",
+        "vmlab fs status BED; on {host}, if its target is not mounted there: zpool export {pool}",
+    ),
     # --- modules and LNet
     _Row(
         r"failed to resolve Netlink family id.*Invalid parameters list in command line|"
