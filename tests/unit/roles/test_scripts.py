@@ -355,20 +355,21 @@ def test_a_host_id_is_the_guest_s_own_and_not_its_image_s(guest: Guest, tmp_path
     assert guest.run(here(host_id.apply[0])).returncode == 1
 
 
-def test_a_pool_that_its_last_server_did_not_export_is_taken_by_force(guest: Guest, tmp_path: Path) -> None:
+def test_a_pool_in_a_partition_that_is_new_here_is_taken_by_force(guest: Guest, tmp_path: Path) -> None:
     [mount] = _target.mount(POOL, Version(2, 17), None)
     apply = (*mount.apply[0][:6], str(tmp_path / "at"), "true")
     guest.tool("udevadm", "exit 0")
-    guest.tool("blockdev", "exit 0")
-    guest.tool("zpool", 'case "$*" in list*) exit 1 ;; *" -Nf "*) exit 0 ;; *) echo "use -f" >&2; exit 1 ;; esac')
+    read = tmp_path / "partitions-are-read"
+    guest.tool("blockdev", f": >{read}")
+    guest.tool("zpool", f'case "$*" in *" -f "*) [ -e {read} ] ;; *) exit 1 ;; esac')
     assert guest.run(apply).returncode == 0
     place = "-o cachefile=none -d /dev/disk/by-id vmlab-lab-OST0000"
     assert guest.calls() == [
         "zpool list -H vmlab-lab-OST0000",
-        f"zpool import -N {place}",
+        f"zpool import -N -f {place}",
         f"blockdev --rereadpt {POOL.disk}",
         "udevadm settle --timeout=30",
-        f"zpool import -Nf {place}",
+        f"zpool import -N -f {place}",
     ]
 
 
