@@ -230,9 +230,12 @@ def test_servers_have_host_ids_of_their_own_and_multihost(run: Timed) -> None:
 
 @pytest.mark.usefixtures("pair")
 def test_a_pool_that_is_in_use_is_refused_to_the_partner(run: Timed) -> None:
-    said = told(run, PAIR, "s1", "zpool import -Nf -d /dev/disk/by-id vmlab-lustre-OST0000 2>&1; zpool list -H -o name")
+    partition = "blockdev --rereadpt /dev/disk/by-id/virtio-lustre-OST0000 && udevadm settle"
+    taking = "zpool import -Nf -d /dev/disk/by-id vmlab-lustre-OST0000 2>&1; zpool list -H -o name"
+    said = told(run, PAIR, "s1", f"{partition}; {taking}")
     print(said)
-    assert "vmlab-lustre-OST0000\n" not in said.splitlines(keepends=True)
+    assert "pool is imported on host 's2'" in said
+    assert "vmlab-lustre-OST0000" not in said.splitlines()
     told(run, PAIR, "s1", CHECK)
 
 
