@@ -99,7 +99,7 @@ def _target(bed: LustreBed, target: Target, servers: Sequence[str]) -> TargetSta
         return TargetStatus(target.label, target.device, tuple(servers), " ".join(having), state)
     survey = bed.surveys[having[0]]
     recovery = (survey.recovery or {}).get(target.service, RecoveryStatus(target.service, ""))
-    space = (survey.space or {}).get(target.service)
+    space = (survey.space or {}).get(target.svname)
     return TargetStatus(
         target.label,
         target.device,
@@ -202,4 +202,4 @@ def unmount(host: Host, topology: Topology, progress: Progress, deadline: Deadli
             node, why = next(iter(lost.items()))
             raise GuestError(f"{node}: {why}", node=node, stage="ssh", hint=f"vmlab power cycle {topology.name} {node}")
         here = {name: member for name, member in bed.members.items() if name in bed.guests}
-        return bed.drive(unmount_stages(topology, here), progress, deadline)
+        return bed.drive(unmount_stages(topology, here, bed.forgotten()), progress, deadline)

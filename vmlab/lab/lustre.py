@@ -16,7 +16,7 @@ from vmlab.lustre.survey import SURVEY, Survey, read_survey
 from vmlab.lustre.target import Target
 from vmlab.plan.filesystems import Stage, lnet, members, targets
 from vmlab.plan.observed import ObservedBed
-from vmlab.plan.serving import serving
+from vmlab.plan.serving import forgotten, serving
 from vmlab.roles import Member
 from vmlab.runtime.parallel import each
 from vmlab.runtime.wait import Deadline
@@ -64,6 +64,10 @@ class LustreBed:
     def active(self) -> dict[str, str]:
         """The node that has each target that is mounted, when the bed was opened; see `serving`."""
         return serving(self.targets, self.surveys)
+
+    def forgotten(self) -> dict[str, tuple[str, ...]]:
+        """Targets in memory that were lost with it, by file system, when the bed was opened."""
+        return forgotten(self.targets, self.surveys)
 
     def state(self, node: str) -> str:
         """The state of a node's domain now, in libvirt's words."""

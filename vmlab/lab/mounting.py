@@ -9,6 +9,7 @@ from vmlab.lab.recovery import recovered
 from vmlab.lab.stages import StageTime, TrackTime
 from vmlab.lustre.target import Recovery
 from vmlab.plan.filesystems import FIND_OSTS, MOUNT_CLIENTS, Stage, Wishes, filesystem_stages, lnet_stages
+from vmlab.plan.serving import unforgotten
 from vmlab.runtime.wait import Deadline, now
 from vmlab.topology import MANAGEMENT, Topology
 from vmlab.virt.connection import Host
@@ -37,14 +38,19 @@ def raise_filesystems(
 ) -> tuple[StageTime, ...]:
     """LNet, then the file systems: formatted where a disk is empty, mounted where nobody has a target; what it took.
 
-    A target that a partner has stays there. Targets that are mounted have recovered before clients are. `wanted` leaves
-    out stages. Raises GuestError naming the node, the step and what is wrong; for LNet the pair that cannot talk.
+    A target that a partner has stays there. A file system in memory that is gone begins anew, empty. Targets that are
+    mounted have recovered before clients are. `wanted` leaves out stages. Raises GuestError naming the node, the step
+    and what is wrong, for LNet the pair that cannot talk; HostError if a file system lost a part that was in memory.
     """
     with opened(host, topology) as bed:
         active = bed.active()
         everyone = bed.members
         window = recovery or _window(bed, active)
-        stages = tuple(filter(wanted, filesystem_stages(topology, everyone, Wishes(recovery=window, active=active))))
+        anew = unforgotten(topology.name, bed.targets, bed.forgotten())
+        for fsname in sorted(anew):
+            progress.say(f"{fsname} was in memory and is gone: it begins anew, empty")
+        wishes = Wishes(recovery=window, active=active, forgotten=anew)
+        stages = tuple(filter(wanted, filesystem_stages(topology, everyone, wishes)))
         times = bed.drive(tuple(filter(wanted, lnet_stages(topology, everyone))), progress, deadline)
         servers = tuple(stage for stage in stages if stage.name not in _AFTER_RECOVERY)
         times += (served := bed.drive(servers, progress, deadline, patience_s=_PATIENCE_S))

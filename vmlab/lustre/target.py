@@ -3,6 +3,7 @@
 The options are those of lustre/utils/mkfs_lustre.c and mount_lustre.c, the same from 2.10 to 2.17.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -70,6 +71,11 @@ class Target:
     def service(self) -> str:
         """Lustre's own name of it, which it labels it with: `MGS`, `lustre-MDT0000`."""
         return "MGS" if self.kind == "MGT" else f"{self.fsname}-{self.kind}{self.index:04x}"
+
+    @property
+    def svname(self) -> str:
+        """What it is mounted as, and its OSD is called: the service, but `lustre-MGS0000` for an MGT in memory."""
+        return f"{self.fsname}-MGS0000" if self.kind == "MGT" and self.backend == "wbcfs" else self.service
 
     @property
     def mount_point(self) -> str:
@@ -152,11 +158,17 @@ def mount_argv(target: Target, version: Version, recovery: Recovery | None = Non
         "env",
         f"OSD_WBC_TGT_TYPE={target.kind}",
         f"OSD_WBC_INDEX={target.index}",
-        f"OSD_WBC_MGS_NID={':'.join(map(nid_list, mgs))}",
+        f"OSD_WBC_MGS_NID={_fitting(':'.join(map(nid_list, mgs)))}",
         f"OSD_WBC_PRIMARY_MDT={int(target.manages)}",
         f"OSD_WBC_FSNAME={target.fsname}",
         *mount,
     )
+
+
+def _fitting(nids: str) -> str:
+    """Whole NIDs from the first on: `mgsnode=` and what is longer is cut after 63 characters, in the midst of a NID."""
+    limit = 63 - len("mgsnode=")
+    return nids if len(nids) <= limit else nids[: max(nids.rfind(mark, 0, limit + 1) for mark in ",:")]
 
 
 def client_source(fsname: str, mgs: Sequence[Sequence[Nid]]) -> str:
@@ -192,7 +204,7 @@ def read_on_disk(text: str) -> OnDisk | None:
     Of several blocks the last counts: tunefs shows first what was there, then what it would write.
     """
     values: dict[str, str] = {}
-    for line in text.splitlines():
+    for line in _COMMENT.sub(r"\1\n", text).splitlines():
         name, colon, value = line.partition(":")
         if colon and name in _FIELDS:
             values[name] = value.strip()
@@ -221,6 +233,8 @@ def dashed(label: str) -> str:
     return label[:-8] + "-" + label[-7:] if len(label) > _SUFFIX and label[-8] in ":=+" else label
 
 
+_COMMENT = re.compile(r"^(Parameters:.*)(?=Comment: )", re.MULTILINE)
+"""libmount_utils_zfs.c ends the parameters without a new line (2.17.57)."""
 _SUFFIX = len("-OST0000")
 _DIGITS = 10
 _FIELDS = {"Target", "Index", "Lustre FS", "Flags", "Parameters", "Comment"}

@@ -40,6 +40,11 @@ _ROWS = (
         "{said}",
         "if nothing in the whole file system is needed: vmlab fs format BED --reformat",
     ),
+    _Row(
+        r"cannot import '(?P<pool>\S+)': pool is imported on (?:host )?'?(?P<host>[\w.-]+)",
+        "the pool {pool} is imported on {host}, and ZFS gives it to one server only",
+        "vmlab fs status BED; on {host}, if its target is not mounted there: zpool export {pool}",
+    ),
     # --- modules and LNet
     _Row(
         r"failed to resolve Netlink family id.*Invalid parameters list in command line|"
@@ -202,6 +207,11 @@ _ROWS = (
         "the target {what} runs on this server already",
         "in the guest: lctl dl; an umount that is not over yet keeps it",
         passes=True,
+    ),
+    _Row(
+        r"mount lustre-wbcfs at /mnt/(?P<label>\S+) failed: Address already in use",
+        "{label} was in memory and is gone; the MGS still knows it, and takes no empty one in its place",
+        "vmlab fs umount BED; then vmlab up BED begins the file system anew, empty",
     ),
     _Row(
         _MOUNT + r": Address already in use|service's index is already in use",

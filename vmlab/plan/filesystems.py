@@ -4,7 +4,7 @@ What is in one stage may run all at once, on one node too. So a stage costs its 
 plus the slowest mkfs and the slowest mount of each kind.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -44,12 +44,14 @@ class Wishes:
 
     `reformat` are the labels of targets that are erased first; they must be unmounted on all their servers.
     `recovery` shortens the recovery windows of targets that are mounted now. `active` says which server has a target,
-    by label, where it is not the primary.
+    by label, where it is not the primary. `forgotten` are file systems that no server remembers: clients that
+    have them mounted unmount them first.
     """
 
     reformat: frozenset[str] = frozenset()
     recovery: Recovery | None = None
     active: Mapping[str, str] | None = None
+    forgotten: frozenset[str] = frozenset()
 
 
 _NO_WISHES = Wishes()
@@ -162,7 +164,7 @@ def filesystem_stages(
     def mount(role: Role, member: Member, target: Target) -> tuple[Step, ...]:
         return role.mount(target, member.version, wishes.recovery)
 
-    wanted = [("format", _by_target(placed, format_))]
+    wanted = [(UNMOUNT_CLIENTS, _forgotten(all_members, wishes.forgotten)), ("format", _by_target(placed, format_))]
     for order, group in groupby(sorted(placed, key=lambda p: _order(p[2])), key=lambda p: _order(p[2])):
         wanted.append((_MOUNT_ORDER[order], _by_target(group, mount)))
     entered = {mount.fsname for member in all_members.values() for mount in member.mounts}
@@ -172,11 +174,14 @@ def filesystem_stages(
     return _stages(wanted)
 
 
-def unmount_stages(topology: Topology, all_members: Mapping[str, Member]) -> tuple[Stage, ...]:
-    """Clients, then OSTs, MDTs, MGTs, each on every server that may have it."""
+def unmount_stages(
+    topology: Topology, all_members: Mapping[str, Member], forgotten: Collection[str] = ()
+) -> tuple[Stage, ...]:
+    """Clients, then OSTs, MDTs, MGTs, each on every server that may have it. For `forgotten` see `Wishes`."""
     del topology
     found = [(member, target) for member in all_members.values() for target in member.targets]
-    wanted = [("unmount clients", _by_mount(all_members, unmount_client))]
+    remembered = _by_mount(all_members, lambda m: () if m.fsname in forgotten else unmount_client(m))
+    wanted = [(UNMOUNT_CLIENTS, [*remembered, *_forgotten(all_members, forgotten)])]
     backwards = sorted(found, key=lambda pair: -_order(pair[1]))
     for order, group in groupby(backwards, key=lambda pair: _order(pair[1])):
         tracks = [Track(member.node, target.label, unmount(target)) for member, target in group]
@@ -186,6 +191,7 @@ def unmount_stages(topology: Topology, all_members: Mapping[str, Member]) -> tup
 
 FIND_OSTS = "find OSTs"
 MOUNT_CLIENTS = "mount clients"
+UNMOUNT_CLIENTS = "unmount clients"
 _MOUNT_ORDER = ("mount MGT", "mount MDT0000", "mount MDTs", "mount OSTs")
 
 
@@ -227,6 +233,10 @@ def _by_target(
 
 def _by_mount(all_members: Mapping[str, Member], steps: Callable[[ClientMount], tuple[Step, ...]]) -> list[Track]:
     return [Track(m.node, mount.fsname, steps(mount)) for m in all_members.values() for mount in m.mounts]
+
+
+def _forgotten(all_members: Mapping[str, Member], fsnames: Collection[str]) -> list[Track]:
+    return _by_mount(all_members, lambda m: unmount_client(m, lost=True) if m.fsname in fsnames else ())
 
 
 def _any_role() -> Role:

@@ -46,6 +46,36 @@ def serving(targets: Mapping[str, Target], surveys: Mapping[str, Survey]) -> dic
     return found
 
 
+def forgotten(targets: Mapping[str, Target], surveys: Mapping[str, Survey]) -> dict[str, tuple[str, ...]]:
+    """The labels of targets in memory that are gone with what they held, by file system.
+
+    Clients are the last to mount one: if any has it mounted, all of its targets were.
+    """
+    held = {mount.client_of for survey in surveys.values() for mount in survey.mounts}
+    lost: dict[str, tuple[str, ...]] = {}
+    for label, target in targets.items():
+        there = any(mounted_on(target, survey) for survey in surveys.values())
+        if target.backend == "wbcfs" and target.fsname in held and not there:
+            lost[target.fsname] = (*lost.get(target.fsname, ()), label)
+    return lost
+
+
+def unforgotten(bed: str, targets: Mapping[str, Target], lost: Mapping[str, Collection[str]]) -> frozenset[str]:
+    """The file systems of which nothing is left, so that they can begin anew.
+
+    Raises HostError if servers have a part of one: the MGS does not take back a target that comes with an empty memory.
+    """
+    for fsname, labels in lost.items():
+        rest = [t.label for t in targets.values() if t.fsname == fsname and t.label not in labels]
+        if rest:
+            raise HostError(
+                f"{fsname} was in memory, and {', '.join(labels)} went with a server's: what is left of it "
+                f"({', '.join(rest)}) is of no use",
+                hint=f"vmlab fs umount {bed}; then vmlab up {bed} begins it anew, empty",
+            )
+    return frozenset(lost)
+
+
 def presumed(topology: Topology, active: Mapping[str, str], silent: Collection[str]) -> dict[str, str]:
     """`active`, and what nobody who answers has with the first of its servers that does not answer: it may have it."""
     found = dict(active)

@@ -95,9 +95,9 @@ def unmount(target: Target) -> tuple[Step, ...]:
     return _target.unmount(target)
 
 
-def unmount_client(mount: ClientMount) -> tuple[Step, ...]:
-    """The file system is not mounted here."""
-    return _client.unmount(mount.fsname, mount.point)
+def unmount_client(mount: ClientMount, *, lost: bool = False) -> tuple[Step, ...]:
+    """The file system is not mounted here. `lost`: its servers have forgotten it, nothing on it is worth a wait."""
+    return _client.unmount(mount.fsname, mount.point, lost=lost)
 
 
 def erase(target: Target) -> tuple[Step, ...]:

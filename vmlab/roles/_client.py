@@ -40,6 +40,6 @@ def mount(fsname: str, mgs: Sequence[Sequence[Nid]], point: str, options: str) -
     )
 
 
-def unmount(fsname: str, point: str) -> tuple[Step, ...]:
-    """It is not."""
-    return (unmounted(f"{fsname} at {point}", point),)
+def unmount(fsname: str, point: str, *, lost: bool = False) -> tuple[Step, ...]:
+    """It is not. `lost`: its servers have forgotten it."""
+    return (unmounted(f"{fsname} at {point}", point, lost=lost),)

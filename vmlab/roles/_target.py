@@ -16,18 +16,35 @@ udevadm settle --timeout=30 --exit-if-exists="$1"
 [ -b "$1" ] || { echo "no disk appears as $1: $(ls /dev/disk/by-id | tr '\\n' ' ')" >&2; exit 1; }
 """
 
-# ZFS tells servers apart by it, and refuses a pool that another one has (multihost).
-_HOST_ID = "[ -s /etc/hostid ]"
-_MAKE_HOST_ID = "zgenhostid 2>/dev/null || genhostid"
+# ZFS tells servers apart by it, and refuses a pool that another one has (multihost). Debian's zfsutils-linux makes one
+# when it is installed, so all clones of an image have the same, and none would refuse anything: each takes what its
+# domain's UUID begins with.
+_ID = """
+id=$(cut -c1-8 /sys/class/dmi/id/product_uuid | tr A-F a-f)
+case $id in 00000000 | "") echo "the guest has no UUID to make a host id of" >&2; exit 1 ;; esac
+"""
+_HOST_ID = _ID + '[ -s /etc/hostid ] && [ "$(hostid)" = "$id" ]'
+_MAKE_HOST_ID = _ID + 'zgenhostid -f "$id"'
 
+# A pool: its name, its disk. By force, as after a failover its last server has not exported it: mkfs.lustre switches
+# multihost on, with which ZFS watches the disk for 20 s and refuses what another host writes to, by force too. Without
+# force it would watch once for its refusal, and once more when forced. zpool puts a pool into a partition, which a
+# server does not know that was up when its partner made it.
 _POOL = """
-pool() { zpool list -H "$1" >/dev/null 2>&1 || zpool import -N -o cachefile=none -d "$2" "$1" 2>/dev/null; }
+take() { zpool import -N -f -o cachefile=none -d "${2%/*}" "$1"; }
+pool() {
+    zpool list -H "$1" >/dev/null 2>&1 && return
+    take "$@" 2>/dev/null && return
+    blockdev --rereadpt "$2" 2>/dev/null && udevadm settle --timeout=30
+    take "$@"
+}
 """
 
-# tunefs.lustre --dryrun writes nothing. It shows a dash for the colon of a target that was never mounted.
+# tunefs.lustre --dryrun writes nothing. It shows a dash for the colon of a target that was never mounted, and with ZFS
+# the comment on the line of the parameters.
 # `other` says in what way a device is not our target; its words: DEVICE SERVICE COMMENT DISK MGS.
 _LOOK = """
-said=$(tunefs.lustre --dryrun "$1" 2>/dev/null)
+said=$(tunefs.lustre --dryrun "$1" 2>/dev/null | sed 's/^\\(Parameters:.*\\)Comment: /\\1\\nComment: /')
 is() { printf '%s\\n' "$said" | sed -n "s/^$1: *//p" | head -n 1; }
 target=$(is Target | sed 's/[:+=]\\([MO][DS]T[0-9a-f]\\{4\\}\\)$/-\\1/')
 comment=$(is Comment)
@@ -93,8 +110,9 @@ why=$(other "$@")
 [ -z "$why" ] || { echo "$1 $why: it is not mounted" >&2; exit 1; }
 """
 )
-_IMPORT = _POOL + 'pool "${1%%/*}" "${4%/*}"\n'
-_OURS_POOL, _FORMAT_POOL, _KNOWN_POOL = (_IMPORT + script for script in (_OURS, _FORMAT, _KNOWN))
+_IMPORTED = _POOL + 'pool "${1%%/*}" "$4"'
+_OURS_POOL, _FORMAT_POOL = (f"{_IMPORTED} 2>/dev/null\n{script}" for script in (_OURS, _FORMAT))
+_KNOWN_POOL = f"{_IMPORTED} || exit\n{_KNOWN}"
 _KEEP_NO_CACHE = 'zpool set cachefile=none "$1"'
 
 _ERASED = """
@@ -111,7 +129,7 @@ wipefs -q -a "$1"
 _ERASE_POOL = (
     _POOL
     + """
-if pool "$2" "${1%/*}"; then zpool destroy "$2" || exit; fi
+if pool "$2" "$1" 2>/dev/null; then zpool destroy "$2" || exit; fi
 zpool labelclear -f "$1" >/dev/null 2>&1
 """
     + _ERASE
@@ -122,7 +140,8 @@ _MOUNTED = """
 awk -v at="$1" -v name="$2" '
     $2 == at && $3 ~ /^lustre/ && ($4 !~ /svname=/ || ("," $4 ",") ~ ("," "svname=" name ",")) { found = 1 }
     END { exit !found }' /proc/mounts || exit 1
-lctl dl 2>/dev/null | grep -qE "^ *[0-9]+ UP (mgs|mdt|obdfilter) $2 "
+case $2 in *-MGS0000) service=MGS ;; *) service=$2 ;; esac
+lctl dl 2>/dev/null | grep -qE "^ *[0-9]+ UP (mgs|mdt|obdfilter) $service "
 """
 _MOUNT = """
 at=$1
@@ -132,7 +151,7 @@ status=$?
 dmesg | grep -iE 'lustre|lnet' | tail -n 5 >&2
 exit $status
 """
-_MOUNT_POOL = _POOL + 'pool "$1" "$2"\nshift 2\n' + _MOUNT
+_MOUNT_POOL = _POOL + 'pool "$1" "$2" || exit\nshift 2\n' + _MOUNT
 
 # Older versions know the same connections as `osc`.
 _CONNECTED = """
@@ -160,6 +179,8 @@ status=$?
 fuser -vm "$1" >&2
 exit $status
 """
+# A client waits for servers that are gone, and for ever; by force it gives up what it could not write.
+_UNMOUNT_LOST = _UNMOUNT.replace("umount ", "umount -f ", 1)
 _EXPORT = '! zpool list -H "$1" >/dev/null 2>&1'
 
 _FORMAT_S = 900.0
@@ -234,12 +255,12 @@ def erase(target: Target) -> tuple[Step, ...]:
 def mount(target: Target, version: Version, recovery: Recovery | None) -> tuple[Step, ...]:
     """It is mounted and its service runs. What is on the disk is looked at first: mount itself takes any target."""
     zfs = target.backend == "zfs"
-    pool = (target.pool, target.disk.rpartition("/")[0]) if zfs else ()
+    pool = (target.pool, target.disk) if zfs else ()
     known = (_alone(target, _KNOWN_POOL if zfs else _KNOWN, *_words(target)),) if target.disk else ()
     return (
         Step(
             name=f"mount {target.label}",
-            check=_alone(target, _MOUNTED, target.mount_point, target.service),
+            check=_alone(target, _MOUNTED, target.mount_point, target.svname),
             apply=(
                 *known,
                 _alone(
@@ -285,11 +306,11 @@ def unmount(target: Target) -> tuple[Step, ...]:
     return tuple(steps)
 
 
-def unmounted(what: str, point: str) -> Step:
-    """No Lustre is mounted at that point; who uses it is told if it is busy."""
+def unmounted(what: str, point: str, *, lost: bool = False) -> Step:
+    """No Lustre is mounted at that point; who uses it is told if it is busy. `lost`: what it holds is gone anyway."""
     return Step(
         name=f"unmount {what}",
         check=("sh", "-c", _UNMOUNTED, "vmlab", point),
-        apply=(("sh", "-c", _UNMOUNT, "vmlab", point),),
+        apply=(("sh", "-c", _UNMOUNT_LOST if lost else _UNMOUNT, "vmlab", point),),
         deadline_s=_UNMOUNT_S,
     )

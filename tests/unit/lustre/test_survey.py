@@ -49,6 +49,14 @@ def test_an_object_server_has_two_targets_with_space_and_recovery() -> None:
     )
 
 
+def test_a_server_in_memory_names_its_mgt_after_the_file_system() -> None:
+    found = read_survey(said("memory"))
+    assert [mount.service for mount in found.mounts] == ["lustre-MGS0000", "lustre-MDT0000", "lustre-MDT0001", ""]
+    assert found.services == {"MGS", "lustre-MDT0000", "lustre-MDT0001"}
+    assert found.space is not None
+    assert set(found.space) == {"lustre-MGS0000", "lustre-MDT0000", "lustre-MDT0001"}
+
+
 def test_a_client_whose_mount_waits_has_connections_and_no_mount() -> None:
     found = read_survey(said("client-mounting"))
     assert found.mounts == ()

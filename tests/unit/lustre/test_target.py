@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from vmlab.lustre.status import devices, mounts, started
 from vmlab.lustre.target import (
     OnDisk,
     Target,
@@ -60,6 +61,23 @@ def test_memory_is_not_formatted_and_told_what_it_is() -> None:
     )
 
 
+def test_of_many_nids_memory_is_told_whole_ones() -> None:
+    many = tuple(Nid.parse(f"192.168.100.10{i}@tcp{i}") for i in range(1, 6))
+    told = {}
+    for mgs in ((many[:2],), (many[:3],), (many[:2], many[2:])):
+        argv = mount_argv(Target("ha", "lustre", "OST", 1, "wbcfs", "", ((A,),), mgs), Version(2, 17, 57))
+        told[mgs] = next(word for word in argv if word.startswith("OSD_WBC_MGS_NID=")).partition("=")[2]
+        assert len("mgsnode=" + told[mgs]) < 64
+    assert set(told.values()) == {"192.168.100.101@tcp1,192.168.100.102@tcp2"}
+
+
+def test_an_mgt_in_memory_is_mounted_under_its_file_system_s_name() -> None:
+    [mount] = mounts(said("mount-wbcfs-ok"))
+    mgt = Target("ha", "lustre", "MGT", 0, "wbcfs", "", ((A,),), ())
+    assert (mount.service, mount.point) == (mgt.svname, mgt.mount_point)
+    assert started(devices(said("mount-wbcfs-ok"))) == {mgt.service}
+
+
 def test_what_is_on_a_disk() -> None:
     before, _, after = said("tunefs-print").partition("exiting because there is no change")
     assert read_on_disk(before) == OnDisk(
@@ -73,6 +91,13 @@ def test_what_is_on_a_disk() -> None:
     assert (new.service, new.index, new.fresh) == ("lab-OST0001", 1, True)
     assert new.servers == ("10.77.0.12@tcp", "10.77.0.11@tcp")
     assert read_on_disk(said("mkfs-err-nodev")) is None
+
+
+def test_what_is_in_a_pool() -> None:
+    found = read_on_disk(said("tunefs-zfs"))
+    assert found is not None
+    assert (found.service, found.mgs) == ("lustre-OST0000", ("10.77.1.11@tcp",))
+    assert found.comment == "vmlab z-zfs lustre-OST0000"
 
 
 def test_a_comment_is_read_back() -> None:

@@ -54,8 +54,14 @@ WANTED = {
         "the MGS has no file system of the name that 10.77.0.10@tcp:/nofs ends in, or its MDT was never mounted"
     ),
     "mount-err-not-lustre": "/dev/loop2 is no Lustre target, or of a backend that the image has no tools for",
+    "mount-err-wbcfs-forgotten": (
+        "lustre-OST0000 was in memory and is gone; the MGS still knows it, and takes no empty one in its place"
+    ),
     "mount-err-wrong-net": (
         "10.77.0.10@tcp9:/lab was refused: no LNet network or route leads to the MGS, or a mount option is wrong"
+    ),
+    "zpool-import-err-in-use": (
+        "the pool vmlab-lustre-OST0000 is imported on s2, and ZFS gives it to one server only"
     ),
     "lctl-abort_recovery": "the target is not recovering: there is nothing to abort",
 }

@@ -11,7 +11,7 @@ from vmlab.lustre import status
 from vmlab.lustre.survey import Survey
 from vmlab.lustre.target import Target
 from vmlab.plan import filesystems
-from vmlab.plan.serving import Move, mounted_on, moves_home, moves_off, presumed, serving
+from vmlab.plan.serving import Move, forgotten, mounted_on, moves_home, moves_off, presumed, serving, unforgotten
 from vmlab.topology import Topology, load, loads
 
 ROOT = Path(__file__).parents[3]
@@ -33,8 +33,9 @@ def ha() -> Topology:
 
 def targets(topology: Topology) -> dict[str, Target]:
     addresses = {
-        name: [Address("ib0", "infiniband", "virtio", "ib0", "", IPv4Interface(f"10.77.1.{number}/24"))]
+        name: [Address(fabric, "ethernet", "virtio", fabric, "", IPv4Interface(f"10.77.1.{number}/24"))]
         for number, name in enumerate(topology.nodes, start=11)
+        for fabric in topology.fabrics
     }
     return filesystems.targets(topology, filesystems.lnet(topology, addresses))
 
@@ -63,6 +64,36 @@ def test_a_target_is_where_it_is_mounted(ha: Topology) -> None:
 def test_the_mgt_of_another_file_system_is_not_this_one(ha: Topology) -> None:
     other = having(target_line("other-MGS", "MGS"))
     assert not mounted_on(targets(ha)["lustre-MGS"], other)
+
+
+MEMORY = """
+name: memory
+fabrics: {eth: {kind: ethernet, lnet: tcp}}
+nodes: {mds1: {role: mds, fabrics: [eth]}, oss1: {role: oss, fabrics: [eth]}, client1: {role: client, fabrics: [eth]}}
+filesystems:
+  lustre: {backend: wbcfs, mgt: {servers: mds1}, mdts: [{servers: mds1}], osts: [{servers: oss1}]}
+"""
+CLIENT = having("10.77.1.13@tcp:/lustre /mnt/lustre lustre rw,flock 0 0")
+
+
+def test_what_clients_have_and_servers_have_not_was_in_memory() -> None:
+    found = targets(loads(MEMORY, "memory.yaml"))
+    mds = having(target_line("lustre-MGS", "lustre-MGS0000"), target_line("lustre-MDT0000", "lustre-MDT0000"))
+    oss = having(target_line("lustre-OST0000", "lustre-OST0000"))
+    rebooted = having()
+    assert forgotten(found, {"mds1": mds, "oss1": oss, "client1": CLIENT}) == {}
+    assert forgotten(found, {"mds1": mds, "oss1": rebooted, "client1": rebooted}) == {}, "an `up` that was interrupted"
+    part = forgotten(found, {"mds1": mds, "oss1": rebooted, "client1": CLIENT})
+    assert part == {"lustre": ("lustre-OST0000",)}
+    with pytest.raises(HostError, match="lustre-OST0000 went with a server's") as caught:
+        unforgotten("memory", found, part)
+    assert caught.value.hint == "vmlab fs umount memory; then vmlab up memory begins it anew, empty"
+    everything = forgotten(found, {"mds1": rebooted, "oss1": rebooted, "client1": CLIENT})
+    assert unforgotten("memory", found, everything) == {"lustre"}
+
+
+def test_disks_forget_nothing(ha: Topology) -> None:
+    assert forgotten(targets(ha), {"mds1": having(), "client1": CLIENT}) == {}
 
 
 def test_mounted_twice_is_an_error_that_names_both(ha: Topology) -> None:

@@ -45,7 +45,7 @@ class Guest:
 
     def tool(self, name: str, script: str) -> None:
         path = self.bin / name
-        path.unlink(missing_ok=True)  # never through a link to the real one
+        path.unlink(missing_ok=True)  # a link to the real tool: what is written must never go through it
         path.write_text(f'#!/bin/sh\necho "{name} $*" >>{self.log}\n{script}\n')
         path.chmod(0o755)
 
@@ -410,6 +410,18 @@ def test_another_target_is_not_mounted(guest: Guest, label: str) -> None:
     assert refused.stderr.endswith(": it is not mounted\n")
 
 
+@pytest.mark.parametrize(("bed", "status"), [("z-zfs", 0), ("other", 1)])
+def test_the_comment_of_a_pool_says_whose_it_is(guest: Guest, bed: str, status: int) -> None:
+    recorded = (CASES / "tunefs-zfs.txt").read_text().partition("\n")[2]
+    guest.tool("tunefs.lustre", f"cat <<'END'\n{recorded}END")
+    guest.tool("zpool", "exit 0")
+    mgs = Nid.parse("10.77.1.11@tcp")
+    [format_] = _target.format_(Target(bed, "lustre", "OST", 0, "zfs", "/dev/null", ((mgs,),), ((mgs,),)))
+    assert guest.run(format_.check).returncode == status
+    refused = "formatted as lustre-OST0000 (vmlab z-zfs lustre-OST0000)" in guest.run(format_.apply[0]).stderr
+    assert refused == bool(status)
+
+
 def test_an_empty_disk_may_be_formatted_and_any_other_not(guest: Guest) -> None:
     guest.tool("tunefs.lustre", "echo 'has not been formatted with mkfs.lustre' >&2; exit 19")
     guest.tool("mkfs.lustre", "")
@@ -493,9 +505,9 @@ MOUNTS = """\
 """
 
 
-def with_mounts(command: Command, tmp_path: Path) -> Command:
+def with_mounts(command: Command, tmp_path: Path, text: str = MOUNTS) -> Command:
     path = tmp_path / "mounts"
-    path.write_text(MOUNTS)
+    path.write_text(text)
     at = command.index("-c") + 1
     assert "/proc/mounts" in command[at]
     return (*command[:at], command[at].replace("/proc/mounts", str(path)), *command[at + 1 :])
@@ -514,6 +526,76 @@ def test_a_target_is_mounted_when_its_service_runs(guest: Guest, tmp_path: Path)
     assert guest.run(with_mounts(mounted(2), tmp_path)).returncode == 1
     guest.tool("lctl", "echo '  3 ST obdfilter lab-OST0000 lab-OST0000_UUID 3'")
     assert guest.run(with_mounts(mounted(0), tmp_path)).returncode == 1
+
+
+def test_an_mgt_in_memory_is_mounted(guest: Guest, tmp_path: Path) -> None:
+    said = (CASES / "mount-wbcfs-ok.txt").read_text().splitlines()
+    target = Target("z", "lustre", "MGT", 0, "wbcfs", "", ((A,),), ())
+    [step] = _target.mount(target, Version(2, 17), None)
+    guest.tool("lctl", f"cat <<'END'\n{chr(10).join(said[2:])}\nEND")
+    assert guest.run(with_mounts(step.check, tmp_path, said[1])).returncode == 0
+    assert guest.run(with_mounts(step.check, tmp_path)).returncode == 1
+
+
+POOL = Target("z", "lab", "OST", 0, "zfs", "/dev/disk/by-id/virtio-lab-OST0000", ((A,),), ((A,),))
+
+
+def test_a_host_id_is_the_guest_s_own_and_not_its_image_s(guest: Guest, tmp_path: Path) -> None:
+    uuid, found = tmp_path / "uuid", tmp_path / "hostid"
+    uuid.write_text("0C1D2E3F-7c8a-4a55-8a39-4f6b6a0f0d11\n")
+
+    def here(command: Command) -> Command:
+        script = command[2].replace("/sys/class/dmi/id/product_uuid", str(uuid)).replace("/etc/hostid", str(found))
+        return (*command[:2], script, *command[3:])
+
+    host_id = next(step for step in _target.prepare(POOL) if step.name == "host id")
+    (guest.bin / "cut").symlink_to(shutil.which("cut") or "")
+    guest.tool("hostid", f"cat {found}")
+    guest.tool("zgenhostid", f'printf "%s" "$2" >{found}')
+    found.write_text("007f0101")
+    assert guest.run(here(host_id.check)).returncode == 1
+    assert guest.run(here(host_id.apply[0])).returncode == 0
+    assert found.read_text() == "0c1d2e3f"
+    assert guest.run(here(host_id.check)).returncode == 0
+    uuid.write_text("00000000-0000-0000-0000-000000000000\n")
+    assert guest.run(here(host_id.apply[0])).returncode == 1
+
+
+def test_a_pool_in_a_partition_that_is_new_here_is_taken_by_force(guest: Guest, tmp_path: Path) -> None:
+    [mount] = _target.mount(POOL, Version(2, 17), None)
+    apply = (*mount.apply[-1][:8], str(tmp_path / "at"), "true")
+    guest.tool("udevadm", "exit 0")
+    read = tmp_path / "partitions-are-read"
+    guest.tool("blockdev", f": >{read}")
+    guest.tool("zpool", f'case "$*" in *" -f "*) [ -e {read} ] ;; *) exit 1 ;; esac')
+    assert guest.run(apply).returncode == 0
+    place = "-o cachefile=none -d /dev/disk/by-id vmlab-lab-OST0000"
+    assert guest.calls() == [
+        "zpool list -H vmlab-lab-OST0000",
+        f"zpool import -N -f {place}",
+        f"blockdev --rereadpt {POOL.disk}",
+        "udevadm settle --timeout=30",
+        f"zpool import -N -f {place}",
+    ]
+
+
+def test_a_pool_that_a_partner_has_is_not_mounted(guest: Guest) -> None:
+    [mount] = _target.mount(POOL, Version(2, 17), None)
+    guest.tool("blockdev", "exit 1")
+    guest.tool("mount", "exit 0")
+    guest.tool("zpool", "echo 'cannot import: pool is currently imported by another host' >&2; exit 1")
+    done = guest.run(mount.apply[0])
+    assert done.returncode == 1
+    assert "imported by another host" in done.stderr
+    assert not any(call.startswith("mount") for call in guest.calls())
+
+
+def test_a_client_of_what_is_gone_unmounts_by_force(guest: Guest) -> None:
+    guest.tool("umount", "exit 0")
+    for lost, wanted in ((False, "umount /mnt/lab"), (True, "umount -f /mnt/lab")):
+        [step] = _client.unmount("lab", "/mnt/lab", lost=lost)
+        assert guest.run(step.apply[0]).returncode == 0
+        assert guest.calls()[-1] == wanted
 
 
 def test_another_target_at_its_place_is_not_it(guest: Guest, tmp_path: Path) -> None:
