@@ -71,7 +71,7 @@ def unforgotten(bed: str, targets: Mapping[str, Target], lost: Mapping[str, Coll
             raise HostError(
                 f"{fsname} was in memory, and {', '.join(labels)} went with a server's: what is left of it "
                 f"({', '.join(rest)}) is of no use",
-                hint=f"vmlab fs umount {bed}; then vmlab up {bed} begins it anew, empty",
+                hint=f"vmlab fs umount {bed}; then vmlab up FILE begins it anew, empty",
             )
     return frozenset(lost)
 

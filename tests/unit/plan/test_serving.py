@@ -87,7 +87,7 @@ def test_what_clients_have_and_servers_have_not_was_in_memory() -> None:
     assert part == {"lustre": ("lustre-OST0000",)}
     with pytest.raises(HostError, match="lustre-OST0000 went with a server's") as caught:
         unforgotten("memory", found, part)
-    assert caught.value.hint == "vmlab fs umount memory; then vmlab up memory begins it anew, empty"
+    assert caught.value.hint == "vmlab fs umount memory; then vmlab up FILE begins it anew, empty"
     everything = forgotten(found, {"mds1": rebooted, "oss1": rebooted, "client1": CLIENT})
     assert unforgotten("memory", found, everything) == {"lustre"}
 
