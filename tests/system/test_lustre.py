@@ -170,12 +170,16 @@ def test_umount_and_mount_leave_the_data(run: Timed, ha: str) -> None:
     assert on_client(run, "cat /mnt/lustre/file") == "here\n"
 
 
-@pytest.mark.parametrize("node", ["mds1", "client1"])
-def test_up_after_a_reboot_brings_it_back(run: Timed, ha: str, node: str) -> None:
+def reboots(run: Timed, file: str, node: str) -> None:
+    """Its power is cut; `up` brings it back to what it was, with its data."""
     run("power", "cycle", HA, node)
-    run("up", ha)
-    assert {target["state"] for target in targets(run, ha).values()} == {"mounted"}
+    run("up", file)
+    assert {target["state"] for target in targets(run, file).values()} == {"mounted"}
     assert on_client(run, "cat /mnt/lustre/file") == "here\n"
+
+
+def test_up_after_a_server_s_reboot_brings_it_back(run: Timed, ha: str) -> None:
+    reboots(run, ha, "mds1")
 
 
 @pytest.mark.parametrize(("how", "what"), [("power", "oss1"), ("panic", "oss1"), ("umount", "OST0001")])
@@ -223,6 +227,18 @@ def test_ior_compares_its_data_through_a_failover(run: Timed, ha: str) -> None:
     print(f"IOR through a failover: {slowest} to {best} MiB/s, {done['total_s']} s")
     run("up", ha)
     run("fs", "failback", ha)
+
+
+def test_up_after_a_client_s_reboot_brings_it_back(run: Timed, ha: str) -> None:
+    """After the failovers: for a minute or two servers remember the client that it was, and would wait for it."""
+    reboots(run, ha, "client1")
+
+
+def test_up_after_all_lost_their_power_brings_all_back(run: Timed, ha: str) -> None:
+    run("power", "off", HA, "*")
+    print(run("up", ha, "--timings"))
+    assert {target["state"] for target in targets(run, ha).values()} == {"mounted"}
+    assert on_client(run, "cat /mnt/lustre/file") == "here\n"
 
 
 def test_two_hops_are_routed(run: Timed, hops: str) -> None:

@@ -1,6 +1,6 @@
 """LNet and the file systems of a bed come up: what `up` does after its guests are ready."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from vmlab.lab.lustre import LustreBed, opened
 from vmlab.lab.prepare import Images
@@ -16,9 +16,9 @@ from vmlab.virt.connection import Host
 
 _AFTER_RECOVERY = (FIND_OSTS, MOUNT_CLIENTS)
 _PATIENCE_S = 180.0  # an MGS may just be starting
-# What a target waits for where no client is left: its fellow targets come back at once, if any of them is there.
+# Where no client of the bed is left, only fellow targets come back. If these come up with it, they do so at once.
 _NO_CLIENT_LEFT = Recovery(soft=30, hard=60)
-_NOBODY_LEFT = Recovery(none=True)
+_FELLOWS_S = 20.0
 
 
 def carried(topology: Topology, images: Images) -> bool:
@@ -45,7 +45,8 @@ def raise_filesystems(
     with opened(host, topology) as bed:
         active = bed.active()
         everyone = bed.members
-        window = recovery or _window(bed, active)
+        clients_left = any(mount.client_of for survey in bed.surveys.values() for mount in survey.mounts)
+        window = recovery or (None if clients_left else _NO_CLIENT_LEFT)
         anew = unforgotten(topology.name, bed.targets, bed.forgotten())
         for fsname in sorted(anew):
             progress.say(f"{fsname} was in memory and is gone: it begins anew, empty")
@@ -55,7 +56,8 @@ def raise_filesystems(
         servers = tuple(stage for stage in stages if stage.name not in _AFTER_RECOVERY)
         times += (served := bed.drive(servers, progress, deadline, patience_s=_PATIENCE_S))
         if any(stage.applied for stage in served):
-            times += _recovery(bed, stages, progress, deadline)
+            patience_s = None if clients_left or active else _FELLOWS_S
+            times += _recovery(bed, stages, progress, deadline, patience_s)
         clients = tuple(stage for stage in stages if stage.name in _AFTER_RECOVERY)
         times += bed.drive(clients, progress, deadline, patience_s=_PATIENCE_S)
         for node in everyone:
@@ -63,19 +65,13 @@ def raise_filesystems(
         return times
 
 
-def _window(bed: LustreBed, active: Mapping[str, str]) -> Recovery | None:
-    if any(mount.client_of for survey in bed.surveys.values() for mount in survey.mounts):
-        return None
-    return _NO_CLIENT_LEFT if active else _NOBODY_LEFT
-
-
 def _recovery(
-    bed: LustreBed, stages: tuple[Stage, ...], progress: Progress, deadline: Deadline
+    bed: LustreBed, stages: tuple[Stage, ...], progress: Progress, deadline: Deadline, patience_s: float | None
 ) -> tuple[StageTime, ...]:
     """Wait for all targets; as a stage that did nothing, if it took any time."""
     where = {track.what: track.node for stage in stages for track in stage.tracks if track.what in bed.targets}
     begin = now()
-    ended = recovered(bed, where, progress, deadline)
+    ended = recovered(bed, where, progress, deadline, patience_s=patience_s)
     tracks = [
         TrackTime(where[label], label, max(0.0, at - begin), 0)
         for label, (at, status) in ended.items()

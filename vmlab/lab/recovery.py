@@ -11,16 +11,24 @@ from vmlab.lab.lustre import LustreBed
 from vmlab.lab.progress import Progress
 from vmlab.lustre.status import RecoveryStatus
 from vmlab.runtime.wait import Deadline, now, until
+from vmlab.steps import Command
 
 _LOOK_EVERY_S = 1.0
+_ABORT_S = 30.0
 
 
 def recovered(
-    bed: LustreBed, where: Mapping[str, str], progress: Progress, deadline: Deadline
+    bed: LustreBed,
+    where: Mapping[str, str],
+    progress: Progress,
+    deadline: Deadline,
+    *,
+    patience_s: float | None = None,
 ) -> dict[str, tuple[float, RecoveryStatus]]:
     """When each target's recovery was over, and its last status; `where` has the node of each label.
 
-    An MGT recovers nothing. Raises GuestError for what is not over in time.
+    An MGT recovers nothing. What is not over after `patience_s` is aborted: whoever has not come by then is evicted.
+    Raises GuestError for what is not over in time.
     """
     targets = bed.targets
     left = {label: node for label, node in where.items() if targets[label].kind != "MGT"}
@@ -44,15 +52,23 @@ def recovered(
                     del left[label]
         return not left
 
+    if patience_s is not None and not until(over, Deadline.after(patience_s), every_s=_LOOK_EVERY_S):
+        for label, node in left.items():
+            progress.say(f"{label} on {node}: whoever it waits for is gone, so its recovery is ended")
+            bed.guests[node].run(_abort(targets[label].service), deadline_s=_ABORT_S, as_root=True)
     if not until(over, deadline, every_s=_LOOK_EVERY_S):
         label, node = next(iter(left.items()))
         raise GuestError(
             f"{label} on {node}: its recovery is not over: {said.get(label, 'nothing is known of it')}",
             node=node,
             stage="recovery",
-            hint=f"vmlab ssh {bed.topology.name} {node} -- lctl --device {label} abort_recovery",
+            hint=f"vmlab ssh {bed.topology.name} {node} -- {' '.join(_abort(targets[label].service))}",
         )
     return ended
+
+
+def _abort(service: str) -> Command:
+    return ("lctl", "--device", service, "abort_recovery")
 
 
 def _line(found: RecoveryStatus) -> str:

@@ -27,20 +27,11 @@ _DATASET = "target"
 class Recovery:
     """How long a target waits for its clients after a failover, in seconds: at least, and at most.
 
-    2.17.57 raises both to 120 s, while its `timeout` is 100 s ("recovery window 120-120"). `none`: it does not wait at
-    all, and whoever had something to replay loses it.
+    2.17.57 raises both to 120 s, while its `timeout` is 100 s ("recovery window 120-120").
     """
 
     soft: int = 60
     hard: int = 120
-    none: bool = False
-
-    @property
-    def options(self) -> tuple[str, ...]:
-        """For mount."""
-        if self.none:
-            return ("abort_recov",)
-        return (f"recovery_time_soft={self.soft}", f"recovery_time_hard={self.hard}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +133,7 @@ def mkfs_argv(target: Target) -> Command:
 
 def mount_argv(target: Target, version: Version, recovery: Recovery | None = None) -> Command:
     """A target in memory is told what it is by its environment (lustre/utils/libmount_utils_wbcfs.c)."""
-    options = () if recovery is None else recovery.options
+    options = () if recovery is None else (f"recovery_time_soft={recovery.soft}", f"recovery_time_hard={recovery.hard}")
     mount = (
         "mount",
         "-t",

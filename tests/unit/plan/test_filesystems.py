@@ -132,8 +132,6 @@ def test_recovery_is_shortened_on_request_only() -> None:
     assert not any("recovery_time" in c for c in commands(staged(ha())))
     short = commands(staged(ha(), Wishes(recovery=Recovery(30, 60))))
     assert sum("-o recovery_time_soft=30,recovery_time_hard=60 /dev" in c for c in short) == 6
-    none = commands(staged(ha(), Wishes(recovery=Recovery(none=True))))
-    assert sum("-o abort_recov /dev" in c for c in none) == 6
 
 
 def test_nothing_is_erased_but_what_is_named() -> None:
