@@ -1,9 +1,10 @@
 """What workloads have vmlab do to a bed that is held: take a server down, bring it up again, move its targets back."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
 
-from vmlab.errors import GuestError
+from vmlab.errors import GuestError, VmlabError
 from vmlab.lab.failover import failback, failover
 from vmlab.lab.progress import Progress
 from vmlab.lab.up import up
@@ -35,8 +36,7 @@ class Deeds:
         try:
             return Result(deed.argv, 0, f"{json.dumps(self._do(deed), indent=1)}\n", "")
         except GuestError as error:
-            told = "".join(f"{line}\n" for line in (*error.console, error.message))
-            return Result(deed.argv, error.status, "", told)
+            return Result(deed.argv, error.status, "", "".join(f"{line}\n" for line in _told(error)))
 
     def _do(self, deed: Deed) -> object:
         deadline = Deadline.after(deed.deadline_s)
@@ -63,3 +63,10 @@ class Deeds:
                 self._host, self._topology, what, how=deed.how, recovery=None, progress=progress, deadline=deadline
             )
         )
+
+
+def _told(error: VmlabError) -> Iterator[str]:
+    """The consoles' last lines first, what went wrong in the last one."""
+    for one in error.causes or (error,):
+        yield from one.console if isinstance(one, GuestError) else ()
+    yield "; ".join([error.message, *(cause.message for cause in error.causes)])

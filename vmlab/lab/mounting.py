@@ -10,6 +10,7 @@ from vmlab.lab.stages import StageTime, TrackTime
 from vmlab.lustre.target import Recovery
 from vmlab.plan.filesystems import FIND_OSTS, MOUNT_CLIENTS, Stage, Wishes, filesystem_stages, lnet_stages
 from vmlab.plan.serving import unforgotten
+from vmlab.runtime.parallel import each
 from vmlab.runtime.wait import Deadline, now
 from vmlab.topology import MANAGEMENT, Topology
 from vmlab.virt.connection import Host
@@ -19,6 +20,8 @@ _PATIENCE_S = 180.0  # an MGS may just be starting
 # Where no client of the bed is left, only fellow targets come back. If these come up with it, they do so at once.
 _NO_CLIENT_LEFT = Recovery(soft=30, hard=60)
 _FELLOWS_S = 20.0
+_FLUSH_S = 300.0
+_JOBS = 64
 
 
 def carried(topology: Topology, images: Images) -> bool:
@@ -60,9 +63,28 @@ def raise_filesystems(
             times += _recovery(bed, stages, progress, deadline, patience_s)
         clients = tuple(stage for stage in stages if stage.name in _AFTER_RECOVERY)
         times += bed.drive(clients, progress, deadline, patience_s=_PATIENCE_S)
+        if any(stage.applied for stage in times):
+            times += (_flush(bed),)
         for node in everyone:
             progress.stage(node, "ready")
         return times
+
+
+def _flush(bed: LustreBed) -> StageTime:
+    """What Lustre wrote at first mounts is on the disks.
+
+    mount.lustre turns the colon in the label of a new target into a dash, and does not flush that. After a loss of
+    power the target would call itself new again, and the MGS, which knows it, refuse it: "index is already in use".
+    """
+
+    def flush(node: str) -> TrackTime:
+        begin = now()
+        bed.guests[node].run(("sync",), deadline_s=_FLUSH_S, as_root=True)
+        return TrackTime(node, "disks", now() - begin, 0)
+
+    begin = now()
+    tracks = each(flush, bed.guests, jobs=_JOBS, failed="not all disks could be flushed")
+    return StageTime("flush", now() - begin, tuple(sorted(tracks, key=lambda track: -track.seconds)))
 
 
 def _recovery(
