@@ -212,14 +212,15 @@ def test_ior_compares_its_data_through_a_failover(run: Timed, ha: str) -> None:
     ior = run.vmlab.start("run", ha, "ior", *settings, "-o", "json")
     time.sleep(15)
     assert ior.poll() is None
-    done = run.json("fs", "failover", ha, "oss1")
+    # IOR is the judge: who is evicted while it has something to write gets an error. A client that had just gone idle
+    # may be waited for in vain, as its farewell was not on the disk yet.
+    done = run.json("fs", "failover", ha, "oss1", "--recovery-time", "2m")
     during = ior.poll() is None
     said, complaints = ior.communicate(timeout=LONG_S)
     assert ior.returncode == 0, complaints
     assert during, "IOR had ended before the failover had"
     record = json.loads(said)
     assert (record["problems"], record["faults"]) == ([], [])
-    assert {one["evicted"] for one in done["moved"]} == {0}
     slowest, best = (
         min(s["value"] for s in record["samples"] if s["metric"] == metric)
         for metric in ("bandwidth_min", "bandwidth_max")
