@@ -52,7 +52,7 @@ def run(
     todo = _todo(bed, topology, workload, settings or [])
     records = []
     errors = []
-    with at(bed) as (host, name):
+    with at(bed, topology) as (host, name):
         for kind, options in todo:
             with shown() as progress:
                 record = measure(host, name, kind, options, topology=topology, progress=progress)

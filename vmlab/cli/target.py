@@ -72,14 +72,14 @@ def file_of(bed: str) -> str:
 
 
 @contextlib.contextmanager
-def at(bed: str) -> "Iterator[tuple[Host, str]]":
-    """A bed's host, and the bed's name, from its name or its topology file."""
+def at(bed: str, topology: "Topology | None" = None) -> "Iterator[tuple[Host, str]]":
+    """A bed's host, and the bed's name, from its name or its topology file, which may have been loaded already."""
     from vmlab.errors import UsageError
     from vmlab.lab.bed import uri_of
     from vmlab.virt.connection import connected
 
     if is_file(bed):
-        topology = load(bed)
+        topology = topology or load(bed)
         name, uri = topology.name, uri_of(topology)
     elif _BED.fullmatch(bed):
         name, uri = bed, uri_of()

@@ -1,6 +1,6 @@
 """A marked block of lines in a text file of a guest; the rest of the file is not ours."""
 
-from vmlab.steps import Command
+from vmlab.steps import Step
 
 _BEGIN = "# vmlab: begin"
 _END = "# vmlab: end"
@@ -46,11 +46,7 @@ mv -f "$new" "$path"
 """
 
 
-def block_check(path: str, lines: str) -> Command:
-    """Exits 0 if the file ends with the block, and has it once."""
-    return ("awk", _AWK, path, _BEGIN, _END, lines, "check")
-
-
-def block_apply(path: str, lines: str, *, mode: str = "644") -> Command:
-    """Put the block at the end of the file, which is made if it is absent; its folder must be there."""
-    return ("sh", "-c", _APPLY, "vmlab", mode, *block_check(path, lines)[1:-1], "apply")
+def block_step(name: str, path: str, lines: str, *, mode: str = "644") -> Step:
+    """The file ends with the block, and has it once. It is made if it is absent; its folder must be there."""
+    words = (_AWK, path, _BEGIN, _END, lines)
+    return Step(name, ("awk", *words, "check"), (("sh", "-c", _APPLY, "vmlab", mode, *words, "apply"),))

@@ -6,13 +6,11 @@ A step over ssh and not part of the seed, so that adding a node leaves the other
 from collections.abc import Mapping
 from ipaddress import IPv4Address
 
-from vmlab.guest.block import block_apply, block_check
+from vmlab.guest.block import block_step
 from vmlab.steps import Step
-
-_HOSTS = "/etc/hosts"
 
 
 def hosts_step(addresses: Mapping[str, IPv4Address]) -> Step:
     """All nodes' short names with their management addresses, in the order given."""
     lines = "\n".join(f"{address} {name}" for name, address in addresses.items())
-    return Step("hosts", block_check(_HOSTS, lines), (block_apply(_HOSTS, lines),))
+    return block_step("hosts", "/etc/hosts", lines)

@@ -14,7 +14,7 @@ from vmlab.guest.hosts import hosts_step
 from vmlab.guest.kept import kept_step
 from vmlab.guest.keys import BedKeys
 from vmlab.guest.ssh import Guest
-from vmlab.guest.trust import trust_step
+from vmlab.guest.trust import trust_steps
 from vmlab.plan.observed import ObservedBed, ObservedDomain
 from vmlab.runtime import lock
 from vmlab.runtime.files import state_dir
@@ -90,7 +90,7 @@ def steps_of(metadata: NodeMetadata, serials: Sequence[str], nodes: Mapping[str,
     addresses = {name: nodes[name].management.ip.ip for name in sorted(nodes)}
     return (
         hosts_step(addresses),
-        trust_step({name: (address, keys.host_key(name).public) for name, address in addresses.items()}),
+        *trust_steps({name: (address, keys.host_key(name).public) for name, address in addresses.items()}),
         disks_step(serials),
         *(step for address in metadata.addresses for step in kind_of(address).steps(address, mtu=address.mtu)),
         kept_step(),

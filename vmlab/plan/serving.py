@@ -9,6 +9,8 @@ from vmlab.lustre.target import Target
 from vmlab.topology import Topology
 from vmlab.topology.wording import expected, quote
 
+_TRIED_FIRST = ("OST", "MDT", "MGT")
+
 
 @dataclass(frozen=True, slots=True)
 class Move:
@@ -92,13 +94,11 @@ def first_with_partner(topology: Topology) -> str:
     Raises HostError if no target has one.
     """
     paired = [target for target in topology.targets if len(target.servers) > 1]
-    for kind in ("OST", "MDT", ""):
-        for target in paired:
-            if kind in target.label.partition("-")[2]:
-                return target.label
-    raise HostError(
-        f"no target of {topology.name} has a failover partner", hint="give one a second server in the topology"
-    )
+    if not paired:
+        raise HostError(
+            f"no target of {topology.name} has a failover partner", hint="give one a second server in the topology"
+        )
+    return min(paired, key=lambda target: _TRIED_FIRST.index(target.kind)).label
 
 
 def moves_off(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from vmlab.guest.keys import BedKeys
-from vmlab.guest.trust import trust_step
+from vmlab.guest.trust import trust_steps
 from vmlab.steps import Command, Step
 
 
@@ -31,15 +31,15 @@ class Root:
         return subprocess.run(argv, check=False, capture_output=True).returncode == 0
 
     def holds(self, *nodes: str) -> bool:
-        return self.run(self.step(*nodes).check)
+        return all(self.run(step.check) for step in self.steps(*nodes))
 
-    def step(self, *nodes: str) -> Step:
-        return trust_step(
+    def steps(self, *nodes: str) -> tuple[Step, ...]:
+        return trust_steps(
             {n: (IPv4Address(f"10.0.2.{10 + i}"), self.keys.host_key(n).public) for i, n in enumerate(nodes)}
         )
 
     def apply(self, *nodes: str) -> None:
-        assert all(map(self.run, self.step(*nodes).apply))
+        assert all(self.run(command) for step in self.steps(*nodes) for command in step.apply)
         assert self.holds(*nodes)
 
 
