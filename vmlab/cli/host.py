@@ -37,7 +37,9 @@ def check(output: Output = Form.TABLE) -> None:
     from vmlab.report.plain import dumped
     from vmlab.report.tables import show
     from vmlab.virt.check import check as look
+    from vmlab.virt.elsewhere import refuse_elsewhere
 
+    refuse_elsewhere(uri_of())
     found = look(uri_of())
     if output is Form.JSON:
         typer.echo(dumped(found))
@@ -72,7 +74,7 @@ def show_host(
     if inventory is not None:
         found = recorded(inventory)
     else:
-        with here() as host:
+        with here(anywhere=True) as host:
             found = look(host)
     if picture is not None:
         from vmlab.report.hostpicture import draw
@@ -99,7 +101,7 @@ def capture(
     from vmlab.cli.target import here
     from vmlab.lab.hosts import capture as write
 
-    with here() as host:
+    with here(anywhere=True) as host:
         count = write(host, folder)
     typer.echo(f"{folder}: {count} files", err=True)
 

@@ -106,12 +106,12 @@ def described(bed: str, name: str | None = None) -> "Iterator[tuple[Host, Topolo
 
 
 @contextlib.contextmanager
-def here() -> "Iterator[Host]":
-    """The host that LIBVIRT_DEFAULT_URI names, or this machine."""
+def here(*, anywhere: bool = False) -> "Iterator[Host]":
+    """The host that LIBVIRT_DEFAULT_URI names, or this machine; another one only where `anywhere` will do."""
     from vmlab.lab.bed import uri_of
     from vmlab.virt.connection import connected
 
-    with connected(uri_of()) as host:
+    with connected(uri_of(), anywhere=anywhere) as host:
         yield host
 
 

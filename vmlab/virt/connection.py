@@ -9,12 +9,23 @@ import libvirt
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from vmlab.errors import HostError, LibvirtError
+from vmlab.runtime.bounded import Late, within
 from vmlab.runtime.log import log
+from vmlab.runtime.wait import Deadline
+from vmlab.virt.elsewhere import leads_elsewhere, refuse_elsewhere
+from vmlab.virt.events import run_events
 
 T = TypeVar("T")
 
 # How long a restarting libvirtd may take until we give up on it.
 _RECONNECT_S = 30.0
+_OPEN_S = 60.0
+# Ample: where /dev/kvm is root's alone one define takes 90 s, and a guest with much memory starts for minutes.
+CALL_S = 300.0
+# Beyond the end of a command that is to end: looking once more is always allowed.
+_GRACE_S = 10.0
+# A libvirtd that hangs as a whole is found out in a minute; one that only hangs in a call, by that call's deadline.
+_KEEPALIVE_S, _KEEPALIVES = 10, 5
 
 libvirt.registerErrorHandler(lambda _context, _error: None, None)  # errors are raised; libvirt need not print them too
 
@@ -26,8 +37,12 @@ class Host:
         """Raises HostError when there is no libvirt at `uri`."""
         self.uri = uri
         self.name = name
+        self.hard_end: Deadline | None = None
         self._lock = threading.Lock()
+        self._hanging: libvirt.virConnect | None = None
         self._connection = self._open()
+        if ":" not in uri:  # a name that libvirt.conf has for one
+            self.uri = self.call(lambda connection: connection.getURI())
 
     @property
     def simulated(self) -> bool:
@@ -37,29 +52,53 @@ class Host:
     @property
     def local(self) -> bool:
         """The guests' files and processes are on this machine."""
-        return not self.simulated and "://" in self.uri and self.uri.split("://", 1)[1].startswith("/")
+        return not self.simulated and not leads_elsewhere(self.uri)
 
-    def call(self, action: Callable[["libvirt.virConnect"], T]) -> T:
+    @contextlib.contextmanager
+    def until(self, hard_end: Deadline) -> Iterator[None]:
+        """No call takes much longer than to `hard_end` for the `with` block."""
+        self.hard_end, before = hard_end, self.hard_end
+        try:
+            yield
+        finally:
+            self.hard_end = before
+
+    def call(self, action: Callable[["libvirt.virConnect"], T], *, deadline_s: float = CALL_S) -> T:
         """Run `action` with the connection, again if libvirtd went away in the middle: it must be repeatable.
 
-        Raises LibvirtError for what libvirt refuses.
+        Raises LibvirtError for what libvirt refuses, and when it does not answer in `deadline_s`.
         """
+        if self.hard_end is not None:
+            deadline_s = min(deadline_s, max(self.hard_end.left_s, _GRACE_S))
         connection = self._connection
+        if connection is self._hanging:  # libvirtd takes few calls of one connection at once
+            connection = self._reconnect(connection)
         try:
-            return action(connection)
+            return self._bounded(action, connection, deadline_s)
         except libvirt.libvirtError as error:
             if not _lost(connection, error):
                 raise refused(error) from error
             log.debug("libvirt went away (%s): connecting again", error)
         try:
-            return action(self._reconnect(connection))
+            return self._bounded(action, self._reconnect(connection), deadline_s)
         except libvirt.libvirtError as error:
             raise refused(error) from error
 
     def close(self) -> None:
         """Let go of the connection."""
-        with contextlib.suppress(libvirt.libvirtError):
-            self._connection.close()
+        with contextlib.suppress(libvirt.libvirtError, Late):
+            within(_GRACE_S, self._connection.close)
+
+    def _bounded(
+        self, action: Callable[["libvirt.virConnect"], T], connection: "libvirt.virConnect", seconds: float
+    ) -> T:
+        try:
+            return within(seconds, lambda: action(connection))
+        except Late:
+            self._hanging = connection
+            raise LibvirtError(
+                f"libvirt has not answered for {seconds:.0f} s", hint=f"does this come back? virsh -c {self.uri} list"
+            ) from None
 
     def _reconnect(self, lost: "libvirt.virConnect") -> "libvirt.virConnect":
         patient = Retrying(
@@ -75,17 +114,33 @@ class Host:
 
     def _open(self) -> "libvirt.virConnect":
         try:
-            return libvirt.open(self.uri)
+            return within(_OPEN_S, self._opened)
+        except Late:
+            raise HostError(
+                f"libvirt at {self.uri} does not answer", hint=f"does this come back? virsh -c {self.uri} list"
+            ) from None
         except libvirt.libvirtError as error:
             text = error.get_error_message() or str(error)
             raise HostError(f"no libvirt at {self.uri}: {text}", hint=_connect_hint(text)) from error
 
+    def _opened(self) -> "libvirt.virConnect":
+        run_events()
+        connection = libvirt.open(self.uri)
+        if not self.simulated:
+            with contextlib.suppress(libvirt.libvirtError):  # a libvirtd that knows no keepalive
+                connection.setKeepAlive(_KEEPALIVE_S, _KEEPALIVES)
+        return connection
+
 
 @contextlib.contextmanager
-def connected(uri: str) -> Iterator[Host]:
-    """A host for the `with` block."""
+def connected(uri: str, *, anywhere: bool = False) -> Iterator[Host]:
+    """A host for the `with` block. Raises HostError for another machine than this one, if that is not `anywhere`."""
+    if not anywhere:
+        refuse_elsewhere(uri)
     host = Host(uri)
     try:
+        if not anywhere:
+            refuse_elsewhere(host.uri)
         yield host
     finally:
         host.close()

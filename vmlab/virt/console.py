@@ -4,7 +4,6 @@ import os
 import select
 import sys
 import termios
-import threading
 import tty
 from pathlib import Path
 
@@ -58,7 +57,6 @@ def attach(uri: str, domain: str) -> None:
     """Join the terminal with the guest's console until Ctrl+] is typed or the guest goes off."""
     if not sys.stdin.isatty():
         raise UsageError("`vmlab console` needs a terminal", hint="`vmlab status BED -o json` names the console's log")
-    _run_events()
     with connected(uri) as host:
         stream = host.call(lambda connection: _open(connection, domain))
         sys.stderr.write(f"Connected to {domain}; leave with Ctrl+]\r\n")
@@ -69,17 +67,6 @@ def attach(uri: str, domain: str) -> None:
         finally:
             termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
             stream.abort()
-
-
-def _run_events() -> None:
-    """A stream that does not block gets its data from libvirt's event loop, begun before the connection is opened."""
-    libvirt.virEventRegisterDefaultImpl()
-
-    def run() -> None:
-        while True:
-            libvirt.virEventRunDefaultImpl()
-
-    threading.Thread(target=run, name="libvirt events", daemon=True).start()
 
 
 def _open(connection: "libvirt.virConnect", domain: str) -> "libvirt.virStream":
