@@ -1,5 +1,6 @@
 """The command line from end to end on libvirt's test driver, in this process: its objects live as long as that."""
 
+import gc
 import json
 import re
 from collections.abc import Iterator
@@ -52,6 +53,8 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, disk: Path) -> Iterator
     assert cli("image", "import", "demo", str(disk)).exit_code == 0
     yield cli
     kept.close()
+    del kept
+    gc.collect()  # an error's traceback keeps the connection that it came over
 
 
 class Cli:
@@ -131,6 +134,37 @@ def test_a_life(cli: Cli) -> None:
     assert "ha: gone" in gone.stderr
     assert cli.json("list") == []
     assert "nothing of it is there" in cli("down", "ha", "-y").stderr
+
+
+@pytest.mark.parametrize("verb", ["off", "cycle"])
+def test_power_is_not_taken_from_a_whole_bed_unasked(cli: Cli, verb: str) -> None:
+    cli("up", "bed.yaml", "--no-wait")
+    refused = cli("power", verb, "ha")
+    assert refused.exit_code == 2
+    assert f"hint: vmlab power {verb} ha NODES" in refused.stderr
+    assert set(cli.json("power", "status", "ha").values()) == {"running"}
+    assert set(cli.json("power", verb, "ha", "*").values()) == {"shut off" if verb == "off" else "running"}
+    assert cli("power", "on", "ha").exit_code == 0
+
+
+DEVICE = """
+<hostdev mode='subsystem' type='pci' managed='yes'>
+  <source><address domain='0x0000' bus='0x41' slot='0x00' function='0x1'/></source>
+</hostdev>
+"""
+
+
+@pytest.mark.parametrize("verb", ["on", "cycle"])
+def test_power_starts_no_domain_whose_devices_are_not_there(cli: Cli, verb: str) -> None:
+    cli("up", "bed.yaml", "--no-wait")
+    cli("power", "off", "ha", "oss1")
+    connection = libvirt.open("test:///default")
+    xml = connection.lookupByName("ha.oss1").XMLDesc()
+    connection.defineXML(xml.replace("</devices>", f"{DEVICE}</devices>"))
+    refused = cli("power", verb, "ha", "oss1")
+    assert refused.exit_code == 4
+    assert "the host has no PCI function 0000:41:00.1" in refused.stderr
+    assert cli.json("power", "status", "ha", "oss1") == {"oss1": "shut off"}
 
 
 def test_down_lists_and_asks(cli: Cli) -> None:

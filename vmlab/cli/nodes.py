@@ -121,12 +121,12 @@ class Verb(StrEnum):
 def power(
     verb: Annotated[Verb, typer.Argument(metavar="on|off|cycle|status", help="What to do.")],
     bed: Bed,
-    nodes: Nodes = "*",
+    nodes: Nodes = None,
     output: Output = Form.TABLE,
 ) -> None:
     """Switch nodes on and off, like a management board.
 
-    `off` is hard, and over when QEMU is gone.
+    `off` is hard, and over when QEMU is gone. `on` gives a node its devices, as `up` does.
 
     \b
     Examples:

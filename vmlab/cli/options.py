@@ -58,8 +58,12 @@ Bed = Annotated[
 ]
 Node = Annotated[str, typer.Argument(metavar="NODE", help="A node's name.", autocompletion=complete.nodes)]
 Nodes = Annotated[
-    str,
-    typer.Argument(metavar="NODES", help="A node set: oss1, oss[1-4], @oss, '*'.", autocompletion=complete.nodes),
+    str | None,
+    typer.Argument(
+        metavar="[NODES]",
+        help="A node set: oss1, oss[1-4], @oss, '*'. Needed to switch off.",
+        autocompletion=complete.nodes,
+    ),
 ]
 Output = Annotated[Form, option("--output", "-o", help="How to print the result.")]
 Yes = Annotated[bool, option("--yes", "-y", help="Do not ask.")]

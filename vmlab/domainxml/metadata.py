@@ -10,8 +10,11 @@ from ipaddress import IPv4Interface, IPv4Network
 
 from lxml import etree
 
+from vmlab.topology.bed import VfSettings
+
 NAMESPACE = "https://vmlab.io/xmlns/bed/1"
 _N = f"{{{NAMESPACE}}}"
+_SWITCH = {"true": True, "false": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +23,8 @@ class Address:
 
     `interface` is the network interface's name in the guest, `kind` the fabric's ("management", "ethernet",
     "infiniband"), `attach` how the guest got there ("virtio", "bridge", "vf", "passthrough"). `mac` is the port's GUID
-    on InfiniBand hardware. `mtu` is only told where neither the network nor the domain's interface tells it.
+    on InfiniBand hardware. `mtu` is only told where neither the network nor the domain's interface tells it, `vf` where
+    the host is to enforce something on an Ethernet VF.
     """
 
     fabric: str
@@ -30,6 +34,7 @@ class Address:
     mac: str
     ip: IPv4Interface
     mtu: int | None = None
+    vf: VfSettings | None = None
 
     @property
     def soft(self) -> bool:
@@ -81,9 +86,25 @@ def node_element(node: NodeMetadata) -> etree._Element:
                 "mac": address.mac,
                 "ip": str(address.ip),
                 **({} if address.mtu is None else {"mtu": str(address.mtu)}),
+                **_vf_attributes(address.vf),
             },
         )
     return element
+
+
+def _vf_attributes(vf: VfSettings | None) -> dict[str, str]:
+    told = {} if vf is None else {"vlan": vf.vlan, "spoof-check": vf.spoof_check, "trust": vf.trust}
+    return {name: str(value).lower() for name, value in told.items() if value is not None}
+
+
+def _vf_settings(address: etree._Element) -> VfSettings | None:
+    vlan = address.get("vlan")
+    found = VfSettings(
+        vlan=int(vlan) if vlan else None,
+        spoof_check=_SWITCH.get(address.get("spoof-check", "")),
+        trust=_SWITCH.get(address.get("trust", "")),
+    )
+    return None if found == VfSettings() else found
 
 
 def write_digest(domain: etree._Element, digest: str) -> None:
@@ -114,6 +135,7 @@ def read_node(domain: etree._Element) -> NodeMetadata | None:
                 mac=a.get("mac", ""),
                 ip=IPv4Interface(a.get("ip", "")),
                 mtu=int(a.get("mtu", "")) if a.get("mtu") else None,
+                vf=_vf_settings(a),
             )
             for a in found.iterchildren(f"{_N}address")
         ),

@@ -1,5 +1,6 @@
 """Power, as a management board would switch it: off is hard, and over when QEMU is gone."""
 
+from vmlab.errors import UsageError
 from vmlab.lab.bed import chosen, existing
 from vmlab.lab.progress import Progress
 from vmlab.plan.actions import Action, StartDomain, StopDomain
@@ -15,11 +16,17 @@ _SEQUENCES: dict[str, tuple[type[Action], ...]] = {
 }
 
 
-def power(host: Host, bed: str, nodes: str, verb: str, progress: Progress) -> dict[str, str]:
+def power(host: Host, bed: str, nodes: str | None, verb: str, progress: Progress) -> dict[str, str]:
     """Switch nodes ("on", "off", "cycle") or only look ("status"): each node's state afterwards.
 
-    Does not take the bed's lock: whoever tests failover switches nodes while something else runs on the bed.
+    Without `nodes` all are meant, but never to be switched off. Does not take the bed's lock: whoever tests failover
+    switches nodes while something else runs on the bed.
     """
+    if nodes is None and StopDomain in _SEQUENCES.get(verb, ()):
+        raise UsageError(
+            f"power {verb} of which nodes of {bed}?", hint=f"vmlab power {verb} {bed} NODES; all of them: '*'"
+        )
+    nodes = "*" if nodes is None else nodes
     found = chosen(existing(host, bed), nodes)
 
     def switch(name: str) -> str:

@@ -178,7 +178,7 @@ def decide_all(
         running = {name: d for name, d in bed.nodes.items() if d.running}
         if not restart:
             return frozenset(running)
-        bare = NodePlace(None, (), (), ())
+        bare = NodePlace(None, (), ())
         return frozenset(
             name
             for name, domain in running.items()
@@ -199,7 +199,7 @@ def decide_all(
         else:
             own_macs = macs(topology, name, found, hosts[found.host], strict=not recorded)
             own = addresses(topology, leases, places.attach, name, own_macs)
-        return place_of(topology, name, found, hosts, own, pinned=pinned)
+        return place_of(found, hosts, own, pinned=pinned)
 
     desired = Desired(
         bed=topology.name,

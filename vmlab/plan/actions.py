@@ -6,7 +6,6 @@ from typing import ClassVar
 
 from vmlab.domainxml.network import Network
 from vmlab.domainxml.volume import Volume
-from vmlab.topology.bed import VfSettings
 from vmlab.values.pci import PciAddress
 
 
@@ -84,23 +83,11 @@ class CreateVfs(Action):
 
 
 @dataclass(frozen=True, slots=True)
-class VfIdentity:
-    """What the host gives a virtual function before its guest starts: on Ethernet a MAC address, else its GUIDs."""
-
-    pf: PciAddress
-    number: int
-    address: PciAddress
-    mac: str | None
-    settings: VfSettings
-
-
-@dataclass(frozen=True, slots=True)
 class TakeDevices(Action):
-    """Take a node's functions from their drivers, when its virtual ones have their identities."""
+    """A node's functions go from their drivers to its guest as it starts; the start itself sees to that."""
 
     kind = "take-devices"
     functions: tuple[PciAddress, ...]
-    identities: tuple[VfIdentity, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +100,7 @@ class ReturnDevices(Action):
 
 @dataclass(frozen=True, slots=True)
 class StartDomain(Action):
-    """Start a defined domain."""
+    """Start a defined domain, with what its definition says of the host's devices."""
 
     kind = "start-domain"
 

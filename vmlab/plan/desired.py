@@ -13,11 +13,11 @@ from vmlab.domainxml.devices import Disk, Interface
 from vmlab.domainxml.metadata import Address, NetworkMetadata, NodeMetadata, write_digest
 from vmlab.domainxml.network import Network
 from vmlab.domainxml.volume import Volume
-from vmlab.plan.actions import VfIdentity
 from vmlab.plan.lease import Leases, interface_name, ports
 from vmlab.plan.node_place import NodePlace
 from vmlab.plan.placing import HARDWARE, Attach
 from vmlab.topology import MANAGEMENT, Node, Topology
+from vmlab.topology.bed import VfSettings
 from vmlab.values import identity
 from vmlab.values.pci import PciAddress
 
@@ -51,7 +51,6 @@ class DesiredNode:
     digest: str
     metadata: NodeMetadata
     functions: tuple[PciAddress, ...]
-    identities: tuple[VfIdentity, ...]
     memory_kib: int
     root: Volume
     disks: tuple[Volume, ...]
@@ -113,9 +112,14 @@ def addresses(
             mac=macs.get(interface_name(fabric, index)) or identity.mac(topology.name, node, fabric, index),
             ip=leases.addresses[node, fabric, index],
             mtu=topology.fabrics[fabric].mtu if attach.get(fabric) in HARDWARE else None,
+            vf=_asked(topology.fabrics[fabric].vf) if attach.get(fabric) == "vf" else None,
         )
         for fabric, index in ports(topology, node)
     )
+
+
+def _asked(settings: VfSettings) -> VfSettings | None:
+    return None if settings == VfSettings() else settings
 
 
 def desired_node(
@@ -195,7 +199,6 @@ def desired_node(
         seed=seed,
         documents=seeds,
         functions=() if place is None else tuple(hostdev.address for hostdev in place.hostdevs),
-        identities=() if place is None else place.identities,
     )
 
 

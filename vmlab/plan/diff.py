@@ -169,7 +169,7 @@ def _node(node: DesiredNode, bed: ObservedBed) -> Iterator[Action]:
             yield DefineDomain(node.domain, node.name, moved, node.uuid, node.xml)
     if start != "not running" or domain is None or not domain.running:
         if node.functions:
-            yield TakeDevices(node.domain, node.name, start, node.functions, node.identities)
+            yield TakeDevices(node.domain, node.name, start, node.functions)
         yield StartDomain(node.domain, node.name, start)
 
 

@@ -1,6 +1,6 @@
 """From a node's placement to what its domain and its addresses say: pins, host devices, MAC addresses and GUIDs."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,6 @@ from vmlab.errors import HostError
 from vmlab.inventory.guids import guids_of
 from vmlab.inventory.model import Cell, HostInventory, PciFunction, Port
 from vmlab.placement.request import NodePlacement, PlacedDevice
-from vmlab.plan.actions import VfIdentity
 from vmlab.plan.lease import interface_name
 from vmlab.topology import Topology
 from vmlab.values import identity
@@ -27,7 +26,6 @@ class NodePlace:
     tuning: Tuning | None
     hostdevs: tuple[Hostdev, ...]
     addresses: tuple[Address, ...]
-    identities: tuple[VfIdentity, ...]
 
 
 def tuning(placement: NodePlacement, inventory: HostInventory) -> Tuning:
@@ -121,39 +119,17 @@ def _port(function: PciFunction, number: int) -> Port | None:
     return ports[min(number, len(ports) - 1)] if ports else None
 
 
-def identities(
-    topology: Topology, node: str, placement: NodePlacement, inventory: HostInventory
-) -> Iterator[VfIdentity]:
-    """What the host gives to each VF of the node before it starts."""
-    for device in placement.devices:
-        if device.physical_function is None or device.vf_number is None:
-            continue
-        parent = inventory.functions.get(device.physical_function)
-        port = None if parent is None else _port(parent, 0)
-        ethernet = port is None or port.link_layer == "ethernet"
-        yield VfIdentity(
-            pf=device.physical_function,
-            number=device.vf_number,
-            address=device.address,
-            mac=identity.mac(topology.name, node, device.fabric, device.index) if ethernet else None,
-            settings=topology.fabrics[device.fabric].vf,
-        )
-
-
 def place_of(
-    topology: Topology,
-    node: str,
     placement: NodePlacement,
     hosts: Mapping[str, HostInventory],
     addresses: tuple[Address, ...],
     *,
     pinned: bool,
 ) -> NodePlace:
-    """All of it; `addresses` are the node's with the MACs of its devices. An emulated guest is not `pinned`."""
+    """All of it; `addresses` are those of the node with the MACs of its devices. An emulated guest is not `pinned`."""
     inventory = hosts[placement.host]
     return NodePlace(
         tuning=tuning(placement, inventory) if pinned else None,
         hostdevs=hostdevs(placement),
         addresses=addresses,
-        identities=tuple(identities(topology, node, placement, inventory)),
     )

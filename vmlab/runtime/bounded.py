@@ -54,5 +54,8 @@ def within(seconds: float, work: Callable[[], T]) -> T:
     except Empty:
         raise Late from None
     if error is not None:
-        raise error
+        try:
+            raise error
+        finally:
+            del error  # its traceback has this frame: a circle that would keep what the call held
     return value  # type: ignore[no-any-return]

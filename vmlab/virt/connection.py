@@ -124,11 +124,12 @@ class Host:
             raise HostError(f"no libvirt at {self.uri}: {text}", hint=_connect_hint(text)) from error
 
     def _opened(self) -> "libvirt.virConnect":
+        if self.simulated:
+            return libvirt.open(self.uri)
         run_events()
         connection = libvirt.open(self.uri)
-        if not self.simulated:
-            with contextlib.suppress(libvirt.libvirtError):  # a libvirtd that knows no keepalive
-                connection.setKeepAlive(_KEEPALIVE_S, _KEEPALIVES)
+        with contextlib.suppress(libvirt.libvirtError):  # a libvirtd that knows no keepalive
+            connection.setKeepAlive(_KEEPALIVE_S, _KEEPALIVES)
         return connection
 
 

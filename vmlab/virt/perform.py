@@ -10,7 +10,6 @@ from vmlab.domainxml.build import text
 from vmlab.domainxml.network import network_xml
 from vmlab.domainxml.volume import Volume, volume_xml
 from vmlab.errors import HostError, LibvirtError
-from vmlab.inventory.guids import guids_of
 from vmlab.inventory.passable import stranded
 from vmlab.inventory.vfs import plan_vfs
 from vmlab.plan.actions import (
@@ -32,16 +31,16 @@ from vmlab.plan.actions import (
 from vmlab.runtime.log import log
 from vmlab.runtime.wait import Deadline
 from vmlab.virt import sriov
-from vmlab.virt.connection import Host, missing
+from vmlab.virt.connection import CALL_S, Host, missing
 from vmlab.virt.inventory import inventory
-from vmlab.virt.machine import machine_of
-from vmlab.virt.passthrough import check_functions, give_back, load_vfio, take
+from vmlab.virt.passthrough import give_back
 from vmlab.virt.pool import BEDS, find_pool
+from vmlab.virt.start import start
 from vmlab.virt.sysfs import sysfs_of
 
-_TAKE_S = 60.0
 _CREATE_S = 180.0  # operators in the field wait two minutes for the links of many VFs
 _LIST_S = 60.0
+_LONG_S = 900.0  # a start locks all memory of a guest with devices, page by page
 
 _UNDEFINE = (
     libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
@@ -63,7 +62,8 @@ def perform(host: Host, action: Action, iso: Callable[[WriteSeed], bytes] | None
         if isinstance(action, WriteSeed) and iso is not None:
             _write_seed(host, action, iso(action))
         else:
-            host.call(lambda connection: _perform(action, host, connection))
+            limit_s = _LONG_S if isinstance(action, StartDomain | CreateVfs) else CALL_S
+            host.call(lambda connection: _perform(action, host, connection), deadline_s=limit_s)
     except LibvirtError as error:
         raise _explained(action, error) from error
 
@@ -132,20 +132,8 @@ def _define_domain(action: DefineDomain, host: Host, connection: "libvirt.virCon
 
 
 @_perform.register
-def _take_devices(action: TakeDevices, host: Host, _connection: "libvirt.virConnect") -> None:
-    found = inventory(host)
-    check_functions(host, found, action.functions, action.name)
-    sysfs, machine = sysfs_of(host), machine_of(host)
-    load_vfio(sysfs, machine)
-    for vf in action.identities:
-        which = sriov.Vf(vf.pf, vf.number, vf.address)
-        if vf.mac is None:
-            sriov.set_guids(sysfs, machine, which, guids_of(found.functions[vf.pf], vf.number))
-        else:
-            wanted = vf.settings
-            settings = sriov.EthernetVf(vf.mac, wanted.vlan, wanted.spoof_check, wanted.trust)
-            sriov.set_ethernet(sysfs, machine, which, settings)
-    take(host, sysfs, machine, action.functions, Deadline.after(_TAKE_S))
+def _take_devices(_action: TakeDevices, _host: Host, _connection: "libvirt.virConnect") -> None:
+    """Told in the plan, and done by the start that follows: nothing starts without it."""
 
 
 @_perform.register
@@ -165,10 +153,8 @@ def _create_vfs(action: CreateVfs, host: Host, _connection: "libvirt.virConnect"
 
 
 @_perform.register
-def _start_domain(action: StartDomain, _host: Host, connection: "libvirt.virConnect") -> None:
-    domain = connection.lookupByName(action.name)
-    if not domain.isActive():
-        domain.create()
+def _start_domain(action: StartDomain, host: Host, connection: "libvirt.virConnect") -> None:
+    start(host, connection, action.name)
 
 
 @_perform.register

@@ -1,0 +1,58 @@
+"""The one door by which a domain starts, whoever asks: with its devices checked, set up and taken from the host."""
+
+from typing import TYPE_CHECKING
+
+import libvirt
+
+from vmlab.domainxml.read import DomainFacts, read_domain
+from vmlab.inventory.guids import guids_of
+from vmlab.inventory.model import HostInventory
+from vmlab.plan.starting import VfIdentity, identities
+from vmlab.runtime.wait import Deadline
+from vmlab.virt import sriov
+from vmlab.virt.connection import Host
+from vmlab.virt.inventory import inventory
+from vmlab.virt.machine import Machine, machine_of
+from vmlab.virt.passthrough import check_functions, load_vfio, take
+from vmlab.virt.sysfs import Sysfs, sysfs_of
+
+if TYPE_CHECKING:
+    from vmlab.values.pci import PciAddress
+
+_TAKE_S = 60.0
+
+
+def start(host: Host, connection: "libvirt.virConnect", name: str) -> None:
+    """Start a defined domain; one that runs is left alone.
+
+    What it needs stands in its definition, so that nobody can forget to bring it. Raises HostError, before anything is
+    changed, with every reason why the host cannot give it a function now.
+    """
+    domain = connection.lookupByName(name)
+    if domain.isActive():
+        return
+    facts = read_domain(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
+    if facts.hostdevs:
+        _take(host, facts)
+    domain.create()
+
+
+def _take(host: Host, facts: DomainFacts) -> None:
+    found = inventory(host)
+    functions: tuple[PciAddress, ...] = facts.hostdevs
+    check_functions(host, found, functions, facts.name)
+    sysfs, machine = sysfs_of(host), machine_of(host)
+    load_vfio(sysfs, machine)
+    for vf in identities(facts, found):
+        _set_up(sysfs, machine, found, vf)
+    take(host, sysfs, machine, functions, Deadline.after(_TAKE_S))
+
+
+def _set_up(sysfs: Sysfs, machine: Machine, found: HostInventory, vf: VfIdentity) -> None:
+    which = sriov.Vf(vf.pf, vf.number, vf.address)
+    if vf.mac is None:
+        sriov.set_guids(sysfs, machine, which, guids_of(found.functions[vf.pf], vf.number))
+    else:
+        wanted = vf.settings
+        settings = sriov.EthernetVf(vf.mac, wanted.vlan, wanted.spoof_check, wanted.trust)
+        sriov.set_ethernet(sysfs, machine, which, settings)
