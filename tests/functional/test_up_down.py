@@ -7,7 +7,7 @@ import pytest
 from vmlab.errors import BusyError, HostError, VmlabError
 from vmlab.lab import down as down_module
 from vmlab.lab import up as up_module
-from vmlab.lab.bed import locked
+from vmlab.lab.bed import locked, steps_of
 from vmlab.lab.down import down
 from vmlab.lab.progress import Silent
 from vmlab.lab.up import Raised, up
@@ -105,6 +105,24 @@ def test_a_node_that_is_gone_from_the_file_goes_with_leave_only(host: Host, bed:
     assert "ha.client1" in observe(host).domains
     bring_up(host, without, restart=True)
     assert "ha.client1" not in observe(host).domains
+
+
+def test_a_node_that_is_gone_from_the_file_is_reached_as_long_as_it_runs(host: Host, bed: Topology) -> None:
+    bring_up(host, bed)
+    known = state_dir() / "beds" / "ha" / "known_hosts"
+    before = known.read_text()
+    assert "client1.ha " in before
+    without = loads(BED.replace("  client1: {role: client, memory: 256MiB, fabrics: [ib0]}\n", ""))
+    prepared = bring_up(host, without).prepared
+    assert sorted(known.read_text().splitlines()) == sorted(before.splitlines())
+    address = observe(host).bed("ha").metadata["client1"].management.ip.ip
+    steps = steps_of(prepared.members["oss1"], (), prepared.members)
+    told = {step.name: " ".join(step.check) for step in steps}
+    assert f"{address} client1" in told["hosts"]
+    assert f"client1,{address} " in told["known hosts"]
+    gone = bring_up(host, without, restart=True).prepared
+    assert "client1" not in gone.members
+    assert "client1.ha " not in known.read_text()
 
 
 def test_two_beds_side_by_side(host: Host, bed: Topology) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from lxml import etree
 
 from vmlab.domainxml.build import Boot
-from vmlab.domainxml.metadata import Address
+from vmlab.domainxml.metadata import Address, NodeMetadata
 from vmlab.domainxml.network import gateway
 from vmlab.domainxml.template import parse_template
 from vmlab.errors import HostError, Problem, TopologyError
@@ -55,6 +55,13 @@ class Prepared:
     accel: str
     keys: BedKeys
     places: Places
+
+    @property
+    def members(self) -> dict[str, NodeMetadata]:
+        """Every node that the bed has when this is done: those, too, that the topology no longer has and that stay."""
+        there = self.observed.bed(self.topology.name).metadata
+        left = {name: found for name, found in there.items() if name not in self.plan.lanes}
+        return left | {name: node.metadata for name, node in self.desired.nodes.items()}
 
 
 Images = Mapping[str, tuple[Manifest, Path]]

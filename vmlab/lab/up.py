@@ -103,7 +103,7 @@ def _decided(
 def _make_room(host: Host, prepared: Prepared, progress: Progress) -> None:
     """What is to be there before nodes start: networks, shared disks, and the places of nodes that are placed."""
     plan = prepared.plan
-    prepared.keys.write(tuple(prepared.topology.nodes))
+    prepared.keys.write(tuple(prepared.members))
     _each_by_name(host, plan.networks, "not all networks could be made")
     _each_by_name(host, plan.volumes, "not all shared disks could be made")
 
@@ -192,10 +192,9 @@ def _follow(
         for complaint in complaints:
             progress.warn(f"{node.name}: cloud-init: {complaint}")
         progress.stage(node.name, "roles")
-        everyone = {name: other.metadata for name, other in prepared.desired.nodes.items()}
         satisfy(
             guest,
-            steps_of(metadata, facts.serials, everyone),
+            steps_of(metadata, facts.serials, prepared.members),
             deadline=overall.capped(deadlines.roles_s),
             watch=Vigil(guest, console, state, "roles"),
         )
