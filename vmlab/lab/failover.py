@@ -6,13 +6,13 @@ from typing import Literal
 
 from vmlab.errors import GuestError, HostError
 from vmlab.lab.bed import locked
-from vmlab.lab.lustre import LustreBed, opened
+from vmlab.lab.lustre import OFF, LustreBed, opened
 from vmlab.lab.progress import Progress
 from vmlab.lab.recovery import recovered
 from vmlab.lustre.target import Recovery
 from vmlab.plan.actions import StopDomain
 from vmlab.plan.filesystems import Stage, Track, Wishes, filesystem_stages
-from vmlab.plan.serving import Move, moves_home, moves_off, presumed
+from vmlab.plan.serving import Move, holders, moves_home, moves_off, presumed, refuse_unproven
 from vmlab.roles import unmount
 from vmlab.runtime.wait import Deadline, now, until
 from vmlab.steps import Command, Step
@@ -23,7 +23,6 @@ from vmlab.virt.perform import perform
 
 How = Literal["power", "umount", "panic"]
 
-_OFF = ("shut off", "crashed", "undefined")
 # From the background, so that ssh has its answer before the kernel is gone.
 _CRASH = "echo 1 >/proc/sys/kernel/sysrq; (sleep 0.2; echo c >/proc/sysrq-trigger) >/dev/null 2>&1 &"
 _PANIC: Command = ("sh", "-c", _CRASH)
@@ -83,11 +82,14 @@ def failover(
 
     "power" is hard, "panic" crashes its kernel and then takes the power, "umount" is clean and moves a single target.
     A server that is off already, or does not answer, is taken for the one that has what nobody else has.
-    Does not hold the bed, so that work may go on in it; two of these at once are refused. Raises UsageError and
-    HostError before anything is done, GuestError when a partner does not mount or a recovery does not end.
+    Every other node that could have a target has to be off, or to answer and not to have it. Does not hold the bed, so
+    that work may go on in it; two of these at once are refused. Raises UsageError and HostError before anything is
+    done, GuestError when a partner does not mount or a recovery does not end.
     """
     with locked(host, f"{topology.name}.failover"), opened(host, topology, tolerant=True) as bed:
-        active = presumed(topology, bed.active(), bed.silent)
+        off = [node for node, why in bed.silent.items() if why == "off"]
+        presumably = presumed(topology, bed.active(), bed.silent, off=off, what=what)
+        active = {label: node for label, node in presumably.items() if label in bed.targets}
         moves = moves_off(topology, active, what, running=bed.guests.keys(), whole_node=how != "umount")
         source = moves[0].source
         if how == "umount" and source in bed.silent:
@@ -95,6 +97,7 @@ def failover(
                 f"{source} cannot unmount anything: {bed.silent[source]}",
                 hint=f"vmlab fs failover {topology.name} {what} --how power",
             )
+        _prove(bed, moves, besides_source=True)
         for move in moves:
             progress.say(f"{move.label}: {move.source} -> {move.destination}")
         begin = now()
@@ -104,7 +107,7 @@ def failover(
             _take_down(bed, source, how, progress)
         down_s = now() - begin
         progress.say(f"{source}: {'unmounted' if how == 'umount' else 'off, says libvirt'} after {down_s:.1f} s")
-        moved = _take_over(bed, moves, active, recovery, progress=progress, deadline=deadline, clean=how == "umount")
+        moved = _take_over(bed, moves, active, recovery, progress=progress, deadline=deadline)
         return Failover(how, down_s, now() - begin, moved)
 
 
@@ -123,10 +126,11 @@ def failback(
         moves = moves_home(topology, active, what, running=bed.guests.keys())
         if not moves:
             return None
+        _prove(bed, moves, besides_source=True)
         begin = now()
         _unmount(bed, moves, progress, deadline)
         down_s = now() - begin
-        moved = _take_over(bed, moves, active, recovery, progress=progress, deadline=deadline, clean=True)
+        moved = _take_over(bed, moves, active, recovery, progress=progress, deadline=deadline)
         return Failover("failback", down_s, now() - begin, moved)
 
 
@@ -148,11 +152,20 @@ def _take_down(bed: LustreBed, node: str, how: How, progress: Progress) -> None:
 
 def _fenced(host: Host, node: str, domain: str) -> None:
     state = domain_state(host, domain)
-    if state not in _OFF:
+    if state not in OFF:
         raise HostError(
             f"{node} is {state} and not off: its partner does not mount what it may still write to",
             hint=f"virsh destroy {domain}",
         )
+
+
+def _prove(bed: LustreBed, moves: Sequence[Move], *, besides_source: bool = False) -> None:
+    """Nobody but the destination, and the source if it is yet to lose the target, has or could have it mounted."""
+    could = holders(bed.topology, bed.found)
+    for move in moves:
+        spared = {move.destination, move.source} if besides_source else {move.destination}
+        others = [node for node in could[move.label] if node not in spared]
+        refuse_unproven(bed.topology.name, move.label, others, bed.evidence)
 
 
 def _unmount(bed: LustreBed, moves: Sequence[Move], progress: Progress, deadline: Deadline) -> None:
@@ -170,13 +183,10 @@ def _take_over(
     *,
     progress: Progress,
     deadline: Deadline,
-    clean: bool,
 ) -> tuple[Moved, ...]:
     """Mount in the order of kinds, then wait for each recovery."""
     going = {move.label: move for move in moves}
-    if not clean:
-        for node in dict.fromkeys(move.source for move in moves):
-            _fenced(bed.host, node, bed.found.nodes[node].facts.name)
+    _prove(bed, moves)
     where = dict(active) | {move.label: move.destination for move in moves}
     topology = bed.topology
     placed = filesystem_stages(topology, bed.members, Wishes(recovery=recovery, active=_served(topology, where)))

@@ -12,7 +12,7 @@ from vmlab.lab.stages import StageTime
 from vmlab.lustre.status import RecoveryStatus
 from vmlab.lustre.target import Recovery, Target, read_on_disk
 from vmlab.plan.filesystems import Wishes, filesystem_stages, lnet_stages, unmount_stages
-from vmlab.plan.serving import mounted_on
+from vmlab.plan.serving import holders, mounted_on
 from vmlab.runtime.parallel import each
 from vmlab.runtime.wait import Deadline
 from vmlab.topology import Topology
@@ -92,12 +92,12 @@ def status(host: Host, topology: Topology) -> FsStatus:
 
 
 def _target(bed: LustreBed, target: Target, servers: Sequence[str]) -> TargetStatus:
-    having = [node for node, survey in bed.surveys.items() if mounted_on(target, survey)]
+    having = [node for node, survey in bed.everybody.items() if mounted_on(target, survey)]
     if len(having) != 1:
-        unknown = any(bed.silent.get(server, "off") != "off" for server in servers)
+        unknown = bed.unheard & {*holders(bed.topology, bed.found)[target.label]}
         state = "mounted twice" if having else "unknown" if unknown else "unmounted"
         return TargetStatus(target.label, target.device, tuple(servers), " ".join(having), state)
-    survey = bed.surveys[having[0]]
+    survey = bed.everybody[having[0]]
     recovery = (survey.recovery or {}).get(target.service, RecoveryStatus(target.service, ""))
     space = (survey.space or {}).get(target.svname)
     return TargetStatus(
@@ -175,6 +175,7 @@ def format_(
         if reformat and mounted:
             where = ", ".join(f"{label} on {node}" for label, node in mounted.items())
             raise HostError(f"mounted, so not formatted: {where}", hint=f"vmlab fs umount {topology.name}")
+        bed.refuse_left(bed.targets)
         everyone = bed.members
         labels = frozenset(bed.targets) if reformat else frozenset()
         stages = (

@@ -1,8 +1,8 @@
 """A bed's LNet and file systems: its guests, what each says of its Lustre, and what each should be."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 from vmlab.errors import GuestError, HostError, UsageError
 from vmlab.guest.boot import Vigil
@@ -16,7 +16,7 @@ from vmlab.lustre.survey import SURVEY, Survey, read_survey
 from vmlab.lustre.target import Target
 from vmlab.plan.filesystems import Stage, lnet, members, targets
 from vmlab.plan.observed import ObservedBed
-from vmlab.plan.serving import forgotten, serving
+from vmlab.plan.serving import Evidence, forgotten, holders, mounted_on, refuse_unproven, serving
 from vmlab.roles import Member
 from vmlab.runtime.parallel import each
 from vmlab.runtime.wait import Deadline
@@ -31,11 +31,16 @@ from vmlab.virt.pool import BEDS, pool_path
 _JOBS = 64
 _CONNECT_S = 60.0
 _SURVEY_S = 60.0
+# No QEMU exists. One that "crashed" is kept for a look at it, and has its disks open.
+OFF = ("shut off", "undefined")
 
 
 @dataclass(frozen=True, slots=True)
 class LustreBed:
-    """`guests` and `surveys` are of the nodes that answer; `silent` says why the others do not."""
+    """`guests` and `surveys` are of the nodes that answer; `silent` says why the others do not.
+
+    `left` is what nodes say that the topology no longer has and that still run, or why they say nothing.
+    """
 
     host: Host
     topology: Topology
@@ -44,6 +49,7 @@ class LustreBed:
     silent: Mapping[str, str]
     surveys: Mapping[str, Survey]
     configs: Mapping[str, Lnet]
+    left: Mapping[str, Survey | str] = field(default_factory=dict)
 
     @property
     def targets(self) -> dict[str, Target]:
@@ -69,9 +75,42 @@ class LustreBed:
         """Targets in memory that were lost with it, by file system, when the bed was opened."""
         return forgotten(self.targets, self.surveys)
 
+    @property
+    def everybody(self) -> dict[str, Survey]:
+        """What all say that answer, of nodes that the topology no longer has, too."""
+        return {**self.surveys, **{node: said for node, said in self.left.items() if isinstance(said, Survey)}}
+
+    @property
+    def unheard(self) -> set[str]:
+        """Those that run and do not answer."""
+        said = {**self.silent, **self.left}
+        return {node for node, why in said.items() if isinstance(why, str) and why != "off"}
+
     def state(self, node: str) -> str:
         """The state of a node's domain now, in libvirt's words."""
         return domain_state(self.host, self.found.nodes[node].facts.name)
+
+    def evidence(self, label: str, node: str) -> Evidence:
+        """Whether a node could have a target mounted now: libvirt and the node itself are asked again."""
+        if node not in self.found.nodes or self.state(node) in OFF:
+            return "off"
+        if node in self.guests:
+            said = _said(self.guests[node])
+        elif node in self.left:
+            with guest_of(self.found.metadata[node]) as guest:
+                said = _said(guest)
+        else:
+            return "silent"
+        if not isinstance(said, Survey):
+            return "silent"
+        return "mounted" if mounted_on(self.targets[label], said) else "free"
+
+    def refuse_left(self, labels: Iterable[str]) -> None:
+        """Raise HostError if a node that the topology no longer has may have one of these targets mounted."""
+        could = holders(self.topology, self.found)
+        for label in labels:
+            left = [node for node in could.get(label, ()) if node not in self.topology.nodes]
+            refuse_unproven(self.topology.name, label, left, self.evidence)
 
     def drive(
         self, stages: tuple[Stage, ...], progress: Progress, deadline: Deadline, *, patience_s: float = 0.0
@@ -124,7 +163,19 @@ def opened(host: Host, topology: Topology, *, tolerant: bool = False) -> Iterato
         surveys = {name: answer for name, answer in answers if isinstance(answer, Survey)}
         silent |= {name: answer for name, answer in answers if isinstance(answer, str)}
         guests = {name: doors[name] for name in surveys}
-        yield LustreBed(host, topology, found, guests, silent, surveys, configs)
+        left = {}
+        for name in [name for name, domain in found.nodes.items() if name not in topology.nodes and domain.running]:
+            with guest_of(found.metadata[name]) as guest:
+                left[name] = _said(guest)
+        yield LustreBed(host, topology, found, guests, silent, surveys, configs, left)
+
+
+def _said(guest: Guest) -> Survey | str:
+    """What a node says, or why it says nothing."""
+    try:
+        return _survey(guest)
+    except GuestError as error:
+        return error.message
 
 
 def _survey(guest: Guest) -> Survey:

@@ -1,14 +1,18 @@
 """Where the targets of a bed are served now, and where they go when a server is to lose them."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from vmlab.errors import HostError, UsageError
 from vmlab.lustre.survey import Survey
 from vmlab.lustre.target import Target
-from vmlab.topology import Topology
+from vmlab.plan.observed import ObservedBed
+from vmlab.topology import Topology, bed
 from vmlab.topology.wording import expected, quote
+from vmlab.values import identity
 
+_SERVERS = frozenset({"mgs", "mds", "oss"})
 _TRIED_FIRST = ("OST", "MDT", "MGT")
 
 
@@ -62,7 +66,7 @@ def forgotten(targets: Mapping[str, Target], surveys: Mapping[str, Survey]) -> d
     return lost
 
 
-def unforgotten(bed: str, targets: Mapping[str, Target], lost: Mapping[str, Collection[str]]) -> frozenset[str]:
+def unforgotten(bed_name: str, targets: Mapping[str, Target], lost: Mapping[str, Collection[str]]) -> frozenset[str]:
     """The file systems of which nothing is left, so that they can begin anew.
 
     Raises HostError if servers have a part of one: the MGS does not take back a target that comes with an empty memory.
@@ -73,19 +77,67 @@ def unforgotten(bed: str, targets: Mapping[str, Target], lost: Mapping[str, Coll
             raise HostError(
                 f"{fsname} was in memory, and {', '.join(labels)} went with a server's: what is left of it "
                 f"({', '.join(rest)}) is of no use",
-                hint=f"vmlab fs umount {bed}; then vmlab up FILE begins it anew, empty",
+                hint=f"vmlab fs umount {bed_name}; then vmlab up FILE begins it anew, empty",
             )
     return frozenset(lost)
 
 
-def presumed(topology: Topology, active: Mapping[str, str], silent: Collection[str]) -> dict[str, str]:
-    """`active`, and what nobody who answers has with the first of its servers that does not answer: it may have it."""
+def presumed(
+    topology: Topology, active: Mapping[str, str], silent: Collection[str], *, off: Collection[str] = (), what: str = ""
+) -> dict[str, str]:
+    """`active`, and what nobody who answers has with a server of it that does not answer: it may have it.
+
+    That is `what` if it is one of those, else the first that is not `off`, else the first. The others may have it, too:
+    `refuse_unproven` is for them.
+    """
     found = dict(active)
     for target in topology.targets:
-        server = next((server for server in target.servers if server in silent), None)
-        if target.label not in found and server is not None:
-            found[target.label] = server
+        suspects = [server for server in target.servers if server in silent]
+        if target.label not in found and suspects:
+            found[target.label] = min(suspects, key=lambda server: (server != what, server in off))
     return found
+
+
+def holders(topology: Topology, found: ObservedBed) -> dict[str, tuple[str, ...]]:
+    """The nodes that could have each target mounted, by label: its servers, and whoever else was given its disk.
+
+    A node that the file no longer has keeps its disks until it goes. One that was passed a disk from outside is only
+    known by its role.
+    """
+    left = {name: domain for name, domain in found.nodes.items() if name not in topology.nodes}
+
+    def given(target: bed.Target, node: str) -> bool:
+        if target.device:
+            return bool(_SERVERS & {*found.metadata[node].roles})
+        volume = identity.target_volume(topology.name, target.label)
+        return any(disk.rpartition("/")[2] == volume for disk in left[node].facts.disks)
+
+    return {
+        target.label: (*target.servers, *(node for node in left if given(target, node)))
+        for target in topology.targets
+    }
+
+
+Evidence = Literal["off", "free", "mounted", "silent"]
+"""Of a node and a target: its domain is off; it answers and has it not, or has it; it runs and does not answer."""
+
+
+def refuse_unproven(
+    bed_name: str, label: str, nodes: Iterable[str], evidence: Callable[[str, str], Evidence]
+) -> None:
+    """Raise HostError unless each of `nodes` is proven off, or proven not to have the target, so that another may."""
+    for node in nodes:
+        match evidence(label, node):
+            case "mounted":
+                raise HostError(
+                    f"{label} is mounted on {node}: nobody else mounts it",
+                    hint=f"vmlab ssh {bed_name} {node} -- umount, or vmlab power off {bed_name} {node}",
+                )
+            case "silent":
+                raise HostError(
+                    f"{node} runs, does not answer, and could have {label} mounted: nobody else mounts it",
+                    hint=f"vmlab power off {bed_name} {node}",
+                )
 
 
 def first_with_partner(topology: Topology) -> str:

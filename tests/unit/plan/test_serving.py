@@ -5,13 +5,27 @@ from pathlib import Path
 
 import pytest
 
-from vmlab.domainxml.metadata import Address
+from vmlab.domainxml.metadata import Address, NodeMetadata
+from vmlab.domainxml.read import DomainFacts
 from vmlab.errors import HostError, UsageError
 from vmlab.lustre import status
 from vmlab.lustre.survey import Survey
 from vmlab.lustre.target import Target
 from vmlab.plan import filesystems
-from vmlab.plan.serving import Move, forgotten, mounted_on, moves_home, moves_off, presumed, serving, unforgotten
+from vmlab.plan.observed import ObservedBed, ObservedDomain
+from vmlab.plan.serving import (
+    Evidence,
+    Move,
+    forgotten,
+    holders,
+    mounted_on,
+    moves_home,
+    moves_off,
+    presumed,
+    refuse_unproven,
+    serving,
+    unforgotten,
+)
 from vmlab.topology import Topology, load, loads
 
 ROOT = Path(__file__).parents[3]
@@ -151,14 +165,7 @@ def test_a_server_that_is_silent_is_taken_for_the_one_that_has_what_nobody_has(h
     assert presumed(ha, seen, ()) == seen
 
 
-def test_a_target_without_partner_stays() -> None:
-    alone = load(ROOT / "topologies" / "two-hop-routing.yaml")
-    with pytest.raises(HostError, match="no failover partner"):
-        moves_off(alone, {"lustre-OST0000": "oss1"}, "OST0000", running=("oss1",), whole_node=True)
-
-
-def test_of_three_servers_the_next_that_runs_takes_over() -> None:
-    text = """
+THREE = """
 name: three
 fabrics: {eth: {kind: ethernet, lnet: tcp}}
 nodes: {"s[1-3]": {role: [mgs, mds, oss], fabrics: [eth]}}
@@ -166,9 +173,63 @@ filesystems:
   lustre:
     mgt: {servers: s1, size: 64MiB}
     mdts: [{servers: s1, size: 64MiB}]
-    osts: [{servers: [s1, s2, s3], size: 64MiB}]
+    osts: [{servers: [s1, s2, s3], size: 64MiB}, {servers: [s1, s2], device: /dev/disk/by-id/scsi-1}]
 """
-    three = loads(text, "three.yaml")
+
+
+def test_of_several_silent_servers_the_one_that_is_meant_or_runs_is_suspected() -> None:
+    three = loads(THREE, "three.yaml")
+
+    def suspected(*silent: str, off: tuple[str, ...] = (), what: str = "") -> str:
+        return presumed(three, {}, silent, off=off, what=what)["lustre-OST0000"]
+
+    assert suspected("s1", "s2") == "s1"
+    assert suspected("s1", "s2", what="s2") == "s2"
+    assert suspected("s1", "s2", what="OST0000") == "s1"
+    assert suspected("s1", "s2", off=("s1",)) == "s2"
+    assert suspected("s2", off=("s2",)) == "s2"
+
+
+def test_whoever_was_given_a_disk_could_have_it_mounted() -> None:
+    three = loads(THREE, "three.yaml")
+    shares = domain("s9", ("oss",), "/pool/three._lustre-OST0000.raw")
+    other = domain("s8", ("oss",), "/pool/three._lustre-OST00001.raw")
+    client = domain("c1", ("client",))
+    found = ObservedBed("three", {"s9": shares, "s8": other, "c1": client, "s1": domain("s1", ("oss",))})
+    could = holders(three, found)
+    assert could["lustre-OST0000"] == ("s1", "s2", "s3", "s9")
+    assert could["lustre-OST0001"] == ("s1", "s2", "s9", "s8"), "a disk from outside is only known by the role"
+
+
+def domain(node: str, roles: tuple[str, ...], *disks: str) -> ObservedDomain:
+    metadata = NodeMetadata("three", node, roles, "demo", "root", "", ())
+    facts = DomainFacts(f"three.{node}", "", "kvm", 1, 1024, disks, (), (), "", metadata)
+    return ObservedDomain(facts, "running", frozenset(disks))
+
+
+@pytest.mark.parametrize(
+    ("evidence", "said", "hint"),
+    [
+        ("mounted", "lustre-OST0000 is mounted on s2", "vmlab power off three s2"),
+        ("silent", "s2 runs, does not answer, and could have lustre-OST0000 mounted", "vmlab power off three s2"),
+    ],
+)
+def test_nobody_mounts_before_all_others_are_proven_harmless(evidence: Evidence, said: str, hint: str) -> None:
+    known: dict[str, Evidence] = {"s1": "off", "s2": evidence, "s3": "free"}
+    with pytest.raises(HostError, match=said) as caught:
+        refuse_unproven("three", "lustre-OST0000", known, lambda _, node: known[node])
+    assert caught.value.hint.endswith(hint)
+    refuse_unproven("three", "lustre-OST0000", ("s1", "s3"), lambda _, node: known[node])
+
+
+def test_a_target_without_partner_stays() -> None:
+    alone = load(ROOT / "topologies" / "two-hop-routing.yaml")
+    with pytest.raises(HostError, match="no failover partner"):
+        moves_off(alone, {"lustre-OST0000": "oss1"}, "OST0000", running=("oss1",), whole_node=True)
+
+
+def test_of_three_servers_the_next_that_runs_takes_over() -> None:
+    three = loads(THREE, "three.yaml")
 
     def goes(source: str, *running: str) -> str:
         (move,) = moves_off(three, {"lustre-OST0000": source}, "OST0000", running=running, whole_node=False)
