@@ -355,3 +355,13 @@ def test_an_output_that_was_stopped_is_no_failure(lab: Lab) -> None:
     assert seen["server"].stopped
     assert not seen["server"].timed_out
     assert seen["client"].ok
+
+
+def test_link_in_place_of_a_partial_run_is_none(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "runs").mkdir()
+    link = tmp_path / "runs" / "20260101T000000Z-ha-rdma.partial"
+    link.symlink_to(tmp_path / "other")
+    assert incomplete(tmp_path / "runs") == ()
+    assert not remove_incomplete(link)
+    assert (tmp_path / "other").is_dir()

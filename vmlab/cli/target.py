@@ -121,11 +121,12 @@ def agreed(question: str, lines: list[str], *, yes: bool, again: str) -> None:
     Without a terminal and without `yes` raises UsageError whose hint is `again`; a "no" ends the command.
     """
     from vmlab.errors import UsageError
+    from vmlab.values.printable import printable
 
     if yes or not lines:
         return
     for line in lines:
-        typer.echo(line, err=True)
+        typer.echo(printable(line), err=True)
     if not sys.stdin.isatty():
         raise UsageError(f"{question} Nobody is there to ask", hint=again)
     if not typer.confirm(question, err=True):

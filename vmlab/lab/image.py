@@ -57,12 +57,17 @@ def bring(host: Host, name: str, source: Path, *, user: str | None) -> Manifest:
 
     `user` None: whom that manifest names, else root.
     """
+    store.check_name(name)
+    if user:
+        store.check_user(user)
+    store.check_disk(source)
     where = folder(host)
-    beside = source.with_suffix(".json")
-    if beside.exists():
-        manifest = store.read(beside).model_copy(update={"name": name} | ({"user": user} if user else {}))
+    files = Files(disk=source.name)
+    if beside := store.manifest_of(source):
+        files = beside.files.model_copy(update={"disk": source.name})
+        manifest = beside.model_copy(update={"name": name, "files": files} | ({"user": user} if user else {}))
     else:
-        manifest = Manifest(name=name, user=user or "root", files=Files(disk=source.name))
+        manifest = Manifest(name=name, user=user or "root", files=files)
     with changing():
         return store.add(where, manifest, source.parent)
 

@@ -198,10 +198,11 @@ def _write(disk: Path, manifest: Manifest, boot: Mapping[str, Path], work: Path)
     try:
         if not (work / "kernel").exists():
             for name, source in boot.items():
-                shutil.copyfile(source, work / name)
+                store.copy(source, work / name)
         # If we are killed, so is it: it would go on writing for minutes.
-        argv = ("setpriv", "--pdeathsig", "KILL", "qemu-img", "convert", "-O", "qcow2", "-c", "-W", "-m", "4")
-        done = run((*argv, "-o", "compression_type=zstd", str(disk), str(work / _DISK)), deadline_s=_CONVERT_S)
+        argv = ("setpriv", "--pdeathsig", "KILL", "qemu-img", "convert", "-f", "qcow2", "-O", "qcow2", "-c", "-W")
+        how = ("-m", "4", "-o", "compression_type=zstd")
+        done = run((*argv, *how, str(disk), str(work / _DISK)), deadline_s=_CONVERT_S)
         if not done.ok:
             raise HostError(f"cannot write the image: {done.last_line}", hint=f"df -h {work.parent}")
         files = Files(disk=_DISK, **{name: name for name in ("kernel", "initrd") if (work / name).exists()})

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from typing_extensions import override
+
 Sum = Mapping[int, float]
 """A linear expression: coefficients by variable."""
 
@@ -101,8 +103,8 @@ class Program:
     def _solver(self) -> Any:
         import highspy  # noqa: PLC0415 - takes 60 ms, which commands that place nothing do not pay
 
-        solver = highspy.Highs()  # type: ignore[no-untyped-call]
-        for option, value in (("output_flag", False), ("threads", 1), ("random_seed", 0), ("mip_rel_gap", 0.0)):
+        solver = _silent_solver()
+        for option, value in (("threads", 1), ("random_seed", 0), ("mip_rel_gap", 0.0)):
             solver.setOptionValue(option, value)
         model = highspy.HighsLp()
         model.num_col_ = len(self._upper)
@@ -123,6 +125,21 @@ class Program:
         model.integrality_ = [kinds.kInteger if whole else kinds.kContinuous for whole in self._integer]
         solver.passModel(model)
         return solver
+
+
+def _silent_solver() -> Any:
+    """HiGHS 1.16 prints its banner to standard output while it is constructed, before an option could forbid it."""
+    import highspy  # noqa: PLC0415
+
+    class Silent(highspy.Highs):
+        @override
+        def enableCallbacks(self) -> None:
+            self.silent()
+            super().enableCallbacks()  # type: ignore[no-untyped-call]
+
+    solver = Silent()  # type: ignore[no-untyped-call]
+    solver.silent()  # an older version does not enable callbacks by itself
+    return solver
 
 
 class _Contradiction(Exception):

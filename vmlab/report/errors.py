@@ -7,6 +7,7 @@ from typing import TextIO
 
 from vmlab.errors import GuestError, TopologyError, VmlabError
 from vmlab.runtime.log import log, open_log
+from vmlab.values.printable import printable
 
 _RED, _BOLD, _DIM = "31", "1", "2"
 _CONSOLE_LINES = 20
@@ -16,7 +17,7 @@ _CONSOLES = 2
 def tell(error: VmlabError, to: TextIO) -> None:
     """Print it."""
     for text, style in _lines(error):
-        print(painted(_printable(text), style, to), file=to)
+        print(painted(printable(text), style, to), file=to)
     to.flush()
 
 
@@ -34,7 +35,7 @@ def tell_bug(to: TextIO) -> None:
     said = " ".join(str(error).split())
     where = f"; see {path}" if path else ""
     text = f"vmlab: internal error: {kind.__name__ if kind else 'unknown'}: {said}"
-    print(painted(_printable(text) + where, _RED, to), file=to)
+    print(painted(printable(text) + where, _RED, to), file=to)
 
 
 def painted(text: str, style: str, to: TextIO) -> str:
@@ -72,8 +73,3 @@ def _leaves(error: VmlabError) -> Iterator[VmlabError]:
             yield from _leaves(cause)
         else:
             yield cause
-
-
-def _printable(text: str) -> str:
-    """What guests and files say must not steer the terminal."""
-    return "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text)

@@ -12,6 +12,7 @@ from vmlab.topology import Topology
 from vmlab.topology.bed import DEFAULT_HOST
 from vmlab.values.nid import Nid
 from vmlab.values.nodeset import fold
+from vmlab.values.printable import printable
 
 _RED, _GREEN, _YELLOW = "31", "32", "33"
 # By the first word of an action's kind.
@@ -119,7 +120,7 @@ def text(prepared: Prepared, to: TextIO) -> str:
     plan = prepared.plan
     parts = []
     if plan.actions:
-        parts.append(_columns(list(_rows(prepared)), to))
+        parts.append(_columns(_rows(prepared), to))
     if plan.pending:
         held = [("~", _YELLOW, action.node or "-", _what(action), action.reason) for action in plan.pending]
         parts.append(painted("Only with --restart:", "1", to) + "\n" + _columns(held, to))
@@ -144,7 +145,8 @@ def _rows(prepared: Prepared) -> Iterator[Row]:
             yield sign, style, "" if number else node, _what(action), action.reason
 
 
-def _columns(rows: list[Row], to: TextIO) -> str:
+def _columns(found: Iterable[Row], to: TextIO) -> str:
+    rows = [(sign, style, *map(printable, said)) for sign, style, *said in found]
     nodes = max(len("NODE"), *(len(row[2]) for row in rows))
     actions = max(len("ACTION"), *(len(row[3]) for row in rows))
     lines = [painted(f"   {'NODE':{nodes}}  {'ACTION':{actions}}  REASON", "1", to)]

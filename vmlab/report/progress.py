@@ -14,6 +14,7 @@ from rich.text import Text
 from vmlab.lab.progress import Progress
 from vmlab.report.errors import coloured
 from vmlab.runtime.wait import now
+from vmlab.values.printable import printable
 
 _ENDS = ("ready", "started", "gone", "done")
 _PER_SECOND = 8
@@ -42,7 +43,7 @@ class Plain:
 
     def _print(self, line: str) -> None:
         with self._lock:
-            print(line, file=self._to, flush=True)
+            print(printable(line), file=self._to, flush=True)
 
 
 class Lines:
@@ -57,15 +58,15 @@ class Lines:
     def stage(self, node: str, stage: str) -> None:
         """See Progress."""
         with self._lock:
-            self._stages[node] = (stage, now())
+            self._stages[node] = (printable(stage), now())
 
     def say(self, line: str) -> None:
         """See Progress."""
-        self._console.print(Text(line), soft_wrap=True)
+        self._console.print(Text(printable(line)), soft_wrap=True)
 
     def warn(self, line: str) -> None:
         """See Progress."""
-        self._console.print(Text(f"warning: {line}", "yellow"), soft_wrap=True)
+        self._console.print(Text(printable(f"warning: {line}"), "yellow"), soft_wrap=True)
 
     def __rich__(self) -> Group:
         with self._lock:

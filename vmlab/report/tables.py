@@ -2,15 +2,17 @@
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
 from vmlab.plan.lease import interface_name
 from vmlab.report.errors import coloured
 from vmlab.values.nodeset import fold
+from vmlab.values.printable import printable
 from vmlab.values.size import Bytes
 
 if TYPE_CHECKING:
@@ -25,17 +27,30 @@ _GOOD, _MIDDLING, _BAD = "green", "yellow", "red"
 _STATES = {"running": _GOOD, "shut off": "dim", "paused": _MIDDLING, "crashed": _BAD}
 _STAGES = {"ready": _GOOD, "off": "dim"}
 _UNLIMITED = 10_000
+_AS_IT_IS: "dict[str, Any]" = {"highlight": False, "markup": False, "emoji": False}
+"""A cell may be called [red] or :smile:."""
 
 
 def show(renderable: RenderableType) -> None:
     """Print on standard output; as wide as it needs where that is no terminal."""
     if sys.stdout.isatty():
-        Console(no_color=not coloured(sys.stdout), highlight=False).print(renderable)
+        Console(no_color=not coloured(sys.stdout), **_AS_IT_IS).print(Printable(renderable))
         return
-    console = Console(width=_UNLIMITED, no_color=True, highlight=False, force_terminal=False)
+    console = Console(width=_UNLIMITED, no_color=True, force_terminal=False, **_AS_IT_IS)
     with console.capture() as captured:
-        console.print(renderable)
-    sys.stdout.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
+        console.print(Printable(renderable))
+    sys.stdout.write("".join(f"{line.rstrip()}\n" for line in captured.get().split("\n")[:-1]))
+
+
+class Printable:
+    """What the cells say steers no terminal."""
+
+    def __init__(self, renderable: RenderableType) -> None:
+        self._renderable = renderable
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for segment in console.render(self._renderable, options):
+            yield Segment(printable(segment.text), segment.style, segment.control)
 
 
 def grid(*columns: str) -> Table:
@@ -50,7 +65,7 @@ def summary(topology: "Topology") -> str:
     """One line that says what a file describes."""
     counts = {"node": len(topology.nodes), "fabric": len(topology.fabrics), "target": len(topology.targets)}
     parts = [f"{number} {what}{'s' * (number != 1)}" for what, number in counts.items() if number]
-    return f"{topology.file}: {topology.name}: {', '.join(parts)}: ok"
+    return printable(f"{topology.file}: {topology.name}: {', '.join(parts)}: ok")
 
 
 def bed_table(beds: Sequence["BedLine"]) -> Table:

@@ -1,7 +1,16 @@
-"""Where vmlab keeps its few files, and how they are written: whole or not at all."""
+"""Where vmlab keeps its few files, and how they are opened and written: through no link, whole or not at all."""
 
+import contextlib
+import errno
 import os
+import secrets
+import stat
 from pathlib import Path
+
+from vmlab.errors import HostError
+
+# A FIFO would be waited for, and a terminal would become ours.
+_AS_IT_LIES = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
 def state_dir() -> Path:
@@ -14,15 +23,75 @@ def state_dir() -> Path:
         return Path(set_by_user)
     if os.geteuid() == 0:
         return Path("/var/lib/vmlab")
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share") / "vmlab"
+    try:
+        return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share") / "vmlab"
+    except RuntimeError:
+        raise HostError(f"{owner_name(os.geteuid())} has no home folder", hint="VMLAB_STATE_DIR=DIR") from None
+
+
+def own_state_dir() -> Path:
+    """The state folder, made if it is absent. Raises OSError if it cannot be.
+
+    Raises HostError if anybody but root and us may put files into it, or put another folder in its place: secrets
+    are kept in it, and root writes there.
+    """
+    folder = state_dir()
+    _check(folder)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _check(folder)
+    return folder
+
+
+def _check(folder: Path) -> None:
+    real = folder.resolve()
+    for path in dict.fromkeys((folder, *folder.absolute().parents, real, *real.parents)):
+        with contextlib.suppress(FileNotFoundError):
+            if complaint := _unsafe(path, last=path == real):
+                hint = "VMLAB_STATE_DIR=DIR, with a folder of your own"
+                raise HostError(f"the state folder {folder} is not safe: {complaint}", hint=hint)
+
+
+def _unsafe(path: Path, *, last: bool) -> str:
+    found = path.lstat()
+    if found.st_uid not in {0, os.geteuid()}:
+        what = "is a link of" if stat.S_ISLNK(found.st_mode) else "belongs to"
+        return f"{path} {what} {owner_name(found.st_uid)}"
+    if stat.S_ISLNK(found.st_mode):
+        return ""
+    # A user's own groups are the user's affair; that of root's folder is not root's.
+    of_group = os.geteuid() == 0 and found.st_gid != 0 and found.st_mode & stat.S_IWGRP
+    # In a sticky folder nobody replaces what another has made; what is not there yet, anybody makes.
+    if (of_group or found.st_mode & stat.S_IWOTH) and (last or not found.st_mode & stat.S_ISVTX):
+        return f"others may write to {path}"
+    return ""
+
+
+def open_regular(path: str | Path, flags: int, mode: int = 0o600, *, dir_fd: int | None = None) -> int:
+    """A descriptor of a file that lies just there. Nothing is created through a link, and nothing is waited for.
+
+    Raises OSError for a link, a file with a second name, and all that is no regular file.
+    """
+    try:
+        descriptor = os.open(path, flags | _AS_IT_LIES, mode, dir_fd=dir_fd)
+    except OSError as error:
+        told = {errno.ELOOP: "it is a symbolic link", errno.ENXIO: "it is no regular file"}
+        if error.errno in told:
+            raise OSError(error.errno, told[error.errno], str(path)) from error
+        raise
+    found = os.fstat(descriptor)
+    if stat.S_ISREG(found.st_mode) and found.st_nlink <= 1:
+        return descriptor
+    os.close(descriptor)
+    what = "it has a second name (a hard link)" if stat.S_ISREG(found.st_mode) else "it is no regular file"
+    raise OSError(errno.EINVAL, what, str(path))
 
 
 def write_atomically(path: Path, content: str | bytes, *, mode: int = 0o644) -> None:
     """Replace `path` by a complete file of this content (temporary file, fsync, rename)."""
     data = content.encode() if isinstance(content, str) else content
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    temporary = path.with_name(f".{path.name[:200]}.{secrets.token_hex(4)}")
+    descriptor = open_regular(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
@@ -32,3 +101,13 @@ def write_atomically(path: Path, content: str | bytes, *, mode: int = 0o644) -> 
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def owner_name(uid: int) -> str:
+    """The user's name, or `uid 4711` where there is none."""
+    import pwd  # noqa: PLC0415 - few commands need it
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"

@@ -1,17 +1,30 @@
-"""Locks are `flock`: the kernel frees them when their owner dies. A lock tells who holds it and since when."""
+"""Locks are `flock`: the kernel frees them when their owner dies. A lock tells who holds it and since when.
+
+The folder is shared by all users of the host, and like /tmp it is sticky: nobody removes or replaces what another has
+made. So a file that somebody else left is locked as it lies. What lies there otherwise, a link or a FIFO, is refused;
+and what a file says of its owner is what another user wrote, no more.
+"""
 
 import contextlib
 import fcntl
-import getpass
+import hashlib
 import json
 import os
+import shlex
+import stat
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 from vmlab.errors import BusyError, HostError
+from vmlab.runtime.files import open_regular, owner_name
 from vmlab.runtime.wait import Deadline, sleep
+
+_SHARED = 0o1777
+_TOLD = 1000  # characters of a command line
+_PIDS = 1 << 22  # PID_MAX_LIMIT
+_LONGEST = 200  # bytes of a name; the kernel takes 255
 
 
 # /run/lock is world-writable on all distributions that we know, so that beds of one host exclude each other
@@ -20,67 +33,141 @@ def _folder() -> Path:
     return Path(os.environ.get("VMLAB_LOCK_DIR", "/run/lock")) / "vmlab"
 
 
-
 @contextlib.contextmanager
 def held(name: str, *, what: str, wait_s: float = 0.0) -> Iterator[None]:
-    """Hold the lock `name` for the `with` block; the file is gone afterwards.
+    """Hold the lock `name` for the `with` block; the file is gone afterwards if it is ours.
 
-    Raises BusyError after `wait_s` seconds, naming the owner: user, process, command line, since when.
+    Raises BusyError after `wait_s` seconds, naming the owner: user, process, command line, since when. Raises HostError
+    if what lies there is no lock of vmlab's.
     """
-    path = _folder() / f"{name}.lock"
-    descriptor = _acquire(path, what, Deadline.after(wait_s))
+    path = _folder()
     try:
-        owner = {
-            "user": getpass.getuser(),
-            "pid": os.getpid(),
-            "command": " ".join(Path(a).name if i == 0 else a for i, a in enumerate(sys.argv)),
-            "since": datetime.now(UTC).astimezone().isoformat(timespec="seconds"),
-        }
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps(owner).encode(), 0)
-        yield
+        folder = _open_folder(path)
+    except OSError as error:
+        hint = f"ls -ld {_quoted(path)}"
+        raise HostError(f"cannot use the lock folder {path}: {error.strerror}", hint=hint) from error
+    try:
+        file = _file_name(name)
+        descriptor = _acquire(path, folder, file, what, Deadline.after(wait_s))
+        try:
+            _tell(descriptor, _owner())
+            yield
+        finally:
+            # Removed while it is still held: whoever opened the old file finds out in `_acquire` and opens anew.
+            _tell(descriptor, b"")
+            with contextlib.suppress(OSError):
+                os.unlink(file, dir_fd=folder)
+            os.close(descriptor)
     finally:
-        # Unlink while still holding it: whoever opened the old file finds out in `_acquire` and opens anew.
-        path.unlink(missing_ok=True)
+        os.close(folder)
+
+
+def _open_folder(path: Path) -> int:
+    """The folder, made if it is absent; all that follows goes through this descriptor, whatever becomes of the path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    made = False
+    with contextlib.suppress(FileExistsError):
+        path.mkdir(mode=0o755)
+        made = True
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        _make_safe(path, descriptor, made=made)
+    except BaseException:
         os.close(descriptor)
+        raise
+    return descriptor
 
 
-def _acquire(path: Path, what: str, deadline: Deadline) -> int:
+def _make_safe(path: Path, folder: int, *, made: bool) -> None:
+    found = os.fstat(folder)
+    sticky = found.st_mode & stat.S_ISVTX or not found.st_mode & stat.S_IWOTH
+    if os.geteuid() == 0 and found.st_uid != 0:
+        # Its owner could remove root's locks in it, sticky or not.
+        os.fchown(folder, 0, 0)
+        os.fchmod(folder, _SHARED)
+    elif made or (not sticky and found.st_uid == os.geteuid()):
+        os.fchmod(folder, _SHARED)
+    elif not sticky:
+        raise HostError(
+            f"the lock folder {path} is not safe: everybody may remove locks of others from it",
+            hint=f"sudo chmod {_SHARED:o} {_quoted(path)}",
+        )
+
+
+def _file_name(name: str) -> str:
+    if len(os.fsencode(name)) > _LONGEST:
+        name = f"{name[:32]}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:32]}"
+    return f"{name.replace('/', '-')}.lock"
+
+
+def _acquire(path: Path, folder: int, file: str, what: str, deadline: Deadline) -> int:
     while True:
-        descriptor = _open(path)
+        try:
+            descriptor = _open(folder, file)
+        except OSError as error:
+            raise HostError(
+                f"cannot open the lock {path / file}: {error.strerror}", hint=f"ls -l {_quoted(path / file)}"
+            ) from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            owner = os.pread(descriptor, 4096, 0)
+            owner = os.pread(descriptor, 8 * _TOLD, 0)
             os.close(descriptor)
             if deadline.passed:
                 raise _busy(what, owner) from None
             sleep(0.05)
             continue
         with contextlib.suppress(FileNotFoundError):
-            if os.fstat(descriptor).st_ino == path.stat().st_ino:
+            if os.fstat(descriptor).st_ino == os.stat(file, dir_fd=folder, follow_symlinks=False).st_ino:
                 return descriptor
         os.close(descriptor)
 
 
-def _open(path: Path) -> int:
-    try:
-        if not path.parent.is_dir():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.parent.chmod(0o777)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    except OSError as error:
-        raise HostError(f"cannot open the lock {path}: {error.strerror}", hint=f"ls -ld {path.parent}") from error
-    with contextlib.suppress(PermissionError):
-        os.fchmod(descriptor, 0o666)
-    return descriptor
+def _open(folder: int, file: str) -> int:
+    """What lies there, else a new file.
+
+    In this order: with O_CREAT the kernel refuses another user's file in a sticky folder, even to root
+    (fs.protected_regular). One that we may only read can be locked all the same.
+    """
+    while True:
+        with contextlib.suppress(FileNotFoundError):
+            try:
+                return open_regular(file, os.O_RDWR, dir_fd=folder)
+            except PermissionError:
+                return open_regular(file, os.O_RDONLY, dir_fd=folder)
+        with contextlib.suppress(FileExistsError):
+            descriptor = open_regular(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644, dir_fd=folder)
+            os.fchmod(descriptor, 0o666)
+            return descriptor
+
+
+def _owner() -> bytes:
+    owner = {
+        "user": owner_name(os.geteuid()),
+        "pid": os.getpid(),
+        "command": " ".join(Path(a).name if i == 0 else a for i, a in enumerate(sys.argv))[:_TOLD],
+        "since": datetime.now(UTC).astimezone().isoformat(timespec="seconds"),
+    }
+    return json.dumps(owner, ensure_ascii=False).encode(errors="backslashreplace")
+
+
+def _tell(descriptor: int, owner: bytes) -> None:
+    with contextlib.suppress(OSError):  # a full disk: the lock holds, and does not say whose it is
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, owner, 0)
 
 
 def _busy(what: str, owner: bytes) -> BusyError:
-    try:
+    by, hint = "another vmlab", "try again in a moment"
+    with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
         told = json.loads(owner)
-        by = f"{told['user']} (pid {told['pid']}) with `{told['command']}` since {told['since']}"
-        hint = f"wait for it, or: kill {told['pid']}"
-    except (ValueError, KeyError, TypeError):
-        by, hint = "another vmlab", "try again in a moment"
+        pid, texts = told["pid"], (told["user"], told["command"], told["since"])
+        if isinstance(pid, int) and 1 < pid < _PIDS and all(isinstance(text, str) for text in texts):
+            user, command, since = (" ".join(text.split()) for text in texts)
+            by = f"{user} (pid {pid}) with `{command}` since {since}"
+            hint = f"wait for it, or: kill {pid}"
     return BusyError(f"{what} is in use by {by}", hint=hint)
+
+
+def _quoted(path: Path) -> str:
+    return shlex.quote(str(path))

@@ -1,10 +1,14 @@
 """The log: every command, libvirt action and traceback of one vmlab process, in a file that errors can point to."""
 
+import io
 import logging
 import os
 from logging.handlers import RotatingFileHandler
 
-from vmlab.runtime.files import state_dir
+from typing_extensions import override
+
+from vmlab.runtime.files import open_regular, own_state_dir
+from vmlab.values.printable import printable
 
 log = logging.getLogger("vmlab")
 log.setLevel(logging.WARNING)
@@ -12,12 +16,27 @@ log.addHandler(logging.NullHandler())
 log.propagate = False
 
 
+class _File(RotatingFileHandler):
+    """What guests say is written so that it steers no terminal that shows the log."""
+
+    @override
+    def _open(self) -> io.TextIOWrapper:
+        descriptor = open_regular(self.baseFilename, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        return os.fdopen(descriptor, "a", encoding="utf-8", errors="backslashreplace")
+
+    @override
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
+
+
 def open_log() -> str:
-    """Write the log to `vmlab.log` in the state folder from now on; its path, or "" if it cannot be written."""
-    path = state_dir() / "vmlab.log"
+    """Write the log to `vmlab.log` in the state folder from now on; its path, or "" if it cannot be written.
+
+    Raises HostError if others could put something else into its place.
+    """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handler = RotatingFileHandler(path, maxBytes=4_000_000, backupCount=2)
+        path = own_state_dir() / "vmlab.log"
+        handler = _File(path, maxBytes=4_000_000, backupCount=2)
     except OSError:
         return ""
     handler.setFormatter(logging.Formatter(f"%(asctime)s {os.getpid()} %(threadName)s %(message)s"))

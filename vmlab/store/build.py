@@ -197,7 +197,7 @@ class _Build:
             *(str(raw), f"{(_SIZE - disk.START) >> 10}k"),
         )
         self._do(
-            *("qemu-img", "convert", "-O", "qcow2", "-c", "-W", "-m", "4", "-o", "compression_type=zstd"),
+            *("qemu-img", "convert", "-f", "raw", "-O", "qcow2", "-c", "-W", "-m", "4", "-o", "compression_type=zstd"),
             *(str(raw), str(self.out / "demo.qcow2")),
         )
 

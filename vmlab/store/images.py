@@ -2,24 +2,46 @@
 
 The files behind a manifest carry their content's digest in their names and are never changed: an image that is built
 anew lies beside the old one as long as clones are linked to that, and their nodes show as changed.
+
+What comes from elsewhere is not trusted: a disk is a qcow2 that needs no other file, a manifest names files that lie
+beside it, and what it tells is text.
 """
 
+import errno
 import hashlib
-import json
+import os
 import re
-import shutil
+import shlex
+import stat
 from collections.abc import Iterable, Mapping
+from io import BufferedReader
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from vmlab.errors import HostError, UsageError
 from vmlab.runtime.files import write_atomically
 from vmlab.runtime.process import run
+from vmlab.store import qcow2
+from vmlab.values.printable import one_line
 
 _NAME = r"^[a-z0-9][a-z0-9._-]{0,62}$"
+_USER = r"^[A-Za-z_][A-Za-z0-9._-]{0,31}$"
 _WORK = ".build-"
 _SUFFIXES = {"disk": ".qcow2", "kernel": ".vmlinuz", "initrd": ".initrd"}
+_LONGEST = 1 << 20  # bytes of a manifest
+_CHUNK = 1 << 20
+
+
+def _plain_name(name: str) -> str:
+    if "/" in name or "\0" in name or name in {".", ".."}:
+        raise ValueError(f"{name!r:.80} is no file's name (a path is none)")
+    return name
+
+
+_Line = Annotated[str, AfterValidator(one_line)]
+_File = Annotated[str, AfterValidator(_plain_name)]
 
 
 class Files(BaseModel):
@@ -27,9 +49,9 @@ class Files(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    disk: str
-    kernel: str | None = None
-    initrd: str | None = None
+    disk: _File
+    kernel: _File | None = None
+    initrd: _File | None = None
 
 
 class Manifest(BaseModel):
@@ -39,14 +61,14 @@ class Manifest(BaseModel):
 
     format_version: int = Field(default=1, alias="schema")
     name: str = Field(pattern=_NAME)
-    user: str = "root"
-    distribution: str = ""
-    architecture: str = "x86_64"
-    kernel: str = ""
-    cmdline: str = ""
+    user: str = Field(default="root", pattern=_USER)
+    distribution: _Line = ""
+    architecture: _Line = "x86_64"
+    kernel: _Line = ""
+    cmdline: _Line = ""
     size: int = Field(default=0, description="virtual size of the disk in bytes")
-    carries: Mapping[str, str] = Field(default_factory=dict)
-    backends: tuple[str, ...] = Field(default=(), description="of Lustre's targets: ldiskfs, zfs, wbcfs")
+    carries: Mapping[_Line, _Line] = Field(default_factory=dict)
+    backends: tuple[_Line, ...] = Field(default=(), description="of Lustre's targets: ldiskfs, zfs, wbcfs")
     files: Files
 
     @property
@@ -61,18 +83,29 @@ def images(folder: Path) -> list[Manifest]:
 
 
 def read(path: Path) -> Manifest:
-    """One manifest."""
+    """One manifest of the store."""
+    return _read(path, hint=f"vmlab image rm {shlex.quote(path.stem)}, then build or import it again")
+
+
+def _read(path: Path, *, hint: str) -> Manifest:
     try:
-        return Manifest.model_validate_json(path.read_bytes())
+        with _opened(path) as file:
+            content = file.read(_LONGEST)
+        return Manifest.model_validate_json(content)
     except OSError as error:
         raise HostError(f"cannot read the image manifest {path}: {error.strerror}", hint="vmlab host check") from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"
-        raise HostError(
-            f"the image manifest {path} is broken: {where}: {first['msg']}",
-            hint=f"vmlab image rm {path.stem}, then build or import it again",
-        ) from error
+        raise HostError(f"the image manifest {path} is broken: {where}: {first['msg']}", hint=hint) from error
+
+
+def manifest_of(disk: Path) -> Manifest | None:
+    """What lies beside a disk outside the store and has its name with .json, if that is there."""
+    beside = disk.with_suffix(".json")
+    if not beside.exists():
+        return None
+    return _read(beside, hint=f"put it right or remove it: {shlex.quote(str(beside))}")
 
 
 def check_name(name: str) -> None:
@@ -81,12 +114,18 @@ def check_name(name: str) -> None:
         raise UsageError(f"{name!r:.80} is no image's name (expected [a-z0-9][a-z0-9._-]*, at most 63 characters)")
 
 
+def check_user(user: str) -> None:
+    """UsageError if nobody can be called so."""
+    if not re.match(_USER, user) or user.endswith("\n"):
+        raise UsageError(f"{user!r:.80} is no user's name (expected [A-Za-z_][A-Za-z0-9._-]*, at most 32 characters)")
+
+
 def find(folder: Path, name: str) -> Manifest:
     """The image of this name; raises HostError saying how to get it."""
     path = folder / f"{name}.json"
-    if not path.exists():
+    if not re.match(_NAME, name) or not path.exists():
         known = ", ".join(p.stem for p in sorted(folder.glob("*.json"))) or "none"
-        how = "vmlab image build demo" if name == "demo" else f"vmlab image import {name} FILE.qcow2"
+        how = "vmlab image build demo" if name == "demo" else f"vmlab image import {shlex.quote(name)} FILE.qcow2"
         raise HostError(f"there is no image {name} in {folder} (images: {known})", hint=how)
     return read(path)
 
@@ -96,31 +135,82 @@ def at_path(path: Path) -> Manifest:
 
     Without one it boots from itself, and root logs in.
     """
-    size, beside = check_disk(path), path.with_suffix(".json")
-    manifest = read(beside) if beside.exists() else Manifest(name="image", files=Files(disk=""))
-    files = manifest.files.model_copy(update={"disk": str(path.resolve())})
+    size = check_disk(path)
+    manifest = manifest_of(path) or Manifest(name="image", files=Files(disk=""))
+    boot = {
+        kind: _beside(path.parent, name).name
+        for kind, name in manifest.files.model_dump(exclude={"disk"}, exclude_none=True).items()
+    }
+    files = manifest.files.model_copy(update={"disk": str(path.resolve()), **boot})
     return manifest.model_copy(update={"size": size, "files": files})
 
 
 def check_disk(path: Path) -> int:
-    """The virtual size in bytes of a qcow2 without a backing chain; HostError for anything else."""
-    if not path.is_file():
-        raise HostError(f"there is no image file {path}", hint="vmlab image list")
-    told = run(("qemu-img", "info", "--force-share", "--output", "json", str(path.resolve())), deadline_s=60)
+    """The virtual size in bytes of a qcow2 that needs no other file; HostError for anything else.
+
+    QEMU opens what a header refers to already when it is asked about the image, so the header is read before.
+    """
+    real = _beside(path.parent, path.name)
+    quoted = shlex.quote(str(path))
+    try:
+        with _opened(real) as file:
+            head = file.read(qcow2.HEAD)
+    except OSError as error:
+        raise HostError(f"cannot read the image {path}: {error.strerror}", hint=f"ls -l {quoted}") from error
+    try:
+        header = qcow2.parse(head)
+    except ValueError as error:
+        raise HostError(f"{path} is no qcow2 image: {error}", hint=_converted(path, head)) from error
+    if header.encrypted:
+        raise HostError(f"{path} is encrypted, and vmlab keeps no keys", hint="qemu-img convert decrypts it")
+    if header.refers_to:
+        raise HostError(
+            f"{path} is not whole: it needs {header.refers_to}",
+            hint=f"qemu-img convert -f qcow2 -O qcow2 {quoted} whole.qcow2, if you trust it",
+        )
+    told = run(("qemu-img", "info", "-f", "qcow2", "--force-share", "--output", "json", str(real)), deadline_s=60)
     if not told.ok:
-        raise HostError(f"{path} is no disk image: {told.last_line}", hint=f"qemu-img check {path}")
-    info = json.loads(told.stdout)
-    if info["format"] != "qcow2":
+        raise HostError(f"{path} is no disk image: {told.last_line}", hint=f"qemu-img check -f qcow2 {quoted}")
+    return header.size
+
+
+def _converted(path: Path, head: bytes) -> str:
+    quoted = shlex.quote(str(path))
+    if program := qcow2.unpacked_by(head):
+        return f"it is packed: {program} -d {quoted}" if program != "unzip" else f"it is packed: unzip {quoted}"
+    into = shlex.quote(str(path.with_suffix(".qcow2")) if path.suffix != ".qcow2" else "whole.qcow2")
+    return f"qemu-img convert -f {qcow2.format_of(head)} -O qcow2 {quoted} {into}, if you trust it"
+
+
+def _beside(folder: Path, name: str) -> Path:
+    """The file of this name, where it really lies: in `folder`, else HostError.
+
+    A link out of the folder that an image came in makes other files of the host part of it.
+    """
+    path = folder / name
+    try:
+        real, home = path.resolve(), folder.resolve()
+        found = real.stat()
+    except (OSError, RuntimeError, ValueError):
+        raise HostError(f"there is no image file {path}", hint="vmlab image list") from None
+    if real.parent != home or path.name in {"", ".", ".."}:
         raise HostError(
-            f"{path} is no qcow2 image but {info['format']}",
-            hint=f"qemu-img convert -O qcow2 {path} {path.with_suffix('.qcow2')}",
+            f"{path} is a link to {real}, and an image is one folder's files",
+            hint=f"name that file itself: {shlex.quote(str(real))}",
         )
-    if backing := info.get("backing-filename"):
-        raise HostError(
-            f"{path} is only the top of a chain: it needs {backing}",
-            hint=f"qemu-img convert -O qcow2 {path} whole.qcow2",
-        )
-    return int(info["virtual-size"])
+    if not stat.S_ISREG(found.st_mode):
+        raise HostError(f"{path} is no file", hint=f"ls -l {shlex.quote(str(path))}")
+    return real
+
+
+def _opened(path: Path) -> BufferedReader:
+    """A regular file, just as it lies there; OSError for all else."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    file = os.fdopen(descriptor, "rb")
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    return file
 
 
 def add(folder: Path, manifest: Manifest, source: Path, *, move: bool = False) -> Manifest:
@@ -129,20 +219,32 @@ def add(folder: Path, manifest: Manifest, source: Path, *, move: bool = False) -
     With `move` they are taken from there, a folder of the store's file system, and else copied.
     The manifest is written last: an interrupted import leaves files that `unused` tells.
     """
-    disk = source / manifest.files.disk
-    size = check_disk(disk)
+    size = check_disk(source / manifest.files.disk)
+    sources = {kind: _beside(source, name) for kind, name in manifest.files.model_dump(exclude_none=True).items()}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        sources = {kind: source / name for kind, name in manifest.files.model_dump(exclude_none=True).items()}
-        stem = f"{manifest.name}-{_digest(sources.values())}"
+        digests = {kind: _digest(path) for kind, path in sources.items()}
+        stem = f"{manifest.name}-{hashlib.sha256(b''.join(digests.values())).hexdigest()[:12]}"
         files = {kind: stem + _SUFFIXES[kind] for kind in sources}
         for kind, path in sources.items():
-            _place(path, folder / files[kind], move=move)
+            _place(path, folder / files[kind], digests[kind], move=move)
         complete = manifest.model_copy(update={"size": size, "files": Files(**files)})
         write_atomically(folder / f"{manifest.name}.json", complete.model_dump_json(by_alias=True, indent=2) + "\n")
     except OSError as error:
-        raise HostError(f"cannot write to the image store {folder}: {error.strerror}", hint="use sudo") from error
+        where = f" ({error.filename})" if error.filename else ""
+        told = f"cannot put the image into the store {folder}: {error.strerror}{where}"
+        raise HostError(told, hint="use sudo") from error
     return complete
+
+
+def copy(source: Path, destination: Path) -> bytes:
+    """Copy a regular file, as it lies there, to one that is not there yet; the content's digest (SHA-256)."""
+    digest = hashlib.sha256()
+    with _opened(source) as file, destination.open("xb") as to:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+            to.write(chunk)
+    return digest.digest()
 
 
 def removable(folder: Path, name: str, used: Mapping[str, Iterable[str]]) -> Manifest:
@@ -187,20 +289,33 @@ def begun(folder: Path) -> list[str]:
     return [path.name.removeprefix(_WORK) for path in sorted(folder.glob(f"{_WORK}*"))]
 
 
-def _digest(paths: Iterable[Path]) -> str:
-    digest = hashlib.sha256()
-    for path in paths:
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()[:12]
+def _digest(path: Path) -> bytes:
+    with _opened(path) as file:
+        return hashlib.file_digest(file, "sha256").digest()
 
 
-def _place(source: Path, destination: Path, *, move: bool) -> None:
-    """Bring a file so that it is there whole or not at all; one of this name has this content already."""
+def _place(source: Path, destination: Path, digest: bytes, *, move: bool) -> None:
+    """Bring a file so that it is there whole or not at all; one of this name has this content already.
+
+    What was copied is looked at, and not what lies where others may still write.
+    """
     if destination.exists():
         return
-    partial = source if move else destination.with_name(f".{destination.name}.partial")
-    if not move:
-        shutil.copyfile(source, partial)
+    partial = source
+    try:
+        if not move:
+            partial = destination.with_name(f".{destination.name}.partial")
+            _copy_of(source, partial, digest)
+        if destination.suffix == _SUFFIXES["disk"]:
+            check_disk(partial)
+    except HostError:
+        partial.unlink()
+        raise
     partial.chmod(0o644)
     partial.replace(destination)
+
+
+def _copy_of(source: Path, destination: Path, digest: bytes) -> None:
+    destination.unlink(missing_ok=True)
+    if copy(source, destination) != digest:
+        raise HostError(f"{source} changed while it was read", hint="try again when nobody writes to it")

@@ -87,10 +87,10 @@ def _claim(runs_dir: Path, stem: str) -> tuple[str, int]:
 
 
 def _lock(folder: Path) -> int | None:
-    """Lock a folder; None if another process holds it, or removed it in that moment."""
+    """Lock a folder; None if another process holds it, or removed it in that moment, or if it is none (a link)."""
     try:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    except FileNotFoundError:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except (FileNotFoundError, NotADirectoryError):
         return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
