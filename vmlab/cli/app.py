@@ -133,8 +133,17 @@ def vmlab(
       vmlab run ha rdma             measure on it
       vmlab down ha                 take it down
     """
+    from vmlab.runtime.log import tell_warnings
+
     del version
     _begin_log()
+    tell_warnings(_warn)
+
+
+def _warn(line: str) -> None:
+    from vmlab.values.printable import one_line
+
+    typer.echo(f"vmlab: warning: {one_line(line)}", err=True)
 
 
 @cache

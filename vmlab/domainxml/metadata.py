@@ -3,6 +3,9 @@
 One element, one namespace, written whole in the same define call. Pins, devices and MACs are not repeated here: they
 are read from the domain XML itself. `virDomainGetMetadata` returns the element without prefix and namespace, `XMLDesc`
 with, so names are compared by their local part.
+
+Metadata alone proves nothing: virt-clone and virt-manager copy it along with all else. A domain or network is ours only
+if its metadata, the name and the UUID that derive from it agree.
 """
 
 from dataclasses import dataclass
@@ -11,6 +14,7 @@ from ipaddress import IPv4Interface, IPv4Network
 from lxml import etree
 
 from vmlab.topology.bed import VfSettings
+from vmlab.values import identity
 
 NAMESPACE = "https://vmlab.io/xmlns/bed/1"
 _N = f"{{{NAMESPACE}}}"
@@ -114,18 +118,28 @@ def write_digest(domain: etree._Element, digest: str) -> None:
         node.set("digest", digest)
 
 
-def read_node(domain: etree._Element) -> NodeMetadata | None:
-    """The node that a domain's XML describes; None for a domain that is not ours."""
+def read_node(domain: etree._Element, *, scrubbed: bool = False) -> NodeMetadata | None:
+    """The node that a domain's XML describes; None for a domain that is not ours, if with a copy of our metadata.
+
+    `scrubbed`: the XML is of a record of a host, which has no UUIDs. Raises ValueError for metadata that cannot be
+    understood, whoever's domain it is.
+    """
     found = domain.find(f"metadata/{_N}node")
     if found is None:
         return None
+    node = _node(found)
+    name, uuid = identity.domain_name(node.bed, node.node), identity.domain_uuid(node.bed, node.node)
+    return node if _is(domain, name, str(uuid), scrubbed=scrubbed) else None
+
+
+def _node(element: etree._Element) -> NodeMetadata:
     return NodeMetadata(
-        bed=found.get("bed", ""),
-        node=found.get("name", ""),
-        roles=tuple(found.get("roles", "").split()),
-        image=found.get("image", ""),
-        user=found.get("user", "root"),
-        digest=found.get("digest", ""),
+        bed=element.get("bed", ""),
+        node=element.get("name", ""),
+        roles=tuple(element.get("roles", "").split()),
+        image=element.get("image", ""),
+        user=element.get("user", "root"),
+        digest=element.get("digest", ""),
         addresses=tuple(
             Address(
                 fabric=a.get("fabric", ""),
@@ -137,9 +151,14 @@ def read_node(domain: etree._Element) -> NodeMetadata | None:
                 mtu=int(a.get("mtu", "")) if a.get("mtu") else None,
                 vf=_vf_settings(a),
             )
-            for a in found.iterchildren(f"{_N}address")
+            for a in element.iterchildren(f"{_N}address")
         ),
     )
+
+
+def _is(element: etree._Element, name: str, uuid: str, *, scrubbed: bool = False) -> bool:
+    """The domain or network has this name and UUID."""
+    return element.findtext("name") == name and (scrubbed or element.findtext("uuid") == uuid)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +180,13 @@ def network_element(network: NetworkMetadata) -> etree._Element:
 
 
 def read_network(network: etree._Element) -> NetworkMetadata | None:
-    """The fabric that a network's XML describes; None for a network that is not ours."""
+    """The fabric that a network's XML describes; None for a network that is not ours, if with a copy of our metadata.
+
+    Raises ValueError for metadata that cannot be understood, whoever's network it is.
+    """
     found = network.find(f"metadata/{_N}fabric")
     if found is None:
         return None
-    return NetworkMetadata(found.get("bed", ""), found.get("name", ""), IPv4Network(found.get("subnet", "")))
+    fabric = NetworkMetadata(found.get("bed", ""), found.get("name", ""), IPv4Network(found.get("subnet", "")))
+    name, uuid = identity.network_name(fabric.bed, fabric.fabric), identity.network_uuid(fabric.bed, fabric.fabric)
+    return fabric if _is(network, name, str(uuid)) else None

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network
-from typing import cast
+from typing import TypeVar, cast
 
 from lxml import etree
 
@@ -11,6 +11,8 @@ from vmlab.domainxml.hostdev import ALIAS, SEPARATOR
 from vmlab.domainxml.metadata import NetworkMetadata, NodeMetadata, read_network, read_node
 from vmlab.values.cpuset import parse_cpu_list
 from vmlab.values.pci import PciAddress
+
+M = TypeVar("M", NodeMetadata, NetworkMetadata)
 
 # Half of the time of reading goes into what nobody asks for: a table of ids, and the white space between elements.
 _PARSER = etree.XMLParser(collect_ids=False, remove_blank_text=True, resolve_entities=False)
@@ -25,12 +27,37 @@ def _all(path: str) -> Callable[[etree._Element], Sequence[str]]:
 
 _DISKS = _all("devices/disk/source/@*[(name()='file' or name()='dev' or name()='volume') and string()]")
 _SERIALS = _all("devices/disk/serial/text()")
+_FILES = _all("devices/disk//source/@*[name()='file' or name()='dev']")
+_LAYERED = _all("devices/disk[not(driver/@type='raw')]//source/@*[name()='file' or name()='dev']")
+_BOOT = _all("os/*[self::kernel or self::initrd or self::dtb]/text()")
+
+
+@dataclass(frozen=True, slots=True)
+class Uses:
+    """What a domain's disks are made of, backing chains and copies in progress included where the XML tells them.
+
+    `files` are paths, and those of them `layered` whose format may have something below it. `volumes` are the (pool,
+    volume) of `<disk type='volume'>`, `boot` kernel, initrd and device tree.
+    """
+
+    files: frozenset[str] = frozenset()
+    layered: frozenset[str] = frozenset()
+    volumes: frozenset[tuple[str, str]] = frozenset()
+    boot: frozenset[str] = frozenset()
+
+    def __or__(self, other: "Uses") -> "Uses":
+        """Both together: as a domain is defined, and as it runs."""
+        return Uses(
+            self.files | other.files, self.layered | other.layered, self.volumes | other.volumes, self.boot | other.boot
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class DomainFacts:
-    """A domain as it is defined: ours if it has metadata. `disks` are source paths in the domain's order.
+    """A domain as it is defined: ours if it has `metadata`. `disks` are source paths in the domain's order.
 
+    `unreadable` says why the metadata of vmlab's form that it has could not be understood; "" if there is nothing of
+    that kind. `uses` are the files that it needs.
     `pins` has the host CPUs of each vCPU that is pinned, `emulator_cpus` those of QEMU's own threads, `nodeset` the
     host cells that its memory is bound to, `page_kib` the size of its huge pages if it has such,
     `hostdevs` the host's PCI functions in the domain's order, `ports` those of them that are a guest's interface.
@@ -52,6 +79,8 @@ class DomainFacts:
     page_kib: int | None = None
     hostdevs: tuple[PciAddress, ...] = ()
     ports: Mapping[str, PciAddress] = field(default_factory=dict)
+    uses: Uses = Uses()
+    unreadable: str = ""
 
 
 def read_domain(xml: str) -> DomainFacts:
@@ -60,6 +89,7 @@ def read_domain(xml: str) -> DomainFacts:
     memory = root.find("memory")
     page = root.find("memoryBacking/hugepages/page")
     functions = dict(_functions(root))
+    metadata, unreadable = _understood(_node, root)
     return DomainFacts(
         name=root.findtext("name", ""),
         uuid=root.findtext("uuid", ""),
@@ -72,7 +102,7 @@ def read_domain(xml: str) -> DomainFacts:
             source.get("network") or source.get("bridge") or "" for source in root.iterfind("devices/interface/source")
         ),
         kernel=root.findtext("os/kernel", ""),
-        metadata=read_node(root),
+        metadata=metadata,
         pins={
             int(pin.get("vcpu", "0")): parse_cpu_list(pin.get("cpuset", "")) for pin in root.iterfind("cputune/vcpupin")
         },
@@ -81,7 +111,39 @@ def read_domain(xml: str) -> DomainFacts:
         page_kib=None if page is None else _kib(page.get("size", "0"), page.get("unit", "KiB")),
         hostdevs=tuple(functions),
         ports={interface: address for address, interfaces in functions.items() for interface in interfaces},
+        uses=_uses(root),
+        unreadable=unreadable,
     )
+
+
+def read_uses(xml: str) -> Uses:
+    """What the domain of this XML needs."""
+    return _uses(etree.fromstring(xml, _PARSER))
+
+
+def _uses(root: etree._Element) -> Uses:
+    volumes = root.iterfind("devices/disk//source[@volume]")
+    return Uses(
+        files=frozenset(_FILES(root)),
+        layered=frozenset(_LAYERED(root)),
+        volumes=frozenset((source.get("pool", ""), source.get("volume", "")) for source in volumes),
+        boot=frozenset(_BOOT(root)),
+    )
+
+
+def _node(root: etree._Element) -> NodeMetadata | None:
+    node = read_node(root)
+    if node is not None and not any(address.kind == "management" for address in node.addresses):
+        raise ValueError("it has no management address")
+    return node
+
+
+def _understood(read: Callable[[etree._Element], M | None], root: etree._Element) -> tuple[M | None, str]:
+    """Our metadata, and why it could not be understood. What anybody may write must not keep us from all others."""
+    try:
+        return read(root), ""
+    except ValueError as error:
+        return None, str(error)
 
 
 def _cpus(root: etree._Element, path: str, attribute: str) -> frozenset[int]:
@@ -105,7 +167,10 @@ def _functions(root: etree._Element) -> Iterator[tuple[PciAddress, tuple[str, ..
 
 @dataclass(frozen=True, slots=True)
 class NetworkFacts:
-    """A libvirt network: ours if it has metadata. `subnets` are those that the host has an address in."""
+    """A libvirt network: ours if it has `metadata`. `subnets` are those that the host has an address in.
+
+    `unreadable` is as that of a domain.
+    """
 
     name: str
     uuid: str
@@ -113,6 +178,7 @@ class NetworkFacts:
     mtu: int | None
     subnets: tuple[IPv4Network, ...]
     metadata: NetworkMetadata | None
+    unreadable: str = ""
 
 
 def read_network_xml(xml: str) -> NetworkFacts:
@@ -124,25 +190,31 @@ def read_network_xml(xml: str) -> NetworkFacts:
         for ip in root.findall("ip")
         if ip.get("family", "ipv4") == "ipv4"
     )
+    metadata, unreadable = _understood(read_network, root)
     return NetworkFacts(
         name=root.findtext("name", ""),
         uuid=root.findtext("uuid", ""),
         bridge="" if bridge is None else bridge.get("name", ""),
         mtu=None if mtu is None else int(mtu.get("size", "1500")),
         subnets=subnets,
-        metadata=read_network(root),
+        metadata=metadata,
+        unreadable=unreadable,
     )
 
 
 @dataclass(frozen=True, slots=True)
 class VolumeFacts:
-    """A volume in the pool. `capacity` in bytes; `backing` is the image that a clone is linked to."""
+    """A volume in the pool. `capacity` in bytes; `backing` is the image that a clone is linked to.
+
+    `kind` is "file" for what is ours, and never that of a folder.
+    """
 
     name: str
     path: str
     capacity: int
     format: str
     backing: str | None
+    kind: str = "file"
 
 
 def read_volume(xml: str) -> VolumeFacts:
@@ -155,4 +227,5 @@ def read_volume(xml: str) -> VolumeFacts:
         capacity=int(root.findtext("capacity", "0")),
         format="raw" if form is None else form.get("type", "raw"),
         backing=root.findtext("backingStore/path") or None,
+        kind=root.get("type", "file"),
     )

@@ -13,6 +13,7 @@ from vmlab.errors import HostError
 from vmlab.inventory.document import cpus as number_set
 from vmlab.inventory.document import document, kib, pci_address
 from vmlab.inventory.model import Cell, Claim
+from vmlab.inventory.scrub import NO_UUID
 from vmlab.values.pci import PciAddress
 
 # Huge pages of no stated size are of the kernel's default size: 2 MiB, unless it was booted otherwise.
@@ -48,9 +49,9 @@ def _claim(root: etree._Element, name: str, cells: tuple[Cell, ...]) -> Claim:
     if not domain:
         raise HostError(f"{name}: <name> is missing")
     try:
-        node = read_node(root)
-    except ValueError as error:  # an address that is none
-        raise HostError(f"{name}: vmlab's metadata of the domain {domain}: {error}") from error
+        node = read_node(root, scrubbed=root.findtext("uuid") in (None, NO_UUID))
+    except ValueError:  # what it takes of the host it takes all the same
+        node = None
     memory, huge = _memory(root, f"{name}: domain {domain}", cells)
     return Claim(
         domain=domain,

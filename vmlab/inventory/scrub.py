@@ -4,7 +4,7 @@ from lxml import etree
 
 from vmlab.inventory.document import document
 
-_NO_UUID = "00000000-0000-0000-0000-000000000000"
+NO_UUID = "00000000-0000-0000-0000-000000000000"
 # World-wide names, what a guest's firmware tables and QEMU's command line are given, what people wrote.
 _DROPPED = frozenset({"sysinfo", "wwn", "commandline", "title", "description"})
 
@@ -18,11 +18,11 @@ def scrubbed(text: str, name: str, tag: str) -> str:
     for element in list(root.iter()):
         local = etree.QName(element).localname
         if local == "uuid":
-            element.text = _NO_UUID
+            element.text = NO_UUID
         elif local in _DROPPED or _is_serial_number(element, local):
             _remove(element)
         if element.get("uuid") is not None:
-            element.set("uuid", _NO_UUID)
+            element.set("uuid", NO_UUID)
     return etree.tostring(root, encoding="unicode") + "\n"
 
 

@@ -26,6 +26,7 @@ from vmlab.plan.actions import (
 )
 from vmlab.plan.desired import Desired, DesiredNode
 from vmlab.plan.observed import Observed, ObservedBed, ObservedDomain
+from vmlab.values import identity
 
 
 def diff(desired: Desired, observed: Observed, *, restart: bool) -> Plan:
@@ -89,20 +90,29 @@ def removal(bed: ObservedBed, observed: Observed, *, keep_disks: bool) -> Plan:
 
 
 def refuse_used_elsewhere(bed: ObservedBed, observed: Observed, paths: set[str]) -> None:
-    """A disk that a domain outside the bed is attached to must not be deleted, or written to, under it."""
+    """A disk that a domain outside the bed needs must not be deleted, or written to, under it."""
     for domain in observed.domains.values():
-        if domain.facts.metadata is not None and domain.facts.metadata.bed == bed.name:
+        facts = domain.facts
+        if facts.metadata is not None and facts.metadata.bed == bed.name:
             continue
         for path in sorted(domain.disks_in_use & paths):
+            attached = f"virsh detach-disk {facts.name} {path} --persistent"
             raise HostError(
-                f"the domain {domain.facts.name}, which is not of the bed {bed.name}, uses {path}: nothing is changed",
-                hint=f"virsh detach-disk {domain.facts.name} {path} --persistent",
+                f"the domain {facts.name}, which is not of the bed {bed.name}, uses {path}: nothing is changed",
+                hint=attached if path in facts.disks else f"virsh domblklist {facts.name}: its disks are built on it",
             )
 
 
 def refuse_foreign(desired: Desired, observed: Observed) -> None:
-    """Whatever has a name that we need must be ours, by its metadata."""
+    """Whatever has a name or a UUID that we need must be ours."""
+    uuids = {domain.facts.uuid: name for name, domain in observed.domains.items()}
     for node in desired.nodes.values():
+        holder = uuids.get(node.uuid, node.domain)
+        if holder != node.domain:
+            raise HostError(
+                f"the domain {holder} has the UUID of {node.domain}: it was renamed, and is not vmlab's any more",
+                hint=f"virsh domrename {holder} {node.domain}, or give the bed another name: --name NAME",
+            )
         domain = observed.domains.get(node.domain)
         if domain is not None and (domain.facts.metadata is None or domain.facts.metadata.bed != desired.bed):
             raise HostError(
@@ -237,11 +247,12 @@ def _what_changed(node: DesiredNode, domain: ObservedDomain) -> str:
     return "changed: " + (", ".join(changes) or "template, image or ssh keys")
 
 
-def _by_node(volumes: Iterable[str]) -> dict[str, list[str]]:
-    """Volume names by the node that they are of; shared targets have a "node" of their own, beginning with `_`."""
-    owned: dict[str, list[str]] = {}
+def _by_node(volumes: Iterable[str]) -> dict[str | None, list[str]]:
+    """Volume names by the node that they are of; under None what is not of one node alone."""
+    owned: dict[str | None, list[str]] = {}
     for name in volumes:
-        owned.setdefault(name.split(".")[1], []).append(name)
+        owner = identity.owner_of(name)
+        owned.setdefault(None if owner is None else owner.node, []).append(name)
     return owned
 
 
@@ -254,7 +265,7 @@ def _gone(name: str, domain: ObservedDomain, volumes: Iterable[str], reason: str
 
 def _is_disk(volume: str) -> bool:
     """Neither a seed nor a console's log: those are made anew at each start."""
-    return not volume.endswith((".seed.iso", ".console.log"))
+    return not any(end in volume for end in (".seed.iso", ".console.log"))
 
 
 def _stops(lane: tuple[Action, ...]) -> bool:

@@ -11,7 +11,11 @@ from vmlab.values import identity
 
 @dataclass(frozen=True, slots=True)
 class ObservedDomain:
-    """A domain on the host. `disks_in_use` also holds what only the running QEMU has (attached, not persistent)."""
+    """A domain on the host.
+
+    `disks_in_use` are all files that it needs: those of its definition, what only the running QEMU has, and, if volumes
+    were looked at, what `<disk type='volume'>` means and what lies below in backing chains.
+    """
 
     facts: DomainFacts
     state: str
@@ -33,7 +37,10 @@ class ObservedNetwork:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """One look at a host. `routes` are the networks that it reaches without a default route, by interface."""
+    """One look at a host. `routes` are the networks that it reaches without a default route, by interface.
+
+    `volumes` are the files of vmlab's pool, of whomever they are.
+    """
 
     domains: Mapping[str, ObservedDomain]
     networks: Mapping[str, ObservedNetwork]
@@ -41,6 +48,14 @@ class Observed:
     routes: tuple[tuple[str, IPv4Network], ...] = ()
     bridges: frozenset[str] = frozenset()
     pool_path: str = ""
+
+    @property
+    def unreadable(self) -> tuple[str, ...]:
+        """What carries metadata of vmlab's form that could not be understood, a line each."""
+        return (
+            *(f"domain {d.facts.name}: {d.facts.unreadable}" for d in self.domains.values() if d.facts.unreadable),
+            *(f"network {n.facts.name}: {n.facts.unreadable}" for n in self.networks.values() if n.facts.unreadable),
+        )
 
     def bed(self, name: str) -> "ObservedBed":
         """The part that belongs to a bed."""
@@ -56,7 +71,11 @@ class Observed:
                 for n in self.networks.values()
                 if n.facts.metadata is not None and n.facts.metadata.bed == name
             },
-            volumes={v.name: v for v in self.volumes.values() if identity.bed_of(v.name) == name},
+            volumes={
+                v.name: v
+                for v in self.volumes.values()
+                if (owner := identity.owner_of(v.name)) is not None and owner.bed == name
+            },
         )
 
     @property
@@ -64,7 +83,7 @@ class Observed:
         """The names of all beds of which anything exists: a domain, a network or a volume."""
         names = {d.facts.metadata.bed for d in self.domains.values() if d.facts.metadata}
         names |= {n.facts.metadata.bed for n in self.networks.values() if n.facts.metadata}
-        names |= {bed for v in self.volumes if (bed := identity.bed_of(v))}
+        names |= {owner.bed for v in self.volumes if (owner := identity.owner_of(v)) is not None}
         return tuple(sorted(names))
 
 

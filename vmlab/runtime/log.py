@@ -3,6 +3,7 @@
 import io
 import logging
 import os
+from collections.abc import Callable
 from logging.handlers import RotatingFileHandler
 
 from typing_extensions import override
@@ -43,3 +44,23 @@ def open_log() -> str:
     log.addHandler(handler)
     log.setLevel(logging.DEBUG)
     return str(path)
+
+
+class _Told(logging.Handler):
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        super().__init__(logging.WARNING)
+        self._tell = tell
+        self._told: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        line = record.getMessage()
+        if record.levelno == logging.WARNING and line not in self._told:
+            self._told.add(line)
+            self._tell(line)
+
+
+def tell_warnings(tell: Callable[[str], None]) -> None:
+    """From now on, and instead of who was told before: each warning of the log once, however often it is looked at."""
+    for handler in [handler for handler in log.handlers if isinstance(handler, _Told)]:
+        log.removeHandler(handler)
+    log.addHandler(_Told(tell))

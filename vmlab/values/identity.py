@@ -2,12 +2,34 @@
 
 Defining the same thing twice is harmless, and libvirt itself refuses the same name with another UUID. Neither a bed's
 nor a node's name may contain a dot, so `BED.REST` splits in one way only: `co1` never matches `co10`.
+
+A file is only taken for ours if it has one of the forms that are given here, whole: what else begins with a bed's name
+was put there by somebody else.
 """
 
 import hashlib
+import re
 import uuid
+from typing import NamedTuple
 
 _NAMESPACE = uuid.UUID("6f0ad7c4-1a53-5d0e-9a3b-7c6f3d1e2b90")
+# As topology.read and topology.scalars allow them.
+_BED = r"(?P<bed>[a-z][a-z0-9-]{0,30})"
+_NODE = r"(?P<node>[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?)"
+_DISK = r"[A-Za-z0-9][A-Za-z0-9_-]{0,19}"
+_LABEL = r"[A-Za-z0-9][A-Za-z0-9_-]{0,7}-(?:MGS|(?:MDT|OST)[0-9a-f]{4})"
+# virtlogd keeps older parts of a console's log under the same name and a number.
+_OF_NODE = rf"{_NODE}\.(?:root\.qcow2|seed\.iso|disk-{_DISK}\.raw|console\.log(?:\.[0-9]+)?)"
+_VOLUME = re.compile(rf"{_BED}\.(?:{_OF_NODE}|_{_LABEL}\.raw|_kept)")
+_IMAGE = r"(?P<image>[a-z0-9][a-z0-9._-]{0,62})"  # as store.images allows it
+_IMAGE_FILE = re.compile(rf"\.?{_IMAGE}-[0-9a-f]{{12}}\.(?:qcow2|vmlinuz|initrd)(?:\.partial)?")
+
+
+class VolumeOwner(NamedTuple):
+    """Whom a volume is of: a bed, and one of its nodes if it is not shared by several."""
+
+    bed: str
+    node: str | None
 
 
 def domain_name(bed: str, node: str) -> str:
@@ -48,10 +70,26 @@ def target_volume(bed: str, label: str) -> str:
     return f"{bed}._{label}.raw"
 
 
-def bed_of(name: str) -> str | None:
-    """The bed that a domain, network or volume name belongs to, if it has our form."""
-    bed, dot, rest = name.partition(".")
-    return bed if dot and bed and rest else None
+def kept_volume(bed: str) -> str:
+    """An empty file that says: the bed's disks were kept on purpose, whoever looks."""
+    return f"{bed}._kept"
+
+
+def owner_of(volume: str) -> VolumeOwner | None:
+    """Whom a file in the pool is of, if its name has one of the forms above."""
+    found = _VOLUME.fullmatch(volume)
+    return None if found is None else VolumeOwner(found["bed"], found["node"])
+
+
+def image_file(image: str, digest: str, suffix: str) -> str:
+    """A file of an image in the store; `digest` are the first 12 hexadecimal digits of its contents'."""
+    return f"{image}-{digest}{suffix}"
+
+
+def image_of(file: str) -> str | None:
+    """The image that a file in the store is of, whole or half-copied, if its name has that form."""
+    found = _IMAGE_FILE.fullmatch(file)
+    return None if found is None else found["image"]
 
 
 def domain_uuid(bed: str, node: str) -> uuid.UUID:

@@ -7,13 +7,22 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import libvirt
-from lxml import etree
 
-from vmlab.domainxml.read import read_domain, read_network_xml, read_volume
+from vmlab.domainxml.read import (
+    DomainFacts,
+    Uses,
+    VolumeFacts,
+    read_domain,
+    read_network_xml,
+    read_uses,
+    read_volume,
+)
 from vmlab.plan.observed import Observed, ObservedDomain, ObservedNetwork
+from vmlab.runtime.log import log
 from vmlab.runtime.process import run
 from vmlab.virt.connection import Host, missing
-from vmlab.virt.pool import BEDS, find_pool, pool_path
+from vmlab.virt.disks import needed
+from vmlab.virt.pool import BEDS, MARK, find_pool, pool_path
 
 T = TypeVar("T")
 
@@ -31,7 +40,11 @@ _STATES = {
 
 
 def observe(host: Host, *, volumes: bool = True) -> Observed:
-    """What is there now, or all but the volumes. An object that vanishes while we look is as good as never seen."""
+    """What is there now, or all but the volumes. An object that vanishes while we look is as good as never seen.
+
+    What is told of files in use is whole only with the volumes. Metadata that cannot be understood is warned of.
+    Raises HostError if the pool is somebody else's.
+    """
     return host.call(lambda connection: _observe(host, connection, volumes=volumes))
 
 
@@ -50,21 +63,36 @@ def domain_state(host: Host, name: str) -> str:
 
 
 def _observe(host: Host, connection: "libvirt.virConnect", *, volumes: bool) -> Observed:
+    path = pool_path(connection, BEDS)
     pool = find_pool(connection, BEDS) if volumes else None
-    return Observed(
-        domains={d.facts.name: d for d in _still_there(_domain, connection.listAllDomains())},
-        networks={n.facts.name: n for n in _still_there(_network, connection.listAllNetworks())},
-        volumes={
-            volume.name: volume
-            for volume in _still_there(
-                lambda volume: read_volume(volume.XMLDesc()),
-                pool.listAllVolumes() if pool is not None and pool.isActive() else (),
-            )
-        },
+    domains = list(_still_there(lambda domain: _domain(domain, live=volumes), connection.listAllDomains()))
+    networks = list(_still_there(_network, connection.listAllNetworks()))
+    files = {volume.name: volume for volume in _volumes(pool)}
+    if volumes:
+        backing = {volume.path: volume.backing for volume in files.values()}
+        uses = {facts.name: use for facts, _, use in domains}
+        in_use = needed(host, connection, uses, backing=backing, pool_path=path)
+    else:
+        in_use = {facts.name: use.files for facts, _, use in domains}
+    observed = Observed(
+        domains={f.name: ObservedDomain(f, state, in_use[f.name]) for f, state, _ in domains},
+        networks={n.facts.name: n for n in networks},
+        volumes=files,
         routes=_routes() if host.local else (),
         bridges=frozenset(path.parent.name for path in _NET.glob("*/bridge")) if host.local else frozenset(),
-        pool_path=pool_path(connection, BEDS),
+        pool_path=path,
     )
+    for line in observed.unreadable:
+        log.warning("%s; it is left alone, as if it were not vmlab's", line)
+    return observed
+
+
+def _volumes(pool: "libvirt.virStoragePool | None") -> Iterator[VolumeFacts]:
+    """The files in the pool; directories, and the file that marks the pool, are none."""
+    if pool is not None and pool.isActive():
+        for volume in _still_there(lambda volume: read_volume(volume.XMLDesc()), pool.listAllVolumes()):
+            if volume.kind == "file" and volume.name != MARK:
+                yield volume
 
 
 def _still_there(read: Callable[[Any], T], objects: Iterable[Any]) -> Iterator[T]:
@@ -76,16 +104,14 @@ def _still_there(read: Callable[[Any], T], objects: Iterable[Any]) -> Iterator[T
                 raise
 
 
-def _domain(domain: "libvirt.virDomain") -> ObservedDomain:
+def _domain(domain: "libvirt.virDomain", *, live: bool) -> tuple[DomainFacts, str, Uses]:
+    """A domain as it is defined, its state, and what it needs; `live`: also what only the running QEMU has."""
     # The persistent definition is what was asked for; a running domain may have other disks attached besides.
     persistent = bool(domain.isPersistent())
     facts = read_domain(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE if persistent else 0))
     state = _STATES.get(domain.state()[0], "unknown")
-    in_use = frozenset(facts.disks)
-    if facts.metadata is None and domain.isActive():
-        live = etree.fromstring(domain.XMLDesc())
-        in_use |= {str(path) for source in live.iterfind("devices/disk/source") for path in source.attrib.values()}
-    return ObservedDomain(facts, state, in_use)
+    uses = facts.uses | read_uses(domain.XMLDesc()) if live and domain.isActive() else facts.uses
+    return facts, state, uses
 
 
 def _network(network: "libvirt.virNetwork") -> ObservedNetwork:

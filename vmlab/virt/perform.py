@@ -30,6 +30,7 @@ from vmlab.plan.actions import (
 )
 from vmlab.runtime.log import log
 from vmlab.runtime.wait import Deadline
+from vmlab.values import identity
 from vmlab.virt import sriov
 from vmlab.virt.connection import CALL_S, Host, missing
 from vmlab.virt.inventory import inventory
@@ -102,7 +103,8 @@ def _start_network(action: StartNetwork, _host: Host, connection: "libvirt.virCo
 @_perform.register
 def _remove_network(action: RemoveNetwork, _host: Host, connection: "libvirt.virConnect") -> None:
     with _gone_is_fine():
-        network = connection.networkLookupByName(action.name)
+        # By its UUID: whoever took the name since we looked is somebody else.
+        network = connection.networkLookupByUUIDString(str(identity.network_uuid(*_parts(action.name))))
         if network.isActive():
             network.destroy()
         network.undefine()
@@ -160,7 +162,7 @@ def _start_domain(action: StartDomain, host: Host, connection: "libvirt.virConne
 @_perform.register
 def _stop_domain(action: StopDomain, _host: Host, connection: "libvirt.virConnect") -> None:
     with _gone_is_fine():
-        domain = connection.lookupByName(action.name)
+        domain = _own(connection, action.name)
         if domain.isActive():
             _destroy(domain)
 
@@ -168,7 +170,18 @@ def _stop_domain(action: StopDomain, _host: Host, connection: "libvirt.virConnec
 @_perform.register
 def _undefine_domain(action: UndefineDomain, host: Host, connection: "libvirt.virConnect") -> None:
     with _gone_is_fine():
-        connection.lookupByName(action.name).undefineFlags(_UNDEFINE_SIMULATED if host.simulated else _UNDEFINE)
+        _own(connection, action.name).undefineFlags(_UNDEFINE_SIMULATED if host.simulated else _UNDEFINE)
+
+
+def _own(connection: "libvirt.virConnect", name: str) -> "libvirt.virDomain":
+    """The node's domain, by its UUID: whoever took the name since we looked is somebody else."""
+    return connection.lookupByUUIDString(str(identity.domain_uuid(*_parts(name))))
+
+
+def _parts(name: str) -> tuple[str, str]:
+    """The bed, and the node or fabric, of a domain's or network's name."""
+    bed, _, rest = name.partition(".")
+    return bed, rest
 
 
 def _destroy(domain: "libvirt.virDomain") -> None:

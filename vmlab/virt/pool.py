@@ -1,5 +1,10 @@
-"""vmlab's own storage pools: `vmlab` for the beds' volumes, `vmlab-images` for the images they are cloned from."""
+"""vmlab's own storage pools: `vmlab` for the beds' volumes, `vmlab-images` for the images they are cloned from.
 
+A pool is ours if it lies where we put it, or has our mark: an empty file, made and seen through libvirt, since its
+folder may be closed to whoever runs vmlab.
+"""
+
+import contextlib
 import os
 from pathlib import Path
 
@@ -7,34 +12,53 @@ import libvirt
 from lxml import etree
 from tenacity import Retrying, retry_if_exception_message, stop_after_delay, wait_fixed
 
+from vmlab.domainxml.build import text
+from vmlab.domainxml.volume import Volume, volume_xml
 from vmlab.errors import HostError
+from vmlab.values import identity
 from vmlab.virt.connection import Host, missing
 
 BEDS = "vmlab"
 IMAGES = "vmlab-images"
+MARK = ".vmlab-pool"
 _FOLDERS = {BEDS: "beds", IMAGES: "images"}
+_DEFAULT = Path("/var/lib/libvirt/vmlab")
 
 
 def folder(name: str) -> Path:
     """Where a pool that does not exist yet is made: below VMLAB_POOL_DIR, else /var/lib/libvirt/vmlab."""
-    return Path(os.environ.get("VMLAB_POOL_DIR", "/var/lib/libvirt/vmlab")) / _FOLDERS[name]
+    return Path(os.environ.get("VMLAB_POOL_DIR", _DEFAULT)) / _FOLDERS[name]
 
 
 def find_pool(connection: "libvirt.virConnect", name: str) -> "libvirt.virStoragePool | None":
-    """The pool, if it is defined."""
+    """The pool, if it is defined. Raises HostError if one of this name is somebody else's."""
     try:
-        return connection.storagePoolLookupByName(name)
+        pool = connection.storagePoolLookupByName(name)
     except libvirt.libvirtError as error:
         if missing(error):
             return None
         raise
+    path = _path(pool, name)
+    places = {os.path.realpath(place) for place in (folder(name), _DEFAULT / _FOLDERS[name])}
+    if os.path.realpath(path) in places or _is_ours(pool, name):
+        return pool
+    told = f"the storage pool {name} lies in {path}, where vmlab did not put it"
+    if not pool.isActive():
+        raise HostError(f"{told}, and it is off: nobody can see whose it is", hint=f"virsh pool-start {name}")
+    raise HostError(
+        f"{told}, and nothing in it says that it is vmlab's: it is left alone",
+        hint=f"virsh vol-create-as {name} {MARK} 0, if it is to be vmlab's; if not, it needs another name: "
+        f"virsh pool-destroy {name}; virsh pool-undefine {name} (its files stay)",
+    )
 
 
 def pool_path(connection: "libvirt.virConnect", name: str) -> str:
-    """The folder of a pool, or the one that it will get."""
+    """The folder of a pool, or the one that it will get. Raises HostError as `find_pool` does."""
     pool = find_pool(connection, name)
-    if pool is None:
-        return str(folder(name))
+    return str(folder(name)) if pool is None else _path(pool, name)
+
+
+def _path(pool: "libvirt.virStoragePool", name: str) -> str:
     root = etree.fromstring(pool.XMLDesc())
     if root.get("type") != "dir":
         raise HostError(
@@ -42,6 +66,27 @@ def pool_path(connection: "libvirt.virConnect", name: str) -> str:
             hint=f"rename that pool, or remove it: virsh pool-destroy {name}; virsh pool-undefine {name}",
         )
     return root.findtext("target/path", "")
+
+
+def _is_ours(pool: "libvirt.virStoragePool", name: str) -> bool:
+    """It has our mark, or, from before there were marks, our files."""
+    if not pool.isActive():
+        return False
+    names = {volume.name() for volume in pool.listAllVolumes()}
+    if MARK in names:
+        return True
+    if name == BEDS:
+        return any(identity.owner_of(file) is not None for file in names)
+    return any(f"{identity.image_of(file)}.json" in names for file in names)
+
+
+def _mark(pool: "libvirt.virStoragePool") -> None:
+    """Wherever pools are put in times to come, this one is known."""
+    with contextlib.suppress(libvirt.libvirtError):
+        pool.storageVolLookupByName(MARK)
+        return
+    with contextlib.suppress(libvirt.libvirtError):  # another vmlab was quicker, or the disk is full
+        pool.createXML(text(volume_xml(Volume(MARK, 0, "raw"))))
 
 
 def ensure_pool(host: Host, name: str) -> None:
@@ -60,6 +105,7 @@ def ensure_pool(host: Host, name: str) -> None:
             pool.create(0 if host.simulated else libvirt.VIR_STORAGE_POOL_CREATE_WITH_BUILD)
         elif not host.simulated:
             refresh(pool)
+        _mark(pool)
 
     host.call(act)
 
@@ -69,8 +115,10 @@ def refresh_pool(host: Host, name: str) -> None:
 
     def act(connection: "libvirt.virConnect") -> None:
         pool = find_pool(connection, name)
-        if pool is not None and pool.isActive() and not host.simulated:
-            refresh(pool)
+        if pool is not None and pool.isActive():
+            if not host.simulated:
+                refresh(pool)
+            _mark(pool)
 
     host.call(act)
 

@@ -6,6 +6,8 @@ from vmlab.inventory.capabilities import read_capabilities
 from vmlab.inventory.claims import read_claims
 from vmlab.inventory.model import Cell, Claim
 from vmlab.inventory.record import read_record
+from vmlab.inventory.scrub import NO_UUID
+from vmlab.values.identity import domain_uuid
 from vmlab.values.pci import PciAddress
 
 NAMESPACE = "https://vmlab.io/xmlns/bed/1"
@@ -124,13 +126,34 @@ def test_the_owner_of_a_function() -> None:
 
 
 @pytest.mark.parametrize(
+    ("old", "new", "bed"),
+    [
+        ("</name>", f"</name><uuid>{domain_uuid('ha', 'oss1')}</uuid>", "ha"),
+        ("</name>", f"</name><uuid>{NO_UUID}</uuid>", "ha"),  # a record's
+        ("</name>", f"</name><uuid>{domain_uuid('ha', 'oss2')}</uuid>", None),
+        ("<name>ha.oss1", "<name>ha.oss1-clone", None),
+        ("<name>ha.oss1", "<name>ha.oss2", None),
+        ("name='oss1'", "name='oss2'", None),
+        ("roles='oss'/>", "><v:address ip='x'/></v:node>", None),
+        ("roles='oss'/>", "><v:address ip='10.0.0.1/24' mtu='large'/></v:node>", None),
+    ],
+)
+def test_a_claim_is_a_beds_only_if_metadata_name_and_uuid_agree(old: str, new: str, bed: str | None) -> None:
+    """What it takes of the host it takes in any case."""
+    assert old in PINNED
+    found = claim(PINNED.replace(old, new))
+    assert (found.bed, found.node is None) == (bed, bed is None)
+    assert {8, 9} <= found.cpus
+    assert len(found.devices) == 3
+
+
+@pytest.mark.parametrize(
     ("xml", "message"),
     [
         ("<network/>", "domains/x.xml: its root element is <network> (expected <domain>)"),
         ("<domain/>", "domains/x.xml: <name> is missing"),
         (PINNED.replace("cpuset='9'", "cpuset='nine'"), "<vcpupin>: 'nine' is no list of CPUs"),
         (PINNED.replace("bus='0x21'", "bus='0x121'"), "there is no PCI address 0000:121:00.1"),
-        (PINNED.replace("roles='oss'/>", "><v:address ip='x'/></v:node>"), "vmlab's metadata of the domain ha.oss1"),
     ],
 )
 def test_what_cannot_be_read_is_refused(xml: str, message: str) -> None:

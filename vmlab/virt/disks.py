@@ -1,0 +1,113 @@
+"""Which files the domains of a host need: by path, by pool and volume, through links and down their backing chains.
+
+libvirt tells a chain only of a domain that runs. Of the others a disk itself is asked, and where we may not read it
+libvirt is, which knows the files of its pools.
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+
+import libvirt
+from lxml import etree
+
+from vmlab.domainxml.read import Uses
+from vmlab.runtime.parallel import each
+from vmlab.runtime.process import run
+from vmlab.virt.connection import Host
+
+_JOBS = 8
+_ASK_S = 10.0
+_DEEPEST = 64  # a chain that is longer goes in a circle
+
+Below = Callable[[str], Sequence[str]]
+"""What lies directly below a file: its backing file, and the one that has its data."""
+
+
+def needed(
+    host: Host,
+    connection: "libvirt.virConnect",
+    uses: Mapping[str, Uses],
+    *,
+    backing: Mapping[str, str | None],
+    pool_path: str,
+) -> dict[str, frozenset[str]]:
+    """The files that each domain needs, as paths; those in the pool also by its path, whatever link leads there.
+
+    `backing` has what is known already: the files of the pool.
+    """
+
+    @cache  # by two threads now and then for the same file, which does no harm
+    def below(path: str) -> Sequence[str]:
+        if path in backing:
+            return [known] if (known := backing[path]) is not None else []
+        return _below(host, connection, path)
+
+    def files(use: Uses) -> frozenset[str]:
+        given = {path for pool, volume in use.volumes if (path := _path(connection, pool, volume))}
+        chains = {path for top in (*use.layered, *given) for path in _chain(top, below)}
+        found = use.files | use.boot | given | chains
+        return frozenset(alias for path in found for alias in _aliases(path, pool_path)) if host.local else found
+
+    names = list(uses)
+    return dict(zip(names, each(files, uses.values(), jobs=_JOBS, failed="not all disks could be read"), strict=True))
+
+
+def _chain(top: str, below: Below) -> Iterator[str]:
+    """The file and all that it is built on."""
+    layer, seen = [top], set[str]()
+    for _ in range(_DEEPEST):
+        layer = [path for path in layer if path not in seen]
+        seen.update(layer)
+        layer = [under for path in layer for under in below(path)]
+        if not layer:
+            break
+    return iter(seen)
+
+
+def _below(host: Host, connection: "libvirt.virConnect", path: str) -> Sequence[str]:
+    told = _by_qemu(path) if host.local else None
+    return _by_libvirt(connection, path) if told is None else told
+
+
+def _by_qemu(path: str) -> Sequence[str] | None:
+    """None if the file cannot be read."""
+    asked = run(("qemu-img", "info", "--force-share", "--output", "json", path), deadline_s=_ASK_S)
+    if not asked.ok:
+        return None
+    info = json.loads(asked.stdout)
+    data = info.get("format-specific", {}).get("data", {})
+    found = (info.get("full-backing-filename") or info.get("backing-filename"), data.get("data-file"))
+    return [os.path.join(os.path.dirname(path), name) for name in found if name]  # noqa: PTH118, PTH120 (or a URL)
+
+
+def _by_libvirt(connection: "libvirt.virConnect", path: str) -> Sequence[str]:
+    try:
+        volume = etree.fromstring(connection.storageVolLookupByPath(path).XMLDesc())
+    except libvirt.libvirtError:  # in no pool, or in one that is off
+        return []
+    below = volume.findtext("backingStore/path")
+    return [below] if below else []
+
+
+def _path(connection: "libvirt.virConnect", pool: str, volume: str) -> str | None:
+    """Where a volume lies; None if there is no such pool, or no such volume in it."""
+    try:
+        found = connection.storagePoolLookupByName(pool)
+        if found.isActive():
+            return str(found.storageVolLookupByName(volume).path())
+        folder = etree.fromstring(found.XMLDesc()).findtext("target/path")
+    except libvirt.libvirtError:
+        return None
+    return f"{folder}/{volume}" if folder else None
+
+
+def _aliases(path: str, pool_path: str) -> Iterator[str]:
+    yield path
+    real = Path(os.path.realpath(path))
+    yield str(real)
+    pool = Path(os.path.realpath(pool_path))
+    if real.is_relative_to(pool):
+        yield str(Path(pool_path) / real.relative_to(pool))
