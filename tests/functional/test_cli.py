@@ -19,6 +19,8 @@ from vmlab.runtime.lock import held
 from vmlab.store.runs import open_run
 from vmlab.virt.connection import connected
 
+from .conftest import EMPTY_HOST
+
 BED = """
 name: ha
 fabrics:
@@ -184,6 +186,23 @@ def test_down_keeps_disks(cli: Cli) -> None:
     assert cli.json("list") == [{"name": "ha", "nodes": 0, "running": 0, "disks": 5}]
     kept = [action for action in cli.json("plan", "bed.yaml")["actions"] if action["kind"] == "create-volume"]
     assert kept == []
+
+
+def test_down_of_a_bed_of_another_host_names_that_and_exits_4(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cli("up", "bed.yaml", "--no-wait")
+    (tmp_path / "other.xml").write_text(EMPTY_HOST)
+    with monkeypatch.context() as patch:
+        patch.setenv("LIBVIRT_DEFAULT_URI", f"test://{tmp_path}/other.xml")
+        refused = cli("down", "ha", "-y")
+        assert refused.exit_code == 4
+        assert "its ssh secret is kept for test:///default" in refused.stderr
+        assert "hint: LIBVIRT_DEFAULT_URI=test:///default vmlab down ha" in refused.stderr
+        assert cli("down", "nobody", "-y").exit_code == 0
+    assert len(list(tmp_path.glob("state/hosts/*/beds/ha/secret"))) == 1
+    assert "ha: gone" in cli("down", "ha", "-y").stderr
+    assert cli("down", "ha", "-y").exit_code == 0
 
 
 def test_two_beds_of_one_file(cli: Cli) -> None:

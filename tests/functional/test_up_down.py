@@ -37,7 +37,7 @@ def uuids(host: Host) -> dict[str, str]:
 def assert_nothing_left(host: Host) -> None:
     observed = observe(host)
     assert (dict(observed.domains), dict(observed.networks), dict(observed.volumes)) == ({}, {}, {})
-    assert list((state_dir() / "beds").glob("*")) == []
+    assert list(state_dir().glob("**/secret")) == []
 
 
 def test_up_makes_everything_once(host: Host, bed: Topology) -> None:

@@ -79,7 +79,7 @@ def vmlab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vmlab]:
         command.run("image", "build", "demo", deadline_s=30 * MINUTES)
     yield command
     for line in json.loads(command.run("list", "-o", "json")):
-        if (command.state / "beds" / line["name"]).exists():  # made here, and not by a session beside this one
+        if list(command.state.glob(f"**/beds/{line['name']}")):  # made here, and not by a session beside this one
             command.run("down", line["name"], "--yes")
 
 
@@ -91,7 +91,7 @@ def remains(bed: str, vmlab: Vmlab) -> list[str]:
     pool = connection.storagePoolLookupByName("vmlab")
     folder = Path(pool.XMLDesc().partition("<path>")[2].partition("</path>")[0])
     found += [str(path) for path in folder.glob(f"{bed}.*")]
-    found += [str(path) for path in (vmlab.state / "beds").glob(bed)]
+    found += [str(path) for path in vmlab.state.glob(f"**/beds/{bed}")]
     found += [str(path) for path in Path("/run/lock/vmlab").glob(f"*.{bed}.lock")]
     for process in Path("/proc").glob("[0-9]*/cmdline"):
         try:

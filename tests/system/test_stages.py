@@ -67,7 +67,7 @@ def test_stages_go_through_all_guests(vmlab: Vmlab, file: str, monkeypatch: pyte
         Stage("second", tuple(Track(n, "disk", (Step("disk", ("test", "-b", str(disk)), ()),)) for n in NODES)),
     )
     with connected(DEFAULT_URI) as host:
-        doors = guests(existing(host, BED))
+        doors = guests(host, existing(host, BED))
         for door in doors.values():
             door.connect(Deadline.after(120))
         try:

@@ -2,9 +2,7 @@
 
 import contextlib
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 
 from vmlab.domainxml.metadata import NodeMetadata
 from vmlab.errors import UsageError
@@ -15,9 +13,9 @@ from vmlab.guest.kept import kept_step
 from vmlab.guest.keys import BedKeys
 from vmlab.guest.ssh import Guest
 from vmlab.guest.trust import trust_steps
+from vmlab.lab.bed_folder import folder, slug
 from vmlab.plan.observed import ObservedBed, ObservedDomain
 from vmlab.runtime import lock
-from vmlab.runtime.files import state_dir
 from vmlab.steps import Step
 from vmlab.topology import Topology
 from vmlab.topology.select import select
@@ -35,27 +33,18 @@ def uri_of(topology: Topology | None = None) -> str:
     return next(iter(named - {None}), None) or os.environ.get("LIBVIRT_DEFAULT_URI") or DEFAULT_URI
 
 
-def folder(bed: str) -> Path:
-    """Where the bed's ssh secret and keys lie."""
-    return state_dir() / "beds" / bed
-
-
 @contextlib.contextmanager
 def locked(host: Host, bed: str) -> Iterator[None]:
     """Hold the bed against other vmlabs; BusyError names who has it."""
-    with lock.held(f"{_slug(host)}.{bed}", what=f"the bed {bed}"):
+    with lock.held(f"{slug(host)}.{bed}", what=f"the bed {bed}"):
         yield
 
 
 @contextlib.contextmanager
 def leasing(host: Host) -> Iterator[None]:
     """Hold what beds share of a host from choosing it until it is seen in libvirt: subnets, CPUs, PCI functions."""
-    with lock.held(f"{_slug(host)}.leases", what=f"the choice of subnets, CPUs and devices on {host.uri}", wait_s=60):
+    with lock.held(f"{slug(host)}.leases", what=f"the choice of subnets, CPUs and devices on {host.uri}", wait_s=60):
         yield
-
-
-def _slug(host: Host) -> str:
-    return re.sub(r"[^a-zA-Z0-9]+", "-", host.uri).strip("-")
 
 
 def existing(host: Host, bed: str) -> ObservedBed:
@@ -74,19 +63,21 @@ def chosen(bed: ObservedBed, nodes: str) -> dict[str, ObservedDomain]:
     return {name: bed.nodes[name] for name in names}
 
 
-def guests(bed: ObservedBed) -> dict[str, Guest]:
+def guests(host: Host, bed: ObservedBed) -> dict[str, Guest]:
     """A door to each node."""
-    return {name: guest_of(metadata) for name, metadata in bed.metadata.items()}
+    return {name: guest_of(host, metadata) for name, metadata in bed.metadata.items()}
 
 
-def guest_of(metadata: NodeMetadata) -> Guest:
+def guest_of(host: Host, metadata: NodeMetadata) -> Guest:
     """The door to one node."""
-    return Guest(metadata.bed, metadata.node, metadata.management.ip.ip, metadata.user, folder(metadata.bed))
+    return Guest(metadata.bed, metadata.node, metadata.management.ip.ip, metadata.user, folder(host, metadata.bed))
 
 
-def steps_of(metadata: NodeMetadata, serials: Sequence[str], nodes: Mapping[str, NodeMetadata]) -> tuple[Step, ...]:
+def steps_of(
+    host: Host, metadata: NodeMetadata, serials: Sequence[str], nodes: Mapping[str, NodeMetadata]
+) -> tuple[Step, ...]:
     """What a node has to satisfy; `serials` are its disks', `nodes` the whole bed."""
-    keys = BedKeys.of(folder(metadata.bed))
+    keys = BedKeys.of(folder(host, metadata.bed))
     addresses = {name: nodes[name].management.ip.ip for name in sorted(nodes)}
     return (
         hosts_step(addresses),

@@ -2,7 +2,9 @@
 
 import shutil
 
-from vmlab.lab.bed import folder, locked
+from vmlab.errors import HostError
+from vmlab.lab.bed import locked
+from vmlab.lab.bed_folder import elsewhere, move, new_folder
 from vmlab.lab.progress import Progress
 from vmlab.plan.actions import Action, Plan
 from vmlab.plan.diff import removal
@@ -20,6 +22,20 @@ def planned_removal(host: Host, bed: str, *, keep_disks: bool) -> Plan:
     return removal(observed.bed(bed), observed, keep_disks=keep_disks)
 
 
+def refuse_elsewhere(host: Host, bed: str) -> None:
+    """Nothing of the bed is here, and it is known on another host: whoever asks to take it down means that one.
+
+    Raises HostError naming it. Its secret is the only way into its guests.
+    """
+    if new_folder(host, bed).exists() or observe(host).bed(bed).exists:
+        return
+    for place, uri in elsewhere(host, bed).items():
+        raise HostError(
+            f"nothing of {bed} is on {host.uri}; its ssh secret is kept for {uri or 'another host'}: {place}",
+            hint=f"LIBVIRT_DEFAULT_URI={uri or '...'} vmlab down {bed}; or, if that bed is gone: rm -r {place}",
+        )
+
+
 def down(host: Host, bed: str, *, keep_disks: bool, progress: Progress) -> tuple[Action, ...]:
     """Remove the bed and return what was done: nothing, if nothing of it was there.
 
@@ -28,6 +44,8 @@ def down(host: Host, bed: str, *, keep_disks: bool, progress: Progress) -> tuple
     with locked(host, bed):
         done: tuple[Action, ...] = ()
         plan = planned_removal(host, bed, keep_disks=keep_disks)
+        if plan.actions:
+            move(host, bed)
         while plan.actions:
             _perform(host, plan, progress)
             done += plan.actions
@@ -36,8 +54,8 @@ def down(host: Host, bed: str, *, keep_disks: bool, progress: Progress) -> tuple
             if again.actions == plan.actions:
                 break
             plan = again
-        if not keep_disks and folder(bed).exists():
-            shutil.rmtree(folder(bed))
+        if not keep_disks and new_folder(host, bed).exists():
+            shutil.rmtree(new_folder(host, bed))
     return done
 
 
@@ -51,6 +69,8 @@ def _perform(host: Host, plan: Plan, progress: Progress) -> None:
     def remove(action: Action) -> None:
         perform(host, action)
 
+    for action in plan.host:
+        remove(action)
     each(lane, plan.lanes.items(), jobs=LIBVIRT_JOBS, failed="not all nodes could be removed")
     each(remove, plan.volumes, jobs=LIBVIRT_JOBS, failed="not all disks could be removed")
     each(remove, plan.networks, jobs=LIBVIRT_JOBS, failed="not all networks could be removed")

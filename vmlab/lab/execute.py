@@ -37,7 +37,7 @@ def execute(
     found = existing(host, bed)
 
     def ask(name: str) -> Answer:
-        guest = guest_of(found.metadata[name])
+        guest = guest_of(host, found.metadata[name])
         try:
             result = guest.run(command, deadline_s=deadline_s)
         except GuestError as error:
@@ -51,7 +51,7 @@ def execute(
 def door(host: Host, bed: str, node: str) -> Guest:
     """One node, to be reached by ssh. Raises UsageError if there is none of this name, or if several are meant."""
     found = existing(host, bed)
-    return guest_of(found.metadata[_one(found, node)])
+    return guest_of(host, found.metadata[_one(found, node)])
 
 
 def domain_of(host: Host, bed: str, node: str) -> str:
@@ -90,7 +90,7 @@ def copy(host: Host, source: str, destination: str, *, recursive: bool, jobs: in
 
     def transfer(name: str) -> None:
         assert remote.bed is not None  # noqa: S101 - seen above, for mypy
-        guest = guest_of(remote.bed.metadata[name])
+        guest = guest_of(host, remote.bed.metadata[name])
         result = guest.copy([here.path], there.path, to_guest=remote is there, recursive=recursive)
         if not result.ok:
             raise GuestError(f"{name}: {result.last_line}", node=name, stage="copy")

@@ -8,7 +8,7 @@ from vmlab.virt.describe import domain_xml
 
 def ssh(host: Host, bed: str) -> str:
     """A file for `ssh -F`."""
-    return ssh_config(guests(existing(host, bed)).values())
+    return ssh_config(guests(host, existing(host, bed)).values())
 
 
 def hosts(host: Host, bed: str) -> str:

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vmlab.errors import BusyError
-from vmlab.lab.bed import folder, locked
+from vmlab.lab.bed import locked
+from vmlab.lab.bed_folder import folder, named, new_folder
 from vmlab.lab.image import changing, used
 from vmlab.lab.image import folder as image_folder
 from vmlab.lab.image_build import abandoned, bed_name, remove_abandoned
 from vmlab.plan.actions import RemoveNetwork, RemoveVolume
 from vmlab.plan.observed import Observed
-from vmlab.runtime.files import state_dir
 from vmlab.store.images import begun, unused
 from vmlab.store.runs import incomplete, remove_incomplete
 from vmlab.virt.connection import Host
@@ -35,30 +35,35 @@ class Leftover:
 
 
 def leftovers(host: Host, runs: Path) -> list[Leftover]:
-    """Everything that belongs to no bed. A bed is what has a domain, or disks that were kept with its keys."""
+    """Everything that belongs to no bed. A bed is what has a domain, or disks that were kept.
+
+    Keys are only told of that are this user's, for this host.
+    """
     refresh_pool(host, BEDS)
     observed = observe(host)
     built_in = {bed_name(name) for name in begun(image_folder(host))}
     return [
-        *(item for bed in _names(observed) if bed not in built_in for item in _of_bed(observed, bed)),
+        *(item for bed in _names(host, observed) if bed not in built_in for item in _of_bed(host, observed, bed)),
         *(Leftover("image build", name, "it was cut off") for name in abandoned(host)),
         *(Leftover("image file", str(p), "no image, no clone") for p in unused(image_folder(host), used(host))),
         *(Leftover("run", str(p), "it was cut off") for p in incomplete(runs)),
     ]
 
 
-def _names(observed: Observed) -> list[str]:
+def _names(host: Host, observed: Observed) -> list[str]:
     """Beds of which anything is left: on the host, or only their keys."""
-    beds = state_dir() / "beds"
-    return sorted({*observed.beds, *(path.name for path in (beds.iterdir() if beds.is_dir() else ()))})
+    return sorted({*observed.beds, *named(host)})
 
 
-def _of_bed(observed: Observed, name: str) -> list[Leftover]:
+def _of_bed(host: Host, observed: Observed, name: str) -> list[Leftover]:
     bed = observed.bed(name)
-    if bed.nodes:
+    if bed.nodes or bed.kept:
         return []
-    if folder(name).exists():
-        return [] if bed.exists else [Leftover("keys", str(folder(name)), "nothing of its bed is there", name)]
+    if not bed.exists:
+        keys = new_folder(host, name)
+        return [Leftover("keys", str(keys), "nothing of its bed is there", name)] if keys.exists() else []
+    if folder(host, name).exists():  # disks that were kept before there was a mark for that
+        return []
     in_use = {path for domain in observed.domains.values() for path in domain.disks_in_use}
     free = [volume.name for volume in bed.volumes.values() if volume.path not in in_use]
     return [
@@ -85,7 +90,7 @@ def collect(host: Host, items: list[Leftover]) -> list[Leftover]:
     for bed in {item.bed: None for item in items if item.bed is not None}:
         try:
             with locked(host, bed):
-                for item in _of_bed(observe(host), bed):
+                for item in _of_bed(host, observe(host), bed):
                     _remove(host, item)
                     done.append(item)
         except BusyError:

@@ -148,7 +148,7 @@ def opened(host: Host, topology: Topology, *, tolerant: bool = False) -> Iterato
         raise UsageError(f"{topology.name}: off: {told}", hint=f"vmlab power on {topology.name} '{told}'")
     configs = lnet(topology, {name: metadata.addresses for name, metadata in found.metadata.items()})
     with contextlib.ExitStack() as stack:
-        doors = {name: stack.enter_context(guest_of(found.metadata[name])) for name in running}
+        doors = {name: stack.enter_context(guest_of(host, found.metadata[name])) for name in running}
 
         def ask(name: str) -> tuple[str, Survey | str]:
             try:

@@ -47,7 +47,7 @@ def measure(
     with locked(host, bed), contextlib.ExitStack() as stack:
         found = existing(host, bed)
         nodes = found.metadata
-        doors = guests(found)
+        doors = guests(host, found)
         names = workload.takes_part(options, tuple(map(participant, nodes.values())))
         off = [name for name in names if not found.nodes[name].running]
         if off:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from vmlab.errors import UsageError
+from vmlab.guest.keys import BedKeys
 from vmlab.inventory.model import HostInventory
 from vmlab.lab.hosts import recorded
 from vmlab.lab.prepare import Prepared, acceleration, decide_all, images_of, prepare, remarks
@@ -40,7 +41,14 @@ def look_at_records(topology: Topology, records: Sequence[str], *, progress: Pro
     }
     observed = Observed({}, {}, {}, pool_path=_POOL)
     prepared = decide_all(
-        topology, observed, hosts, images=images, accel="kvm", restart=False, recorded=True
+        topology,
+        observed,
+        hosts,
+        images=images,
+        keys=BedKeys.fresh(Path(topology.name)),
+        accel="kvm",
+        restart=False,
+        recorded=True,
     )
     remarks(prepared, {}, progress)
     return prepared

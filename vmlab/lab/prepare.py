@@ -16,7 +16,7 @@ from vmlab.fabrics.infiniband import has_guid
 from vmlab.guest.keys import BedKeys
 from vmlab.guest.seed import Interface, documents
 from vmlab.inventory.model import HostInventory
-from vmlab.lab.bed import folder
+from vmlab.lab.bed_folder import folder, new_folder
 from vmlab.lab.progress import Progress
 from vmlab.plan.actions import Plan
 from vmlab.plan.desired import (
@@ -31,7 +31,7 @@ from vmlab.plan.desired import (
 from vmlab.plan.diff import diff
 from vmlab.plan.lease import Leases, lease
 from vmlab.plan.node_place import NodePlace, macs, place_of
-from vmlab.plan.observed import Observed
+from vmlab.plan.observed import Observed, ObservedBed
 from vmlab.plan.placing import Attach, Places, decide, virtual, wants_devices
 from vmlab.runtime.shipped import shipped
 from vmlab.store.images import Manifest, at_path, find
@@ -124,7 +124,8 @@ def prepare(
     if not host.simulated and (accel == "kvm" or wants_devices(topology)):
         hosts = {next(iter(topology.hosts)): _passable(host, inventory(host))}
     prepared_images = {name: _image(manifest, store, accel) for name, (manifest, store) in images.items()}
-    return decide_all(topology, observed, hosts, images=prepared_images, accel=accel, restart=restart)
+    keys = _keys(host, observed.bed(topology.name))
+    return decide_all(topology, observed, hosts, images=prepared_images, keys=keys, accel=accel, restart=restart)
 
 
 def _passable(host: Host, found: HostInventory) -> HostInventory:
@@ -140,6 +141,7 @@ def decide_all(
     hosts: Mapping[str, HostInventory],
     *,
     images: Mapping[str, Image],
+    keys: BedKeys,
     accel: str,
     restart: bool,
     recorded: bool = False,
@@ -149,7 +151,6 @@ def decide_all(
     A `recorded` host may lack the MAC addresses and GUIDs of its functions.
     """
     bed = observed.bed(topology.name)
-    keys = _keys(topology.name, exists=bool(bed.nodes))
     leases = lease(topology, observed)
     templates = {name: _template(topology, name) for name in {n.template for n in topology.nodes.values()}}
     authorized_key = keys.public_key
@@ -218,11 +219,15 @@ def decide_all(
     return Prepared(topology, observed, desired, diff(desired, observed, restart=restart), accel, keys, places)
 
 
-def _keys(bed: str, *, exists: bool) -> BedKeys:
-    """The bed's keys; new ones for a bed that has neither keys nor a node. Nodes without keys are out of reach."""
-    if exists or (folder(bed) / "secret").exists():
-        return BedKeys.of(folder(bed))
-    return BedKeys.fresh(folder(bed))
+def _keys(host: Host, bed: ObservedBed) -> BedKeys:
+    """The bed's keys; new ones for a bed that has neither keys nor a node. Nodes without keys are out of reach.
+
+    A secret in the old place, which may be another host's, is only taken for this bed's if anything of it is here.
+    """
+    place = folder(host, bed.name) if bed.exists else new_folder(host, bed.name)
+    if bed.nodes or (place / "secret").exists():
+        return BedKeys.of(place)
+    return BedKeys.fresh(place)
 
 
 def remarks(prepared: Prepared, images: Images, progress: Progress) -> None:

@@ -61,7 +61,7 @@ def beds(host: Host) -> list[BedLine]:
     for name in observed.beds:
         bed = observed.bed(name)
         running = sum(node.running for node in bed.nodes.values())
-        lines.append(BedLine(name, len(bed.nodes), running, len(bed.volumes)))
+        lines.append(BedLine(name, len(bed.nodes), running, len(bed.volumes.keys() - {identity.kept_volume(name)})))
     return lines
 
 
@@ -106,7 +106,7 @@ def _node(host: Host, metadata: NodeMetadata, domain: ObservedDomain, stage: str
 def _stage(host: Host, nodes: Mapping[str, NodeMetadata], name: str, domain: ObservedDomain, folder: str) -> str:
     """How far a running guest has come."""
     metadata = nodes[name]
-    guest = guest_of(metadata)
+    guest = guest_of(host, metadata)
     if not guest.answers(_BANNER_S):
         printed = console_text(host, folder, identity.console_volume(metadata.bed, name)).strip()
         return "kernel" if printed else "domain"
@@ -117,7 +117,7 @@ def _stage(host: Host, nodes: Mapping[str, NodeMetadata], name: str, domain: Obs
             done = guest.run(("test", "-e", "/run/cloud-init/result.json"), deadline_s=deadline.left_s)
             if not done.ok:
                 return "ssh"
-            checks = [replace(s, apply=()) for s in steps_of(metadata, domain.facts.serials, nodes)]
+            checks = [replace(s, apply=()) for s in steps_of(host, metadata, domain.facts.serials, nodes)]
             satisfy(guest, checks, deadline=deadline)
     except GuestError as error:
         return "cloud-init" if error.stage == "roles" else "kernel"

@@ -11,6 +11,7 @@ from vmlab.guest.seed import iso
 from vmlab.guest.ssh import Guest
 from vmlab.inventory.passable import stranded
 from vmlab.lab.bed import guest_of, leasing, locked, steps_of
+from vmlab.lab.bed_folder import register
 from vmlab.lab.mounting import carried, raise_filesystems
 from vmlab.lab.prepare import Images, Prepared, acceleration, images_of, prepare, remarks
 from vmlab.lab.progress import Progress
@@ -103,6 +104,7 @@ def _decided(
 def _make_room(host: Host, prepared: Prepared, progress: Progress) -> None:
     """What is to be there before nodes start: networks, shared disks, and the places of nodes that are placed."""
     plan = prepared.plan
+    register(host)
     prepared.keys.write(tuple(prepared.members))
     _each_by_name(host, plan.networks, "not all networks could be made")
     _each_by_name(host, plan.volumes, "not all shared disks could be made")
@@ -178,7 +180,7 @@ def _follow(
             overall=overall,
         )
 
-    with guest_of(metadata) as guest:
+    with guest_of(host, metadata) as guest:
         try:
             complaints = booted(guest)
         except FailedStart as error:
@@ -194,7 +196,7 @@ def _follow(
         progress.stage(node.name, "roles")
         satisfy(
             guest,
-            steps_of(metadata, facts.serials, prepared.members),
+            steps_of(host, metadata, facts.serials, prepared.members),
             deadline=overall.capped(deadlines.roles_s),
             watch=Vigil(guest, console, state, "roles"),
         )

@@ -139,8 +139,9 @@ def by_name(actions: Iterable[Action]) -> list[tuple[Action, ...]]:
 class Plan:
     """Actions in the order of their dependencies.
 
-    `host` comes first (virtual functions), then `networks`, `volumes` (shared ones) and each node's lane. Lanes are
-    independent of each other, and so are networks and volumes of different names (`by_name`).
+    `host` comes first (virtual functions; the mark of disks that are kept), then `networks`, `volumes` (shared ones)
+    and each node's lane. Lanes are independent of each other, and so are networks and volumes of different names
+    (`by_name`).
     `pending` are changes that need `--restart`, told but not done. For a removal the order is turned round.
     """
 

@@ -75,18 +75,22 @@ def _start_again(name: str, domain: ObservedDomain) -> Iterator[Action]:
 
 
 def removal(bed: ObservedBed, observed: Observed, *, keep_disks: bool) -> Plan:
-    """The actions that leave nothing of the bed, or only its disks.
+    """The actions that leave nothing of the bed, or only its disks, marked as kept before anything else is done.
 
     Raises HostError when a domain outside the bed uses one of the disks: nothing is removed then.
     """
-    doomed = {v.name: v for v in bed.volumes.values() if not keep_disks or not _is_disk(v.name)}
+    mark = Volume(identity.kept_volume(bed.name), 0, "raw")
+    disks = {name for name in bed.volumes if identity.has_data(name)}
+    doomed = {n: v for n, v in bed.volumes.items() if not keep_disks or n not in {*disks, mark.name}}
     refuse_used_elsewhere(bed, observed, {v.path for v in doomed.values()})
     owned = _by_node(doomed)
     lanes = {name: tuple(_gone(name, domain, owned.get(name, ()), "down")) for name, domain in bed.nodes.items()}
     left = [volume for node, volumes in owned.items() if node not in lanes for volume in volumes]
     volumes = tuple(RemoveVolume(name, None, "down") for name in left)
     networks = tuple(RemoveNetwork(n.facts.name, None, "down") for n in bed.networks.values())
-    return Plan(networks, volumes, lanes)
+    unmarked = keep_disks and disks and mark.name not in bed.volumes
+    marked = (CreateVolume(mark.name, None, "disks are kept", mark),) if unmarked else ()
+    return Plan(networks, volumes, lanes, host=marked)
 
 
 def refuse_used_elsewhere(bed: ObservedBed, observed: Observed, paths: set[str]) -> None:
@@ -261,11 +265,6 @@ def _gone(name: str, domain: ObservedDomain, volumes: Iterable[str], reason: str
     yield UndefineDomain(domain.facts.name, name, reason)
     for volume in volumes:
         yield RemoveVolume(volume, name, reason)
-
-
-def _is_disk(volume: str) -> bool:
-    """Neither a seed nor a console's log: those are made anew at each start."""
-    return not any(end in volume for end in (".seed.iso", ".console.log"))
 
 
 def _stops(lane: tuple[Action, ...]) -> bool:

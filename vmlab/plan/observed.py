@@ -102,6 +102,11 @@ class ObservedBed:
         return {name: d.facts.metadata for name, d in self.nodes.items() if d.facts.metadata is not None}
 
     @property
+    def kept(self) -> bool:
+        """It has disks that were kept on purpose, by whomever."""
+        return identity.kept_volume(self.name) in self.volumes and any(map(identity.has_data, self.volumes))
+
+    @property
     def exists(self) -> bool:
         """Anything of it is there."""
         return bool(self.nodes or self.networks or self.volumes)

@@ -10,6 +10,7 @@ from vmlab.plan.actions import Action, Plan
 from vmlab.report.errors import painted
 from vmlab.topology import Topology
 from vmlab.topology.bed import DEFAULT_HOST
+from vmlab.values import identity
 from vmlab.values.nid import Nid
 from vmlab.values.nodeset import fold
 from vmlab.values.printable import printable
@@ -164,7 +165,7 @@ def _what(action: Action) -> str:
 def removal_lines(bed: str, plan: Plan) -> list[str]:
     """What `down` is going to remove, one line per kind; nothing if there is nothing."""
     kinds = (("nodes", [fold(plan.lanes)] if plan.lanes else []), ("networks", _names(plan.networks, "remove-network")))
-    disks = [n for n in _names(plan.actions, "remove-volume") if not n.endswith((".seed.iso", ".console.log"))]
+    disks = [n for n in _names(plan.actions, "remove-volume") if identity.has_data(n)]
     told = [f"  {kind}: {_listed(names)}" for kind, names in (*kinds, ("disks", disks)) if names]
     return [f"{bed}: this goes:", *told] if told else []
 

@@ -16,8 +16,8 @@ _AS_IT_LIES = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 def state_dir() -> Path:
     """`VMLAB_STATE_DIR`, else /var/lib/vmlab for root and ~/.local/share/vmlab for others.
 
-    It holds each bed's ssh secret (`beds/BED/`), finished runs (`runs/`) and the log. What exists is asked from
-    libvirt, never from here.
+    It holds each bed's ssh secret (`hosts/HOST/beds/BED/`), finished runs (`runs/`) and the log. What exists is asked
+    from libvirt, never from here.
     """
     if set_by_user := os.environ.get("VMLAB_STATE_DIR"):
         return Path(set_by_user)

@@ -75,6 +75,11 @@ def kept_volume(bed: str) -> str:
     return f"{bed}._kept"
 
 
+def has_data(volume: str) -> bool:
+    """It is a disk: neither a mark nor what is made anew at each start, a seed or a console's log."""
+    return volume.endswith((".qcow2", ".raw"))
+
+
 def owner_of(volume: str) -> VolumeOwner | None:
     """Whom a file in the pool is of, if its name has one of the forms above."""
     found = _VOLUME.fullmatch(volume)

@@ -8,6 +8,7 @@ import pytest
 
 from vmlab.domainxml.read import NetworkFacts, VolumeFacts, read_domain
 from vmlab.errors import HostError
+from vmlab.guest.keys import BedKeys
 from vmlab.inventory.model import Claim, HostInventory
 from vmlab.lab.hosts import recorded
 from vmlab.lab.prepare import Prepared, decide_all
@@ -40,6 +41,7 @@ def on(name: str) -> HostInventory:
     return recorded(ROOT / "tests/hosts" / name, "local")
 
 
+KEYS = BedKeys.fresh(Path("/nowhere/bed"))
 NOTHING = Observed({}, {}, {}, pool_path="/pool/beds")
 
 
@@ -48,13 +50,19 @@ def decided(
 ) -> Prepared:
     images = {"demo": Image("demo", "/pool/images/demo.qcow2", 1 << 30, "root", None)}
     return decide_all(
-        topology, observed, {"local": host}, images=images, accel=accel, restart=restart, recorded=True
+        topology,
+        observed,
+        {"local": host},
+        images=images,
+        keys=KEYS,
+        accel=accel,
+        restart=restart,
+        recorded=True,
     )
 
 
 def exists(prepared: Prepared, states: Mapping[str, str]) -> Observed:
     """The bed as its plan leaves it, with the nodes' domains in these states."""
-    prepared.keys.write(tuple(prepared.topology.nodes))
     desired = prepared.desired
     domains = {
         node.domain: ObservedDomain(read_domain(node.xml), states[node.name], frozenset())

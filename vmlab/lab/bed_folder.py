@@ -1,0 +1,84 @@
+"""Where a bed's ssh secret lies: `hosts/HOST/beds/BED` of the state folder. Beds of one name may be on several hosts.
+
+Until now it was `beds/BED`, whatever the host. What lies there still serves, and moves when its bed is taken down: only
+then is it sure that nobody uses the old place, and on which host the bed is.
+"""
+
+import hashlib
+import re
+from pathlib import Path
+
+from vmlab.errors import HostError
+from vmlab.runtime.files import state_dir, write_atomically
+from vmlab.virt.connection import Host
+
+_SECRET = "secret"  # noqa: S105 - the file's name, as guest.keys has it
+_URI = "uri"
+_READABLE = 40  # characters of a folder's name that are there for people
+
+
+def slug(host: Host) -> str:
+    """The host in the name of a file."""
+    return re.sub(r"[^a-zA-Z0-9]+", "-", host.uri).strip("-")
+
+
+def new_folder(host: Host, bed: str) -> Path:
+    """Where the secret of a bed goes that has none yet."""
+    return _of(host) / "beds" / bed
+
+
+def folder(host: Host, bed: str) -> Path:
+    """Where the secret of a bed is that is there, on this host."""
+    new, old = new_folder(host, bed), _old(bed)
+    return old if not new.exists() and (old / _SECRET).exists() else new
+
+
+def named(host: Host) -> list[str]:
+    """The beds that we have secrets of on this host."""
+    return sorted(path.name for path in (_of(host) / "beds").glob("*"))
+
+
+def register(host: Host) -> None:
+    """Write down which host the secrets are for, so that `elsewhere` can tell."""
+    path = _of(host) / _URI
+    try:
+        if not path.exists():
+            write_atomically(path, f"{host.uri}\n")
+    except OSError as error:
+        raise HostError(f"{path}: {error.strerror}", hint=f"ls -ld {state_dir()}") from error
+
+
+def move(host: Host, bed: str) -> None:
+    """Bring a secret from the old place to the new one. The bed must be on this host."""
+    old, new = folder(host, bed), new_folder(host, bed)
+    if old != new:
+        register(host)
+        new.parent.mkdir(parents=True, exist_ok=True)
+        old.rename(new)
+
+
+def elsewhere(host: Host, bed: str) -> dict[Path, str | None]:
+    """Secrets of a bed of this name on other hosts: folders, with the URIs of those that are known."""
+    found: dict[Path, str | None] = {
+        path.parent: _uri(path.parents[2])
+        for path in sorted((state_dir() / "hosts").glob(f"*/beds/{bed}/{_SECRET}"))
+        if path.parents[2] != _of(host)
+    }
+    old = _old(bed)
+    return found | ({old: None} if (old / _SECRET).exists() else {})
+
+
+def _of(host: Host) -> Path:
+    digest = hashlib.sha256(host.uri.encode()).hexdigest()[:8]
+    return state_dir() / "hosts" / f"{slug(host)[:_READABLE]}-{digest}"
+
+
+def _old(bed: str) -> Path:
+    return state_dir() / "beds" / bed
+
+
+def _uri(of_host: Path) -> str | None:
+    try:
+        return (of_host / _URI).read_text().strip() or None
+    except OSError:
+        return None
