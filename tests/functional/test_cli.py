@@ -311,12 +311,26 @@ def test_busy_bed_exits_9_and_names_the_owner(cli: Cli) -> None:
 
 def test_gc_lists_and_removes(cli: Cli, tmp_path: Path) -> None:
     assert cli.json("gc") == []
-    orphan = tmp_path / "pool" / "images" / "demo-0123.qcow2"
+    orphan = tmp_path / "pool" / "images" / "demo-0123456789ab.qcow2"
     orphan.write_bytes(b"")
+    foreign = orphan.with_name("Rocky-9.qcow2")
+    foreign.write_bytes(b"")
     assert [item["name"] for item in cli.json("gc")] == [str(orphan)]
     assert orphan.exists()
     assert cli("gc", "--apply").exit_code == 0
     assert not orphan.exists()
+    assert foreign.exists()
+
+
+def test_a_broken_manifest_is_named_and_the_command_goes_on(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "pool" / "images" / "odd.json").write_text("{")
+    listed = cli("image", "list", "-o", "json")
+    assert [image["name"] for image in json.loads(listed.stdout)] == ["demo"]
+    assert listed.stderr.count("vmlab: warning: the image manifest") == 1
+    assert "odd.json is broken" in listed.stderr
+    assert cli("up", "bed.yaml", "--no-wait").exit_code == 0
+    gc = cli("gc", "-o", "json")
+    assert (json.loads(gc.stdout), "odd.json is broken" in gc.stderr) == ([], True)
 
 
 def test_gc_removes_an_image_build_that_was_cut_off_and_none_that_goes_on(cli: Cli, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from vmlab.errors import HostError
 from vmlab.guest.keys import BedKeys
 from vmlab.lab import bed_folder
 from vmlab.lab import down as down_module
-from vmlab.lab.down import down, refuse_elsewhere
+from vmlab.lab.down import down, refuse_of_another_host
 from vmlab.lab.gc import collect, leftovers
 from vmlab.lab.progress import Silent
 from vmlab.lab.status import beds
@@ -66,13 +66,13 @@ def test_down_on_the_wrong_host_says_where_the_bed_is_and_keeps_its_secret(
 ) -> None:
     bring_up(host, bed)
     with pytest.raises(HostError, match=f"its ssh secret is kept for {host.uri}") as raised:
-        refuse_elsewhere(other_host, "ha")
+        refuse_of_another_host(other_host, "ha")
     assert (raised.value.status, f"LIBVIRT_DEFAULT_URI={host.uri} vmlab down ha" in raised.value.hint) == (4, True)
     assert public_key(host)
-    refuse_elsewhere(host, "ha")
-    refuse_elsewhere(other_host, "ha-2")
+    refuse_of_another_host(host, "ha")
+    refuse_of_another_host(other_host, "ha-2")
     take_down(host)
-    refuse_elsewhere(other_host, "ha")
+    refuse_of_another_host(other_host, "ha")
 
 
 def test_gc_never_tells_of_another_hosts_keys(host: Host, other_host: Host, bed: Topology) -> None:
@@ -155,7 +155,7 @@ def test_a_secret_in_the_old_place_is_not_taken_for_a_new_bed_nor_removed_with_i
     """It may be that of a bed on another host."""
     key = old_place().public_key
     with pytest.raises(HostError, match="its ssh secret is kept for another host") as raised:
-        refuse_elsewhere(host, "ha")
+        refuse_of_another_host(host, "ha")
     assert f"rm -r {state_dir()}/beds/ha" in raised.value.hint
     bring_up(host, bed)
     assert public_key(host) != key

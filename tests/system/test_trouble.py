@@ -15,6 +15,7 @@ import pytest
 from vmlab.lab.bed import DEFAULT_URI
 from vmlab.lab.image import folder as image_folder
 from vmlab.virt.connection import connected
+from vmlab.virt.pool import MARK
 
 from .conftest import ROOT, Vmlab, qemu_pids, remains
 
@@ -204,6 +205,7 @@ def full_pool(connection: "libvirt.virConnect", tmp_path: Path) -> Iterator[Path
     subprocess.run(("mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(tmp_path)), check=True)
     try:
         (tmp_path / "fill").write_bytes(bytes(200 * 1024))
+        (tmp_path / MARK).touch()
         pool.destroy()
         pool.undefine()
         small = connection.storagePoolDefineXML(
@@ -224,4 +226,4 @@ def test_a_full_disk(vmlab: Vmlab, full_pool: Path) -> None:
     vmlab.run("up", FILE, "--name", BED, status=4)
     assert "No space left" in vmlab.complaints
     vmlab.run("down", BED, "--yes")
-    assert [path.name for path in full_pool.iterdir()] == ["fill"]
+    assert {path.name for path in full_pool.iterdir()} == {"fill", MARK}

@@ -86,10 +86,10 @@ def down(bed: Bed, yes: Yes = False, keep_disks: KeepDisks = False) -> None:
       vmlab down ha-topology.yaml -y --keep-disks
     """
     from vmlab.cli.target import at
-    from vmlab.lab.down import refuse_elsewhere
+    from vmlab.lab.down import refuse_of_another_host
 
     with at(bed) as (host, name):
-        refuse_elsewhere(host, name)
+        refuse_of_another_host(host, name)
         _down(host, name, yes=yes, keep_disks=keep_disks, verb="down")
 
 

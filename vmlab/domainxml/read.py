@@ -28,7 +28,7 @@ def _all(path: str) -> Callable[[etree._Element], Sequence[str]]:
 _DISKS = _all("devices/disk/source/@*[(name()='file' or name()='dev' or name()='volume') and string()]")
 _SERIALS = _all("devices/disk/serial/text()")
 _FILES = _all("devices/disk//source/@*[name()='file' or name()='dev']")
-_LAYERED = _all("devices/disk[not(driver/@type='raw')]//source/@*[name()='file' or name()='dev']")
+_LAYERED = _all("devices/disk[driver/@type[.!='raw']]//source/@*[name()='file' or name()='dev']")
 _BOOT = _all("os/*[self::kernel or self::initrd or self::dtb]/text()")
 
 

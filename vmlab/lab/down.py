@@ -22,7 +22,7 @@ def planned_removal(host: Host, bed: str, *, keep_disks: bool) -> Plan:
     return removal(observed.bed(bed), observed, keep_disks=keep_disks)
 
 
-def refuse_elsewhere(host: Host, bed: str) -> None:
+def refuse_of_another_host(host: Host, bed: str) -> None:
     """Nothing of the bed is here, and it is known on another host: whoever asks to take it down means that one.
 
     Raises HostError naming it. Its secret is the only way into its guests.

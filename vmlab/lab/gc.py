@@ -8,8 +8,8 @@ from pathlib import Path
 from vmlab.errors import BusyError
 from vmlab.lab.bed import locked
 from vmlab.lab.bed_folder import folder, named, new_folder
-from vmlab.lab.image import changing, used
 from vmlab.lab.image import folder as image_folder
+from vmlab.lab.image import removing, used
 from vmlab.lab.image_build import abandoned, bed_name, remove_abandoned
 from vmlab.plan.actions import RemoveNetwork, RemoveVolume
 from vmlab.plan.observed import Observed
@@ -81,7 +81,7 @@ def collect(host: Host, items: list[Leftover]) -> list[Leftover]:
             with contextlib.suppress(BusyError):
                 remove_abandoned(host, item.name)
                 done.append(item)
-    with contextlib.suppress(BusyError), changing():
+    with contextlib.suppress(BusyError), removing():
         still = set(map(str, unused(image_folder(host), used(host))))
         for item in items:
             if item.kind == "image file" and item.name in still:

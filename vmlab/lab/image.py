@@ -1,6 +1,7 @@
 """Images: list, build, import, remove."""
 
 import contextlib
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +15,8 @@ from vmlab.virt.connection import Host
 from vmlab.virt.observe import observe
 from vmlab.virt.pool import IMAGES, ensure_pool, pool_path
 
+_PATIENCE_S = 10.0
+
 
 def folder(host: Host) -> Path:
     """Where the images lie; the pool is made if it is absent."""
@@ -22,12 +25,16 @@ def folder(host: Host) -> Path:
 
 
 def used(host: Host) -> dict[str, list[str]]:
-    """Which nodes' clones are linked to which file."""
-    users: dict[str, list[str]] = {}
-    for volume in observe(host).volumes.values():
-        if volume.backing is not None:
-            users.setdefault(volume.backing, []).append(volume.name.removesuffix(".root.qcow2"))
-    return users
+    """Who needs which file of the store: domains, whosever they are, and nodes of which only a clone is left."""
+    observed, store_ = observe(host), os.path.realpath(folder(host))
+    needs = [(name, path) for name, domain in observed.domains.items() for path in domain.disks_in_use]
+    needs += [(v.name.removesuffix(".root.qcow2"), v.backing) for v in observed.volumes.values() if v.backing]
+    users: dict[str, set[str]] = {}
+    for name, path in needs:
+        where, file = os.path.split(os.path.realpath(path))
+        if where == store_:
+            users.setdefault(file, set()).add(name)
+    return {file: sorted(names) for file, names in users.items()}
 
 
 @contextlib.contextmanager
@@ -40,13 +47,30 @@ def changing(wait_s: float = 0.0) -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def cloning() -> Iterator[None]:
+    """Keep all images from being removed, from the choice of one until its clones exist; many vmlabs may at once.
+
+    Raises BusyError if another one removes images for a minute.
+    """
+    with lock.held("images.cloned", what="the image store", wait_s=60.0, shared=True):
+        yield
+
+
+@contextlib.contextmanager
+def removing(wait_s: float = 0.0) -> Iterator[None]:
+    """Hold the image store while nobody is about to clone an image; raises BusyError as `changing` does."""
+    with changing(wait_s), lock.held("images.cloned", what="the image store", wait_s=wait_s):
+        yield
+
+
 def build(host: Host, name: str, *, mirror: str | None, suite: str, progress: Callable[[str], None]) -> Manifest:
     """Build an image that vmlab has a recipe for (`demo`) and put it into the store."""
     if name != "demo":
         raise UsageError(f"vmlab has no recipe for an image {name} (recipes: demo)", hint="vmlab image import")
     where = folder(host)
     with changing():
-        built = build_demo(where / ".build", mirror=mirror, suite=suite, progress=progress)
+        built = build_demo(where / store.RECIPE_WORK, mirror=mirror, suite=suite, progress=progress)
         manifest = store.add(where, store.read(built), built.parent, move=True)
         shutil.rmtree(built.parent)
     return manifest
@@ -73,20 +97,19 @@ def bring(host: Host, name: str, source: Path, *, user: str | None) -> Manifest:
 
 
 def removable(host: Host, name: str) -> list[str]:
-    """What `remove` would remove, a line each; HostError names the nodes that are clones of it."""
-    manifest = store.removable(folder(host), name, used(host))
-    return [f"{name}: this goes:", *(f"  {file}" for file in manifest.files.model_dump().values() if file)]
+    """What `remove` would remove, a line each; HostError names who needs it."""
+    return [f"{name}: this goes:", *(f"  {path.name}" for path in store.removable(folder(host), name, used(host)))]
 
 
 def remove(host: Host, name: str) -> None:
-    """Remove an image; HostError names the nodes that are clones of it."""
+    """Remove an image; HostError names who needs it, BusyError who is about to clone one."""
     where = folder(host)
-    with changing():
+    with removing(wait_s=_PATIENCE_S):
         store.remove(where, name, used(host))
 
 
 def listed(host: Host) -> list[tuple[Manifest, list[str]]]:
-    """All images with the nodes that are clones of each."""
+    """All images with the domains that need each. What is broken is warned of."""
     where = folder(host)
     users = used(host)
-    return [(manifest, users.get(str(where / manifest.files.disk), [])) for manifest in store.images(where)]
+    return [(manifest, users.get(manifest.files.disk, [])) for manifest in store.images(where)]

@@ -97,7 +97,7 @@ class LustreBed:
         if node in self.guests:
             said = _said(self.guests[node])
         elif node in self.left:
-            with guest_of(self.found.metadata[node]) as guest:
+            with guest_of(self.host, self.found.metadata[node]) as guest:
                 said = _said(guest)
         else:
             return "silent"
@@ -165,7 +165,7 @@ def opened(host: Host, topology: Topology, *, tolerant: bool = False) -> Iterato
         guests = {name: doors[name] for name in surveys}
         left = {}
         for name in [name for name, domain in found.nodes.items() if name not in topology.nodes and domain.running]:
-            with guest_of(found.metadata[name]) as guest:
+            with guest_of(host, found.metadata[name]) as guest:
                 left[name] = _said(guest)
         yield LustreBed(host, topology, found, guests, silent, surveys, configs, left)
 

@@ -12,6 +12,7 @@ from vmlab.guest.ssh import Guest
 from vmlab.inventory.passable import stranded
 from vmlab.lab.bed import guest_of, leasing, locked, steps_of
 from vmlab.lab.bed_folder import register
+from vmlab.lab.image import cloning
 from vmlab.lab.mounting import carried, raise_filesystems
 from vmlab.lab.prepare import Images, Prepared, acceleration, images_of, prepare, remarks
 from vmlab.lab.progress import Progress
@@ -63,13 +64,20 @@ def up(
     with nullcontext() if held else locked(host, topology.name):
         ensure_pool(host, BEDS)
         ensure_pool(host, IMAGES)
-        images = images_of(host, topology)
-        accel = acceleration(host, accel, images, progress)
-        with leasing(host):
-            prepared, made = _decided(host, topology, accel=accel, restart=restart, images=images)
-            remarks(prepared, images, progress)
-            _admit(host, prepared)
-            _make_room(host, prepared, progress)
+        with cloning():
+            images = images_of(host, topology)
+            accel = acceleration(host, accel, images, progress)
+            with leasing(host):
+                prepared, made = _decided(host, topology, accel=accel, restart=restart, images=images)
+                remarks(prepared, images, progress)
+                _admit(host, prepared)
+                _make_room(host, prepared, progress)
+                placed = prepared.places.placement is not None
+                if placed:
+                    # What is defined is a claim that other beds see: CPUs, memory and functions are ours from then on.
+                    _define(host, prepared, progress)
+            if not placed:
+                _define(host, prepared, progress)
 
         def node(asked: DesiredNode) -> None:
             _node(host, prepared, asked, progress, overall if wait else None)
@@ -102,7 +110,7 @@ def _decided(
 
 
 def _make_room(host: Host, prepared: Prepared, progress: Progress) -> None:
-    """What is to be there before nodes start: networks, shared disks, and the places of nodes that are placed."""
+    """What is to be there before nodes are: keys, networks, shared disks; and what is to go."""
     plan = prepared.plan
     register(host)
     prepared.keys.write(tuple(prepared.members))
@@ -114,16 +122,19 @@ def _make_room(host: Host, prepared: Prepared, progress: Progress) -> None:
             _do(host, action)
         progress.stage(name, "gone")
 
+    removed = [name for name in plan.lanes if name not in prepared.desired.nodes]
+    each(gone, removed, jobs=LIBVIRT_JOBS, failed="not all nodes could be removed")
+
+
+def _define(host: Host, prepared: Prepared, progress: Progress) -> None:
+    """Each node's lane up to its definition: from then on its clone keeps its image from being removed."""
+
     def define(name: str) -> None:
-        for action in before_start(plan.lanes.get(name, ())):
+        for action in before_start(prepared.plan.lanes.get(name, ())):
             progress.stage(name, action.kind)
             _do(host, action)
 
-    removed = [name for name in plan.lanes if name not in prepared.desired.nodes]
-    each(gone, removed, jobs=LIBVIRT_JOBS, failed="not all nodes could be removed")
-    if prepared.places.placement is not None:
-        # What is defined is a claim that other beds see: CPUs, memory and functions are ours from then on.
-        each(define, prepared.desired.nodes, jobs=LIBVIRT_JOBS, failed="not all nodes could be defined")
+    each(define, prepared.desired.nodes, jobs=LIBVIRT_JOBS, failed="not all nodes could be defined")
 
 
 def _each_by_name(host: Host, actions: tuple[Action, ...], failed: str) -> None:
@@ -139,10 +150,9 @@ def _do(host: Host, action: Action) -> None:
 
 
 def _node(host: Host, prepared: Prepared, node: DesiredNode, progress: Progress, overall: Deadline | None) -> None:
-    """One node's lane, then, with a deadline, its boot and its steps."""
+    """The rest of one node's lane, then, with a deadline, its boot and its steps."""
     lane = prepared.plan.lanes.get(node.name, ())
-    done = before_start(lane) if prepared.places.placement is not None else ()
-    for action in lane[len(done) :]:
+    for action in lane[len(before_start(lane)) :]:
         progress.stage(node.name, action.kind)
         _do(host, action)
     if overall is None or host.simulated:

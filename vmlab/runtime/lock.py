@@ -34,8 +34,10 @@ def _folder() -> Path:
 
 
 @contextlib.contextmanager
-def held(name: str, *, what: str, wait_s: float = 0.0) -> Iterator[None]:
+def held(name: str, *, what: str, wait_s: float = 0.0, shared: bool = False) -> Iterator[None]:
     """Hold the lock `name` for the `with` block; the file is gone afterwards if it is ours.
+
+    Any number of vmlabs may have it `shared`, and nobody else meanwhile.
 
     Raises BusyError after `wait_s` seconds, naming the owner: user, process, command line, since when. Raises HostError
     if what lies there is no lock of vmlab's.
@@ -48,15 +50,16 @@ def held(name: str, *, what: str, wait_s: float = 0.0) -> Iterator[None]:
         raise HostError(f"cannot use the lock folder {path}: {error.strerror}", hint=hint) from error
     try:
         file = _file_name(name)
-        descriptor = _acquire(path, folder, file, what, Deadline.after(wait_s))
+        descriptor = _acquire(path, folder, file, what, Deadline.after(wait_s), shared=shared)
         try:
             _tell(descriptor, _owner())
             yield
         finally:
-            # Removed while it is still held: whoever opened the old file finds out in `_acquire` and opens anew.
             _tell(descriptor, b"")
-            with contextlib.suppress(OSError):
-                os.unlink(file, dir_fd=folder)
+            # Removed while it is still held: whoever opened the old file finds out in `_acquire` and opens anew.
+            if not shared or _locked(descriptor, folder, file, fcntl.LOCK_EX):
+                with contextlib.suppress(OSError):
+                    os.unlink(file, dir_fd=folder)
             os.close(descriptor)
     finally:
         os.close(folder)
@@ -100,7 +103,7 @@ def _file_name(name: str) -> str:
     return f"{name.replace('/', '-')}.lock"
 
 
-def _acquire(path: Path, folder: int, file: str, what: str, deadline: Deadline) -> int:
+def _acquire(path: Path, folder: int, file: str, what: str, deadline: Deadline, *, shared: bool) -> int:
     while True:
         try:
             descriptor = _open(folder, file)
@@ -108,19 +111,27 @@ def _acquire(path: Path, folder: int, file: str, what: str, deadline: Deadline) 
             raise HostError(
                 f"cannot open the lock {path / file}: {error.strerror}", hint=f"ls -l {_quoted(path / file)}"
             ) from error
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            owner = os.pread(descriptor, 8 * _TOLD, 0)
-            os.close(descriptor)
-            if deadline.passed:
-                raise _busy(what, owner) from None
-            sleep(0.05)
-            continue
-        with contextlib.suppress(FileNotFoundError):
-            if os.fstat(descriptor).st_ino == os.stat(file, dir_fd=folder, follow_symlinks=False).st_ino:
-                return descriptor
+        held_ = _locked(descriptor, folder, file, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+        if held_:
+            return descriptor
+        owner = os.pread(descriptor, 8 * _TOLD, 0)
         os.close(descriptor)
+        if held_ is False and deadline.passed:
+            raise _busy(what, owner)
+        if held_ is False:
+            sleep(0.05)
+
+
+def _locked(descriptor: int, folder: int, file: str, how: int) -> bool | None:
+    """The file that lies there is locked; False if somebody else has it, None if it is not the one any more."""
+    try:
+        fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    with contextlib.suppress(FileNotFoundError):
+        if os.fstat(descriptor).st_ino == os.stat(file, dir_fd=folder, follow_symlinks=False).st_ino:
+            return True
+    return None
 
 
 def _open(folder: int, file: str) -> int:

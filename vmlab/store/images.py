@@ -22,13 +22,19 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from vmlab.errors import HostError, UsageError
 from vmlab.runtime.files import write_atomically
+from vmlab.runtime.log import log
 from vmlab.runtime.process import run
 from vmlab.store import qcow2
+from vmlab.values import identity
 from vmlab.values.printable import one_line
 
 _NAME = r"^[a-z0-9][a-z0-9._-]{0,62}$"
 _USER = r"^[A-Za-z_][A-Za-z0-9._-]{0,31}$"
 _WORK = ".build-"
+# Of `build demo`, which nobody takes up again, and of a manifest that is about to be replaced.
+RECIPE_WORK = ".build"
+_RECIPE_WORK = (RECIPE_WORK, f".{RECIPE_WORK}.building")
+_HALF_WRITTEN = re.compile(r"\.[a-z0-9][a-z0-9._-]{0,62}\.json\.[0-9a-f]+")
 _SUFFIXES = {"disk": ".qcow2", "kernel": ".vmlinuz", "initrd": ".initrd"}
 _LONGEST = 1 << 20  # bytes of a manifest
 _CHUNK = 1 << 20
@@ -78,8 +84,20 @@ class Manifest(BaseModel):
 
 
 def images(folder: Path) -> list[Manifest]:
-    """All images, by name. A manifest that cannot be read is an error naming it."""
-    return [read(path) for path in sorted(folder.glob("[!.]*.json"))]
+    """All images, by name. A manifest that cannot be read is warned of, and passed over."""
+    return [manifest for manifest in _manifests(folder).values() if manifest is not None]
+
+
+def _manifests(folder: Path) -> dict[str, Manifest | None]:
+    """By the names of the files; None is one that cannot be read."""
+    found: dict[str, Manifest | None] = {}
+    for path in sorted(folder.glob("[!.]*.json")):
+        try:
+            found[path.stem] = read(path)
+        except HostError as error:
+            log.warning("%s; it is passed over", error.message)
+            found[path.stem] = None
+    return found
 
 
 def read(path: Path) -> Manifest:
@@ -224,8 +242,8 @@ def add(folder: Path, manifest: Manifest, source: Path, *, move: bool = False) -
     try:
         folder.mkdir(parents=True, exist_ok=True)
         digests = {kind: _digest(path) for kind, path in sources.items()}
-        stem = f"{manifest.name}-{hashlib.sha256(b''.join(digests.values())).hexdigest()[:12]}"
-        files = {kind: stem + _SUFFIXES[kind] for kind in sources}
+        digest = hashlib.sha256(b"".join(digests.values())).hexdigest()[:12]
+        files = {kind: identity.image_file(manifest.name, digest, _SUFFIXES[kind]) for kind in sources}
         for kind, path in sources.items():
             _place(path, folder / files[kind], digests[kind], move=move)
         complete = manifest.model_copy(update={"size": size, "files": Files(**files)})
@@ -247,36 +265,51 @@ def copy(source: Path, destination: Path) -> bytes:
     return digest.digest()
 
 
-def removable(folder: Path, name: str, used: Mapping[str, Iterable[str]]) -> Manifest:
-    """The image, if no clone needs it; `used` says which nodes' clones are linked to which file.
+def removable(folder: Path, name: str, used: Mapping[str, Iterable[str]]) -> list[Path]:
+    """What goes with the image: its manifest and files, older ones that nobody needs included.
 
-    Raises HostError naming them when there are any.
+    `used` says who needs which file of the store. Raises HostError naming them, if they need what is to go, and for a
+    manifest that cannot be read, of an image that has no files: that is somebody else's.
     """
-    manifest = find(folder, name)
-    users = sorted(used.get(str(folder / manifest.files.disk), ()))
-    if users:
-        raise HostError(
-            f"the image {name} is in use: clones of it are {', '.join(users)}",
-            hint=f"vmlab down {users[0].partition('.')[0]}",
-        )
-    return manifest
+    files = [path for path in sorted(folder.glob("*")) if identity.image_of(path.name) == name]
+    try:
+        needed = {find(folder, name).files.disk}
+    except HostError:
+        if not files or not (folder / f"{name}.json").exists():
+            raise
+        needed = {path.name for path in files}  # nobody can tell which it has
+    stems = {Path(file).stem for file in needed}
+    if users := sorted({user for file, names in used.items() if Path(file).stem in stems for user in names}):
+        bed, dot, _ = users[0].partition(".")
+        told = f"the image {name} is in use: clones of it, or of its kernel, are {', '.join(users)}"
+        raise HostError(told, hint=f"vmlab down {bed}" if dot else f"virsh dumpxml {shlex.quote(bed)}")
+    kept = {Path(file).stem for file in used}
+    return [folder / f"{name}.json", *(path for path in files if path.stem not in kept)]
 
 
 def remove(folder: Path, name: str, used: Mapping[str, Iterable[str]]) -> None:
     """Take an image out of the store; raises what `removable` does."""
-    removable(folder, name, used)
-    (folder / f"{name}.json").unlink()
-    for path in unused(folder, used):
+    for path in removable(folder, name, used):
         path.unlink(missing_ok=True)
 
 
 def unused(folder: Path, used: Mapping[str, Iterable[str]]) -> list[Path]:
-    """Files of the store that neither a manifest, a clone nor a build needs: an image's files share their stem."""
-    disks = [manifest.files.disk for manifest in images(folder)]
-    kept = {Path(path).stem for path in (*disks, *used)}
-    builds = {work_folder(folder, name) for name in begun(folder)}
-    others = [path for path in sorted(folder.glob("*")) if path.suffix != ".json" and path not in builds]
-    return [path for path in others if path.stem not in kept]
+    """What vmlab put into the store and neither a manifest, `used` nor a build needs.
+
+    An image's files share their stem. What has no name that vmlab gives is somebody else's. Of an image whose manifest
+    cannot be read nothing is unused.
+    """
+    manifests = _manifests(folder)
+    kept = {Path(manifest.files.disk).stem for manifest in manifests.values() if manifest is not None}
+    kept |= {Path(file).stem for file in used}
+    broken = {name for name, manifest in manifests.items() if manifest is None}
+    return [
+        path
+        for path in sorted(folder.glob("*"))
+        if path.name in _RECIPE_WORK
+        or _HALF_WRITTEN.fullmatch(path.name)
+        or ((image := identity.image_of(path.name)) is not None and image not in broken and path.stem not in kept)
+    ]
 
 
 def work_folder(folder: Path, name: str) -> Path:
@@ -286,7 +319,8 @@ def work_folder(folder: Path, name: str) -> Path:
 
 def begun(folder: Path) -> list[str]:
     """The names of the images whose builds go on, or were killed."""
-    return [path.name.removeprefix(_WORK) for path in sorted(folder.glob(f"{_WORK}*"))]
+    names = (path.name.removeprefix(_WORK) for path in sorted(folder.glob(f"{_WORK}*/")))
+    return [name for name in names if re.fullmatch(_NAME, name)]
 
 
 def _digest(path: Path) -> bytes:
