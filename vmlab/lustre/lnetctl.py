@@ -109,9 +109,15 @@ def errors(text: str) -> tuple[LnetError, ...]:
 
 
 _NOT_LOADED = re.compile(
-    r"failed to resolve Netlink family id|the kernel modules may not be loaded|opening /dev/lnet failed"
+    r"failed to resolve Netlink family id|the kernel modules may not be loaded|opening /dev/lnet failed|"
+    r"LNET is currently not loaded"
 )
-_DOWN = re.compile(r"LNet stack down|IOC_LIBCFS_GET_NI error 100\b")
+# What asks LNet itself. A ping says the same of the way to another node, iproute2 of an interface.
+NOT_CONFIGURED = (
+    r"LNet stack down|IOC_LIBCFS_GET_NI error 100\b|"
+    r"(?m:^(?!.*(?:failed to (?:ping|discover)|RTNETLINK|SIOC|ssh:|connect)).*\bNetwork is down)"
+)
+_DOWN = re.compile(NOT_CONFIGURED)
 
 
 def not_loaded(text: str) -> bool:
@@ -142,7 +148,8 @@ _MEANINGS = {
 
 def meaning(error: LnetError) -> str:
     """In one line: what lnetctl said and what it means."""
-    means = _MEANINGS.get((error.what, error.number), "")
+    known = _MEANINGS.get((error.what, error.number), "")
+    means = "LNet is loaded and has no network" if not_configured(error.text) else known
     return f"{error.text} (errno {error.number}{': ' + means if means else ''})"
 
 
