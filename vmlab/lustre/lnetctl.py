@@ -108,7 +108,7 @@ def errors(text: str) -> tuple[LnetError, ...]:
     return tuple(_errors(text))
 
 
-_NOT_LOADED = re.compile(
+NOT_LOADED = (
     r"failed to resolve Netlink family id|the kernel modules may not be loaded|opening /dev/lnet failed|"
     r"LNET is currently not loaded"
 )
@@ -117,7 +117,8 @@ NOT_CONFIGURED = (
     r"LNet stack down|IOC_LIBCFS_GET_NI error 100\b|"
     r"(?m:^(?!.*(?:failed to (?:ping|discover)|RTNETLINK|SIOC|ssh:|connect)).*\bNetwork is down)"
 )
-_DOWN = re.compile(NOT_CONFIGURED)
+_NOT_LOADED = re.compile(NOT_LOADED)
+_NOT_CONFIGURED = re.compile(NOT_CONFIGURED)
 
 
 def not_loaded(text: str) -> bool:
@@ -127,7 +128,7 @@ def not_loaded(text: str) -> bool:
 
 def not_configured(text: str) -> bool:
     """The module is there, and LNet has no networks."""
-    return not not_loaded(text) and _DOWN.search(text) is not None
+    return not not_loaded(text) and _NOT_CONFIGURED.search(text) is not None
 
 
 # errno as the kernel means it for that object: lnet/utils of 2.17.57, and what was seen.
