@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 from vmlab.errors import GuestError
 from vmlab.guest.child import Watch, no_watch
 from vmlab.guest.ssh import Guest
+from vmlab.guest.trouble import complaint
 from vmlab.runtime.process import Result
 from vmlab.runtime.wait import Deadline
 from vmlab.steps import Command, Step
@@ -22,7 +23,7 @@ out=$(mktemp) && exec 3<>"$out" && rm -f "$out" || exit 1
 out=/proc/$$/fd/3
 tell() { echo "vmlab: $*"; }
 try() { timeout -k 5 "$@" </dev/null >"$out" 2>&1 3>&-; }
-fail() { tell "$@"; tail -n 20 "$out" | sed 's/^/| /'; exit 1; }
+fail() { tell "$@"; tail -n 40 "$out" | sed 's/^/| /'; exit 1; }
 check() { step=$1; shift; tell check "$step"; todo=; if try "$@"; then tell ok "$step"; else todo=1; fi; }
 apply() { number=$1; shift; [ -z "$todo" ] || try "$@" || fail failed "$step" "$?" "$number"; }
 verify() { [ -z "$todo" ] || { try "$@" || fail failed "$step" "$?" check; tell applied "$step"; }; }
@@ -104,10 +105,10 @@ class _Progress:
     def failure(self, guest: Guest, result: Result) -> GuestError:
         step, lines = self._current, self._output
         if step is None:
-            cause = "nothing came back at the deadline" if result.timed_out else result.last_line
+            cause = "nothing came back at the deadline" if result.timed_out else _said(result)
             message = f"cannot run steps as root: {cause}"
         elif self._failure is None:
-            cause = "not done at its deadline" if result.timed_out else f"broken off: {result.last_line}"
+            cause = "not done at its deadline" if result.timed_out else f"broken off: {_said(result)}"
             message = f"step {step.name}: {cause}"
         else:
             status, what = self._failure
@@ -115,7 +116,8 @@ class _Progress:
             cause = f"took over {step.deadline_s:g} s" if status in _TIMED_OUT else f"ended with status {status}"
             if what == "check":
                 cause += " after the step was applied"
-            message = f"step {step.name}: `{_short(command)}` {cause}" + (f": {lines[-1]}" if lines else "")
+            why = complaint(lines)
+            message = f"step {step.name}: `{_short(command)}` {cause}" + (f": {why}" if why else "")
         return GuestError(
             f"{guest.node}: {message}",
             node=guest.node,
@@ -123,6 +125,10 @@ class _Progress:
             console=lines,
             hint=f"vmlab ssh {guest.bed} {guest.node}",
         )
+
+
+def _said(result: Result) -> str:
+    return complaint(result.stderr.splitlines()) or f"status {result.status}"
 
 
 def _short(command: Command) -> str:

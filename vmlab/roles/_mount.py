@@ -11,4 +11,3 @@ grep -qwE "lustre|$type" /proc/filesystems || echo "the kernel has no file syste
 dmesg | grep -iE 'lustre|lnet|ldiskfs' | tail -n 5 >&2
 exit $status
 """
-
