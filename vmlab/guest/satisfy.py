@@ -24,7 +24,12 @@ out=/proc/$$/fd/3
 tell() { echo "vmlab: $*"; }
 try() { timeout -k 5 "$@" </dev/null >"$out" 2>&1 3>&-; }
 fail() { tell "$@"; tail -n 40 "$out" | sed 's/^/| /'; exit 1; }
-check() { step=$1; shift; tell check "$step"; todo=; if try "$@"; then tell ok "$step"; else todo=1; fi; }
+check() {
+    step=$1 todo=
+    shift
+    tell check "$step"
+    if try "$@"; then tell ok "$step"; else todo=1; tell apply "$step"; fi
+}
 apply() { number=$1; shift; [ -z "$todo" ] || try "$@" || fail failed "$step" "$?" "$number"; }
 verify() { [ -z "$todo" ] || { try "$@" || fail failed "$step" "$?" check; tell applied "$step"; }; }
 """
@@ -44,16 +49,18 @@ def satisfy(
     steps: Sequence[Step],
     *,
     on_step: Callable[[str], None] = lambda _: None,
+    on_apply: Callable[[str], None] = lambda _: None,
     deadline: Deadline,
     watch: Watch = no_watch,
 ) -> tuple[Outcome, ...]:
-    """Run the steps in their order, as root; `on_step` hears the name of each as it begins.
+    """Run the steps in their order, as root.
 
+    `on_step` hears the name of each as it begins, `on_apply` of each that does not hold and is about to be applied.
     Raises GuestError (stage "roles") for the first step that fails, with its command and the end of its output.
     """
     if not steps:
         return ()
-    progress = _Progress(steps, on_step)
+    progress = _Progress(steps, on_step, on_apply)
     result = guest.stream(
         ("sh",), stdin=_program(steps), as_root=True, deadline=deadline, on_line=progress.hear, watch=watch
     )
@@ -82,10 +89,11 @@ def _calls(number: int, step: Step) -> Iterator[Command]:
 class _Progress:
     """What the program told so far."""
 
-    def __init__(self, steps: Sequence[Step], on_step: Callable[[str], None]) -> None:
+    def __init__(self, steps: Sequence[Step], on_step: Callable[[str], None], on_apply: Callable[[str], None]) -> None:
         self.outcomes: list[Outcome] = []
         self._steps = steps
         self._on_step = on_step
+        self._on_apply = on_apply
         self._current: Step | None = None
         self._failure: tuple[int, str] | None = None
         self._output: list[str] = []
@@ -95,6 +103,8 @@ class _Progress:
             case ["vmlab:", "check", number]:
                 self._current = self._steps[int(number)]
                 self._on_step(self._current.name)
+            case ["vmlab:", "apply", number]:
+                self._on_apply(self._steps[int(number)].name)
             case ["vmlab:", ("ok" | "applied") as did, number]:
                 self.outcomes.append(Outcome(self._steps[int(number)].name, "ok" if did == "ok" else "applied"))
             case ["vmlab:", "failed", _, status, what]:

@@ -11,7 +11,7 @@ from vmlab.lab.progress import Progress
 from vmlab.lab.stages import StageTime
 from vmlab.lustre.status import RecoveryStatus
 from vmlab.lustre.target import Recovery, Target, read_on_disk
-from vmlab.plan.filesystems import Wishes, filesystem_stages, lnet_stages, unmount_stages
+from vmlab.plan.filesystems import FORMAT, Wishes, filesystem_stages, lnet_stages, unmount_stages
 from vmlab.plan.serving import holders, mounted_on, under_way
 from vmlab.runtime.parallel import each
 from vmlab.runtime.wait import Deadline
@@ -20,7 +20,6 @@ from vmlab.virt.connection import Host
 
 _JOBS = 64
 _LOOK_S = 60.0
-_FORMAT = "format"
 
 # What no tool of Lustre's knows, blkid may; it knows nothing of an empty disk.
 _LOOK = """
@@ -204,7 +203,7 @@ def format_(
         labels = frozenset(bed.targets) if reformat else frozenset()
         stages = (
             *lnet_stages(topology, everyone)[:1],  # disks and modules
-            *(s for s in filesystem_stages(topology, everyone, Wishes(reformat=labels)) if s.name == _FORMAT),
+            *(s for s in filesystem_stages(topology, everyone, Wishes(reformat=labels)) if s.name == FORMAT),
         )
         return bed.drive(stages, progress, deadline)
 
@@ -215,7 +214,7 @@ def mount(
     """LNet, targets and clients, as `up` does, but nothing is formatted."""
     with locked(host, topology.name):
         return raise_filesystems(
-            host, topology, progress, deadline, recovery=recovery, wanted=lambda stage: stage.name != _FORMAT
+            host, topology, progress, deadline, recovery=recovery, wanted=lambda stage: stage.name != FORMAT
         )
 
 

@@ -37,6 +37,11 @@ class Stage:
     name: str
     tracks: tuple[Track, ...]
 
+    @property
+    def looks(self) -> str:
+        """What it is called as long as it only looks: a disk that is looked at is not being formatted."""
+        return "look at disks" if self.name == FORMAT else f"check {self.name.removeprefix('check ')}"
+
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
@@ -172,7 +177,7 @@ def filesystem_stages(
     def mount(role: Role, member: Member, target: Target) -> tuple[Step, ...]:
         return role.mount(target, member.version, wishes.recovery)
 
-    wanted = [(UNMOUNT_CLIENTS, _forgotten(all_members, wishes.forgotten)), ("format", _by_target(placed, format_))]
+    wanted = [(UNMOUNT_CLIENTS, _forgotten(all_members, wishes.forgotten)), (FORMAT, _by_target(placed, format_))]
     for order, group in groupby(sorted(placed, key=lambda p: _order(p[2])), key=lambda p: _order(p[2])):
         wanted.append((_MOUNT_ORDER[order], _by_target(group, mount)))
     entered = {mount.fsname for member in all_members.values() for mount in member.mounts}
@@ -197,6 +202,7 @@ def unmount_stages(
     return _stages(wanted)
 
 
+FORMAT = "format"
 FIND_OSTS = "find OSTs"
 MOUNT_CLIENTS = "mount clients"
 UNMOUNT_CLIENTS = "unmount clients"
