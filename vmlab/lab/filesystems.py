@@ -214,7 +214,7 @@ def mount(
     """LNet, targets and clients, as `up` does, but nothing is formatted."""
     with locked(host, topology.name):
         return raise_filesystems(
-            host, topology, progress, deadline, recovery=recovery, wanted=lambda stage: stage.name != FORMAT
+            host, topology, progress, deadline, recovery=recovery, only=lambda stage: stage.name != FORMAT
         )
 
 
