@@ -431,3 +431,67 @@ def test_results_show_what_was_recorded(cli: Cli, tmp_path: Path) -> None:
     assert "7.25" in shown.stdout
     assert "oss1: no device" in shown.stdout
     assert cli.json("results", "show", run.id)["samples"][0]["value"] == 7.25
+
+
+LUSTRE = """
+name: fs
+fabrics:
+  eth: {kind: ethernet, lnet: tcp}
+nodes:
+  mds1: {role: mds, memory: 256MiB, fabrics: [eth]}
+  oss1: {role: oss, memory: 256MiB, fabrics: [eth], image: IMAGE}
+filesystems:
+  lustre:
+    mgt: {servers: mds1}
+    mdts: [{servers: mds1, size: 64MiB}]
+    osts: [{servers: oss1, size: 64MiB}]
+"""
+
+
+def imported(cli: Cli, name: str, disk: Path, **told: object) -> None:
+    """An image with a manifest beside its disk, as a user writes it."""
+    manifest = disk.with_suffix(".json")
+    manifest.write_text(json.dumps({"name": name, "files": {"disk": disk.name}, **told}))
+    try:
+        assert cli("image", "import", name, str(disk)).exit_code == 0
+    finally:
+        manifest.unlink()
+
+
+def test_what_nobody_said_of_an_image_is_not_known(cli: Cli, tmp_path: Path, disk: Path) -> None:
+    (tmp_path / "fs.yaml").write_text(LUSTRE.replace("IMAGE", "demo"))
+    said = cli("plan", "fs.yaml").stderr
+    assert "whether the image demo carries Lustre is not known, so `up` asks its guests, and brings lustre up" in said
+    assert "vmlab image import --help" in said
+    assert "carries no Lustre" not in said
+    imported(cli, "demo", disk, carries={"perftest": "24.07"})
+    imported(cli, "new", disk, carries={"lustre": "2.17.57", "perftest": "24.07"}, backends=["ldiskfs"])
+    said = cli("plan", "fs.yaml").stderr
+    assert "the image demo carries no Lustre: the bed comes up without its file systems (lustre)" in said
+    assert [row[5] for row in rows(cli("image", "list").stdout)] == ["-", "2.17.57"]
+    cli("image", "import", "other", str(disk))
+    assert [row[5] for row in rows(cli("image", "list").stdout)] == ["-", "2.17.57", "unknown"]
+
+
+def test_a_node_whose_image_is_known_to_lack_lustre_is_refused_before_it_boots(
+    cli: Cli, tmp_path: Path, disk: Path
+) -> None:
+    imported(cli, "demo", disk, carries={"perftest": "24.07"})
+    imported(cli, "new", disk, carries={"lustre": "2.17.57"})
+    (tmp_path / "fs.yaml").write_text(LUSTRE.replace("IMAGE", "new"))
+    for verb in ("plan", "up"):
+        refused = cli(verb, "fs.yaml")
+        assert refused.exit_code == 4
+        assert "mds1 must serve or mount a file system, and the image has no Lustre: demo" in refused.stderr
+    assert cli.json("list") == []
+    (tmp_path / "fs.yaml").write_text(LUSTRE.replace("IMAGE", "new").replace("role: mds,", "role: mds, image: new,"))
+    assert cli("plan", "fs.yaml").exit_code == 0
+
+
+def test_the_manifest_that_the_help_shows_can_be_imported(cli: Cli, disk: Path) -> None:
+    shown = cli("image", "import", "--help").stdout
+    text = " ".join(shown[shown.index('{"name"') :].partition("}}")[0].split()) + "}}"
+    told = json.loads(text)
+    imported(cli, told.pop("name"), disk, **{**told, "files": {"disk": disk.name}})
+    (image,) = [image for image in cli.json("image", "list") if image["name"] == "rocky9"]
+    assert image["carries"] == {"lustre": "2.15.5"}

@@ -247,4 +247,5 @@ def _tell(bed: str, times: "Sequence[StageTime]", done: str) -> None:
         show(stage_table(times))
     changed = sum(stage.applied for stage in times)
     seconds = sum(stage.seconds for stage in times)
-    typer.echo(f"{bed}: {done} in {seconds:.1f} s ({f'{changed} steps' if changed else 'nothing to change'})", err=True)
+    did = f"{done} in {seconds:.1f} s ({changed} steps)" if changed else f"nothing to change ({seconds:.1f} s)"
+    typer.echo(f"{bed}: {did}", err=True)

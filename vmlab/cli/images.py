@@ -126,11 +126,16 @@ def import_(
 ) -> None:
     """Take a distribution's cloud image into the store.
 
-    A manifest beside it, DISK's name with .json, comes along.
+    A manifest beside it, DISK's name with .json, comes along: it says who logs in, how the image boots and what it
+    carries. Without one nobody knows whether it carries Lustre, and `up` asks the guests. To say it:
+
+    \b
+      {"name": "rocky9", "user": "rocky", "carries": {"lustre": "2.15.5"}, "backends": ["ldiskfs"],
+       "files": {"disk": "Rocky-9.qcow2"}}
 
     \b
     Example:
-      vmlab image import rocky9 Rocky-9-GenericCloud.qcow2 --user rocky
+      vmlab image import rocky9 Rocky-9.qcow2 --user rocky
     """
     from vmlab.cli.target import here
     from vmlab.lab.image import bring

@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 from vmlab.errors import GuestError
 from vmlab.guest.child import Watch, no_watch
 from vmlab.guest.ssh import Guest
+from vmlab.guest.trouble import complaint
 from vmlab.runtime.process import Result
 from vmlab.runtime.wait import Deadline
 from vmlab.steps import Command, Step
@@ -22,8 +23,13 @@ out=$(mktemp) && exec 3<>"$out" && rm -f "$out" || exit 1
 out=/proc/$$/fd/3
 tell() { echo "vmlab: $*"; }
 try() { timeout -k 5 "$@" </dev/null >"$out" 2>&1 3>&-; }
-fail() { tell "$@"; tail -n 20 "$out" | sed 's/^/| /'; exit 1; }
-check() { step=$1; shift; tell check "$step"; todo=; if try "$@"; then tell ok "$step"; else todo=1; fi; }
+fail() { tell "$@"; tail -n 40 "$out" | sed 's/^/| /'; exit 1; }
+check() {
+    step=$1 todo=
+    shift
+    tell check "$step"
+    if try "$@"; then tell ok "$step"; else todo=1; tell apply "$step"; fi
+}
 apply() { number=$1; shift; [ -z "$todo" ] || try "$@" || fail failed "$step" "$?" "$number"; }
 verify() { [ -z "$todo" ] || { try "$@" || fail failed "$step" "$?" check; tell applied "$step"; }; }
 """
@@ -43,16 +49,18 @@ def satisfy(
     steps: Sequence[Step],
     *,
     on_step: Callable[[str], None] = lambda _: None,
+    on_apply: Callable[[str], None] = lambda _: None,
     deadline: Deadline,
     watch: Watch = no_watch,
 ) -> tuple[Outcome, ...]:
-    """Run the steps in their order, as root; `on_step` hears the name of each as it begins.
+    """Run the steps in their order, as root.
 
+    `on_step` hears the name of each as it begins, `on_apply` of each that does not hold and is about to be applied.
     Raises GuestError (stage "roles") for the first step that fails, with its command and the end of its output.
     """
     if not steps:
         return ()
-    progress = _Progress(steps, on_step)
+    progress = _Progress(steps, on_step, on_apply)
     result = guest.stream(
         ("sh",), stdin=_program(steps), as_root=True, deadline=deadline, on_line=progress.hear, watch=watch
     )
@@ -81,10 +89,11 @@ def _calls(number: int, step: Step) -> Iterator[Command]:
 class _Progress:
     """What the program told so far."""
 
-    def __init__(self, steps: Sequence[Step], on_step: Callable[[str], None]) -> None:
+    def __init__(self, steps: Sequence[Step], on_step: Callable[[str], None], on_apply: Callable[[str], None]) -> None:
         self.outcomes: list[Outcome] = []
         self._steps = steps
         self._on_step = on_step
+        self._on_apply = on_apply
         self._current: Step | None = None
         self._failure: tuple[int, str] | None = None
         self._output: list[str] = []
@@ -94,6 +103,8 @@ class _Progress:
             case ["vmlab:", "check", number]:
                 self._current = self._steps[int(number)]
                 self._on_step(self._current.name)
+            case ["vmlab:", "apply", number]:
+                self._on_apply(self._steps[int(number)].name)
             case ["vmlab:", ("ok" | "applied") as did, number]:
                 self.outcomes.append(Outcome(self._steps[int(number)].name, "ok" if did == "ok" else "applied"))
             case ["vmlab:", "failed", _, status, what]:
@@ -104,10 +115,10 @@ class _Progress:
     def failure(self, guest: Guest, result: Result) -> GuestError:
         step, lines = self._current, self._output
         if step is None:
-            cause = "nothing came back at the deadline" if result.timed_out else result.last_line
+            cause = "nothing came back at the deadline" if result.timed_out else _said(result)
             message = f"cannot run steps as root: {cause}"
         elif self._failure is None:
-            cause = "not done at its deadline" if result.timed_out else f"broken off: {result.last_line}"
+            cause = "not done at its deadline" if result.timed_out else f"broken off: {_said(result)}"
             message = f"step {step.name}: {cause}"
         else:
             status, what = self._failure
@@ -115,7 +126,8 @@ class _Progress:
             cause = f"took over {step.deadline_s:g} s" if status in _TIMED_OUT else f"ended with status {status}"
             if what == "check":
                 cause += " after the step was applied"
-            message = f"step {step.name}: `{_short(command)}` {cause}" + (f": {lines[-1]}" if lines else "")
+            why = complaint(lines)
+            message = f"step {step.name}: `{_short(command)}` {cause}" + (f": {why}" if why else "")
         return GuestError(
             f"{guest.node}: {message}",
             node=guest.node,
@@ -123,6 +135,10 @@ class _Progress:
             console=lines,
             hint=f"vmlab ssh {guest.bed} {guest.node}",
         )
+
+
+def _said(result: Result) -> str:
+    return complaint(result.stderr.splitlines()) or f"status {result.status}"
 
 
 def _short(command: Command) -> str:

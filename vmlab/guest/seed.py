@@ -1,7 +1,7 @@
 """What a guest is told at its first boot: cloud-init's NoCloud documents, and the ISO 9660 image that carries them.
 
 The documents are JSON, which cloud-init reads as the YAML it is a part of. They keep to keys that cloud-init 18 to 25
-know, in all of its network renderers (sysconfig, NetworkManager, netplan, networkd, ifupdown).
+know, in all of its network renderers (sysconfig, NetworkManager, netplan, networkd, ifupdown), but for routes on SUSE.
 """
 
 import hashlib
@@ -17,6 +17,17 @@ from vmlab.guest.keys import HostKey
 # of which the first that fits is taken, and Debian's images have one called `all-en` that asks DHCP on every `en*`: by
 # its other names (altname), which udev gives it when it is renamed, that is every interface.
 _FIRST = "0-"
+
+# cloud-init's sysconfig renderer writes no routes for SUSE, neither of `routes` nor of `gateway4`: a TODO of its source
+# from 18 to 26, which SUSE's own packages have patched or have not. wicked reads the file, whoever wrote it, at each
+# `ifup`; at this boot it has done so already. Elsewhere /etc/sysconfig/network is a file (RHEL), or not there at all.
+_SUSE_NETWORK = "/etc/sysconfig/network"
+_SUSE_ROUTE = """
+folder=$1 interface=$2 gateway=$3
+[ -d "$folder" ] || exit 0
+echo "default $gateway - -" >"$folder/ifroute-$interface"
+[ -n "$(ip -4 route show default)" ] || ip -4 route add default via "$gateway" dev "$interface"
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +52,7 @@ def documents(
     ethernets = {_FIRST + interface.name: _ethernet(interface) for interface in interfaces}
     network = {"version": 2, "ethernets": ethernets}
     told = {
-        "user-data": "#cloud-config\n" + _dump(_user_data(node, user, authorized_key, host_key)),
+        "user-data": "#cloud-config\n" + _dump(_user_data(node, user, authorized_key, host_key) | _routes(interfaces)),
         "network-config": _dump(network),
     }
     digest = hashlib.sha256(json.dumps([bed, node, told]).encode()).hexdigest()
@@ -72,6 +83,13 @@ def _user_data(node: str, user: str, authorized_key: str, host_key: HostKey) -> 
         "package_update": False,
         "package_upgrade": False,
     }
+
+
+def _routes(interfaces: Sequence[Interface]) -> dict[str, Any]:
+    """The default route where cloud-init's renderer makes none; `bootcmd` runs at each boot, when interfaces are up."""
+    ways = [(i.name, str(i.gateway)) for i in interfaces if i.gateway is not None]
+    commands = [["sh", "-c", _SUSE_ROUTE, "vmlab", _SUSE_NETWORK, *way] for way in ways]
+    return {"bootcmd": commands} if commands else {}
 
 
 def _ethernet(interface: Interface) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from vmlab.lab.progress import Progress
 from vmlab.lab.stages import StageTime
 from vmlab.lustre.status import RecoveryStatus
 from vmlab.lustre.target import Recovery, Target, read_on_disk
-from vmlab.plan.filesystems import Wishes, filesystem_stages, lnet_stages, unmount_stages
-from vmlab.plan.serving import holders, mounted_on
+from vmlab.plan.filesystems import FORMAT, Wishes, filesystem_stages, lnet_stages, unmount_stages
+from vmlab.plan.serving import holders, mounted_on, under_way
 from vmlab.runtime.parallel import each
 from vmlab.runtime.wait import Deadline
 from vmlab.topology import Topology
@@ -20,7 +20,6 @@ from vmlab.virt.connection import Host
 
 _JOBS = 64
 _LOOK_S = 60.0
-_FORMAT = "format"
 
 # What no tool of Lustre's knows, blkid may; it knows nothing of an empty disk.
 _LOOK = """
@@ -36,7 +35,9 @@ case $? in 2) ;; *) echo "Holds:" ${found:-something} ;; esac
 class TargetStatus:
     """One target. `state` is mounted, unmounted, unknown (a server that may have it does not answer) or broken.
 
-    `node` is the server that has it, "" for none. `recovery` is Lustre's word for it; an MGT has none. Space in bytes.
+    Before and after: formatting, mounting (for as long as MMP or the MGS make it wait), unmounting. `no Lustre`: none
+    of its servers carries it. `node` is the server that has it, "" for none. `recovery` is Lustre's word for it; an MGT
+    has none. Space in bytes. `inactive_on` are clients and servers for which somebody has switched it off.
     """
 
     target: str
@@ -52,11 +53,15 @@ class TargetStatus:
     total: int | None = None
     used: int | None = None
     available: int | None = None
+    inactive_on: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class ClientStatus:
-    """A mount that the topology asks for. `connections` counts those to targets by state; `broken` names the others."""
+    """A mount that the topology asks for. `connections` counts those to targets by state; `broken` names the others.
+
+    `state` is mounted, mounting, unmounting, unmounted, `no Lustre`, or why the node says nothing.
+    """
 
     node: str
     filesystem: str
@@ -92,18 +97,21 @@ def status(host: Host, topology: Topology) -> FsStatus:
 
 
 def _target(bed: LustreBed, target: Target, servers: Sequence[str]) -> TargetStatus:
+    label, device, servers = target.label, target.device, tuple(servers)
+    off = tuple(node for node, survey in bed.everybody.items() if target.service in survey.inactive)
     having = [node for node, survey in bed.everybody.items() if mounted_on(target, survey)]
-    if len(having) != 1:
-        unknown = bed.unheard & {*holders(bed.topology, bed.found)[target.label]}
-        state = "mounted twice" if having else "unknown" if unknown else "unmounted"
-        return TargetStatus(target.label, target.device, tuple(servers), " ".join(having), state)
+    if len(having) > 1:
+        return TargetStatus(label, device, servers, " ".join(having), "mounted twice", inactive_on=off)
+    if not having:
+        node, state = _unmounted(bed, target, servers)
+        return TargetStatus(label, device, servers, node, state, inactive_on=off)
     survey = bed.everybody[having[0]]
     recovery = (survey.recovery or {}).get(target.service, RecoveryStatus(target.service, ""))
     space = (survey.space or {}).get(target.svname)
     return TargetStatus(
-        target.label,
-        target.device,
-        tuple(servers),
+        label,
+        device,
+        servers,
         having[0],
         "mounted" if target.service in survey.services else "broken",
         recovery.state,
@@ -111,8 +119,22 @@ def _target(bed: LustreBed, target: Target, servers: Sequence[str]) -> TargetSta
         recovery.expected,
         recovery.evicted,
         recovery.remaining_s,
-        *((None, None, None) if space is None else (space.total, space.total - space.free, space.available)),
+        total=None if space is None else space.total,
+        used=None if space is None else space.total - space.free,
+        available=None if space is None else space.available,
+        inactive_on=off,
     )
+
+
+def _unmounted(bed: LustreBed, target: Target, servers: Sequence[str]) -> tuple[str, str]:
+    """The node that does something with a target that nobody has mounted, and what; or in what way it is unmounted."""
+    for node, survey in bed.everybody.items():
+        if state := under_way(target, survey):
+            return node, state
+    if bed.unheard & {*holders(bed.topology, bed.found)[target.label]}:
+        return "", "unknown"
+    answers = [bed.surveys[server] for server in servers if server in bed.surveys]
+    return "", "no Lustre" if answers and all(survey.version is None for survey in answers) else "unmounted"
 
 
 def _client(bed: LustreBed, node: str, fsname: str, point: str) -> ClientStatus:
@@ -120,7 +142,8 @@ def _client(bed: LustreBed, node: str, fsname: str, point: str) -> ClientStatus:
     if survey is None:
         return ClientStatus(node, fsname, point, bed.silent[node], {})
     if not any(mount.point == point and mount.client_of == fsname for mount in survey.mounts):
-        return ClientStatus(node, fsname, point, "unmounted", {})
+        doing = next((busy.state for busy in survey.busy if point in busy.words), "")
+        return ClientStatus(node, fsname, point, doing or ("unmounted" if survey.version else "no Lustre"), {})
     counts: dict[str, int] = {}
     own = [c for c in survey.imports if c.target.startswith(f"{fsname}-") and not c.of_server]
     for connection in own:
@@ -180,7 +203,7 @@ def format_(
         labels = frozenset(bed.targets) if reformat else frozenset()
         stages = (
             *lnet_stages(topology, everyone)[:1],  # disks and modules
-            *(s for s in filesystem_stages(topology, everyone, Wishes(reformat=labels)) if s.name == _FORMAT),
+            *(s for s in filesystem_stages(topology, everyone, Wishes(reformat=labels)) if s.name == FORMAT),
         )
         return bed.drive(stages, progress, deadline)
 
@@ -191,7 +214,7 @@ def mount(
     """LNet, targets and clients, as `up` does, but nothing is formatted."""
     with locked(host, topology.name):
         return raise_filesystems(
-            host, topology, progress, deadline, recovery=recovery, wanted=lambda stage: stage.name != _FORMAT
+            host, topology, progress, deadline, recovery=recovery, only=lambda stage: stage.name != FORMAT
         )
 
 

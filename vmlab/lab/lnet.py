@@ -1,10 +1,13 @@
 """LNet of a bed as it is: NIDs and routes of each node, and who can talk to whom."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from vmlab.lab.lustre import opened
+from vmlab.lab.lustre import LustreBed, opened
 from vmlab.lustre import lnetping
+from vmlab.lustre.lnet import leads
 from vmlab.lustre.lnetconf import pings
+from vmlab.lustre.lnetctl import ShownRoute
 from vmlab.runtime.parallel import each
 from vmlab.topology import Topology
 from vmlab.virt.connection import Host
@@ -25,12 +28,16 @@ class NidLine:
 
 @dataclass(frozen=True, slots=True)
 class RouteLine:
-    """A route of a node; `up` is None where the node does not say."""
+    """A route of a node; `up` is None where the node does not say, and False where a router on it is known not to work.
+
+    LNet itself takes a gateway for alive until it has asked it again. `why` tells what vmlab knows better.
+    """
 
     net: str
     gateway: str
     hops: int
     up: bool | None
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,33 +72,60 @@ class Ping:
 def show(host: Host, topology: Topology) -> list[LnetNode]:
     """Each node's LNet as it is."""
     with opened(host, topology, tolerant=True) as bed:
-        found = []
-        for node in topology.nodes:
-            survey = bed.surveys.get(node)
-            wanted = tuple(map(str, bed.configs[node].nids))
-            if survey is None or survey.version is None:
-                problem = "no Lustre" if survey is not None else bed.silent[node]
-                found.append(LnetNode(node, (), (), forwarding=False, wanted=wanted, problem=problem))
-                continue
-            nids = tuple(NidLine(str(ni.nid), ni.up, ni.interfaces) for ni in survey.nis)
-            routes = tuple(RouteLine(r.net, str(r.gateway), r.hops, r.up) for r in survey.routes)
-            problem = "" if nids or not wanted else "LNet has no network"
-            found.append(LnetNode(node, nids, routes, survey.forwards, wanted, problem))
-        return found
+        idle = _idle_routers(bed)
+        return [_node(bed, node, idle) for node in topology.nodes]
+
+
+def _node(bed: LustreBed, node: str, idle: Mapping[str, str]) -> LnetNode:
+    survey = bed.surveys.get(node)
+    wanted = tuple(map(str, bed.configs[node].nids))
+    if survey is None or survey.version is None:
+        problem = bed.silent[node] if survey is None else f"no Lustre in the image {bed.topology.nodes[node].image}"
+        return LnetNode(node, (), (), forwarding=False, wanted=wanted, problem=problem)
+    nids = tuple(NidLine(str(ni.nid), ni.up, ni.interfaces) for ni in survey.nis)
+    routes = tuple(_route(bed, route, idle) for route in survey.routes)
+    problem = "" if nids or not wanted else survey.lnet or "LNet has no network"
+    return LnetNode(node, nids, routes, survey.forwards, wanted, problem)
+
+
+def _idle_routers(bed: LustreBed) -> dict[str, str]:
+    """The routers that are known not to forward, and why. Of one that does not answer nothing is known."""
+    found = {}
+    for node in (name for name, config in bed.configs.items() if config.forwarding):
+        survey = bed.surveys.get(node)
+        if survey is None:
+            if bed.silent[node] == "off":
+                found[node] = f"{node} is off"
+        elif survey.version is None:
+            found[node] = f"{node} has no Lustre"
+        elif not survey.nis:
+            found[node] = f"{node}: {survey.lnet or 'LNet has no network'}"
+        elif not survey.forwards and any(ni.interfaces for ni in survey.nis):  # else there is no lnetctl to ask
+            found[node] = f"{node} does not forward"
+    return found
+
+
+def _route(bed: LustreBed, route: ShownRoute, idle: Mapping[str, str]) -> RouteLine:
+    """A route as the node sees it, unless it is known to lead nowhere."""
+    owners = {nid: node for node, config in bed.configs.items() for nid in config.nids}
+    gateway = owners.get(route.gateway, "")
+    memberships = {node: {nid.net for nid in config.nids} for node, config in bed.configs.items()}
+    working = [node for node, config in bed.configs.items() if config.forwarding and node not in idle]
+    why = idle.get(gateway, "")
+    if gateway in working and idle and not leads(gateway, route.net, memberships, working):
+        why = f"nothing leads on from {gateway}: {', '.join(idle.values())}"
+    return RouteLine(route.net, str(route.gateway), route.hops, False if why else route.up, why)
 
 
 def ping(host: Host, topology: Topology) -> list[Ping]:
     """Every path to every node that a node should reach, from each that answers; in the topology's order.
 
-    The paths of one node over routers go one after the other: LNet takes turns among the routers.
+    The paths of one node over routers go one after the other: LNet takes turns among the routers. Raises HostError
+    naming the images where Lustre is missing.
     """
     servers = frozenset(server for target in topology.targets for server in target.servers) or None
     with opened(host, topology, tolerant=True) as bed:
-        carrying = {
-            node: bed.configs[node]
-            for node in topology.nodes
-            if node in bed.silent or bed.surveys[node].version is not None
-        }
+        carrying = {node: bed.configs[node] for node in bed.carrying()}
         wanted = pings(carrying, servers)
 
         def ask(node: str) -> list[Ping]:

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from vmlab.errors import GuestError, HostError, UsageError
+from vmlab.errors import GuestError, UsageError
 from vmlab.guest.boot import Vigil
 from vmlab.guest.child import Watch
 from vmlab.guest.ssh import Guest
@@ -14,9 +14,9 @@ from vmlab.lab.stages import StageTime, drive
 from vmlab.lustre.lnetconf import Lnet
 from vmlab.lustre.survey import SURVEY, Survey, read_survey
 from vmlab.lustre.target import Target
-from vmlab.plan.filesystems import Stage, lnet, members, targets
+from vmlab.plan.filesystems import Stage, check_images, lnet, members, no_lustre, targets
 from vmlab.plan.observed import ObservedBed
-from vmlab.plan.serving import Evidence, forgotten, holders, mounted_on, refuse_unproven, serving
+from vmlab.plan.serving import Evidence, forgotten, holders, mounted_on, refuse_unproven, serving, under_way
 from vmlab.roles import Member
 from vmlab.runtime.parallel import each
 from vmlab.runtime.wait import Deadline
@@ -58,14 +58,29 @@ class LustreBed:
 
     @property
     def members(self) -> dict[str, Member]:
-        """What each node should be; one that does not answer is taken to carry what the others do."""
+        """What each node should be; one that does not answer is taken to carry what the others do.
+
+        Raises HostError naming the images if Lustre is missing where it must be; see `carrying`.
+        """
         versions = {name: survey.version for name, survey in self.surveys.items() if survey.version is not None}
-        if not versions:
-            raise HostError(
-                f"no node of {self.topology.name} has Lustre in its image",
-                hint="use an image that carries Lustre: vmlab image list",
-            )
-        return members(self.topology, self.configs, dict.fromkeys(self.silent, max(versions.values())) | versions)
+        carrying = self.carrying()
+        newest = max(versions.values())
+        return members(self.topology, self.configs, {name: versions.get(name, newest) for name in carrying})
+
+    def carrying(self) -> tuple[str, ...]:
+        """The nodes that carry Lustre, or may carry it, as they do not answer.
+
+        Raises UsageError if nobody answers, HostError naming the images if nobody who does carries it, or not all that
+        serve or mount a file system.
+        """
+        if not self.surveys:
+            name, told = self.topology.name, "; ".join(f"{node}: {why}" for node, why in self.silent.items())
+            raise UsageError(f"no node of {name} answers ({told})", hint=f"vmlab status {name}")
+        found = [node for node, survey in self.surveys.items() if survey.version is not None]
+        check_images(self.topology, found, self.surveys)
+        if not found:
+            raise no_lustre(self.topology, self.surveys, f"{self.topology.name}: ")
+        return tuple(node for node in self.topology.nodes if node in found or node in self.silent)
 
     def active(self) -> dict[str, str]:
         """The node that has each target that is mounted, when the bed was opened; see `serving`."""
@@ -103,7 +118,9 @@ class LustreBed:
             return "silent"
         if not isinstance(said, Survey):
             return "silent"
-        return "mounted" if mounted_on(self.targets[label], said) else "free"
+        target = self.targets[label]
+        busy = mounted_on(target, said) or under_way(target, said) in ("mounting", "unmounting")
+        return "mounted" if busy else "free"
 
     def refuse_left(self, labels: Iterable[str]) -> None:
         """Raise HostError if a node that the topology no longer has may have one of these targets mounted."""

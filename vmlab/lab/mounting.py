@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 from vmlab.lab.lustre import LustreBed, opened
-from vmlab.lab.prepare import Images
 from vmlab.lab.progress import Progress
 from vmlab.lab.recovery import recovered
 from vmlab.lab.stages import StageTime, TrackTime
@@ -24,10 +23,9 @@ _FLUSH_S = 300.0
 _JOBS = 64
 
 
-def carried(topology: Topology, images: Images) -> bool:
-    """There is something to bring up, and an image that can."""
-    wanted = bool(topology.filesystems) or any(map(topology.lnet, (MANAGEMENT, *topology.fabrics)))
-    return wanted and any(manifest.lustre for manifest, _ in images.values())
+def wanted(topology: Topology) -> bool:
+    """There is something to bring up: a file system, or LNet."""
+    return bool(topology.filesystems) or any(map(topology.lnet, (MANAGEMENT, *topology.fabrics)))
 
 
 def raise_filesystems(
@@ -37,15 +35,22 @@ def raise_filesystems(
     deadline: Deadline,
     *,
     recovery: Recovery | None = None,
-    wanted: Callable[[Stage], bool] = lambda _: True,
+    only: Callable[[Stage], bool] = lambda _: True,
+    sure: bool = True,
 ) -> tuple[StageTime, ...]:
     """LNet, then the file systems: formatted where a disk is empty, mounted where nobody has a target; what it took.
 
     A target that a partner has stays there. A file system in memory that is gone begins anew, empty. Targets that are
-    mounted have recovered before clients are. `wanted` leaves out stages. Raises GuestError naming the node, the step
-    and what is wrong, for LNet the pair that cannot talk; HostError if a file system lost a part that was in memory.
+    mounted have recovered before clients are. `only` leaves out stages. Unless it is `sure` that images carry Lustre
+    all guests may turn out to have none, which is told, and nothing is done. Raises GuestError naming the node, the
+    step and what is wrong, for LNet the pair that cannot talk; HostError if a file system lost a part that was in
+    memory.
     """
     with opened(host, topology) as bed:
+        if not sure and all(survey.version is None for survey in bed.surveys.values()):
+            told = ", ".join(("LNet", *topology.filesystems))
+            progress.say(f"{topology.name}: its guests were asked, and have no Lustre: the bed is up without {told}")
+            return ()
         active = bed.active()
         bed.refuse_left(bed.targets)
         everyone = bed.members
@@ -55,8 +60,8 @@ def raise_filesystems(
         for fsname in sorted(anew):
             progress.say(f"{fsname} was in memory and is gone: it begins anew, empty")
         wishes = Wishes(recovery=window, active=active, forgotten=anew)
-        stages = tuple(filter(wanted, filesystem_stages(topology, everyone, wishes)))
-        times = bed.drive(tuple(filter(wanted, lnet_stages(topology, everyone))), progress, deadline)
+        stages = tuple(filter(only, filesystem_stages(topology, everyone, wishes)))
+        times = bed.drive(tuple(filter(only, lnet_stages(topology, everyone))), progress, deadline)
         servers = tuple(stage for stage in stages if stage.name not in _AFTER_RECOVERY)
         times += (served := bed.drive(servers, progress, deadline, patience_s=_PATIENCE_S))
         if any(stage.applied for stage in served):

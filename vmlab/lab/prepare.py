@@ -29,6 +29,7 @@ from vmlab.plan.desired import (
     desired_targets,
 )
 from vmlab.plan.diff import diff
+from vmlab.plan.filesystems import check_images
 from vmlab.plan.lease import Leases, lease
 from vmlab.plan.node_place import NodePlace, macs, place_of
 from vmlab.plan.observed import Observed, ObservedBed
@@ -83,6 +84,14 @@ def images_of(host: Host, topology: Topology) -> Images:
     return found
 
 
+def lustre_in(images: Images) -> bool | None:
+    """Whether one of the images carries Lustre. None: of one nothing is known, so its guests have to be asked."""
+    manifests = [manifest for manifest, _ in images.values()]
+    if any(manifest.lustre for manifest in manifests):
+        return True
+    return False if all(manifest.tells for manifest in manifests) else None
+
+
 def acceleration(host: Host, wish: str, images: Images, progress: Progress) -> str:
     """What guests run on: "kvm" or "tcg" ("test" on libvirt's test driver).
 
@@ -114,6 +123,10 @@ def prepare(
 ) -> Prepared:
     """Look at the host and decide; nothing is changed."""
     observed = observe(host)
+    if lustre_in(images):
+        manifests = {node.name: images[node.image][0] for node in topology.nodes.values()}
+        told = [name for name, manifest in manifests.items() if manifest.tells]
+        check_images(topology, [name for name in told if manifests[name].lustre], told)
     for fabric in topology.fabrics.values():
         if fabric.bridge is not None and host.local and fabric.bridge not in observed.bridges:
             raise HostError(
@@ -240,14 +253,26 @@ def remarks(prepared: Prepared, images: Images, progress: Progress) -> None:
             )
     for note in prepared.places.placement.notes if prepared.places.placement is not None else ():
         progress.warn(note)
-    if images and topology.filesystems and not any(manifest.lustre for manifest, _ in images.values()):
-        progress.say(
-            f"the image {', '.join(sorted(images))} carries no Lustre: the bed comes up without its file systems "
-            f"({', '.join(topology.filesystems)})"
-        )
+    if images and topology.filesystems:
+        _remark_on_lustre(topology, images, progress)
     for action in prepared.plan.pending:
         if action.node is not None and action.kind in ("stop-domain", "undefine-domain"):
             progress.warn(f"{action.node}: {action.reason}; left as it is, --restart applies it")
+
+
+def _remark_on_lustre(topology: Topology, images: Images, progress: Progress) -> None:
+    names, filesystems = ", ".join(sorted(images)), ", ".join(topology.filesystems)
+    match lustre_in(images):
+        case False:
+            progress.say(
+                f"the image {names} carries no Lustre: the bed comes up without its file systems ({filesystems})"
+            )
+        case None:
+            unknown = ", ".join(sorted(name for name, (manifest, _) in images.items() if not manifest.tells))
+            progress.say(
+                f"whether the image {unknown} carries Lustre is not known, so `up` asks its guests, and brings "
+                f"{filesystems} up if it does; a manifest beside the disk says it (vmlab image import --help)"
+            )
 
 
 def _template(topology: Topology, name: str) -> etree._Element:

@@ -35,11 +35,12 @@ class TrackTime:
 
 @dataclass(frozen=True, slots=True)
 class StageTime:
-    """How long a stage took, and its tracks, slowest first."""
+    """How long a stage took, and its tracks, slowest first. `looks` is its name if nothing had to be done, else ""."""
 
     stage: str
     seconds: float
     tracks: tuple[TrackTime, ...]
+    looks: str = ""
 
     @property
     def applied(self) -> int:
@@ -63,14 +64,23 @@ def drive(
     """
     rooms = {node: threading.Semaphore(_SESSIONS) for node in guests}
 
+    def tell(stage: Stage, track: Track, does: str) -> None:
+        progress.stage(track.node, f"{does}: {track.what}" if _several(stage, track) else does)
+
     def run(stage: Stage, track: Track) -> TrackTime:
         begin = now()
         patience = deadline.capped(patience_s)
         while True:
             with rooms[track.node]:
-                progress.stage(track.node, f"{stage.name}: {track.what}" if _several(stage, track) else stage.name)
+                tell(stage, track, stage.looks)
                 try:
-                    applied = _satisfied(guests[track.node], track, watch(track.node), deadline)
+                    applied = _satisfied(
+                        guests[track.node],
+                        track,
+                        watch(track.node),
+                        deadline,
+                        on_apply=lambda _: tell(stage, track, stage.name),
+                    )
                 except _Passing as error:
                     if patience.passed:
                         raise error.told from error
@@ -83,7 +93,7 @@ def drive(
         begin = now()
         tracks = each(partial(run, stage), stage.tracks, jobs=_JOBS, failed=f"stage `{stage.name}` failed")
         tracks.sort(key=lambda track: -track.seconds)
-        times.append(StageTime(stage.name, now() - begin, tuple(tracks)))
+        times.append(StageTime(stage.name, now() - begin, tuple(tracks), stage.looks))
         if times[-1].applied:
             progress.say(f"{stage.name}: {now() - begin:.1f} s")
     return tuple(times)
@@ -101,10 +111,10 @@ class _Passing(Exception):
         self.told = told
 
 
-def _satisfied(guest: Guest, track: Track, watch: Watch, deadline: Deadline) -> int:
+def _satisfied(guest: Guest, track: Track, watch: Watch, deadline: Deadline, *, on_apply: Callable[[str], None]) -> int:
     steps = [track.what]
     try:
-        outcomes = satisfy(guest, track.steps, on_step=steps.append, deadline=deadline, watch=watch)
+        outcomes = satisfy(guest, track.steps, on_step=steps.append, on_apply=on_apply, deadline=deadline, watch=watch)
     except GuestError as error:
         if type(error) is not GuestError:  # a guest that is dead or out of reach says so itself
             raise

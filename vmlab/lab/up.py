@@ -13,8 +13,8 @@ from vmlab.inventory.passable import stranded
 from vmlab.lab.bed import guest_of, leasing, locked, steps_of
 from vmlab.lab.bed_folder import register
 from vmlab.lab.image import cloning
-from vmlab.lab.mounting import carried, raise_filesystems
-from vmlab.lab.prepare import Images, Prepared, acceleration, images_of, prepare, remarks
+from vmlab.lab.mounting import raise_filesystems, wanted
+from vmlab.lab.prepare import Images, Prepared, acceleration, images_of, lustre_in, prepare, remarks
 from vmlab.lab.progress import Progress
 from vmlab.lab.stages import StageTime
 from vmlab.lustre.target import Recovery
@@ -86,8 +86,10 @@ def up(
         jobs = jobs if wait else min(jobs, LIBVIRT_JOBS)
         each(node, prepared.desired.nodes.values(), jobs=jobs, failed=f"{topology.name}: not all nodes came up")
         stages: tuple[StageTime, ...] = ()
-        if wait and not host.simulated and carried(topology, images):
-            stages = raise_filesystems(host, topology, progress, overall, recovery=recovery)
+        lustre = lustre_in(images)
+        if wait and not host.simulated and lustre is not False and wanted(topology):
+            sure = lustre is not None
+            stages = raise_filesystems(host, topology, progress, overall, recovery=recovery, sure=sure)
         return Raised(prepared, (*made, *prepared.plan.actions), stages)
 
 

@@ -36,6 +36,11 @@ def reaches(one: AbstractSet[str], other: AbstractSet[str], between: Distances) 
     return any(net in between.get(start, ()) for start in one for net in other)
 
 
+def leads(gateway: str, net: str, memberships: Mapping[str, AbstractSet[str]], routers: Collection[str]) -> bool:
+    """From the router `gateway` on, messages reach `net` by way of `routers`, those that work."""
+    return gateway in routers and reaches(memberships[gateway], {net}, distances(memberships, routers))
+
+
 def routes(memberships: Mapping[str, AbstractSet[str]], routers: Collection[str]) -> tuple[Route, ...]:
     """All routes of a bed: by node in the order of `memberships`, then by network.
 

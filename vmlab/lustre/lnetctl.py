@@ -108,10 +108,17 @@ def errors(text: str) -> tuple[LnetError, ...]:
     return tuple(_errors(text))
 
 
-_NOT_LOADED = re.compile(
-    r"failed to resolve Netlink family id|the kernel modules may not be loaded|opening /dev/lnet failed"
+NOT_LOADED = (
+    r"failed to resolve Netlink family id|the kernel modules may not be loaded|opening /dev/lnet failed|"
+    r"LNET is currently not loaded"
 )
-_DOWN = re.compile(r"LNet stack down|IOC_LIBCFS_GET_NI error 100\b")
+# What asks LNet itself. A ping says the same of the way to another node, iproute2 of an interface.
+NOT_CONFIGURED = (
+    r"LNet stack down|IOC_LIBCFS_GET_NI error 100\b|"
+    r"(?m:^(?!.*(?:failed to (?:ping|discover)|RTNETLINK|SIOC|ssh:|connect)).*\bNetwork is down)"
+)
+_NOT_LOADED = re.compile(NOT_LOADED)
+_NOT_CONFIGURED = re.compile(NOT_CONFIGURED)
 
 
 def not_loaded(text: str) -> bool:
@@ -121,7 +128,7 @@ def not_loaded(text: str) -> bool:
 
 def not_configured(text: str) -> bool:
     """The module is there, and LNet has no networks."""
-    return not not_loaded(text) and _DOWN.search(text) is not None
+    return not not_loaded(text) and _NOT_CONFIGURED.search(text) is not None
 
 
 # errno as the kernel means it for that object: lnet/utils of 2.17.57, and what was seen.
@@ -142,7 +149,8 @@ _MEANINGS = {
 
 def meaning(error: LnetError) -> str:
     """In one line: what lnetctl said and what it means."""
-    means = _MEANINGS.get((error.what, error.number), "")
+    known = _MEANINGS.get((error.what, error.number), "")
+    means = "LNet is loaded and has no network" if not_configured(error.text) else known
     return f"{error.text} (errno {error.number}{': ' + means if means else ''})"
 
 

@@ -39,13 +39,22 @@ class Device(NamedTuple):
 
 
 class Space(NamedTuple):
-    """One target of `lfs df`, as a client sees it. `problem` is what lfs said in place of figures, else ""."""
+    """One target of `lfs df`, as a client sees it. `problem` is what lfs said in place of figures, else "".
+
+    `flags` are lfs's letters for its state: D degraded, R read-only, S no space, I no inodes.
+    """
 
     target: str
     total: Bytes
     used: Bytes
     available: Bytes
     problem: str = ""
+    flags: str = ""
+
+    @property
+    def inactive(self) -> bool:
+        """It is switched off for this client; it may well run."""
+        return self.problem == INACTIVE
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +83,10 @@ class Mount:
 
 @dataclass(frozen=True, slots=True)
 class Import:
-    """A client's connection to a target. `state`: FULL is well, IDLE rests; others are on their way or broken."""
+    """A client's connection to a target. `state`: FULL is well, IDLE rests; others are on their way or broken.
+
+    INACTIVE is vmlab's word for one that an administrator switched off, whatever state its import is in.
+    """
 
     name: str
     target: str
@@ -147,26 +159,33 @@ def started(found: Iterable[Device]) -> frozenset[str]:
     return frozenset(device.name for device in found if device.up and device.kind in ("mgs", "mdt", "obdfilter"))
 
 
-_SPACE = re.compile(
-    r"^(?P<target>\S+)_UUID +"
-    r"(?:(?P<total>\d{1,18}) +(?P<used>\d{1,18}) +(?P<available>\d{1,18}) .*|: *(?P<problem>.*))$",
-    re.MULTILINE,
+INACTIVE = "inactive device"
+"""What lfs says in place of figures of a target that an administrator has switched off for this client."""
+
+_HEADER = re.compile(r"UUID +(?P<unit>\S+)")
+_IN_KIB = "1K-blocks"
+_TARGET = re.compile(
+    r"(?P<target>(?:\S+-)?(?:OST|MDT)[0-9a-f]{4})(?:_UUID)? *(?:"
+    r" (?P<total>\d{1,18}) +(?P<used>\d{1,18}) +(?P<available>\d{1,18})(?: .*?(?:\[...:\d+\] *(?P<flags>\S*) *)?)?|"
+    r": *(?P<problem>\S.*?) *)"
 )
 _KIB = 1024
 
 
 def space(text: str) -> tuple[Space, ...]:
-    """`lfs df`, which counts in KiB; without -h or -i. A target that does not answer has no figures."""
-    return tuple(
-        Space(
-            found["target"],
-            Bytes(int(found["total"] or 0) * _KIB),
-            Bytes(int(found["used"] or 0) * _KIB),
-            Bytes(int(found["available"] or 0) * _KIB),
-            (found["problem"] or "").strip(),
-        )
-        for found in _SPACE.finditer(text)
-    )
+    """`lfs df`, which counts in KiB: every target that is told, also what is inactive or does not answer.
+
+    Other tables are passed over: -h, whose figures are rounded, and -i, which counts inodes. Of a target that never
+    answered lfs knows no more than `OST0003`.
+    """
+    found, unit = [], _IN_KIB
+    for line in text.splitlines():
+        if header := _HEADER.match(line):
+            unit = header["unit"]
+        elif unit == _IN_KIB and (one := _TARGET.fullmatch(line)) is not None:
+            total, used, available = (Bytes(int(one[name] or 0) * _KIB) for name in ("total", "used", "available"))
+            found.append(Space(one["target"], total, used, available, one["problem"] or "", one["flags"] or ""))
+    return tuple(found)
 
 
 _MOUNT = re.compile(r"^(?P<source>\S+) (?:on )?(?P<point>/\S*) (?:type )?(?P<kind>lustre\w*) \(?(?P<options>[^\s)]*)")
@@ -181,20 +200,22 @@ def mounts(text: str) -> tuple[Mount, ...]:
     )
 
 
-def imports(text: str) -> tuple[Import, ...]:
-    """`lctl get_param osc.*.import mdc.*.import mgc.*.import`.
+def imports(text: str, active: str = "") -> tuple[Import, ...]:
+    """`lctl get_param osc.*.import mdc.*.import`; `active` is what the same parameters named so say.
 
     Nearly YAML, but not in all versions; five fields are wanted, each on a line of its own.
     """
+    off = inactive(active)
     found = []
     for block in re.split(r"^[\w.@:-]+\.import=\s*$", text, flags=re.MULTILINE)[1:]:
         values = dict(_FIELD.findall(block))
         if "state" in values:
+            name = values.get("name", "")
             found.append(
                 Import(
-                    values.get("name", ""),
+                    name,
                     values.get("target", "").removesuffix("_UUID"),
-                    values["state"],
+                    "INACTIVE" if name in off else values["state"],
                     values.get("current_connection", "").strip('"'),
                     tuple(re.findall(r"[^\s\[\],\"]+", values.get("failover_nids", ""))),
                 )
@@ -202,6 +223,17 @@ def imports(text: str) -> tuple[Import, ...]:
     return tuple(found)
 
 
+def inactive(text: str) -> frozenset[str]:
+    """`lctl get_param osc.*.active mdc.*.active osp.*.active`: the names of connections that are switched off."""
+    return frozenset(_ACTIVE.findall(text))
+
+
+def target_of(connection: str) -> str:
+    """`lustre-OST0000` of `lustre-OST0000-osc-MDT0000`: whose connection is of this name."""
+    return re.sub(r"-(?:osc|osp|mdc)-[^-]+$", "", connection)
+
+
+_ACTIVE = re.compile(r"^(?:osc|mdc|osp)\.([\w.-]+)\.active=0$", re.MULTILINE)
 _FIELD = re.compile(r"^ +(name|target|state|current_connection|failover_nids): *(\S.*?) *$", re.MULTILINE)
 
 

@@ -1,8 +1,9 @@
 """What a node says of its Lustre in one round trip: LNet, mounts, services, recovery, space, connections."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from vmlab.lustre import lnetctl, status
 from vmlab.lustre.lnetctl import LocalNi, ShownRoute
@@ -12,6 +13,8 @@ from vmlab.steps import Command
 from vmlab.values.size import Bytes
 
 _MARK = "vmlab section: "
+# Words of command lines: what mounts, unmounts or formats a target is at it for as long as its process lives.
+_BUSY = "^([^ ]*/)?(u?mount|mount[.]lustre(_tgt)?|mkfs[.]lustre|zpool)$"
 # Nothing here asks another node, so that nothing waits for one that is dead. `lctl` finds no parameter where nothing is
 # mounted, and says so: that is no failure.
 _SCRIPT = f"""
@@ -19,16 +22,26 @@ section() {{ echo; echo "{_MARK}$1"; }}
 exec 2>/dev/null
 section version; {ASK[2]}
 section mounts; grep " lustre" /proc/mounts
+section busy
+for file in $(grep -lszE '{_BUSY}' /proc/[0-9]*/cmdline); do tr '\\0\\n' '\\1 ' <$file; echo; done
 section devices; lctl dl
 section recovery; lctl get_param "*.*.recovery_status"
 section space; lctl get_param "osd-*.*.kbytestotal" "osd-*.*.kbytesfree" "osd-*.*.kbytesavail"
 section imports; lctl get_param "osc.*.import" "mdc.*.import"
-section nets; lnetctl net show || lctl list_nids
+section active; lctl get_param "osc.*.active" "mdc.*.active" "osp.*.active"
+section nets; {{ lnetctl net show || lctl list_nids; }} 2>&1
 section routes; lnetctl route show --verbose
 section routing; lnetctl routing show
 exit 0
 """
 SURVEY: Command = ("sh", "-c", _SCRIPT)
+
+
+class Busy(NamedTuple):
+    """A command that is under way on a node: "mounting", "unmounting" or "formatting", and the words it was given."""
+
+    state: str
+    words: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +55,25 @@ class TargetSpace:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """One node. `version` is None where there is no Lustre; `services` run; `space` and `recovery` are by service."""
+    """One node. `version` is None where there is no Lustre; `services` run; `space` and `recovery` are by service.
+
+    `busy` is what is under way: until then /proc/mounts says nothing of a mount that waits for MMP or for the MGS, and
+    nothing any more of an unmount that still writes. `inactive` are targets that are switched off for this node, a
+    client or an MDS. `lnet` says why there is no LNet, "" where there is.
+    """
 
     version: Version | None = None
     mounts: tuple[Mount, ...] = ()
+    busy: tuple[Busy, ...] = ()
     services: frozenset[str] = frozenset()
     recovery: Mapping[str, RecoveryStatus] | None = None
     space: Mapping[str, TargetSpace] | None = None
     imports: tuple[Import, ...] = ()
+    inactive: frozenset[str] = frozenset()
     nis: tuple[LocalNi, ...] = ()
     routes: tuple[ShownRoute, ...] = ()
     forwards: bool = False
+    lnet: str = ""
 
 
 def read_survey(text: str) -> Survey:
@@ -66,15 +87,43 @@ def read_survey(text: str) -> Survey:
     return Survey(
         version=Version.parse(section("version")),
         mounts=status.mounts(section("mounts")),
+        busy=tuple(_busy(section("busy"))),
         services=status.started(status.devices(section("devices"))),
         recovery={r.target: r for r in status.recovery(section("recovery"))},
         space=_space(section("space")),
-        imports=status.imports(section("imports")),
+        imports=status.imports(section("imports"), section("active")),
+        inactive=frozenset(status.target_of(name) for name in status.inactive(section("active"))),
         # Where lnetctl was not built only the NIDs are known; LNet lists those that are up.
         nis=lnetctl.local_nis(nets) or tuple(LocalNi(nid, up=True, interfaces=()) for nid in lnetctl.nids(nets)),
         routes=lnetctl.routes(section("routes")),
         forwards=lnetctl.forwards(section("routing")),
+        lnet=_no_lnet(nets),
     )
+
+
+def _no_lnet(said: str) -> str:
+    if lnetctl.not_loaded(said):
+        return "LNet is not loaded"
+    return "LNet is loaded and has no network" if lnetctl.not_configured(said) else ""
+
+
+_END = "\1"  # of a word, in place of the kernel's NUL
+_STATES = {"mount.lustre": "mounting", "mount.lustre_tgt": "mounting", "mkfs.lustre": "formatting"}
+
+
+def _busy(text: str) -> Iterator[Busy]:
+    """Of command lines, a line each, those that do something to a target or a client's mount."""
+    for line in text.split("\n"):
+        program, *words = line.removesuffix(_END).split(_END)
+        match program.rpartition("/")[2], words:
+            case "umount", _:
+                yield Busy("unmounting", tuple(words))
+            case "mount", ["-t", str(kind), *_] if kind.startswith("lustre"):
+                yield Busy("mounting", tuple(words))
+            case "zpool", ["import", *_]:  # what precedes the mount, and waits where another host has the pool
+                yield Busy("mounting", tuple(words))
+            case name, _ if name in _STATES:
+                yield Busy(_STATES[name], tuple(words))
 
 
 _SPACE = re.compile(r"^osd-\w+\.(?P<service>[\w-]+)\.kbytes(?P<what>total|free|avail)=(?P<kib>\d{1,18})$", re.MULTILINE)

@@ -37,6 +37,11 @@ class Stage:
     name: str
     tracks: tuple[Track, ...]
 
+    @property
+    def looks(self) -> str:
+        """What it is called as long as it only looks: a disk that is looked at is not being formatted."""
+        return "look at disks" if self.name == FORMAT else f"check {self.name.removeprefix('check ')}"
+
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
@@ -109,15 +114,7 @@ def members(topology: Topology, configs: Mapping[str, Lnet], versions: Mapping[s
     Raises HostError if a node of a file system carries none, or does not reach the MGS.
     """
     found = targets(topology, configs)
-    wanted = {server for target in topology.targets for server in target.servers}
-    wanted |= {client for filesystem in topology.filesystems.values() for client in filesystem.clients}
-    without = wanted - versions.keys()
-    if without:
-        images = ", ".join(dict.fromkeys(topology.nodes[node].image for node in sorted(without)))
-        raise HostError(
-            f"{fold(without)} must serve or mount a file system, and the image has no Lustre: {images}",
-            hint="use an image that carries Lustre: vmlab image list",
-        )
+    check_images(topology, versions, topology.nodes)
     mgs = _mgs(topology, configs)
     pings = lnetconf.pings({node: configs[node] for node in configs if node in versions}, _servers(topology))
     return {
@@ -136,6 +133,22 @@ def members(topology: Topology, configs: Mapping[str, Lnet], versions: Mapping[s
         for node in topology.nodes
         if node in versions
     }
+
+
+def check_images(topology: Topology, carrying: Collection[str], known: Collection[str]) -> None:
+    """Raise HostError, which names the images, if a node of a file system is `known` and does not carry Lustre."""
+    wanted = {server for target in topology.targets for server in target.servers}
+    wanted |= {client for filesystem in topology.filesystems.values() for client in filesystem.clients}
+    without = [node for node in known if node in wanted and node not in carrying]
+    if without:
+        raise no_lustre(topology, without, f"{fold(without)} must serve or mount a file system, and ")
+
+
+def no_lustre(topology: Topology, nodes: Iterable[str], told: str = "") -> HostError:
+    """What to raise of nodes whose image carries no Lustre."""
+    images = ", ".join(dict.fromkeys(topology.nodes[node].image for node in sorted(nodes)))
+    hint = "use an image that carries Lustre: vmlab image list"
+    return HostError(f"{told}the image has no Lustre: {images}", hint=hint)
 
 
 def lnet_stages(topology: Topology, all_members: Mapping[str, Member]) -> tuple[Stage, ...]:
@@ -164,7 +177,7 @@ def filesystem_stages(
     def mount(role: Role, member: Member, target: Target) -> tuple[Step, ...]:
         return role.mount(target, member.version, wishes.recovery)
 
-    wanted = [(UNMOUNT_CLIENTS, _forgotten(all_members, wishes.forgotten)), ("format", _by_target(placed, format_))]
+    wanted = [(UNMOUNT_CLIENTS, _forgotten(all_members, wishes.forgotten)), (FORMAT, _by_target(placed, format_))]
     for order, group in groupby(sorted(placed, key=lambda p: _order(p[2])), key=lambda p: _order(p[2])):
         wanted.append((_MOUNT_ORDER[order], _by_target(group, mount)))
     entered = {mount.fsname for member in all_members.values() for mount in member.mounts}
@@ -189,6 +202,7 @@ def unmount_stages(
     return _stages(wanted)
 
 
+FORMAT = "format"
 FIND_OSTS = "find OSTs"
 MOUNT_CLIENTS = "mount clients"
 UNMOUNT_CLIENTS = "unmount clients"

@@ -34,10 +34,24 @@ def mounted_on(target: Target, survey: Survey) -> bool:
     )
 
 
+def under_way(target: Target, survey: Survey) -> str:
+    """What the node is doing with it: "mounting", "unmounting", "formatting", or "" for nothing.
+
+    A mount that waits for MMP, for ZFS's multihost or for the MGS is in no list of mounts for seconds to minutes.
+    """
+    known = {target.mount_point}
+    if target.backend != "wbcfs":  # whose device is one word for all
+        known.add(target.device)
+    if target.backend == "zfs":
+        known.add(target.pool)
+    return next((busy.state for busy in survey.busy if known & set(busy.words)), "")
+
+
 def serving(targets: Mapping[str, Target], surveys: Mapping[str, Survey]) -> dict[str, str]:
     """The node that has each target, by label; without those that nobody has.
 
-    Raises HostError if two have one: whatever writes to its disk next destroys it.
+    Where nobody has it mounted whoever is still unmounting it has it, and then whoever is mounting it. Raises HostError
+    if two have one: whatever writes to its disk next destroys it.
     """
     found = {}
     for label, target in targets.items():
@@ -47,6 +61,8 @@ def serving(targets: Mapping[str, Target], surveys: Mapping[str, Survey]) -> dic
                 f"{label} is mounted on {' and '.join(nodes)} at once: its file system is in danger",
                 hint="power off one of them now, then e2fsck the disk",
             )
+        for state in ("unmounting", "mounting"):
+            nodes = nodes or [node for node, survey in surveys.items() if under_way(target, survey) == state]
         if nodes:
             found[label] = nodes[0]
     return found

@@ -7,6 +7,7 @@ from rich.console import Group
 from rich.text import Text
 
 from vmlab.report.tables import grid
+from vmlab.values.nodeset import fold
 from vmlab.values.size import Bytes
 
 if TYPE_CHECKING:
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
     from vmlab.lab.filesystems import ClientStatus, FsStatus, TargetStatus
 
 _GOOD, _MIDDLING, _BAD = "green", "yellow", "red"
-_STATES = {"mounted": _GOOD, "unmounted": _MIDDLING, "off": "dim", "unknown": _MIDDLING}
+_UNDER_WAY = ("formatting", "mounting", "unmounting")
+_STATES = {"mounted": _GOOD, "off": "dim", **dict.fromkeys(("unmounted", "unknown", *_UNDER_WAY), _MIDDLING)}
 _MIB = 1024**2
 
 
@@ -32,7 +34,7 @@ def _targets(targets: Sequence["TargetStatus"]) -> "Table":
         moved = one.state == "mounted" and one.node != one.servers[0]
         table.add_row(
             one.target,
-            Text(one.state, _STATES.get(one.state, _BAD)),
+            _state(one),
             Text(one.node or "-", _MIDDLING if moved else ""),
             _recovery(one),
             *(_space(figure) for figure in (one.used, one.available, one.total)),
@@ -40,6 +42,11 @@ def _targets(targets: Sequence["TargetStatus"]) -> "Table":
             one.device,
         )
     return table
+
+
+def _state(one: "TargetStatus") -> Text:
+    inactive = f", inactive on {fold(one.inactive_on)}" if one.inactive_on else ""
+    return Text(f"{one.state}{inactive}", _BAD if inactive else _STATES.get(one.state, _BAD))
 
 
 def _recovery(one: "TargetStatus") -> Text:

@@ -34,7 +34,8 @@ def lnet_table(nodes: Sequence["LnetNode"]) -> "Table":
 def _route(route: "RouteLine") -> Text:
     state = {True: "up", False: "down", None: "unknown"}[route.up]
     hops = f", {route.hops} hop{'s' * (route.hops != 1)}" if route.hops > 0 else ""
-    return Text(f"{route.net} via {route.gateway}{hops}, {state}", _BAD if route.up is False else "")
+    why = f" ({route.why})" if route.why else ""
+    return Text(f"{route.net} via {route.gateway}{hops}, {state}{why}", _BAD if route.up is False else "")
 
 
 def ping_matrix(pings: Sequence["Ping"]) -> "Table":

@@ -134,7 +134,7 @@ def image_table(images: Sequence[tuple["Manifest", list[str]]]) -> Table:
             image.kernel or "-",
             str(Bytes(image.size)),
             image.user,
-            image.lustre or "-",
+            image.lustre or ("-" if image.tells else "unknown"),
             fold_clones(clones),
         )
     return table

@@ -68,7 +68,7 @@ def stage_table(stages: Sequence[StageTime]) -> Table:
     for stage in stages:
         slowest = stage.tracks[0]
         table.add_row(
-            stage.stage,
+            stage.stage if stage.applied or not stage.looks else stage.looks,
             f"{stage.seconds:.1f}",
             str(len(stage.tracks)),
             str(stage.applied),

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from vmlab.lustre.target import client_mount_argv, client_source
+from vmlab.roles._mount import MOUNT
 from vmlab.roles._target import unmounted
 from vmlab.steps import Step
 from vmlab.values.nid import Nid
@@ -14,14 +15,6 @@ awk -v at="$1" -v end=":/$2" '
     END { exit !found }' /proc/mounts
 """
 # Without an answer from the MGS, mount gives up after 160 s; a ping of LNet after 3 s, and loading takes less.
-_MOUNT = """
-at=$1
-shift
-mkdir -p "$at" && "$@" && exit
-status=$?
-dmesg | grep -iE 'lustre|lnet' | tail -n 5 >&2
-exit $status
-"""
 _MOUNT_S = 240.0
 
 
@@ -34,7 +27,7 @@ def mount(fsname: str, mgs: Sequence[Sequence[Nid]], point: str, options: str) -
         Step(
             name=f"mount {fsname} at {point}",
             check=(*alone, "sh", "-c", _MOUNTED, "vmlab", point, fsname),
-            apply=((*alone, "sh", "-c", _MOUNT, "vmlab", point, *argv),),
+            apply=((*alone, "sh", "-c", MOUNT, "vmlab", point, "lustre", *argv),),
             deadline_s=_MOUNT_S,
         ),
     )

@@ -10,7 +10,7 @@ _LOADED = '[ -d "/sys/module/$1" ]'
 _LOAD = """
 modprobe "$1" && exit
 status=$?
-dmesg | grep -iE "lustre|lnet|$1" | tail -n 5 >&2
+dmesg | grep -iE "lustre|lnet|$1|symbol|version magic|lockdown" | tail -n 5 >&2
 exit $status
 """
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from vmlab.lustre.target import Recovery, Target, mkfs_argv, mount_argv
 from vmlab.lustre.version import Version
+from vmlab.roles._mount import MOUNT
 from vmlab.steps import Command, Step
 
 _THERE = '[ -b "$1" ]'
@@ -73,10 +74,26 @@ _OURS = (
 [ -z "$(other "$@")" ]
 """
 )
+# An MDT's directories carry FIDs beside their names, which only Lustre's e2fsprogs know of: `dirdata`. mkfs.lustre says
+# no more than that mke2fs failed. Lustre may have been built to bring programs of its own, mkfs.ldiskfs and so on.
+_PATCHED = """
+patched() {
+    command -v mkfs.ldiskfs >/dev/null && return
+    file=$(mktemp) || return
+    said=$(mke2fs -q -n -F -O dirdata "$file" 1024 2>&1)
+    rm -f "$file"
+    case $said in *"Invalid filesystem option set"*) ;; *) return ;; esac
+    version=$(mke2fs -V 2>&1 | sed -n 's/^mke2fs \\([^ ]*\\).*/\\1/p')
+    echo "the guest's mke2fs does not know dirdata: its e2fsprogs ($version) are without Lustre's patches, and $1 is" \
+        "not formatted" >&2
+    exit 1
+}
+"""
 # The words after the sixth are mkfs.lustre's command line. The sixth is the label that mkfs.lustre gives a disk before
 # it writes what makes it a target: who finds no more than that finds a format that was broken off.
 _FORMAT = (
     _LOOK
+    + _PATCHED
     + """
 why=$(other "$@")
 [ -n "$why" ] || exit 0
@@ -99,7 +116,9 @@ case $? in
         fi
         ;;
 esac
+disk=$4
 shift 6
+case " $* " in *" --mdt --backfstype=ldiskfs "*) patched "$disk" ;; esac
 exec "$@"
 """
 )
@@ -143,15 +162,7 @@ awk -v at="$1" -v name="$2" '
 case $2 in *-MGS0000) service=MGS ;; *) service=$2 ;; esac
 lctl dl 2>/dev/null | grep -qE "^ *[0-9]+ UP (mgs|mdt|obdfilter) $service "
 """
-_MOUNT = """
-at=$1
-shift
-mkdir -p "$at" && "$@" && exit
-status=$?
-dmesg | grep -iE 'lustre|lnet' | tail -n 5 >&2
-exit $status
-"""
-_MOUNT_POOL = _POOL + 'pool "$1" "$2" || exit\nshift 2\n' + _MOUNT
+_MOUNT_POOL = _POOL + 'pool "$1" "$2" || exit\nshift 2\n' + MOUNT
 
 # Older versions know the same connections as `osc`.
 _CONNECTED = """
@@ -265,9 +276,10 @@ def mount(target: Target, version: Version, recovery: Recovery | None) -> tuple[
                 *known,
                 _alone(
                     target,
-                    _MOUNT_POOL if pool else _MOUNT,
+                    _MOUNT_POOL if pool else MOUNT,
                     *pool,
                     target.mount_point,
+                    version.target_type,
                     *mount_argv(target, version, recovery),
                 ),
             ),

@@ -79,8 +79,13 @@ class Manifest(BaseModel):
 
     @property
     def lustre(self) -> str | None:
-        """The version of Lustre that it carries."""
+        """The version of Lustre that it carries; None, too, where that is not known: see `tells`."""
         return self.carries.get("lustre")
+
+    @property
+    def tells(self) -> bool:
+        """It says what the image carries. One that was made up for an imported disk does not."""
+        return bool(self.carries)
 
 
 def images(folder: Path) -> list[Manifest]:

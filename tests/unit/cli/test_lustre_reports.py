@@ -168,3 +168,12 @@ def test_where_the_seconds_went(capsys: pytest.CaptureFixture[str], monkeypatch:
     assert lines(capsys)[1] == ["oss1", "3.0", "3.0", "4.0", "0.5", "1.5", "-", "12.0"]
     show(stage_table([StageTime("mount OSTs", 5.0, (TrackTime("oss2", "lustre-OST0003", 4.8, 1),))]))
     assert lines(capsys)[1] == ["mount", "OSTs", "5.0", "1", "1", "oss2", "lustre-OST0003", "4.8", "s"]
+
+
+def test_a_stage_in_which_nothing_had_to_be_done_is_told_as_a_look(capsys: pytest.CaptureFixture[str]) -> None:
+    did, looked = (
+        StageTime("format", 5.0, (TrackTime("oss2", "lustre-OST0003", 4.8, n),), "look at disks") for n in (1, 0)
+    )
+    flush = StageTime("flush", 1.0, (TrackTime("oss2", "disks", 1.0, 0),))
+    show(stage_table([did, looked, flush]))
+    assert [" ".join(line[:3]) for line in lines(capsys)[1:]] == ["format 5.0 1", "look at disks", "flush 1.0 1"]

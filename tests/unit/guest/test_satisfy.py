@@ -9,6 +9,7 @@ import pytest
 from vmlab.errors import GuestError
 from vmlab.guest.satisfy import Outcome, satisfy
 from vmlab.guest.ssh import Guest
+from vmlab.guest.trouble import complaint
 from vmlab.runtime.log import log
 from vmlab.runtime.wait import Deadline
 from vmlab.steps import Step
@@ -135,3 +136,23 @@ def test_another_login_goes_by_sudo(
     with pytest.raises(GuestError, match="does not let rocky in"):
         satisfy(login, [Step("x", ("true",), ())], deadline=soon())
     assert "rocky@127.0.0.1 'sudo -n -- timeout " in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("said", "cause"),
+    [
+        (("odd: no such thing", "odd: exiting with 22 (Invalid argument)"), "odd: no such thing"),
+        (("---------", "No interfaces were found.", "---------"), "No interfaces were found."),
+        (
+            ("Persistent mount opts: errors=remount-ro", "odd FATAL: ", "cannot do it", "Check the syslog."),
+            "cannot do it",
+        ),
+        (("unable to go on", "[  12.3] LustreError: 15f-b: of an hour ago"), "unable to go on"),
+        (("[  12.3] LustreError: nothing else is said",), "[  12.3] LustreError: nothing else is said"),
+        (("one", "two"), "two"),
+        (("====", "----"), "----"),
+        ((), ""),
+    ],
+)
+def test_why_a_command_failed_is_its_first_complaint(said: tuple[str, ...], cause: str) -> None:
+    assert complaint(said) == cause

@@ -53,6 +53,51 @@ def test_network_is_static_and_matched_by_mac() -> None:
     }
 
 
+def suse_route(folder: Path, tmp_path: Path, *, default: str) -> list[str]:
+    """Run what the seed says about routes, with an `ip` that knows of one default route, or of none; its calls."""
+    (command,) = parsed(told())["user-data"]["bootcmd"]
+    assert command[:2] == ["sh", "-c"]
+    assert command[4:] == ["/etc/sysconfig/network", "mgmt", "10.0.2.2"]
+    calls = tmp_path / "calls"
+    ip = tmp_path / "ip"
+    ip.write_text(f'#!/bin/sh\necho "$*" >>{calls}\n[ "$3" != show ] || printf "%s" "{default}"\n')
+    ip.chmod(0o755)
+    argv = [*command[:4], str(folder), *command[5:]]
+    path = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    subprocess.run(argv, env=path, check=True)
+    return calls.read_text().splitlines() if calls.exists() else []
+
+
+def test_a_suse_guest_gets_the_default_route_that_cloud_init_does_not_write(tmp_path: Path) -> None:
+    # Recorded: cloud-init 24.4 and main render this network-config for SLES without a route, with `gateway4` as well.
+    folder = tmp_path / "network"
+    folder.mkdir()
+    calls = suse_route(folder, tmp_path, default="")
+    assert (folder / "ifroute-mgmt").read_text() == "default 10.0.2.2 - -\n"
+    assert calls == ["-4 route show default", "-4 route add default via 10.0.2.2 dev mgmt"]
+
+
+def test_a_suse_guest_that_has_its_route_keeps_it(tmp_path: Path) -> None:
+    folder = tmp_path / "network"
+    folder.mkdir()
+    calls = suse_route(folder, tmp_path, default="default via 10.0.2.2 dev mgmt")
+    assert (folder / "ifroute-mgmt").exists()
+    assert calls == ["-4 route show default"]
+
+
+@pytest.mark.parametrize("kind", ["file", "nothing"])
+def test_other_guests_are_left_alone(tmp_path: Path, kind: str) -> None:
+    folder = tmp_path / "network"
+    if kind == "file":  # RHEL
+        folder.write_text("NETWORKING=yes\n")
+    assert suse_route(folder, tmp_path, default="") == []
+    assert not folder.is_dir()
+
+
+def test_without_a_gateway_no_route_is_made() -> None:
+    assert "bootcmd" not in parsed(told(interfaces=(IB0,)))["user-data"]
+
+
 def test_interfaces_come_before_those_of_the_image() -> None:
     # Debian 12's /etc/netplan/90-default.yaml: DHCP on `en*`, which altnames of renamed interfaces fit, too.
     names = list(parsed(told())["network-config"]["ethernets"])

@@ -76,6 +76,16 @@ def test_what_holds_is_not_done_again(guest: Guest, tmp_path: Path) -> None:
     assert heard.lines == []
 
 
+def test_what_is_only_looked_at_is_not_called_what_would_be_done(guest: Guest, tmp_path: Path) -> None:
+    stage = Stage("format", (Track("oss1", "OST0000", (made(tmp_path / "a"),)), Track("oss1", "OST0001", ())))
+    first, second = Heard(), Heard()
+    driven(guest, stage, heard=first)
+    driven(guest, stage, heard=second)
+    did = [said for _, said in first.stages if said.endswith("OST0000")]
+    assert did == ["look at disks: OST0000", "format: OST0000"]
+    assert not [said for _, said in second.stages if said.startswith("format")]
+
+
 def test_tracks_of_one_node_run_at_once_and_never_more_than_sshd_bears(guest: Guest, tmp_path: Path) -> None:
     tracks = tuple(Track("oss1", str(n), (made(tmp_path / str(n), seconds=0.6),)) for n in range(24))
     begin = time.monotonic()

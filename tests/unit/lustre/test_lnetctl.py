@@ -137,6 +137,43 @@ def test_modules_and_networks_that_are_not_there() -> None:
     assert not lnetctl.not_loaded(said("lnetctl-net-show-default"))
 
 
+NETWORK_IS_DOWN = {
+    "lnetctl 2.15.90": (CASES / "lnetctl-net-show-down-2.15.90.txt").read_text(),
+    "lnetctl 2.12": 'show:\n    - net:\n        errno: -100\n        descr: "cannot get networks: Network is down"\n',
+    "netlink": "Reader error: 'Network is down' at 0\n",
+    "lctl network": "LNET configure error 100: Network is down\n",
+    "lctl list_nids": "IOC_LIBCFS_GET_NI error 100: Network is down\n",
+    "modprobe": "modprobe: ERROR: could not insert 'lustre': Network is down\n",
+}
+
+
+@pytest.mark.parametrize("tool", NETWORK_IS_DOWN)
+def test_network_is_down_is_not_configured(tool: str) -> None:
+    assert lnetctl.not_configured(NETWORK_IS_DOWN[tool])
+    assert not lnetctl.not_loaded(NETWORK_IS_DOWN[tool])
+    for error in lnetctl.errors(NETWORK_IS_DOWN[tool]):
+        assert "LNet is loaded and has no network" in lnetctl.meaning(error)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "manage:\n- ping:\n  errno: -100\n  descr: ! 'failed to ping 10.77.1.12@o2ib: Network is down'\n",
+        "failed to ping 10.77.0.9@tcp: Network is down\n",
+        "RTNETLINK answers: Network is down\n",
+        "ssh: connect to host oss1 port 22: Network is down\n",
+    ],
+)
+def test_a_network_that_is_down_elsewhere_says_nothing_of_lnet_here(other: str) -> None:
+    assert not lnetctl.not_configured(other)
+
+
+def test_what_2_15_90_shows_when_it_is_up() -> None:
+    text = (CASES / "lnetctl-net-show-2.15.90.txt").read_text()
+    assert lnetctl.local_nis(text) == (LocalNi(Nid.parse("10.244.0.10@tcp"), up=True, interfaces=("eth0",)),)
+    assert not lnetctl.not_configured(text)
+
+
 TEXTS = [path.read_text() for path in sorted(CASES.glob("l*.txt"))]
 
 

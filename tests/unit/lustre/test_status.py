@@ -49,7 +49,7 @@ def test_devices() -> None:
 
 
 def test_space() -> None:
-    whole = status.space(said("lfs-df").partition("UUID                       bytes")[0])
+    whole = status.space(said("lfs-df"))  # -h and -i follow in the same text
     assert [s.target for s in whole] == ["lab-MDT0000", "lab-OST0000", "lab-OST0001"]
     assert whole[1].total == Bytes(1908940 * 1024)
     assert whole[1].available == Bytes(1786304 * 1024)
@@ -59,6 +59,42 @@ def test_space_of_a_target_that_does_not_answer() -> None:
     # showdf of lustre/utils/lfs.c
     [gone] = status.space("lab-OST0001_UUID    : Resource temporarily unavailable\n")
     assert (gone.target, gone.total, gone.problem) == ("lab-OST0001", 0, "Resource temporarily unavailable")
+
+
+def test_a_target_that_is_inactive_is_kept_as_that() -> None:
+    found = {one.target: one for one in status.space((CASES / "lfs-df-inactive.txt").read_text())}
+    assert list(found) == ["lustre-MDT0000", "OST0000", "lustre-OST0001", "lustre-OST0002", "OST0003"]
+    assert [name for name, one in found.items() if one.inactive] == ["OST0000"]
+    assert {name: one.problem for name, one in found.items() if one.problem} == {
+        "OST0000": "inactive device",
+        "lustre-OST0002": "Resource temporarily unavailable",
+        "OST0003": "Invalid argument",
+    }
+    assert found["lustre-OST0001"].available == Bytes(1780548 * 1024)
+
+
+@pytest.mark.parametrize(
+    ("line", "wanted"),
+    [
+        # print_os_state of lustre/utils/lfs.c: letters behind the mount point
+        ("lustre-OST0001_UUID  1933276  31732  1780548   2% /mnt/lustre[OST:1] I", ("lustre-OST0001", "I", "")),
+        ("lustre-OST0001_UUID  1933276  31732  0 100% /mnt/lustre[OST:1] DRS ", ("lustre-OST0001", "DRS", "")),
+        ("lustre-OST000a_UUID  1933276  31732  1780548   2% /mnt/lustre[OST:10]", ("lustre-OST000a", "", "")),
+        ("a-b-MDT0001_UUID    : Cannot send after transport endpoint shutdown",
+         ("a-b-MDT0001", "", "Cannot send after transport endpoint shutdown")),
+        ("MDT0001             : inactive device", ("MDT0001", "", "inactive device")),
+    ],
+)  # fmt: skip
+def test_a_sick_file_system(line: str, wanted: tuple[str, str, str]) -> None:
+    (one,) = status.space(f"UUID 1K-blocks Used Available Use% Mounted on\n{line}\n")
+    assert (one.target, one.flags, one.problem) == wanted
+
+
+def test_inodes_and_rounded_figures_are_no_space() -> None:
+    figures = "lustre-OST0001_UUID 131072 303 130769 1% /mnt/lustre[OST:1]\n"
+    assert status.space(f"UUID                      Inodes       IUsed       IFree IUse% Mounted on\n{figures}") == ()
+    assert status.space(f"UUID                       bytes        Used   Available Use% Mounted on\n{figures}") == ()
+    assert status.space("error: df: lustre: cannot open: Permission denied\nfilesystem_summary: 1 2 3 4% /x\n") == ()
 
 
 def test_mounts() -> None:
@@ -79,6 +115,13 @@ def test_imports() -> None:
     assert all(i.well for i in found)
     assert found[0].connection == "10.77.0.11@tcp"
     assert found[0].failover_nids == ("10.77.0.11@tcp", "10.77.0.12@tcp")
+
+
+def test_a_connection_that_is_switched_off_is_inactive_and_not_well() -> None:
+    # Its import may be in any state; of a target that was away when it was switched off it is not FULL.
+    active = "osc.lab-OST0001-osc-ffff8a35424c6000.active=0\nosc.lab-OST0000-osc-ffff8a35424c6000.active=1\n"
+    found = {one.target: one for one in status.imports(said("get_param-import"), active)}
+    assert {name: one.state for name, one in found.items() if not one.well} == {"lab-OST0001": "INACTIVE"}
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,10 @@ WANTED = {
     "mkfs-err-root-disk": "/dev/vda is in use by the system: it is not formatted",
     "mount-err-already": "it is mounted already",
     "mount-err-mgs-unreachable": "the MGS does not answer",
+    "mount-err-mmp-protected": "/dev/vdb is in use: another server has it mounted (MMP)",
+    "mount-err-ssk": (
+        "/dev/mapper/mpatha asks for a key that the node does not have: the file system is secured by SSK or Kerberos"
+    ),
     "mount-err-mmp-in-use": (
         "/dev/vdc is in use: another server has it mounted (MMP), or it is mounted here under another name"
     ),

@@ -18,7 +18,7 @@ from vmlab.lustre.version import Version
 from vmlab.plan import filesystems
 from vmlab.plan.filesystems import Stage, Wishes, filesystem_stages, lnet_stages, members, unmount_stages
 from vmlab.plan.lease import interface_name, ports
-from vmlab.roles import _client, _lnet, _modules, _target
+from vmlab.roles import _client, _lnet, _modules, _mount, _target
 from vmlab.topology import Topology, load, loads
 from vmlab.values import identity
 from vmlab.values.nid import Nid
@@ -31,9 +31,9 @@ NEW = Version(2, 17, 57)
 
 SCRIPTS = {
     text: f"<{module.__name__.rpartition('.')[2].lstrip('_')}.{name.lstrip('_').lower()}>"
-    for module in (_client, _lnet, _modules, _target)
+    for module in (_client, _lnet, _modules, _target, _mount)
     for name, text in vars(module).items()
-    if name.startswith("_") and isinstance(text, str) and not name.startswith("__")
+    if name.isupper() and isinstance(text, str)
 } | {lnetping.PING: "<lnetping.ping>"}
 
 

@@ -1,5 +1,6 @@
 """Who has which target, and where targets go when a server is to lose them."""
 
+from dataclasses import replace
 from ipaddress import IPv4Interface
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from vmlab.domainxml.metadata import Address, NodeMetadata
 from vmlab.domainxml.read import DomainFacts
 from vmlab.errors import HostError, UsageError
 from vmlab.lustre import status
-from vmlab.lustre.survey import Survey
+from vmlab.lustre.survey import Busy, Survey
 from vmlab.lustre.target import Target
 from vmlab.plan import filesystems
 from vmlab.plan.observed import ObservedBed, ObservedDomain
@@ -24,6 +25,7 @@ from vmlab.plan.serving import (
     presumed,
     refuse_unproven,
     serving,
+    under_way,
     unforgotten,
 )
 from vmlab.topology import Topology, load, loads
@@ -78,6 +80,44 @@ def test_a_target_is_where_it_is_mounted(ha: Topology) -> None:
 def test_the_mgt_of_another_file_system_is_not_this_one(ha: Topology) -> None:
     other = having(target_line("other-MGS", "MGS"))
     assert not mounted_on(targets(ha)["lustre-MGS"], other)
+
+
+def busy(state: str, *words: str) -> Survey:
+    return Survey(busy=(Busy(state, words),))
+
+
+OST = "/dev/disk/by-id/virtio-lustre-OST0000"
+
+
+def test_whoever_mounts_a_target_has_it(ha: Topology) -> None:
+    # A mount that waits for MMP is in no list of mounts. Nobody else begins another one meanwhile.
+    surveys = {"oss2": busy("mounting", OST, "/mnt/lustre-OST0000", "-o", "rw")}
+    assert serving(targets(ha), surveys) == {"lustre-OST0000": "oss2"}
+
+
+def test_whoever_still_unmounts_a_target_has_it_rather_than_whoever_waits_for_it(ha: Topology) -> None:
+    surveys = {"oss2": busy("mounting", OST, "/mnt/lustre-OST0000"), "oss1": busy("unmounting", "/mnt/lustre-OST0000")}
+    assert serving(targets(ha), surveys) == {"lustre-OST0000": "oss1"}
+
+
+def test_whoever_has_it_mounted_has_it_in_any_case(ha: Topology) -> None:
+    surveys = {
+        "oss2": busy("mounting", OST, "/mnt/lustre-OST0000"),
+        "oss1": having(target_line("lustre-OST0000", "lustre-OST0000")),
+    }
+    assert serving(targets(ha), surveys) == {"lustre-OST0000": "oss1"}
+
+
+def test_whoever_formats_a_target_does_not_have_it(ha: Topology) -> None:
+    survey = busy("formatting", "--ost", OST)
+    assert serving(targets(ha), {"oss1": survey}) == {}
+    assert under_way(targets(ha)["lustre-OST0000"], survey) == "formatting"
+    assert under_way(targets(ha)["lustre-OST0001"], survey) == ""
+
+
+def test_a_pool_that_is_imported_is_about_to_be_mounted(ha: Topology) -> None:
+    zfs = replace(targets(ha)["lustre-OST0000"], backend="zfs")
+    assert under_way(zfs, busy("mounting", "import", "-N", "-d", "/dev", "vmlab-lustre-OST0000")) == "mounting"
 
 
 MEMORY = """

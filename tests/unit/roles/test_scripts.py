@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from vmlab.lustre import lnetconf, lnetping
+from vmlab.lustre import lnetconf, lnetping, trouble
 from vmlab.lustre.lnetconf import Interface, Lnet, Via, import_text, modprobe_text
 from vmlab.lustre.target import Target, mkfs_argv
 from vmlab.lustre.version import Version
-from vmlab.roles import ClientMount, Member, _client, _lnet, _modules, _target, roles
+from vmlab.roles import ClientMount, Member, _client, _lnet, _modules, _mount, _target, roles
 from vmlab.steps import Command, Step
 from vmlab.topology.bed import Role
 from vmlab.values.nid import Nid
@@ -25,9 +25,9 @@ REAL = ("sh", "awk", "cat", "cmp", "dirname", "echo", "grep", "head", "mkdir", "
 REAL = (*REAL, "date", "flock", "rm", "sleep", "sort", "tail", "timeout", "tr", "wc")
 SCRIPTS = {
     f"{module.__name__}.{name}": text
-    for module in (_client, _lnet, _modules, _target)
+    for module in (_client, _lnet, _modules, _mount, _target)
     for name, text in vars(module).items()
-    if name.startswith("_") and not name.startswith("__") and isinstance(text, str) and not text.startswith("/")
+    if name.isupper() and not name.startswith("__") and isinstance(text, str) and not text.startswith("/")
 } | {"lnetping": lnetping.PING}
 
 
@@ -453,6 +453,81 @@ def test_a_format_that_was_broken_off_is_done_again(guest: Guest) -> None:
     assert guest.run(mgt.apply[0]).stderr == "/dev/null holds ext4 (label MGS): it is left alone\n"
 
 
+MDT = replace(OST, kind="MDT", manages=True)
+PATCHED = 'case "$*" in -V) echo "mke2fs 1.47.1-wc1 (10-Jul-2024)" >&2 ;; *) exit 0 ;; esac'
+STOCK = """
+case "$*" in
+    -V) echo "mke2fs 1.47.0 (5-Feb-2023)" >&2 ;;
+    *dirdata*) echo "Invalid filesystem option set: dirdata" >&2; exit 1 ;;
+esac
+"""
+
+
+def empty(guest: Guest, mke2fs: str) -> None:
+    """A disk that may be formatted, with such e2fsprogs."""
+    guest.tool("tunefs.lustre", "exit 19")
+    guest.tool("blkid", "exit 2")
+    guest.tool("mkfs.lustre", "")
+    guest.tool("mke2fs", mke2fs)
+    guest.tool("mktemp", f"echo {guest.log}.empty")
+
+
+def formats(guest: Guest) -> bool:
+    return any(call.startswith("mkfs.lustre") for call in guest.calls())
+
+
+def test_an_mdt_is_not_formatted_with_e2fsprogs_that_cannot(guest: Guest) -> None:
+    empty(guest, STOCK)
+    [mdt] = _target.format_(MDT)
+    refused = guest.run(mdt.apply[0])
+    assert refused.returncode == 1
+    assert not formats(guest)
+    found = trouble.explain(refused.stderr)
+    assert found is not None
+    assert found.message == (
+        "the guest's mke2fs does not know dirdata: its e2fsprogs (1.47.0) are without Lustre's patches, "
+        "and /dev/null is not formatted"
+    )
+    assert "e2fsprogs" in found.hint
+
+
+@pytest.mark.parametrize(
+    ("target", "mke2fs"),
+    [
+        (MDT, PATCHED),
+        (MDT, "echo 'no such file' >&2; exit 127"),  # what is not known is not known to be missing
+        (OST, STOCK),  # an OST has no names
+        (replace(MDT, backend="zfs"), STOCK),
+    ],
+)
+def test_what_e2fsprogs_can_do_is_formatted(guest: Guest, target: Target, mke2fs: str) -> None:
+    empty(guest, mke2fs)
+    guest.tool("zpool", "exit 0")
+    assert guest.run(_target.format_(target)[0].apply[0]).returncode == 0
+    assert formats(guest)
+
+
+def test_lustre_may_bring_programs_of_its_own(guest: Guest) -> None:
+    empty(guest, STOCK)
+    guest.tool("mkfs.ldiskfs", "")
+    assert guest.run(_target.format_(MDT)[0].apply[0]).returncode == 0
+    assert formats(guest)
+
+
+def test_the_mke2fs_of_this_machine_is_asked_as_it_wants_to_be(tmp_path: Path) -> None:
+    """A feature that all know is taken, and one that none knows is refused in the words that are looked for."""
+    image = tmp_path / "empty"
+    image.touch()
+
+    def said(feature: str) -> str:
+        argv = ["mke2fs", "-q", "-n", "-F", "-O", feature, str(image), "1024"]
+        return subprocess.run(argv, capture_output=True, text=True, check=False).stderr
+
+    assert 'mke2fs -q -n -F -O dirdata "$file" 1024' in _target._PATCHED
+    assert "Invalid filesystem option set" not in said("quota")
+    assert "Invalid filesystem option set: nosuch" in said("nosuch")
+
+
 def test_what_another_vmlab_formatted_meanwhile_is_taken(guest: Guest) -> None:
     tunefs(guest, "lab:OST0000", OST.comment)
     guest.tool("mkfs.lustre", "")
@@ -624,12 +699,38 @@ def test_what_is_busy_is_named(guest: Guest) -> None:
     assert refused.stderr.splitlines() == ["umount: /mnt/lab: target is busy.", " root 812 ..c.. dd"]
 
 
+@pytest.mark.parametrize(
+    ("version", "helpers", "lacks"),
+    [
+        (Version(2, 17), ("mount.lustre",), "the guest has no /sbin/mount.lustre_tgt"),
+        (Version(2, 15), (), "the guest has no /sbin/mount.lustre,"),
+        (Version(2, 17), ("mount.lustre", "mount.lustre_tgt"), "the kernel does not know lustre_tgt"),
+    ],
+)
+def test_a_target_that_cannot_be_mounted_names_what_is_missing(
+    guest: Guest, tmp_path: Path, version: Version, helpers: tuple[str, ...], lacks: str
+) -> None:
+    said = "mount: /mnt/x: wrong fs type, bad option, bad superblock on /dev/vdc, missing codepage or helper program."
+    for helper in helpers:
+        guest.tool(helper, "")
+    guest.tool("mount", f"echo '{said}' >&2; exit 32")
+    guest.tool("dmesg", "echo '[ 1.0] LustreError: Missing mount data: check /sbin/mount.lustre_tgt is installed.'")
+    guest.tool("grep", 'case "$*" in *filesystems*) exit 1 ;; esac; exec /usr/bin/grep "$@"')
+    argv = ("sh", "-c", _mount.MOUNT, "vmlab", str(tmp_path / "at"), version.target_type, "mount", "/dev/vdc")
+    failed = guest.run(argv)
+    assert failed.returncode == 32
+    found = trouble.explain(failed.stderr)
+    assert found is not None
+    assert found.message.startswith(lacks)
+
+
 def test_a_mount_that_fails_says_what_the_kernel_says(guest: Guest, tmp_path: Path) -> None:
     guest.tool("dmesg", "echo '[ 1.0] LustreError: can not mount: -16'; echo '[ 1.1] usb 1-1: new device'")
     guest.tool("mount", "exit 16")
     [mount] = _client.mount("lab", ((A,),), str(tmp_path / "at"), "")
     refused = guest.run(mount.apply[0])
-    assert (refused.returncode, refused.stderr) == (16, "[ 1.0] LustreError: can not mount: -16\n")
+    assert refused.returncode == 16
+    assert refused.stderr.endswith("[ 1.0] LustreError: can not mount: -16\n")
     assert (tmp_path / "at").is_dir()
 
 
