@@ -146,7 +146,7 @@ def list_(output: Output = Form.TABLE) -> None:
 def status(bed: Bed, output: Output = Form.TABLE) -> None:
     """Show a bed's nodes: state, stage, addresses, disks.
 
-    Stages: off, domain, kernel, ssh, cloud-init, ready.
+    Stages: off, domain, kernel, ssh, cloud-init, ready; or panic, with what helps.
 
     \b
     Examples:
@@ -164,6 +164,9 @@ def status(bed: Bed, output: Output = Form.TABLE) -> None:
         typer.echo(dumped(found))
     else:
         show(node_table(found))
+    for node in found:
+        if node.problem:
+            typer.echo(f"vmlab: warning: {node.problem}\nhint: {node.hint}", err=True)
 
 
 def _up(

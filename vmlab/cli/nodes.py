@@ -1,6 +1,5 @@
 """ssh, exec, cp, console, power: single nodes, or several at once."""
 
-import os
 import sys
 from enum import StrEnum
 from typing import Annotated
@@ -27,13 +26,15 @@ def ssh(
       vmlab ssh ha oss1 -- dmesg --follow
     """
     from vmlab.cli.target import at
+    from vmlab.guest.child import attached
     from vmlab.lab.execute import door
 
     with at(bed) as (host, name):
         guest = door(host, name, node)
-    argv = guest.argv(_command(command or []), tty=sys.stdin.isatty() and sys.stdout.isatty())
-    sys.stdout.flush()
-    os.execvp(argv[0], argv)  # noqa: S606 (the user's terminal becomes ssh's)
+        argv = guest.argv(_command(command or []), tty=sys.stdin.isatty() and sys.stdout.isatty())
+        sys.stdout.flush()
+        status = attached(argv, guest.watch)
+    raise typer.Exit(status if status >= 0 else 128 - status)
 
 
 def exec_(
@@ -48,7 +49,8 @@ def exec_(
 ) -> None:
     """Run a command on many nodes; equal output is folded.
 
-    Exits with the worst status: 124 for a node that was too late, 255 for one that ssh did not reach.
+    Exits with the worst status: 124 for a node that was too late, 255 for one that ssh did not reach; with 6 if one is
+    dead, as its console or libvirt says.
 
     A command of one word with blanks in it is a line for the shell.
 
@@ -58,16 +60,19 @@ def exec_(
       vmlab exec ha -n 'oss[1-2],client1' -- 'dmesg | tail -n 3'
     """
     from vmlab.cli.target import at
+    from vmlab.errors import together
     from vmlab.lab.execute import execute
     from vmlab.report.answers import tell
     from vmlab.report.plain import dumped
 
     with at(bed) as (host, name):
-        answers = execute(host, name, nodes, _command(command), jobs=jobs, deadline_s=timeout)
+        answers, dead = execute(host, name, nodes, _command(command), jobs=jobs, deadline_s=timeout)
     if output is Form.JSON:
         typer.echo(dumped(answers))
     else:
         tell(answers)
+    if dead:
+        raise together(dead, f"{name}: {len(dead)} nodes are dead")
     raise typer.Exit(max((a.status if a.status >= 0 else 128 - a.status for a in answers), default=0))
 
 

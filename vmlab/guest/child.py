@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import IO
+from typing import IO, Any
 
 from vmlab.errors import HostError, VmlabError
 from vmlab.runtime.log import log
@@ -75,6 +75,33 @@ def stream(
     return Result(command, process.returncode, out, err, timed_out)
 
 
+def attached(argv: Sequence[str], watch: Watch) -> int:
+    """Run to the end with our terminal, input and output; its status, negative for a signal.
+
+    What `watch` raises ends it. Keys that interrupt are the command's business, not ours.
+    """
+    log.debug("$ %s", shlex.join(argv))
+    # SIGTERM, also when we are killed: ssh then gives the terminal back as it was.
+    process = _spawned(("setpriv", "--pdeathsig", "TERM", *argv))
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)}
+    try:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGQUIT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+        while True:
+            try:
+                return process.wait(_WATCH_EVERY_S)
+            except subprocess.TimeoutExpired:
+                watch()
+    finally:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(1.0)
+        process.kill()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 class Background:
     """A process with an open standard input that runs until `end`, or until we die in whatever way."""
 
@@ -129,8 +156,12 @@ class Background:
 
 def _start(argv: tuple[str, ...], stdin: int | IO[bytes], stderr: int | IO[bytes]) -> "subprocess.Popen[bytes]":
     log.debug("$ %s", shlex.join(argv))
+    return _spawned(tied(argv), stdin=stdin, stdout=subprocess.PIPE, stderr=stderr, start_new_session=True)
+
+
+def _spawned(argv: tuple[str, ...], **how: Any) -> "subprocess.Popen[bytes]":
     try:
-        return subprocess.Popen(tied(argv), stdin=stdin, stdout=subprocess.PIPE, stderr=stderr, start_new_session=True)
+        return subprocess.Popen(argv, **how)
     except FileNotFoundError as error:
         raise HostError("`setpriv` is not installed", hint="apt-get install util-linux") from error
 

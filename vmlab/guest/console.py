@@ -40,6 +40,15 @@ _DEATH = re.compile(
     re.MULTILINE,
 )
 
+# A hung task, a soft lockup and a warning are none: an emulated guest on a busy host has them, and goes on.
+_COMPLAINT = re.compile(
+    r"Kernel panic - not syncing"
+    r"|\bLBUG\b|\bASSERTION\(.*\) failed|\bPANIC at \S+:\d+"  # Lustre; ZFS
+    r"|\bkernel BUG at |\bBUG: (?:unable to handle|kernel NULL|KASAN:)|Unable to handle kernel "
+    r"|general protection fault|(?:Oops|Internal error|: [0-9a-f]{4})\b.*\[#\d+\]"
+)
+_FATAL = re.compile(r"Kernel panic - not syncing|\bLBUG\b|\bASSERTION\(|\bPANIC at ")
+
 
 def plain(text: str) -> str:
     """Without terminal escapes and control characters; a line that was drawn over counts as several."""
@@ -62,6 +71,16 @@ def death(text: str) -> str | None:
     return shown[start:].split("\n", 1)[0].strip()
 
 
+def complaints(text: str) -> tuple[str, ...]:
+    """The lines by which a kernel says that something is wrong with itself, or Lustre in it: Oops, LBUG, panic."""
+    return tuple(line.strip() for line in plain(text).split("\n") if _COMPLAINT.search(line))
+
+
+def fatal(complaint: str) -> bool:
+    """Nobody waits for such a kernel with success: it has panicked, or a thread of Lustre has stopped for good."""
+    return _FATAL.search(complaint) is not None
+
+
 def booted(text: str) -> bool:
     """It has come so far that it asks for a login."""
     return _LOGIN.search(plain(text)) is not None
@@ -70,6 +89,13 @@ def booted(text: str) -> bool:
 def cloud_init_seen(text: str) -> bool:
     """cloud-init has said which version it is."""
     return _CLOUD_INIT.search(plain(text)) is not None
+
+
+def lines_around(text: str, line: str, *, before: int = 5, after: int = 14) -> tuple[str, ...]:
+    """What was printed around a line, as it last came; the last lines of all, if it is not among them."""
+    shown = [each for each in map(str.rstrip, plain(text).split("\n")) if each]
+    at = next((i for i in range(len(shown) - 1, -1, -1) if shown[i].strip() == line), None)
+    return last_lines(text) if at is None else tuple(shown[max(0, at - before) : at + after + 1])
 
 
 def last_lines(text: str, count: int = 20) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
 from vmlab.errors import GuestError
-from vmlab.guest.child import Watch, no_watch
+from vmlab.guest.child import Watch
 from vmlab.guest.ssh import Guest
 from vmlab.guest.trouble import complaint
 from vmlab.runtime.process import Result
@@ -51,7 +51,7 @@ def satisfy(
     on_step: Callable[[str], None] = lambda _: None,
     on_apply: Callable[[str], None] = lambda _: None,
     deadline: Deadline,
-    watch: Watch = no_watch,
+    watch: Watch | None = None,
 ) -> tuple[Outcome, ...]:
     """Run the steps in their order, as root.
 

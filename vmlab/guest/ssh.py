@@ -51,17 +51,22 @@ class Guest:
     def __init__(
         self, bed: str, node: str, address: IPv4Address, user: str, keys_folder: Path, *, port: int = 22
     ) -> None:
-        """`keys_folder` is where `BedKeys.write` put the keys."""
+        """`keys_folder` is where `BedKeys.write` put the keys.
+
+        `watch` looks after waits that have no watch of their own; `look` is asked when ssh failed, for a better reason.
+        """
         self.bed = bed
         self.node = node
         self.address = address
         self.user = user
         self.keys_folder = keys_folder
         self.port = port
+        self.watch: Watch = no_watch
+        self.look: Watch = no_watch
         self._master: Background | None = None
         self._control: ControlFolder | None = None
 
-    def connect(self, deadline: Deadline, *, watch: Watch = no_watch) -> None:
+    def connect(self, deadline: Deadline, *, watch: Watch | None = None) -> None:
         """Open a connection that `run`, `stream` and `copy` then share: one attempt, or nothing if it is open.
 
         It lives until `close`, or until this process ends in whatever way. Raises Unreachable, and what `watch` raises.
@@ -75,13 +80,14 @@ class Guest:
             more = {"ControlMaster": "yes", "ConnectTimeout": str(math.ceil(deadline.left_s) or 1)}
             options = self._options("-p", self._control.socket, more)
             self._master = Background(("ssh", *options, "-T", "--", self._destination, shlex.join(_HOLD)))
-            self._await_open(self._master, deadline, watch)
+            self._await_open(self._master, deadline, watch or self.watch)
         except BaseException:
             self.close()
             raise
 
     def _await_open(self, master: Background, deadline: Deadline, watch: Watch) -> None:
         if not master.says(_OPEN, deadline, watch):
+            self.look()
             complaint = master.complaints()
             trouble = Trouble.of(complaint) or (Trouble.SILENT if master.alive else Trouble.LOST)
             raise self._unreachable(trouble, complaint)
@@ -124,7 +130,7 @@ class Guest:
         on_line: Callable[[str], None] = lambda _: None,
         stdin: str = "",
         as_root: bool = False,
-        watch: Watch = no_watch,
+        watch: Watch | None = None,
     ) -> Result:
         """Like `run`, handing over each line of output as it comes; what `on_line` or `watch` raises ends it."""
         # Without a terminal nothing tells a program in the guest that we are gone: `timeout` bounds its life.
@@ -132,7 +138,9 @@ class Guest:
         remote = ("sudo", "-n", "--", *bounded) if as_root and self.user != "root" else bounded
         options = self._options("-p", self._shared)
         command = ("ssh", *options, "-T", "--", self._destination, shlex.join(remote))
-        return self._judged(stream(command, deadline=deadline, stdin=stdin, on_line=on_line, watch=watch))
+        return self._judged(
+            stream(command, deadline=deadline, stdin=stdin, on_line=on_line, watch=watch or self.watch)
+        )
 
     def copy(
         self,
@@ -148,7 +156,7 @@ class Guest:
         Raises Unreachable; scp's other failures are in the result.
         """
         argv = self._copy_argv(sources, destination, to_guest=to_guest, recursive=recursive, control=self._shared)
-        return self._judged(stream(argv, deadline=Deadline.after(deadline_s)))
+        return self._judged(stream(argv, deadline=Deadline.after(deadline_s), watch=self.watch))
 
     def argv(self, command: Sequence[str] = (), *, tty: bool = False) -> tuple[str, ...]:
         """An ssh command that works by itself, for execution in our place or for pasting; a login shell by default."""
@@ -226,6 +234,7 @@ class Guest:
         if trouble is None and self._master is not None and until(lambda: not self.connected, Deadline.after(0.3)):
             trouble = Trouble.of(self._master.complaints()) or Trouble.LOST
         if trouble is not None:
+            self.look()
             raise self._unreachable(trouble, said)
         return result
 

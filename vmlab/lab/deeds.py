@@ -26,6 +26,8 @@ class Deeds:
         self._topology = topology
         self._accel = accel
         self._progress = progress
+        self.struck: set[str] = set()
+        """Nodes that were taken down on purpose and have not been brought up since."""
 
     def __call__(self, deed: Deed) -> Result:
         """Do it. What a guest did not do is a status, 6, with the reason as the last line of standard error.
@@ -53,6 +55,7 @@ class Deeds:
                 progress=progress,
                 held=True,
             )
+            self.struck.clear()
             return None
         if deed.verb == "failback":
             moved = failback(self._host, self._topology, None, recovery=None, progress=progress, deadline=deadline)
@@ -60,7 +63,14 @@ class Deeds:
         what = deed.target or first_with_partner(self._topology)
         return asdict(
             failover(
-                self._host, self._topology, what, how=deed.how, recovery=None, progress=progress, deadline=deadline
+                self._host,
+                self._topology,
+                what,
+                how=deed.how,
+                recovery=None,
+                progress=progress,
+                deadline=deadline,
+                on_blow=self.struck.add,
             )
         )
 

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vmlab.errors import GuestError, UsageError
+from vmlab.guest.boot import DeadGuest
 from vmlab.guest.ssh import Guest
-from vmlab.lab.bed import chosen, existing, guest_of
+from vmlab.lab.bed import chosen, existing
+from vmlab.lab.doors import doors
 from vmlab.plan.observed import ObservedBed
 from vmlab.runtime.parallel import each
 from vmlab.topology.select import select
@@ -32,26 +34,29 @@ def execute(
     *,
     jobs: int,
     deadline_s: float,
-) -> list[Answer]:
-    """The command's answers in the nodes' order."""
+) -> tuple[list[Answer], list[DeadGuest]]:
+    """The command's answers in the nodes' order, and what is to be told of guests that are dead."""
     found = existing(host, bed)
+    guests = doors(host, found)
+    dead: list[DeadGuest] = []
 
     def ask(name: str) -> Answer:
-        guest = guest_of(host, found.metadata[name])
         try:
-            result = guest.run(command, deadline_s=deadline_s)
+            result = guests[name].run(command, deadline_s=deadline_s)
         except GuestError as error:
+            if isinstance(error, DeadGuest):
+                dead.append(error)
             return Answer(name, 255, "", f"{error.message}\n")
         late = f"no end after {deadline_s:.0f} s\n" if result.timed_out else ""
         return Answer(name, 124 if result.timed_out else result.status, result.stdout, result.stderr + late)
 
-    return each(ask, chosen(found, nodes), jobs=jobs, failed="exec failed")
+    return each(ask, chosen(found, nodes), jobs=jobs, failed="exec failed"), dead
 
 
 def door(host: Host, bed: str, node: str) -> Guest:
     """One node, to be reached by ssh. Raises UsageError if there is none of this name, or if several are meant."""
     found = existing(host, bed)
-    return guest_of(host, found.metadata[_one(found, node)])
+    return doors(host, found)[_one(found, node)]
 
 
 def domain_of(host: Host, bed: str, node: str) -> str:
@@ -88,10 +93,11 @@ def copy(host: Host, source: str, destination: str, *, recursive: bool, jobs: in
     if here.bed is not None and len(here.nodes) > 1:
         raise UsageError("files of several nodes would overwrite each other here", hint="copy from one node at a time")
 
+    assert remote.bed is not None  # noqa: S101 - seen above, for mypy
+    guests = doors(host, remote.bed)
+
     def transfer(name: str) -> None:
-        assert remote.bed is not None  # noqa: S101 - seen above, for mypy
-        guest = guest_of(host, remote.bed.metadata[name])
-        result = guest.copy([here.path], there.path, to_guest=remote is there, recursive=recursive)
+        result = guests[name].copy([here.path], there.path, to_guest=remote is there, recursive=recursive)
         if not result.ok:
             raise GuestError(f"{name}: {result.last_line}", node=name, stage="copy")
 

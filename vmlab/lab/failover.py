@@ -1,6 +1,6 @@
 """Take a server down, make sure that it is down, and let its partner have its targets; and back again."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -77,11 +77,13 @@ def failover(
     recovery: Recovery | None,
     progress: Progress,
     deadline: Deadline,
+    on_blow: Callable[[str], object] = lambda _: None,
 ) -> Failover:
     """Take the server of `what` (a target, or a node) down, and let the partners take its targets over.
 
     "power" is hard, "panic" crashes its kernel and then takes the power, "umount" is clean and moves a single target.
     A server that is off already, or does not answer, is taken for the one that has what nobody else has.
+    `on_blow` hears which node goes down, before it does.
     Every other node that could have a target has to be off, or to answer and not to have it. Does not hold the bed, so
     that work may go on in it; two of these at once are refused. Raises UsageError and HostError before anything is
     done, GuestError when a partner does not mount or a recovery does not end.
@@ -104,6 +106,7 @@ def failover(
         if how == "umount":
             _unmount(bed, moves, progress, deadline)
         else:
+            on_blow(source)
             _take_down(bed, source, how, progress)
         down_s = now() - begin
         progress.say(f"{source}: {'unmounted' if how == 'umount' else 'off, says libvirt'} after {down_s:.1f} s")

@@ -5,10 +5,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from vmlab.errors import GuestError, UsageError
-from vmlab.guest.boot import Vigil
-from vmlab.guest.child import Watch
 from vmlab.guest.ssh import Guest
 from vmlab.lab.bed import existing, guest_of
+from vmlab.lab.doors import doors
 from vmlab.lab.progress import Progress
 from vmlab.lab.stages import StageTime, drive
 from vmlab.lustre.lnetconf import Lnet
@@ -21,12 +20,9 @@ from vmlab.roles import Member
 from vmlab.runtime.parallel import each
 from vmlab.runtime.wait import Deadline
 from vmlab.topology import Topology
-from vmlab.values import identity
 from vmlab.values.nodeset import fold
 from vmlab.virt.connection import Host
-from vmlab.virt.console import console_text
 from vmlab.virt.observe import domain_state
-from vmlab.virt.pool import BEDS, pool_path
 
 _JOBS = 64
 _CONNECT_S = 60.0
@@ -133,14 +129,14 @@ class LustreBed:
         self, stages: tuple[Stage, ...], progress: Progress, deadline: Deadline, *, patience_s: float = 0.0
     ) -> tuple[StageTime, ...]:
         """`lab.stages.drive` over the guests that answer, watched for their death."""
-        folder = self.host.call(lambda connection: pool_path(connection, BEDS))
-
-        def watch(node: str) -> Watch:
-            log = identity.console_volume(self.topology.name, node)
-            guest = self.guests[node]
-            return Vigil(guest, lambda: console_text(self.host, folder, log), lambda: self.state(node), "roles")
-
-        return drive(stages, self.guests, watch=watch, progress=progress, deadline=deadline, patience_s=patience_s)
+        return drive(
+            stages,
+            self.guests,
+            watch=lambda node: self.guests[node].watch,
+            progress=progress,
+            deadline=deadline,
+            patience_s=patience_s,
+        )
 
     def survey(self, node: str) -> Survey:
         """Ask a node again."""
@@ -165,12 +161,13 @@ def opened(host: Host, topology: Topology, *, tolerant: bool = False) -> Iterato
         raise UsageError(f"{topology.name}: off: {told}", hint=f"vmlab power on {topology.name} '{told}'")
     configs = lnet(topology, {name: metadata.addresses for name, metadata in found.metadata.items()})
     with contextlib.ExitStack() as stack:
-        doors = {name: stack.enter_context(guest_of(host, found.metadata[name])) for name in running}
+        known = doors(host, found)
+        guests = {name: stack.enter_context(known[name]) for name in running}
 
         def ask(name: str) -> tuple[str, Survey | str]:
             try:
-                doors[name].connect(Deadline.after(_CONNECT_S))
-                return name, _survey(doors[name])
+                guests[name].connect(Deadline.after(_CONNECT_S))
+                return name, _survey(guests[name])
             except GuestError as error:
                 if not tolerant:
                     raise
@@ -179,12 +176,11 @@ def opened(host: Host, topology: Topology, *, tolerant: bool = False) -> Iterato
         answers = each(ask, running, jobs=_JOBS, failed="not all nodes can be reached")
         surveys = {name: answer for name, answer in answers if isinstance(answer, Survey)}
         silent |= {name: answer for name, answer in answers if isinstance(answer, str)}
-        guests = {name: doors[name] for name in surveys}
         left = {}
         for name in [name for name, domain in found.nodes.items() if name not in topology.nodes and domain.running]:
-            with guest_of(host, found.metadata[name]) as guest:
-                left[name] = _said(guest)
-        yield LustreBed(host, topology, found, guests, silent, surveys, configs, left)
+            left[name] = _said(known[name])
+        answering = {name: guests[name] for name in surveys}
+        yield LustreBed(host, topology, found, answering, silent, surveys, configs, left)
 
 
 def _said(guest: Guest) -> Survey | str:

@@ -7,8 +7,11 @@ from typing import Any
 from pydantic import BaseModel
 
 from vmlab.errors import UsageError
-from vmlab.lab.bed import existing, guests, locked
+from vmlab.guest.child import Watch
+from vmlab.lab.bed import existing, locked
+from vmlab.lab.consoles import Consoles
 from vmlab.lab.deeds import Deeds
+from vmlab.lab.doors import doors
 from vmlab.lab.progress import Progress
 from vmlab.lab.run import participant, run_workload
 from vmlab.metrics import RunRecord
@@ -47,7 +50,7 @@ def measure(
     with locked(host, bed), contextlib.ExitStack() as stack:
         found = existing(host, bed)
         nodes = found.metadata
-        doors = guests(host, found)
+        guests = doors(host, found)
         names = workload.takes_part(options, tuple(map(participant, nodes.values())))
         off = [name for name in names if not found.nodes[name].running]
         if off:
@@ -56,18 +59,31 @@ def measure(
                 f"{bed}: {told} {'is' if len(off) == 1 else 'are'} off", hint=f"vmlab power on {bed} '{told}'"
             )
         for name in names:
-            stack.enter_context(doors[name])
+            stack.enter_context(guests[name])
         deadline = Deadline.after(_CONNECT_S)
-        each(lambda name: doors[name].connect(deadline), names, jobs=_JOBS, failed="not all nodes can be reached")
+        each(lambda name: guests[name].connect(deadline), names, jobs=_JOBS, failed="not all nodes can be reached")
         accel = "kvm" if all(found.nodes[name].facts.kind == "kvm" for name in names) else "tcg"
+        deeds = Deeds(host, topology, accel, progress) if topology is not None else None
+        consoles = stack.enter_context(Consoles(host, found, spared=lambda: deeds.struck if deeds is not None else ()))
+        for name in names:
+            guests[name].watch = _both(guests[name].watch, consoles.watch)
         return run_workload(
-            doors,
+            guests,
             nodes,
             workload,
             options,
             runs_dir=runs_dir(),
             accel=accel,
             placement={name: vcpu_pins(host, found.nodes[name].facts.name) for name in names},
-            deeds=Deeds(host, topology, accel, progress) if topology is not None else None,
+            deeds=deeds,
             progress=progress.say,
+            noticed=consoles.findings,
         )
+
+
+def _both(first: Watch, second: Watch) -> Watch:
+    def watch() -> None:
+        first()
+        second()
+
+    return watch

@@ -90,12 +90,13 @@ def run_workload(
     placement: Placement,
     deeds: Deeds | None,
     progress: Callable[[str], None],
+    noticed: Callable[[], Sequence[str]] = tuple,
 ) -> RunRecord:
     """Measure, and record in a new folder of `runs_dir`; see `verdict` for what went wrong while measuring.
 
     `guests` must have every node that takes part (`Workload.takes_part`). Without `deeds` only guests' commands can
-    run. Raises UsageError or WorkloadError if nothing can be measured, GuestError if a guest does not answer before
-    that.
+    run. `noticed` tells what the bed's kernels complained of meanwhile, which is a problem of the run. Raises
+    UsageError or WorkloadError if nothing can be measured, GuestError if a guest does not answer before that.
     """
     started = datetime.now(UTC)
     bed = next(iter(nodes.values())).bed if nodes else ""
@@ -147,7 +148,7 @@ def run_workload(
             nodes=tuple(_run_node(nodes[name], asked[name], placement.get(name, {})) for name in names),
             commands=tuple(c for result in results for c in result.commands),
             samples=tuple(s for result in results for s in result.samples),
-            problems=tuple(p for result in results for p in result.problems),
+            problems=(*(p for result in results for p in result.problems), *noticed()),
             faults=tuple(f for result in results for f in result.faults),
             skipped=tuple(skipped),
         )

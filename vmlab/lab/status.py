@@ -5,8 +5,12 @@ from dataclasses import dataclass, replace
 
 from vmlab.domainxml.metadata import Address, NodeMetadata
 from vmlab.errors import GuestError
+from vmlab.guest.boot import DeadGuest
+from vmlab.guest.lookout import BOOT, PANIC
 from vmlab.guest.satisfy import satisfy
-from vmlab.lab.bed import existing, guest_of, steps_of
+from vmlab.guest.ssh import Guest
+from vmlab.lab.bed import existing, steps_of
+from vmlab.lab.doors import doors
 from vmlab.plan.observed import ObservedDomain
 from vmlab.runtime.parallel import each
 from vmlab.runtime.wait import Deadline
@@ -35,9 +39,10 @@ class BedLine:
 
 @dataclass(frozen=True, slots=True)
 class NodeStatus:
-    """One node. `state` is libvirt's; `stage` the last reached of off, domain, kernel, ssh, cloud-init, ready.
+    """One node. `state` is libvirt's, `stage` the last of off, domain, kernel, ssh, cloud-init, ready; or panic.
 
-    `devices` are the host's PCI functions by the guest's interface that they are.
+    `devices` are the host's PCI functions by the guest's interface that they are. `problem` is what is told of a guest
+    that is dead, `hint` what helps.
     """
 
     name: str
@@ -52,6 +57,8 @@ class NodeStatus:
     disks: tuple[tuple[str, str], ...]
     image: str
     console: str
+    problem: str = ""
+    hint: str = ""
 
 
 def beds(host: Host) -> list[BedLine]:
@@ -70,13 +77,14 @@ def status(host: Host, bed: str) -> list[NodeStatus]:
     found = existing(host, bed)
     folder = host.call(lambda connection: pool_path(connection, BEDS))
     nodes = found.metadata
-    stages = dict.fromkeys(nodes, "off")
+    stages = {name: _Stage("off") for name in nodes}
+    guests = doors(host, found)
     running = [name for name in nodes if found.nodes[name].running]
     if host.simulated:
-        stages |= dict.fromkeys(running, "domain")
+        stages |= {name: _Stage("domain") for name in running}
     else:
         asked = each(
-            lambda name: _stage(host, nodes, name, found.nodes[name], folder),
+            lambda name: _stage(host, nodes, guests[name], found.nodes[name], folder),
             running,
             jobs=_JOBS,
             failed="not all nodes could be asked",
@@ -85,13 +93,20 @@ def status(host: Host, bed: str) -> list[NodeStatus]:
     return [_node(host, nodes[name], found.nodes[name], stages[name], folder) for name in nodes]
 
 
-def _node(host: Host, metadata: NodeMetadata, domain: ObservedDomain, stage: str, folder: str) -> NodeStatus:
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    name: str
+    problem: str = ""
+    hint: str = ""
+
+
+def _node(host: Host, metadata: NodeMetadata, domain: ObservedDomain, stage: _Stage, folder: str) -> NodeStatus:
     facts = domain.facts
     return NodeStatus(
         name=metadata.node,
         roles=metadata.roles,
         state=domain.state,
-        stage=stage,
+        stage=stage.name,
         vcpus=facts.vcpus,
         memory_mib=facts.memory_kib // 1024,
         host_cpus=host_cpus(host, facts.name),
@@ -100,15 +115,28 @@ def _node(host: Host, metadata: NodeMetadata, domain: ObservedDomain, stage: str
         disks=tuple(zip(facts.serials, facts.disks, strict=False)),
         image=metadata.image,
         console=f"{folder}/{identity.console_volume(metadata.bed, metadata.node)}",
+        problem=stage.problem,
+        hint=stage.hint,
     )
 
 
-def _stage(host: Host, nodes: Mapping[str, NodeMetadata], name: str, domain: ObservedDomain, folder: str) -> str:
+def _stage(
+    host: Host, nodes: Mapping[str, NodeMetadata], guest: Guest, domain: ObservedDomain, folder: str
+) -> _Stage:
     """How far a running guest has come."""
-    metadata = nodes[name]
-    guest = guest_of(host, metadata)
+    try:
+        guest.watch()
+        return _Stage(_reached(host, nodes, guest, domain, folder))
+    except DeadGuest as error:
+        stages = {PANIC: PANIC, BOOT: "kernel"}
+        return _Stage(stages.get(error.stage, "domain"), error.message, error.hint)
+
+
+def _reached(host: Host, nodes: Mapping[str, NodeMetadata], guest: Guest, domain: ObservedDomain, folder: str) -> str:
+    """The last stage; raises DeadGuest."""
+    metadata = nodes[guest.node]
     if not guest.answers(_BANNER_S):
-        printed = console_text(host, folder, identity.console_volume(metadata.bed, name)).strip()
+        printed = console_text(host, folder, identity.console_volume(metadata.bed, guest.node)).strip()
         return "kernel" if printed else "domain"
     deadline = Deadline.after(_ANSWER_S)
     try:
@@ -119,6 +147,8 @@ def _stage(host: Host, nodes: Mapping[str, NodeMetadata], name: str, domain: Obs
                 return "ssh"
             checks = [replace(s, apply=()) for s in steps_of(host, metadata, domain.facts.serials, nodes)]
             satisfy(guest, checks, deadline=deadline)
+    except DeadGuest:
+        raise
     except GuestError as error:
         return "cloud-init" if error.stage == "roles" else "kernel"
     return "ready"

@@ -5,6 +5,7 @@ import select
 import sys
 import termios
 import tty
+from collections.abc import Callable
 from pathlib import Path
 
 import libvirt
@@ -14,43 +15,65 @@ from vmlab.virt.connection import Host, connected, missing
 from vmlab.virt.pool import BEDS, find_pool, refresh
 
 _TAIL = 16_384
+_MOST = 1 << 20
 _ESCAPE = b"\x1d"  # Ctrl+], as in virsh console and telnet
 _WOULD_BLOCK = -2
 
 
 def console_text(host: Host, pool_path: str, volume: str) -> str:
     """The end of what the console printed since the guest's last start; "" if it has printed nothing."""
+    return _read(host, pool_path, volume, lambda size: size - _TAIL)[1].decode(errors="replace")
+
+
+def console_lines(host: Host, pool_path: str, volume: str, position: int) -> tuple[str, int]:
+    """The whole lines that came since `position`, and the position after them; from its beginning if it began anew."""
+    start, data = _read(
+        host, pool_path, volume, lambda size: max(position, size - _MOST) if size >= position else size - _MOST
+    )
+    whole = data[: data.rfind(b"\n") + 1]
+    return whole.decode(errors="replace"), start + len(whole)
+
+
+def console_end(host: Host, pool_path: str, volume: str) -> int:
+    """The position after all that the console printed so far."""
+    start, data = _read(host, pool_path, volume, lambda size: size)
+    return start + len(data)
+
+
+def _read(host: Host, pool_path: str, volume: str, start: Callable[[int], int]) -> tuple[int, bytes]:
+    """Where it was read from, and all from there: `start` tells that from the size."""
     path = Path(pool_path) / volume
     try:
         with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - _TAIL))
-            return file.read().decode(errors="replace")
+            position = max(0, start(path.stat().st_size))
+            file.seek(position)
+            return position, file.read()
     except FileNotFoundError:
-        return ""
+        return 0, b""
     except PermissionError:
-        return host.call(lambda connection: _download(connection, volume)).decode(errors="replace")
+        return host.call(lambda connection: _download(connection, volume, start))
 
 
-def _download(connection: "libvirt.virConnect", name: str) -> bytes:
+def _download(connection: "libvirt.virConnect", name: str, start: Callable[[int], int]) -> tuple[int, bytes]:
     """The console's file belongs to root; libvirt reads it for those who may use libvirt."""
     pool = find_pool(connection, BEDS)
     if pool is None:
-        return b""
+        return 0, b""
     try:
         refresh(pool)
         volume = pool.storageVolLookupByName(name)
-        size = volume.info()[1]
+        position = max(0, start(volume.info()[1]))
         stream = connection.newStream()
-        volume.download(stream, max(0, size - _TAIL), 0)
+        volume.download(stream, position, 0)
         parts = []
         while part := stream.recv(65_536):
             parts.append(part)
         stream.finish()
     except libvirt.libvirtError as error:
         if missing(error):
-            return b""
+            return 0, b""
         raise
-    return b"".join(parts)
+    return position, b"".join(parts)
 
 
 def attach(uri: str, domain: str) -> None:

@@ -37,6 +37,10 @@ _STATES = {
     libvirt.VIR_DOMAIN_CRASHED: "crashed",
     libvirt.VIR_DOMAIN_PMSUSPENDED: "suspended",
 }
+_WHY_PAUSED = {
+    libvirt.VIR_DOMAIN_PAUSED_IOERROR: "I/O error",
+    libvirt.VIR_DOMAIN_PAUSED_STARTING_UP: "starting up",
+}
 
 
 def observe(host: Host, *, volumes: bool = True) -> Observed:
@@ -49,11 +53,17 @@ def observe(host: Host, *, volumes: bool = True) -> Observed:
 
 
 def domain_state(host: Host, name: str) -> str:
-    """A domain's state in libvirt's words; "undefined" if there is none of this name."""
+    """A domain's state in libvirt's words; "undefined" if there is none of this name.
+
+    One that is paused says why where that matters: "paused (I/O error)".
+    """
 
     def act(connection: "libvirt.virConnect") -> str:
         try:
-            return _STATES.get(connection.lookupByName(name).state()[0], "unknown")
+            state, reason = connection.lookupByName(name).state()
+            if state == libvirt.VIR_DOMAIN_PAUSED and reason in _WHY_PAUSED:
+                return f"paused ({_WHY_PAUSED[reason]})"
+            return _STATES.get(state, "unknown")
         except libvirt.libvirtError as error:
             if missing(error):
                 return "undefined"

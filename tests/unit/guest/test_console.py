@@ -1,6 +1,6 @@
 import pytest
 
-from vmlab.guest.console import booted, cloud_init_seen, death, kernel_seen, last_lines, plain
+from vmlab.guest.console import booted, cloud_init_seen, complaints, death, fatal, kernel_seen, last_lines, plain
 
 FIRMWARE = "\x1b[2J\x1b[01;01H\x1b[=3h\x1b[2J\x1b[01;01HSeaBIOS (version 1.16.2)\r\n\r\nBooting from Hard Disk...\r\n"
 KERNEL = (
@@ -123,3 +123,40 @@ def test_of_an_animation_the_last_picture_is_shown() -> None:
         "[ ***  ] Job systemd-networkd-wait…tart running (1min 10s / no limit)",
         "after",
     )
+
+
+OOPS = (
+    "[  412.118000] BUG: kernel NULL pointer dereference, address: 0000000000000008\r\n"
+    "[  412.118202] #PF: supervisor read access in kernel mode\r\n"
+    "[  412.119541] Oops: Oops: 0000 [#1] PREEMPT SMP NOPTI\r\n"
+    "[  412.120000] CPU: 0 UID: 0 PID: 2137 Comm: ll_ost00_001\r\n"
+)
+LBUG = (
+    "[  99.1] LustreError: 2137:0:(ldlm_lock.c:213:ldlm_lock_put()) ASSERTION( lock->l_refc > 0 ) failed: \r\n"
+    "[  99.1] LustreError: 2137:0:(ldlm_lock.c:213:ldlm_lock_put()) LBUG\r\n"
+    "[  99.2] Pid: 2137, comm: ldlm_cn00_001 5.14.0\r\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "count", "deadly"),
+    [
+        (OOPS, 2, False),
+        (LBUG, 2, True),
+        ("[    5.1] Kernel panic - not syncing: LBUG in interrupt.\n", 1, True),
+        ("[   77.0] invalid opcode: 0000 [#2] SMP PTI\n", 1, False),
+        ("[   77.0] general protection fault, probably for non-canonical address 0x5a5a: 0000 [#1]\n", 1, False),
+        ("[   77.0] Internal error: Oops: 0000000096000004 [#1] SMP\n", 1, False),
+        ("[   77.0] kernel BUG at fs/jbd2/transaction.c:1!\n", 1, False),
+        ("[   77.0] PANIC at dbuf.c:1234:dbuf_dirty()\n", 1, True),
+        ("[   77.0] watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [dd:1]\n", 0, False),
+        ("[   77.0] INFO: task ll_ost:1 blocked for more than 120 seconds.\n", 0, False),
+        ("[   77.0] WARNING: CPU: 0 PID: 1 at kernel/x.c:1 y+0x1/0x2\n", 0, False),
+        ("[   77.0] LustreError: 11-0: lustre-OST0000: operation ost_connect failed: rc = -16\n", 0, False),
+        ("oss1 login: \n", 0, False),
+    ],
+)
+def test_what_a_kernel_complains_of(text: str, count: int, *, deadly: bool) -> None:
+    found = complaints(KERNEL + text)
+    assert len(found) == count
+    assert any(map(fatal, found)) == deadly

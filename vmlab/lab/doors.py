@@ -1,0 +1,37 @@
+"""The doors to a bed's guests, each watched: what waits behind one hears at once that its guest is dead."""
+
+from collections.abc import Callable
+from functools import cache
+
+from vmlab.domainxml.metadata import NodeMetadata
+from vmlab.guest.lookout import Lookout
+from vmlab.guest.ssh import Guest
+from vmlab.lab.bed import guest_of
+from vmlab.plan.observed import ObservedBed
+from vmlab.values import identity
+from vmlab.virt.connection import Host
+from vmlab.virt.console import console_text
+from vmlab.virt.observe import domain_state
+from vmlab.virt.pool import BEDS, pool_path
+
+
+def doors(host: Host, bed: ObservedBed) -> dict[str, Guest]:
+    """A door to each node of the bed."""
+
+    @cache
+    def folder() -> str:
+        return host.call(lambda connection: pool_path(connection, BEDS))
+
+    return {name: _door(host, metadata, bed.nodes[name].facts.name, folder) for name, metadata in bed.metadata.items()}
+
+
+def _door(host: Host, metadata: NodeMetadata, domain: str, folder: Callable[[], str]) -> Guest:
+    guest = guest_of(host, metadata)
+    log = identity.console_volume(metadata.bed, metadata.node)
+    lookout = Lookout(
+        guest,
+        console=lambda: console_text(host, folder(), log),
+        domain_state=lambda: domain_state(host, domain),
+    )
+    guest.watch, guest.look = lookout, lookout.look
+    return guest
