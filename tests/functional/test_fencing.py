@@ -188,7 +188,7 @@ def test_a_server_that_the_file_no_longer_has_keeps_its_disks(
 ) -> None:
     short = Lab(host, loads(FOUR.replace("SERVERS", "2").replace("NAMED", "s1, s2"), "ha.yaml"), monkeypatch)
     short.says = {**lab.says, "s3": SILENCE}
-    monkeypatch.setattr(lustre, "guest_of", lambda metadata: _Door(metadata.node))
+    monkeypatch.setattr(lustre, "guest_of", lambda _, metadata: _Door(metadata.node))
     with pytest.raises(HostError, match="s3 runs, does not answer, and could have lustre-OST0000"):
         short.failover("s1")
     with short.opened(host, short.topology, tolerant=True) as bed:

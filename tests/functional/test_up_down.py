@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from vmlab.errors import BusyError, HostError, VmlabError
+from vmlab.lab import bed_folder
 from vmlab.lab import down as down_module
 from vmlab.lab import up as up_module
 from vmlab.lab.bed import locked, steps_of
@@ -109,14 +110,14 @@ def test_a_node_that_is_gone_from_the_file_goes_with_leave_only(host: Host, bed:
 
 def test_a_node_that_is_gone_from_the_file_is_reached_as_long_as_it_runs(host: Host, bed: Topology) -> None:
     bring_up(host, bed)
-    known = state_dir() / "beds" / "ha" / "known_hosts"
+    known = bed_folder.folder(host, "ha") / "known_hosts"
     before = known.read_text()
     assert "client1.ha " in before
     without = loads(BED.replace("  client1: {role: client, memory: 256MiB, fabrics: [ib0]}\n", ""))
     prepared = bring_up(host, without).prepared
     assert sorted(known.read_text().splitlines()) == sorted(before.splitlines())
     address = observe(host).bed("ha").metadata["client1"].management.ip.ip
-    steps = steps_of(prepared.members["oss1"], (), prepared.members)
+    steps = steps_of(host, prepared.members["oss1"], (), prepared.members)
     told = {step.name: " ".join(step.check) for step in steps}
     assert f"{address} client1" in told["hosts"]
     assert f"client1,{address} " in told["known hosts"]
