@@ -12,7 +12,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from pathlib import PurePosixPath
 from typing import Any
 
-from vmlab.values.pci import PciAddress
+from vmlab.values.pci import PATTERN, PciAddress
 
 _LISTED = 3
 # The server of a network mount: in the options of NFS, CIFS and the like, or in the source of Lustre and Ceph.
@@ -85,7 +85,7 @@ def used_by(wiring: Wiring, *, routes: str, mounts: str, swaps: str) -> Mapping[
     return {address: " and ".join(reasons[address]) for address in sorted(reasons)}
 
 
-_ADDRESS = r"(?P<address>[0-9a-f]{4}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7])"
+_ADDRESS = rf"(?P<address>{PATTERN})"
 _BROKEN = re.compile(
     rf"{_ADDRESS}: (?P<what>not ready [0-9]+ms after [^;]+; giving up"
     r"|[Uu]nable to change power state from \S+ to D0, device inaccessible)"
@@ -112,16 +112,6 @@ def broken(kernel_log: str) -> Mapping[PciAddress, str]:
     return found
 
 
-def pci_of(path: str) -> PciAddress | None:
-    """The function that a path below /sys/devices leads through last."""
-    for part in reversed(PurePosixPath(path).parts):
-        try:
-            return PciAddress.parse(part)
-        except ValueError:
-            continue
-    return None
-
-
 def _interface_functions(
     wiring: Wiring, name: str, over: tuple[str, ...] = ()
 ) -> Iterator[tuple[PciAddress, tuple[str, ...]]]:
@@ -129,7 +119,7 @@ def _interface_functions(
     if name in over:
         return
     way = (*over, name)
-    address = pci_of(wiring.interfaces.get(name, ""))
+    address = PciAddress.last_in(wiring.interfaces.get(name, ""))
     if address is not None:
         yield address, way
     lower = wiring.below.get(name, frozenset())
@@ -148,7 +138,7 @@ def _block_functions(
         return
     way = (*over, name)
     path = wiring.blocks.get(name, "")
-    address = pci_of(path)
+    address = PciAddress.last_in(path)
     if address is not None:
         yield address, way
         return

@@ -174,3 +174,13 @@ def test_devices_that_did_not_come_back() -> None:
         "0000:43:00.0": f"{says}pci_reset_function failed: -25",
     }
     assert broken(LOG)[PciAddress.parse("0000:41:00.1")]
+
+
+def test_domains_of_five_digits_are_blamed_right() -> None:
+    wiring = Wiring(
+        {"ens1": "../../devices/pci0000:64/0000:64:05.5/pci10000:00/10000:00:02.0/10000:01:00.0/net/ens1"}, {}
+    )
+    assert list(needed(default("ens1"), wiring=wiring)) == ["10000:01:00.0"]
+    log = "[ 9.1] pci 10000:01:00.0: not ready 65535ms after FLR; giving up"
+    assert [str(address) for address in broken(log)] == ["10000:01:00.0"]
+    assert not broken(f"{log}\n[ 9.2] pci 10000:01:00.0: ready 1023ms after FLR")
