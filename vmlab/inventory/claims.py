@@ -5,6 +5,7 @@ libvirt checks none of it: two domains with the same function, or the same CPU, 
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
 from lxml import etree
 
@@ -22,11 +23,31 @@ _LARGEST_BASE_PAGE_KIB = 64
 # Memory that stays in its nodeset, or is spread over it; with "preferred" it may be anywhere.
 _BINDING = ("strict", "restrictive", "interleave")
 _PINS = ("vcpu[@cpuset]", "cputune/vcpupin")
-_HOST_DEVICES = ("devices/hostdev[@type='pci']", "devices/interface[@type='hostdev']", "devices/disk[@type='nvme']")
+_HOST_DEVICES = (
+    "devices/hostdev[@type='pci']",
+    "devices/interface[@type='hostdev']",
+    "devices/interface/actual[@type='hostdev']",
+    "devices/disk[@type='nvme']",
+)
+NO_NAMES: Mapping[str, PciAddress] = MappingProxyType({})
+# How a guest uses a function by what is on it: the attribute or element that names that, and the words for it.
+_THROUGH = (
+    ("devices/interface[@type='vdpa']/source", "dev", "the vDPA device"),
+    ("devices/disk[@type='vhostvdpa']/source", "dev", "the vDPA device"),
+    ("devices/interface[@type='direct']/source", "dev", "macvtap on"),
+    ("devices/interface/actual[@type='direct']/source", "dev", "macvtap on"),
+    ("devices/interface[@type='user']/source", "dev", "passt on"),
+    ("devices/hostdev[@type='mdev']/source/address", "uuid", "the mediated device"),
+)
+_CONTAINER_INTERFACE = "devices/hostdev[@mode='capabilities'][@type='net']/source/interface"
 
 
-def read_claims(texts: Mapping[str, str], cells: Iterable[Cell]) -> tuple[Claim, ...]:
+def read_claims(
+    texts: Mapping[str, str], cells: Iterable[Cell], functions: Mapping[str, PciAddress] = NO_NAMES
+) -> tuple[Claim, ...]:
     """The claims of all domains, by name; `texts` are documents of `virsh dumpxml` by a name for errors.
+
+    `functions` are those of the host by the interfaces, vDPA and mediated devices that are on them.
 
     Of a running domain there may be two documents, as it runs and as it is defined (`--inactive`): it holds the
     functions of both, and CPUs and memory as it runs. A running domain is known by its `id`.
@@ -35,16 +56,21 @@ def read_claims(texts: Mapping[str, str], cells: Iterable[Cell]) -> tuple[Claim,
     known = tuple(cells)
     claims: dict[str, Claim] = {}
     for name, text in texts.items():
-        claim = _claim(document(text, name, "domain"), name, known)
+        claim = _claim(document(text, name, "domain"), name, known, functions)
         other = claims.get(claim.domain)
         if other is not None:
             first = claim if claim.running else other
-            claim = replace(first, devices=claim.devices | other.devices)
+            claim = replace(
+                first,
+                devices=claim.devices | other.devices,
+                behind={**other.behind, **claim.behind},
+                lost=tuple(dict.fromkeys((*claim.lost, *other.lost))),
+            )
         claims[claim.domain] = claim
     return tuple(claims[name] for name in sorted(claims))
 
 
-def _claim(root: etree._Element, name: str, cells: tuple[Cell, ...]) -> Claim:
+def _claim(root: etree._Element, name: str, cells: tuple[Cell, ...], functions: Mapping[str, PciAddress]) -> Claim:
     domain = root.findtext("name", "").strip()
     if not domain:
         raise HostError(f"{name}: <name> is missing")
@@ -53,6 +79,8 @@ def _claim(root: etree._Element, name: str, cells: tuple[Cell, ...]) -> Claim:
     except ValueError:  # what it takes of the host it takes all the same
         node = None
     memory, huge = _memory(root, f"{name}: domain {domain}", cells)
+    through = dict(_through(root))
+    found = {what: address for what in through if (address := _function(what, functions)) is not None}
     return Claim(
         domain=domain,
         bed=None if node is None else node.bed,
@@ -62,6 +90,8 @@ def _claim(root: etree._Element, name: str, cells: tuple[Cell, ...]) -> Claim:
         memory_kib=memory,
         huge_kib=huge,
         devices=frozenset(_devices(root, name)),
+        behind={address: f"{through[what]} {what}" for what, address in found.items()},
+        lost=tuple(f"{how} {what}" for what, how in through.items() if what not in found and what.startswith("/dev/")),
     )
 
 
@@ -152,7 +182,23 @@ def _page_kib(root: etree._Element, what: str, guest_cell: int) -> int | None:
 
 
 def _devices(root: etree._Element, name: str) -> Iterator[PciAddress]:
-    """Functions given as such, as a network interface (`type='hostdev'`) or as an NVMe disk."""
+    """Functions given as such, as a network interface (`type='hostdev'`, or what a network gave) or as an NVMe disk."""
     for path in _HOST_DEVICES:
         for address in root.iterfind(f"{path}/source/address[@bus]"):
             yield pci_address(address, f"{name}: a host device")
+
+
+def _through(root: etree._Element) -> Iterator[tuple[str, str]]:
+    """What is on a function of the host, by the name that the domain gives it, and in words how it uses that."""
+    for path, attribute, how in _THROUGH:
+        for element in root.iterfind(path):
+            if name := element.get(attribute, "").strip():
+                yield name, how
+    for element in root.iterfind(_CONTAINER_INTERFACE):
+        if name := (element.text or "").strip():
+            yield name, "the interface"
+
+
+def _function(name: str, functions: Mapping[str, PciAddress]) -> PciAddress | None:
+    """The function under it; a VLAN or an IPoIB child (`eth0.100`, `ib0.8001`) is called by what it is on."""
+    return functions.get(name) or functions.get(name.rpartition(".")[0])

@@ -7,7 +7,7 @@ In a recorded host it is the optional file facts.json, as `vmlab host capture` w
                                   "ports": [{"number": 1, "link_layer": "infiniband", "interface": "ib0",
                                              "rdma": "mlx5_0", "mac": null, "guid": "0002:c903:000e:b19d",
                                              "state": "ACTIVE", "sm_lid": 1}],
-                                  "used_by": null, "broken": null}}}
+                                  "used_by": null, "opened_by": null, "broken": null}}}
 
 Every key may be missing. `memory_kib`, the whole host's, is only needed where libvirt names no cells. `ports` are all
 ports of the function: they replace those that node devices tell; of a port at least `number` is given.
@@ -37,6 +37,7 @@ class DeviceFacts:
     sriov_stride: int | None = None
     ports: tuple[Port, ...] | None = None
     used_by: str | None = None
+    opened_by: str | None = None
     broken: str | None = None
 
 
@@ -118,6 +119,7 @@ def _device(value: object, what: str) -> DeviceFacts:
         sriov_stride=_natural(told.get("sriov_stride"), f"{what}: sriov_stride"),
         ports=None if ports is None else tuple(_port(port, f"{what}: port {i}") for i, port in enumerate(ports, 1)),
         used_by=_text(told.get("used_by"), f"{what}: used_by"),
+        opened_by=_text(told.get("opened_by"), f"{what}: opened_by"),
         broken=_text(told.get("broken"), f"{what}: broken"),
     )
 

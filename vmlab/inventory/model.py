@@ -6,6 +6,7 @@ the threads of one core. Memory is in KiB, as libvirt counts it.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Literal
 
 from vmlab.values.pci import PciAddress
@@ -88,7 +89,10 @@ class PciFunction:
     """A PCI function. `class_code` is the 24-bit class as in 0x020700 (InfiniBand) or 0x020000 (Ethernet).
 
     `used_by` says why the host itself needs it ("the default route, over bond0 and br0"), in words for the user.
+    `opened_by` is a program of the host that has its vfio group open, as far as we may see.
     `broken` says what went wrong with it since the host booted (a reset that failed): it must not be given to a guest.
+    `names` are those by which domains may use it without having it: interfaces on it, of which not all are ports
+    (representors, subfunctions, IPoIB children), vDPA devices and mediated ones. `wireless`: its interface is.
     `sriov_offset` and `sriov_stride` are those of its SR-IOV capability: virtual function n sits at routing ID
     pf + offset + n * stride.
     """
@@ -110,7 +114,10 @@ class PciFunction:
     link: PciLink | None = None
     ports: tuple[Port, ...] = ()
     used_by: str | None = None
+    opened_by: str | None = None
     broken: str | None = None
+    names: tuple[str, ...] = ()
+    wireless: bool = False
 
     @property
     def is_virtual(self) -> bool:
@@ -124,8 +131,8 @@ class PciFunction:
 
     @property
     def is_network(self) -> bool:
-        """An HCA or NIC: network controllers (Ethernet, InfiniBand, other) and the old serial-bus InfiniBand class."""
-        return self.class_code >> 8 in (0x0200, 0x0207, 0x0280, 0x0C06)
+        """Of a network's classes: Ethernet, InfiniBand, fabric, other, and the old serial-bus InfiniBand class."""
+        return self.class_code >> 8 in (0x0200, 0x0207, 0x0208, 0x0280, 0x0C06)
 
     @property
     def generation(self) -> Generation:
@@ -144,6 +151,8 @@ class Claim:
 
     `cpus` are those that its vCPUs have to themselves, empty where they float over all of them. `memory_kib`
     and `huge_kib` (by page size) are by cell; under the key None stands what is bound to no cell.
+    `devices` are functions that it has, `behind` those that it uses without having them, with how ("macvtap on eth4"),
+    `lost` what it uses of which nobody tells the function ("the vDPA device /dev/vhost-vdpa-0").
     """
 
     domain: str
@@ -154,6 +163,8 @@ class Claim:
     memory_kib: Mapping[int | None, int] = field(default_factory=dict)
     huge_kib: Mapping[tuple[int | None, int], int] = field(default_factory=dict)
     devices: frozenset[PciAddress] = frozenset()
+    behind: Mapping[PciAddress, str] = field(default_factory=dict)
+    lost: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,5 +191,7 @@ class HostInventory:
         return tuple(sorted(members, key=lambda f: f.address))
 
     def owner(self, address: PciAddress) -> Claim | None:
-        """The domain whose definition, persistent or running, has this function."""
-        return next((claim for claim in self.claims if address in claim.devices), None)
+        """The domain whose definition, persistent or running, has this function, or else uses it."""
+        having = (claim for claim in self.claims if address in claim.devices)
+        using = (claim for claim in self.claims if address in claim.behind)
+        return next(chain(having, using), None)

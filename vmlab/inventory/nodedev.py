@@ -1,8 +1,9 @@
-"""PCI functions and their ports, from what `virsh nodedev-dumpxml` prints of PCI and net devices.
+"""PCI functions and their ports, from what `virsh nodedev-dumpxml` prints of PCI, net, vDPA and mediated devices.
 
 The format: https://libvirt.org/formatnode.html. Which sockets, blocks and other devices come along does not matter.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
@@ -10,28 +11,38 @@ from lxml import etree
 
 from vmlab.errors import HostError
 from vmlab.inventory.document import checked_address, document, natural, number, pci_address
-from vmlab.inventory.model import PciFunction, PciLink, Port
+from vmlab.inventory.model import PciFunction, PciLink
+from vmlab.inventory.ports import Interface, interface_ports, own_interfaces
 from vmlab.values.pci import PciAddress
 
 _MELLANOX = 0x15B3
-_ETHERNET_CLASS, _OTHER_NETWORK_CLASS, _PCI_BRIDGE_CLASS = 0x020000, 0x028000, 0x060400
-# An IPoIB interface's address: flags and queue pair (4 bytes), then the port's GID, whose second half is its GUID.
-_IPOIB_BYTES, _GUID_BYTES = 20, 8
+_ETHERNET_CLASS, _INFINIBAND_CLASS, _FABRIC_CLASS = 0x020000, 0x020700, 0x020800
+_OTHER_NETWORK_CLASS, _PCI_BRIDGE_CLASS = 0x028000, 0x060400
+# Where no class is told, what the product's name says; Wi-Fi cards are "Network Adapters", too.
+_CLASS_WORDS = (
+    (re.compile(r"wireless|wi-?fi|wlan|802\.11", re.IGNORECASE), _OTHER_NETWORK_CLASS),
+    (re.compile(r"omni-?path", re.IGNORECASE), _FABRIC_CLASS),
+    (re.compile(r"infiniband|\bHCA\b", re.IGNORECASE), _INFINIBAND_CLASS),
+    (re.compile(r"ethernet|network|gigabit|\bNIC\b", re.IGNORECASE), _ETHERNET_CLASS),
+)
+_SUBFUNCTION = re.compile(r"[^/]+\.sf\.[0-9]+")
 
 
 @dataclass(frozen=True, slots=True)
-class _Net:
+class _Child:
+    """Something on a function: what domains may call it, and its interface if it is one."""
+
     parent: str
-    interface: str
-    link_layer: str
-    address: str
-    state: str | None
+    path: str
+    names: tuple[str, ...]
+    interface: Interface | None = None
+    wireless: bool = False
 
 
 def read_nodedevs(texts: Mapping[str, str]) -> Mapping[PciAddress, PciFunction]:
     """All PCI functions in bus order; `texts` are the XML documents by a name for errors.
 
-    Ports are those that libvirt knows as interfaces, numbered from 1 in the order of their GUIDs (InfiniBand) or names.
+    Ports are those that libvirt knows as interfaces, but for those that `ports` tells from them.
     A function that others name as a member of their IOMMU group or as their virtual function is there even if no
     document describes it, with vendor and product 0 and without a driver.
 
@@ -40,10 +51,10 @@ def read_nodedevs(texts: Mapping[str, str]) -> Mapping[PciAddress, PciFunction]:
     functions: dict[PciAddress, PciFunction] = {}
     names: dict[str, PciAddress] = {}
     groups: dict[PciAddress, int] = {}
-    nets: list[_Net] = []
+    children: list[_Child] = []
     for name, text in texts.items():
         root = document(text, name, "device")
-        pci, net = root.find("capability[@type='pci']"), root.find("capability[@type='net']")
+        pci = root.find("capability[@type='pci']")
         if pci is not None:
             function = _function(root, pci, name)
             if function.address in functions:
@@ -51,11 +62,11 @@ def read_nodedevs(texts: Mapping[str, str]) -> Mapping[PciAddress, PciFunction]:
             functions[function.address] = function
             names[root.findtext("name", "").strip()] = function.address
             groups |= _group_members(pci, name)
-        elif net is not None:
-            nets.append(_net(root, net))
+        elif (child := _child(root)) is not None:
+            children.append(child)
     _complete(functions, groups)
-    ports = _ports(nets, names)
-    return {a: _with_ports(functions[a], ports.get(a, ())) for a in sorted(functions)}
+    found = _by_function(children, names)
+    return {a: _with_children(functions[a], found.get(a, ())) for a in sorted(functions)}
 
 
 def _function(root: etree._Element, pci: etree._Element, name: str) -> PciFunction:
@@ -106,13 +117,16 @@ def _id(element: etree._Element | None, what: str) -> int:
 
 
 def _class_code(pci: etree._Element, name: str) -> int:
-    """libvirt before 4.10 has no `<class>`: bridges and Mellanox's HCAs are known all the same."""
+    """libvirt before 4.10 has no `<class>`: bridges, Mellanox's HCAs and what is called a NIC are known even so."""
     text = pci.findtext("class")
     if text is not None:
         return natural(text, f"{name}: <class>") & 0xFFFFFF
     if pci.find("capability[@type='pci-bridge']") is not None:
         return _PCI_BRIDGE_CLASS
-    return _OTHER_NETWORK_CLASS if _id(pci.find("vendor"), name) == _MELLANOX else 0
+    if _id(pci.find("vendor"), name) == _MELLANOX:
+        return _OTHER_NETWORK_CLASS
+    product = pci.findtext("product", "")
+    return next((code for words, code in _CLASS_WORDS if words.search(product)), 0)
 
 
 def _group_members(pci: etree._Element, name: str) -> dict[PciAddress, int]:
@@ -146,48 +160,52 @@ def _complete(functions: dict[PciAddress, PciFunction], groups: Mapping[PciAddre
             functions[physical.address] = replace(physical, virtual_functions=virtual)
 
 
-def _net(root: etree._Element, net: etree._Element) -> _Net:
-    address = net.findtext("address", "").strip().lower()
+def _child(root: etree._Element) -> _Child | None:
+    """A net, vDPA or mediated device; None for any other."""
+    parent, path = root.findtext("parent", "").strip(), root.findtext("path", "").strip()
+    net = root.find("capability[@type='net']")
+    if net is not None:
+        interface = _interface(net, path)
+        wireless = net.find("capability[@type='80211']") is not None
+        return _Child(parent, path, (interface.name,), interface, wireless)
+    other = root.find("capability[@type='vdpa']")
+    if other is None:
+        other = root.find("capability[@type='mdev']")
+    if other is None:
+        return None
+    told = (other.findtext("chardev", ""), other.findtext("uuid", ""))
+    return _Child(parent, path, tuple(name.strip() for name in told if name.strip()))
+
+
+def _interface(net: etree._Element, path: str) -> Interface:
     link = net.find("link")
-    return _Net(
-        parent=root.findtext("parent", "").strip(),
-        interface=net.findtext("interface", "").strip(),
-        link_layer="infiniband" if len(address.split(":")) == _IPOIB_BYTES else "ethernet",
-        address=address,
+    return Interface(
+        name=net.findtext("interface", "").strip(),
+        address=net.findtext("address", "").strip().lower(),
         state=None if link is None else link.get("state"),
+        part=any(_SUBFUNCTION.fullmatch(part) for part in path.split("/")),
+        switchdev=net.find("feature[@name='switchdev']") is not None,
     )
 
 
-def _ports(nets: Iterable[_Net], names: Mapping[str, PciAddress]) -> Mapping[PciAddress, tuple[Port, ...]]:
-    found: dict[PciAddress, list[_Net]] = {}
-    for net in nets:
-        if net.parent in names:
-            found.setdefault(names[net.parent], []).append(net)
-    return {address: tuple(_numbered(of_one)) for address, of_one in found.items()}
+def _by_function(children: Iterable[_Child], names: Mapping[str, PciAddress]) -> Mapping[PciAddress, list[_Child]]:
+    """Where libvirt does not list what a device hangs on, its path leads through the function."""
+    found: dict[PciAddress, list[_Child]] = {}
+    for child in children:
+        address = names.get(child.parent) or PciAddress.last_in(child.path)
+        if address is not None:
+            found.setdefault(address, []).append(child)
+    return found
 
 
-def _numbered(nets: Iterable[_Net]) -> Iterable[Port]:
-    """One port for each interface, but for the children of an IPoIB interface (`ib0.8001`): they share its GUID."""
-    ports: dict[str, Port] = {}
-    for net in sorted(nets, key=lambda n: (len(n.interface), n.interface)):  # ens1f2 before ens1f10
-        if net.link_layer == "infiniband":
-            guid = guid_of(net.address)
-            port = Port(0, "infiniband", interface=net.interface, guid=guid, state=net.state)
-            ports.setdefault(guid, port)
-        else:
-            port = Port(0, "ethernet", interface=net.interface, mac=net.address or None, state=net.state)
-            ports[net.interface] = port
-    ordered = sorted(ports.values(), key=lambda p: p.guid or "")
-    return [replace(port, number=number_) for number_, port in enumerate(ordered, 1)]
-
-
-def guid_of(address: str) -> str:
-    """The port GUID in the 20-byte address of an IPoIB interface, as sysfs writes GUIDs: 0002:c903:000e:b19d."""
-    tail = address.split(":")[-_GUID_BYTES:]
-    return ":".join(first + second for first, second in zip(tail[::2], tail[1::2], strict=True))
-
-
-def _with_ports(function: PciFunction, ports: tuple[Port, ...]) -> PciFunction:
-    if not ports:
-        return function
-    return replace(function, ports=ports, class_code=function.class_code or _ETHERNET_CLASS)
+def _with_children(function: PciFunction, children: Iterable[_Child]) -> PciFunction:
+    known = tuple(children)
+    interfaces = [child.interface for child in known if child.interface is not None]
+    switched = bool(function.virtual_functions) and function.generation != "mlx4"
+    return replace(
+        function,
+        ports=interface_ports(own_interfaces(interfaces, virtual_functions=switched)),
+        names=tuple(sorted(name for child in known for name in child.names)),
+        wireless=any(child.wireless for child in known),
+        class_code=function.class_code or (_ETHERNET_CLASS if interfaces else 0),
+    )

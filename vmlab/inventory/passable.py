@@ -8,7 +8,8 @@ from collections.abc import Collection, Iterator
 
 from vmlab.errors import HostError
 from vmlab.inventory.model import HostInventory, PciFunction
-from vmlab.inventory.vfs import holders, name_of, on_vfio
+from vmlab.inventory.users import by_program, holders, on_vfio, perhaps, users
+from vmlab.inventory.vfs import name_of
 from vmlab.values.pci import PciAddress
 
 
@@ -40,6 +41,20 @@ def stranded(inventory: HostInventory) -> tuple[PciFunction, ...]:
     )
 
 
+def idle_on_vfio(inventory: HostInventory) -> tuple[PciFunction, ...]:
+    """Whole functions that somebody put on vfio-pci for a guest to come: no domain has them, no program opened them."""
+    return tuple(
+        function
+        for function in sorted(inventory.functions.values(), key=lambda f: f.address)
+        if on_vfio(function) and not function.is_virtual and not users(inventory, function.address)
+    )
+
+
+def leaves_group(function: PciFunction) -> bool:
+    """It may stay on the host, by its driver, while others of its IOMMU group are in a guest (VFIO's own rule)."""
+    return function.driver in (None, "pci-stub") or on_vfio(function)
+
+
 def _host(inventory: HostInventory, *, session: bool) -> Iterator[str]:
     if session:
         yield "devices take the system's libvirt (qemu:///system), not a session's"
@@ -67,10 +82,16 @@ def _function(inventory: HostInventory, function: PciFunction, domain: str) -> I
         yield f"is used by the host: {function.used_by}"
     if function.broken is not None:
         yield f"is out of order: {function.broken}"
-    for claim in inventory.claims:
-        # One that is shut off keeps nothing: libvirt itself tells who came first when it starts.
-        if claim.running and claim.domain != domain and function.address in claim.devices:
+    # A domain that is shut off keeps nothing: libvirt itself tells who came first when it starts.
+    others = [claim for claim in inventory.claims if claim.running and claim.domain != domain]
+    for claim in others:
+        if function.address in claim.devices:
             yield f"belongs to the domain {claim.domain}, which runs"
+        elif function.address in claim.behind:
+            yield f"is used by the domain {claim.domain}, which runs: {claim.behind[function.address]}"
+    if (program := by_program(inventory, function)) is not None:
+        yield f"is bound to {function.driver}: {program}"
+    yield from (f"has {who}" for who in perhaps(others, function))
     if held := holders(inventory, function):
         yield f"has VFs in use, which would be torn out: {', '.join(map(str, held))}"
     elif function.virtual_functions:
@@ -81,7 +102,9 @@ def _group(inventory: HostInventory, function: PciFunction, addresses: Collectio
     others = [
         other
         for other in inventory.group(function)
-        if other.address not in addresses and not other.is_bridge and other.driver is not None and not on_vfio(other)
+        if other.address not in addresses
+        and not other.is_bridge
+        and (not leaves_group(other) or by_program(inventory, other) is not None)
     ]
     if others:
         members = ", ".join(f"{name_of(other)} on {other.driver}" for other in others)

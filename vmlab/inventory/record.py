@@ -1,7 +1,7 @@
 """A host from a record of it: the texts that plain virsh prints there, by file name.
 
     capabilities.xml        virsh capabilities
-    nodedev/*.xml           virsh nodedev-dumpxml, of each PCI and net device
+    nodedev/*.xml           virsh nodedev-dumpxml, of each PCI and net device, and of vDPA and mediated ones
     domains/*.xml           virsh dumpxml, of each domain; of a running one also --inactive under another name
     facts.json              optional, what virsh does not print: see `facts`
 
@@ -19,6 +19,7 @@ from vmlab.inventory.facts import FILE as FACTS
 from vmlab.inventory.facts import Facts, read_facts, with_facts
 from vmlab.inventory.model import HostInventory, PagePool, PciFunction
 from vmlab.inventory.nodedev import read_nodedevs
+from vmlab.inventory.ports import counted
 from vmlab.values.pci import PciAddress
 
 CAPABILITIES, NODEDEV, DOMAINS = "capabilities.xml", "nodedev/", "domains/"
@@ -36,13 +37,13 @@ def read_record(name: str, files: Mapping[str, str], facts: Facts | None = None)
     if facts is None:
         facts = read_facts(files[FACTS]) if FACTS in files else Facts()
     told = read_capabilities(files[CAPABILITIES], memory_kib=facts.memory_kib)
-    functions = _needed_through(with_facts(read_nodedevs(_in(files, NODEDEV)), facts))
+    functions = _needed_through(_counted(with_facts(read_nodedevs(_in(files, NODEDEV)), facts)))
     return HostInventory(
         name=name,
         arch=told.arch,
         cells=told.cells,
         functions=functions,
-        claims=read_claims(_in(files, DOMAINS), told.cells),
+        claims=read_claims(_in(files, DOMAINS), told.cells, _by_name(functions)),
         no_iommu=_no_iommu(functions.values(), iommu=told.iommu),
         cpu_vendor=told.cpu_vendor,
     )
@@ -70,6 +71,19 @@ def with_free(
 
 def _in(files: Mapping[str, str], folder: str) -> Mapping[str, str]:
     return {name: files[name] for name in sorted(files) if name.startswith(folder) and name.endswith(".xml")}
+
+
+def _counted(functions: Mapping[PciAddress, PciFunction]) -> Mapping[PciAddress, PciFunction]:
+    return {address: replace(f, ports=counted(f.ports, f.generation)) for address, f in functions.items()}
+
+
+def _by_name(functions: Mapping[PciAddress, PciFunction]) -> Mapping[str, PciAddress]:
+    """The functions by all that domains may call what is on them."""
+    return {
+        name: address
+        for address, function in functions.items()
+        for name in (*function.names, *(port.interface for port in function.ports if port.interface is not None))
+    }
 
 
 def _needed_through(functions: Mapping[PciAddress, PciFunction]) -> Mapping[PciAddress, PciFunction]:

@@ -17,6 +17,8 @@ def scrubbed(text: str, name: str, tag: str) -> str:
     root = document(text, name, tag)
     for element in list(root.iter()):
         local = etree.QName(element).localname
+        if _names_mediated_device(element):
+            continue
         if local == "uuid":
             element.text = NO_UUID
         elif local in _DROPPED or _is_serial_number(element, local):
@@ -29,6 +31,13 @@ def scrubbed(text: str, name: str, tag: str) -> str:
 def _is_serial_number(element: etree._Element, local: str) -> bool:
     """A disk's, or the vital product data of a PCI device. A serial line, too, is called <serial>: it has children."""
     return (local == "serial" and not len(element)) or (local == "capability" and element.get("type") == "vpd")
+
+
+def _names_mediated_device(element: etree._Element) -> bool:
+    """A mediated device has no other name: by it a domain's is found among the host's."""
+    parent = element.getparent()
+    device = parent if parent is None or parent.tag != "source" else parent.getparent()
+    return device is not None and device.tag in ("capability", "hostdev") and device.get("type") == "mdev"
 
 
 def _remove(element: etree._Element) -> None:

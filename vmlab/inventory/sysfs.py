@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from vmlab.inventory.facts import DeviceFacts
 from vmlab.inventory.model import Port
-from vmlab.inventory.nodedev import guid_of
+from vmlab.inventory.ports import Interface, interface_ports, own_interfaces
 from vmlab.values.pci import PciAddress
 
 _DEVICE = "bus/pci/devices/*"
@@ -34,9 +34,6 @@ _RDMA = re.compile(r"infiniband/([^/]+)/ports/([0-9]{1,3})/(.+)")
 _NET = re.compile(r"net/([^/]+)/(.+)")
 _MEMINFO = re.compile(r"devices/system/node/node([0-9]{1,6})/meminfo")
 _AVAILABLE = ("MemFree", "Active(file)", "Inactive(file)", "SReclaimable")
-_IPOIB_BYTES = 20
-# A switch's port that stands for a virtual function ("pf0vf3"): it belongs to the function's driver, not to its cable.
-_REPRESENTOR = re.compile(r"(c[0-9]+)?pf[0-9]+(vf|sf)[0-9]+")
 
 
 @dataclass(slots=True)
@@ -53,7 +50,7 @@ def read_devices(files: Mapping[str, str]) -> Mapping[PciAddress, DeviceFacts]:
         match = _PATH.fullmatch(path)
         try:
             address = PciAddress.parse(match[1]) if match is not None else None
-        except ValueError:  # Intel's VMD numbers domains from 0x10000: nothing below can be passed on
+        except ValueError:
             address = None
         if match is None or address is None:
             continue
@@ -90,49 +87,42 @@ def available_kib(files: Mapping[str, str]) -> Mapping[int, int]:
 
 def _ports(files: _Files) -> Iterable[Port]:
     """RDMA ports with their interfaces; where there is no RDMA, one port for each interface."""
-    nets = {
-        name: net
-        for name, net in sorted(files.net.items(), key=lambda item: (len(item[0]), item[0]))
-        if _REPRESENTOR.fullmatch(net.get("phys_port_name", "")) is None
-    }
-    for (rdma, number), texts in sorted(files.rdma.items()):
-        infiniband = texts.get("link_layer", "InfiniBand") == "InfiniBand"
-        guid = _guid(texts.get("gids/0", "")) if infiniband else None
-        interface = next((name for name, net in nets.items() if _belongs(net, number, guid)), None)
-        yield Port(
-            number=number,
-            link_layer="infiniband" if infiniband else "ethernet",
-            interface=interface,
-            rdma=rdma,
-            mac=nets[interface].get("address") if interface is not None and not infiniband else None,
-            guid=guid,
-            state=texts.get("state", "").rpartition(":")[2].strip() or None,
-            sm_lid=_number(texts.get("sm_lid")) if infiniband else None,
-        )
+    interfaces = own_interfaces(_interface(name, net) for name, net in files.net.items())
     if not files.rdma:
-        for position, (name, net) in enumerate(nets.items()):
-            ipoib = len(net.get("address", "").split(":")) == _IPOIB_BYTES
-            yield Port(
-                number=(_number(net.get("dev_port")) or 0) + 1 if _distinct(nets) else position + 1,
-                link_layer="infiniband" if ipoib else "ethernet",
-                interface=name,
-                mac=None if ipoib else net.get("address"),
-                guid=guid_of(net["address"]) if ipoib else None,
-                state=net.get("operstate") or None,
-            )
+        return interface_ports(interfaces)
+    return [_rdma_port(rdma, number, texts, interfaces) for (rdma, number), texts in sorted(files.rdma.items())]
 
 
-def _belongs(net: Mapping[str, str], number: int, guid: str | None) -> bool:
-    address = net.get("address", "")
-    if len(address.split(":")) == _IPOIB_BYTES:
-        return guid == guid_of(address)
-    return guid is None and (_number(net.get("dev_port")) or 0) + 1 == number
+def _interface(name: str, net: Mapping[str, str]) -> Interface:
+    return Interface(
+        name,
+        net.get("address", ""),
+        net.get("operstate") or None,
+        port_name=net.get("phys_port_name"),
+        dev_port=_number(net.get("dev_port")),
+    )
 
 
-def _distinct(nets: Mapping[str, Mapping[str, str]]) -> bool:
-    """Each interface has a dev_port of its own."""
-    told = [net.get("dev_port") for net in nets.values()]
-    return None not in told and len(set(told)) == len(told)
+def _rdma_port(rdma: str, number: int, texts: Mapping[str, str], interfaces: Iterable[Interface]) -> Port:
+    infiniband = texts.get("link_layer", "InfiniBand") == "InfiniBand"
+    guid = _guid(texts.get("gids/0", "")) if infiniband else None
+    own = next((i for i in interfaces if _belongs(i, number, guid)), None)
+    return Port(
+        number=number,
+        link_layer="infiniband" if infiniband else "ethernet",
+        interface=None if own is None else own.name,
+        rdma=rdma,
+        mac=own.address or None if own is not None and not infiniband else None,
+        guid=guid,
+        state=texts.get("state", "").rpartition(":")[2].strip() or None,
+        sm_lid=_number(texts.get("sm_lid")) if infiniband else None,
+    )
+
+
+def _belongs(interface: Interface, number: int, guid: str | None) -> bool:
+    if interface.guid is not None:
+        return guid == interface.guid
+    return guid is None and (interface.dev_port or 0) + 1 == number
 
 
 def _guid(gid: str) -> str | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from vmlab.errors import HostError, UsageError
 from vmlab.inventory.model import HostInventory, PciFunction
+from vmlab.inventory.users import Holder, holders, without_driver
 from vmlab.values.pci import PciAddress
 
 
@@ -22,21 +23,12 @@ class VfPlan:
     writes: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Holder:
-    """Who has a virtual function: "the domain x", "the host (...)"."""
-
-    vf: PciAddress
-    number: int
-    who: str
-
-    def __str__(self) -> str:
-        return f"VF {self.number} ({self.vf}): {self.who}"
-
-
-def plan_vfs(inventory: HostInventory, address: PciAddress, wanted: int, *, at_least: bool = False) -> VfPlan:
+def plan_vfs(
+    inventory: HostInventory, address: PciAddress, wanted: int, *, at_least: bool = False, bed: str | None = None
+) -> VfPlan:
     """What makes the function's VFs `wanted` in number; with `at_least` more of them are fine, too.
 
+    `bed`: VFs that its nodes have while they are shut off may go: these are given others before they start.
     Raises HostError with the reason, and with every holder where VFs would be taken away from somebody.
     """
     pf = _physical(inventory, address, wanted)
@@ -44,37 +36,13 @@ def plan_vfs(inventory: HostInventory, address: PciAddress, wanted: int, *, at_l
     if wanted == now or (at_least and wanted < now):
         return VfPlan(address, now, now)
     _refuse_impossible(inventory, pf, wanted)
-    if now and (held := holders(inventory, pf)):
+    if now and (held := holders(inventory, pf, but=bed)):
         raise HostError(
             f"{name_of(pf)} has {now} VFs and would have to give them all up to have {wanted}, "
             f"but they are in use: {'; '.join(map(str, held))}",
             hint=_free(held),
         )
     return VfPlan(address, now, wanted, (*((0,) if now else ()), *((wanted,) if wanted else ())))
-
-
-def holders(inventory: HostInventory, pf: PciFunction) -> tuple[Holder, ...]:
-    """Who has one of its VFs: a domain, even one that is only defined, the host itself, or an unknown user of vfio."""
-    return tuple(
-        Holder(vf, number, who) for number, vf in enumerate(pf.virtual_functions) for who in users(inventory, vf)
-    )
-
-
-def users(inventory: HostInventory, address: PciAddress) -> tuple[str, ...]:
-    """Who has a function, in words."""
-    claims = [claim for claim in inventory.claims if address in claim.devices]
-    found = [f"the domain {claim.domain}{'' if claim.running else ' (shut off)'}" for claim in claims]
-    function = inventory.functions.get(address)
-    if function is not None and function.used_by is not None:
-        found.append(f"the host ({function.used_by})")
-    if function is not None and on_vfio(function) and not claims:
-        found.append(f"a program of the host, by way of {function.driver}")
-    return tuple(found)
-
-
-def on_vfio(function: PciFunction) -> bool:
-    """It is bound to vfio-pci or to a variant of it (mlx5_vfio_pci), ready for a guest."""
-    return "vfio" in (function.driver or "")
 
 
 def find_function(inventory: HostInventory, name: str) -> PciFunction:
@@ -130,12 +98,8 @@ def _refuse_impossible(inventory: HostInventory, pf: PciFunction, wanted: int) -
         raise HostError(
             f"{name_of(pf)} is passed as a whole to the domain {owners[0]}", hint=f"virsh shutdown {owners[0]}"
         )
-    if pf.driver is None or on_vfio(pf):
-        has = "has no driver on the host" if pf.driver is None else f"is bound to {pf.driver}"
-        raise HostError(
-            f"{name_of(pf)} {has}, and it is its own driver that makes VFs",
-            hint=f"virsh nodedev-reattach {libvirt_name(pf.address)}",
-        )
+    if (reason := without_driver(pf)) is not None:
+        raise HostError(f"{name_of(pf)} {reason}", hint=f"virsh nodedev-reattach {libvirt_name(pf.address)}")
     if pf.generation == "mlx4":
         raise HostError(
             f"{name_of(pf)} is driven by mlx4_core, whose number of VFs is an option of the module and cannot change "
@@ -168,7 +132,7 @@ def _firmware(pf: PciFunction, wanted: int) -> str:
 
 
 def _free(held: tuple[Holder, ...]) -> str:
-    stray = next((holder for holder in held if "vfio" in holder.who), None)
+    stray = next((holder for holder in held if "by way of vfio" in holder.who), None)
     if stray is not None:
         return f"if nothing uses it any more: virsh nodedev-reattach {libvirt_name(stray.vf)}"
     return "take those beds down, or shut those domains down and remove the device from them"

@@ -7,7 +7,7 @@ from vmlab.errors import UsageError
 from vmlab.guest.keys import BedKeys
 from vmlab.inventory.model import HostInventory
 from vmlab.lab.hosts import recorded
-from vmlab.lab.prepare import Prepared, acceleration, decide_all, images_of, prepare, remarks
+from vmlab.lab.prepare import Prepared, acceleration, admit, decide_all, images_of, prepare, remarks
 from vmlab.lab.progress import Progress
 from vmlab.plan.desired import Image
 from vmlab.plan.observed import Observed
@@ -25,6 +25,7 @@ def look(host: Host, topology: Topology, *, accel: str, restart: bool, progress:
     works_with = acceleration(host, accel, images, progress)
     prepared = prepare(host, topology, accel=works_with, restart=restart, images=images)
     remarks(prepared, images, progress)
+    admit(host, prepared)
     return prepared
 
 

@@ -16,9 +16,11 @@ from vmlab.fabrics.infiniband import has_guid
 from vmlab.guest.keys import BedKeys
 from vmlab.guest.seed import Interface, documents
 from vmlab.inventory.model import HostInventory
+from vmlab.inventory.passable import refuse_unpassable
+from vmlab.inventory.vfs import plan_vfs
 from vmlab.lab.bed_folder import folder, new_folder
 from vmlab.lab.progress import Progress
-from vmlab.plan.actions import Plan
+from vmlab.plan.actions import Plan, StartDomain, StopDomain, TakeDevices
 from vmlab.plan.desired import (
     Desired,
     DesiredNode,
@@ -31,7 +33,7 @@ from vmlab.plan.desired import (
 from vmlab.plan.diff import diff
 from vmlab.plan.filesystems import check_images
 from vmlab.plan.lease import Leases, lease
-from vmlab.plan.node_place import NodePlace, macs, place_of
+from vmlab.plan.node_place import NodePlace, hidden, macs, place_of
 from vmlab.plan.observed import Observed, ObservedBed
 from vmlab.plan.placing import Attach, Places, decide, virtual, wants_devices
 from vmlab.runtime.shipped import shipped
@@ -39,9 +41,13 @@ from vmlab.store.images import Manifest, at_path, find
 from vmlab.topology import MANAGEMENT, Node, Topology
 from vmlab.virt.accel import locked_away, why_no_kvm
 from vmlab.virt.connection import Host
+from vmlab.virt.host import available_memory
 from vmlab.virt.inventory import inventory
+from vmlab.virt.machine import machine_of
 from vmlab.virt.observe import observe
+from vmlab.virt.passthrough import without_vfio
 from vmlab.virt.pool import IMAGES, pool_path
+from vmlab.virt.sysfs import sysfs_of
 from vmlab.virt.tsc import kernel_parameters
 
 
@@ -135,7 +141,8 @@ def prepare(
             )
     hosts: dict[str, HostInventory] = {}
     if not host.simulated and (accel == "kvm" or wants_devices(topology)):
-        hosts = {next(iter(topology.hosts)): _passable(host, inventory(host))}
+        found = inventory(host)
+        hosts = {next(iter(topology.hosts)): _passable(host, found) if wants_devices(topology) else found}
     prepared_images = {name: _image(manifest, store, accel) for name, (manifest, store) in images.items()}
     keys = _keys(host, observed.bed(topology.name))
     return decide_all(topology, observed, hosts, images=prepared_images, keys=keys, accel=accel, restart=restart)
@@ -143,9 +150,11 @@ def prepare(
 
 def _passable(host: Host, found: HostInventory) -> HostInventory:
     """A session's libvirt runs as an ordinary user, who may neither rebind functions nor lock memory for them."""
-    if not host.uri.endswith("/session"):
-        return found
-    return replace(found, no_iommu="devices take the system's libvirt (qemu:///system), not a session's")
+    if host.uri.endswith("/session"):
+        return replace(found, no_iommu="devices take the system's libvirt (qemu:///system), not a session's")
+    if found.no_iommu is None and (reason := without_vfio(sysfs_of(host), machine_of(host))) is not None:
+        return replace(found, no_iommu=reason)
+    return found
 
 
 def decide_all(
@@ -228,8 +237,16 @@ def decide_all(
         targets=desired_targets(topology),
         nodes={asked.name: node(asked, places.attach, place(asked.name)) for asked in topology.nodes.values()},
         vfs={} if places.placement is None else {pf: count for (_, pf), count in places.placement.vfs.items()},
+        hidden={
+            address: name
+            for name in topology.nodes
+            if name not in places.kept and (found := places.node(name)) is not None
+            for address in hidden(found, hosts[found.host])
+        },
     )
-    return Prepared(topology, observed, desired, diff(desired, observed, restart=restart), accel, keys, places)
+    plan = diff(desired, observed, restart=restart)
+    _refuse_undoable(topology, places, desired, plan, hosts)
+    return Prepared(topology, observed, desired, plan, accel, keys, places)
 
 
 def _keys(host: Host, bed: ObservedBed) -> BedKeys:
@@ -273,6 +290,44 @@ def _remark_on_lustre(topology: Topology, images: Images, progress: Progress) ->
                 f"whether the image {unknown} carries Lustre is not known, so `up` asks its guests, and brings "
                 f"{filesystems} up if it does; a manifest beside the disk says it (vmlab image import --help)"
             )
+
+
+def admit(host: Host, prepared: Prepared) -> None:
+    """Refuse a bed that would drive the host out of memory, before anything is started; `plan` asks the same."""
+    starting = [
+        node
+        for name, node in prepared.desired.nodes.items()
+        if any(isinstance(action, StartDomain) for action in prepared.plan.lanes.get(name, ()))
+    ]
+    wanted = sum(node.memory_kib for node in starting)
+    free = available_memory(host)
+    if free is not None and wanted > free:
+        raise HostError(
+            f"{len(starting)} nodes want {wanted // 1024} MiB of memory, and the host has {free // 1024} MiB available",
+            hint="take other beds down (`vmlab list`), or give the nodes less `memory`",
+        )
+
+
+def _refuse_undoable(
+    topology: Topology, places: Places, desired: Desired, plan: Plan, hosts: Mapping[str, HostInventory]
+) -> None:
+    """What `up` asks again when it makes virtual functions and takes devices for a node, asked before anything is done.
+
+    A node that is stopped first holds nothing any more.
+    """
+    if places.placement is None:
+        return
+    stopped = {name for name, lane in plan.lanes.items() if any(isinstance(action, StopDomain) for action in lane)}
+    for (host, pf), count in sorted(places.placement.vfs.items()):
+        plan_vfs(hosts[host], pf, count, at_least=True, bed=topology.name)
+    for name, lane in plan.lanes.items():
+        placement = places.node(name)
+        if placement is not None and any(isinstance(action, TakeDevices) for action in lane):
+            inventory = hosts[placement.host]
+            claims = (c for c in inventory.claims if c.bed != topology.name or c.node not in stopped)
+            planned = {device.address for device in placement.devices if device.planned}
+            there = [address for address in desired.nodes[name].functions if address not in planned]
+            refuse_unpassable(replace(inventory, claims=tuple(claims)), there, domain=desired.nodes[name].domain)
 
 
 def _template(topology: Topology, name: str) -> etree._Element:

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from vmlab.inventory.guids import guids_of
 from vmlab.inventory.model import HostInventory, PciFunction
-from vmlab.inventory.vfs import VfPlan, find_function, physical_functions, plan_vfs, users
+from vmlab.inventory.users import users
+from vmlab.inventory.vfs import VfPlan, find_function, physical_functions, plan_vfs
 from vmlab.lab.bed import leasing
 from vmlab.lab.progress import Progress
 from vmlab.runtime.wait import Deadline

@@ -4,7 +4,6 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 
 from vmlab.domainxml.read import DomainFacts, read_domain
-from vmlab.errors import HostError
 from vmlab.guest.boot import Deadlines, FailedStart, Vigil, wait_until_ready
 from vmlab.guest.satisfy import satisfy
 from vmlab.guest.seed import iso
@@ -14,7 +13,7 @@ from vmlab.lab.bed import guest_of, leasing, locked, steps_of
 from vmlab.lab.bed_folder import register
 from vmlab.lab.image import cloning
 from vmlab.lab.mounting import raise_filesystems, wanted
-from vmlab.lab.prepare import Images, Prepared, acceleration, images_of, lustre_in, prepare, remarks
+from vmlab.lab.prepare import Images, Prepared, acceleration, admit, images_of, lustre_in, prepare, remarks
 from vmlab.lab.progress import Progress
 from vmlab.lab.stages import StageTime
 from vmlab.lustre.target import Recovery
@@ -26,7 +25,6 @@ from vmlab.topology import Topology
 from vmlab.values import identity
 from vmlab.virt.connection import Host
 from vmlab.virt.console import console_text
-from vmlab.virt.host import available_memory
 from vmlab.virt.observe import domain_state
 from vmlab.virt.perform import perform
 from vmlab.virt.pool import BEDS, IMAGES, ensure_pool
@@ -70,7 +68,7 @@ def up(
             with leasing(host):
                 prepared, made = _decided(host, topology, accel=accel, restart=restart, images=images)
                 remarks(prepared, images, progress)
-                _admit(host, prepared)
+                admit(host, prepared)
                 _make_room(host, prepared, progress)
                 placed = prepared.places.placement is not None
                 if placed:
@@ -106,8 +104,8 @@ def _decided(
         prepared = decide()
     made = prepared.plan.host
     if made:
-        _each_by_name(host, made, "not all virtual functions could be made")
-        prepared = decide()  # with the addresses that the kernel gave them
+        _each_by_name(host, made, "not all functions could be made ready")
+        prepared = decide()  # with the addresses that the kernel gave them, and those that their drivers show
     return prepared, made
 
 
@@ -224,19 +222,3 @@ def _take_back(host: Host, prepared: Prepared) -> bool:
                 left = True
                 _do(host, ReturnDevices(owner.domain, owner.node, "left on vfio-pci", (function.address,)))
     return left
-
-
-def _admit(host: Host, prepared: Prepared) -> None:
-    """Refuse a bed that would drive the host out of memory, before anything is started."""
-    starting = [
-        node
-        for name, node in prepared.desired.nodes.items()
-        if any(isinstance(action, StartDomain) for action in prepared.plan.lanes.get(name, ()))
-    ]
-    wanted = sum(node.memory_kib for node in starting)
-    free = available_memory(host)
-    if free is not None and wanted > free:
-        raise HostError(
-            f"{len(starting)} nodes want {wanted // 1024} MiB of memory, and the host has {free // 1024} MiB available",
-            hint="take other beds down (`vmlab list`), or give the nodes less `memory`",
-        )

@@ -55,17 +55,20 @@ def _first_too_many(problem: Problem) -> tuple[NodeRequest, Optimum]:
 def _host(node: NodeRequest, space: Space, problem: Problem, found: Optimum) -> Iterator[str]:
     if node.pin == "dedicated" and node.threads == "require" and space.threads < 2:  # noqa: PLR2004 - siblings
         yield f"{space.host}: wanted threads: require, but its cores have one thread each"
-    cells = {cell.id: _devices(node, space.host, cell.id, problem, found) for cell in space.cells}
+    free = {want: _functions_free(want, space, problem, found) for want in _wants(node)}
     cpus, kib = max(shares(node))
     each = f" in each of {node.numa.cells} cells" if node.numa.cells else ""
     for cell in space.cells:
-        free = min(cell.free_kib.get(node.page_kib, 0), max(0, space.free_kib.get(node.page_kib, 0)))
+        left = min(cell.free_kib.get(node.page_kib, 0), max(0, space.free_kib.get(node.page_kib, 0)))
         told = [f"wanted {_cpus_wanted(node, cpus, space)}, {_cpus_free(node, cell, space)}"]
-        told.append(f"wanted {_memory(node, kib)}, free {_size(free)}")
-        yield f"{space.host} cell {cell.id}{each}: {'; '.join([*told, *cells[cell.id]])}"
+        told.append(f"wanted {_memory(node, kib)}, free {_size(left)}")
+        yield f"{space.host} cell {cell.id}{each}: {'; '.join([*told, *_devices(node, cell.id, free)])}"
     for want, fabrics in _wants(node).items():
         for address, reason in problem.devices[space.host].refusals.get(want, ()):
-            yield f"{space.host} {address} is refused for {', '.join(fabrics)}: {reason}"
+            yield f"{space.host} {address} is refused for {', '.join(dict.fromkeys(fabrics))}: {reason}"
+        limits = problem.devices[space.host].limits.get(want, ())
+        for address, reason in limits if sum(free[want].values()) < len(fabrics) else ():
+            yield f"{space.host} {address} has no more for {', '.join(dict.fromkeys(fabrics))}: {reason}"
 
 
 def _cpus_wanted(node: NodeRequest, cpus: int, space: Space) -> str:
@@ -89,23 +92,29 @@ def _cpus_free(node: NodeRequest, cell: CellSpace, space: Space) -> str:
     return f"free {free} of {total}" + (f" ({_count(kept, 'core')} kept for the host)" if kept else "")
 
 
-def _devices(node: NodeRequest, host: str, cell: int, problem: Problem, found: Optimum) -> list[str]:
-    """What is left in the cell of what can serve each wish."""
+def _functions_free(want: Want, space: Space, problem: Problem, found: Optimum) -> Mapping[int, int]:
+    """By cell, how many functions are left of those that can serve; what is in a cell not known counts in each."""
     used: dict[int, set[tuple[str, int, int]]] = {}
     for name, spot in found.spots.items():
         for taken in spot.devices:
             used.setdefault(taken.pool, set()).add((name, taken.slot, taken.piece))
-    told = []
-    for want, fabrics in _wants(node).items():
-        free = sum(
+    return {
+        cell.id: sum(
             max(0, pool.capacity - len(used.get(index, ())))
             for index, pool in enumerate(problem.pools())
             for slot in pool.slots
-            if pool.host == host and want in slot.serves and slot.cell in (cell, None)
+            if pool.host == space.host and want in slot.serves and slot.cell in (cell.id, None)
         )
+        for cell in space.cells
+    }
+
+
+def _devices(node: NodeRequest, cell: int, free: Mapping[Want, Mapping[int, int]]) -> Iterator[str]:
+    """What is left in the cell of what can serve each wish."""
+    for want, fabrics in _wants(node).items():
         what = "virtual function" if want.function == "vf" else "function"
-        told.append(f"wanted {_count(len(fabrics), what)} for {', '.join(dict.fromkeys(fabrics))}, free {free}")
-    return told
+        wanted = _count(len(fabrics), what)
+        yield f"wanted {wanted} for {', '.join(dict.fromkeys(fabrics))}, free {free[want][cell]}"
 
 
 def _wants(node: NodeRequest) -> Mapping[Want, list[str]]:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from math import ceil
 
 from vmlab.placement.apart import apart
-from vmlab.placement.devices import Pool
+from vmlab.placement.devices import KINDS, Pool
 from vmlab.placement.groups import Group, Place, grouped, shares, units_of
 from vmlab.placement.program import Goal, Program, Sum, value
 from vmlab.placement.refusal import Want
@@ -213,7 +213,7 @@ class _Model:
             for index, pool in enumerate(self._pools):
                 for position, slot in enumerate(pool.slots):
                     if want in slot.serves and pool.host in group.on:
-                        most = min(count * number, pool.capacity * slot.ports)
+                        most = min(count * number, pool.capacity * slot.ports.of(want.kind))
                         group.devices[want, index, position] = self.program.variable(most)
             for host, on in group.on.items():
                 found = {v: 1.0 for (w, i, _), v in group.devices.items() if w == want and self._pools[i].host == host}
@@ -263,8 +263,12 @@ class _Model:
                 continue
             functions = self.program.variable(pool.capacity)
             # Nodes that are only counted want one function each of such a pool, and never share it.
-            most = pool.slots[position].ports if len(group.names) == 1 else 1
-            self.program.at_most({**ports, functions: -most}, 0)
+            has, single = pool.slots[position].ports, len(group.names) == 1
+            self.program.at_most({**ports, functions: -(sum(has) if single else 1)}, 0)
+            for kind in KINDS if single and min(has) > 0 else ():
+                here = (kind, index, position)
+                of_kind = {v: 1.0 for (w, i, p), v in group.devices.items() if (w.kind, i, p) == here}
+                self.program.at_most({**of_kind, functions: -has.of(kind)}, 0)
             self.program.at_most({functions: 1, **_times(ports, -1)}, 0)
             group.used[index, position] = {functions: 1}
             group.used[index, -1] = {functions: 1} if whole is None else {whole: 1}
@@ -387,7 +391,7 @@ class _Model:
         shared: dict[int, float] = {}
         for group in self._groups:
             for (index, position), functions in group.used.items():
-                if position >= 0 and self._pools[index].slots[position].ports > 1:
+                if position >= 0 and sum(self._pools[index].slots[position].ports) > 1:
                     shared |= {v: 1 for (_, i, p), v in group.devices.items() if (i, p) == (index, position)}
                     shared |= _times(functions, -1)
         rank: dict[int, float] = {}

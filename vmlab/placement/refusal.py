@@ -6,12 +6,12 @@ from fnmatch import fnmatchcase
 from typing import Literal
 
 from vmlab.inventory.model import HostInventory, PciFunction
+from vmlab.inventory.passable import leaves_group
+from vmlab.inventory.suited import LINK_NAMES, is_rdma, unsuited
+from vmlab.inventory.users import by_program, perhaps, without_driver
 from vmlab.placement.request import DeviceWish
 from vmlab.topology.bed import DeviceSelector, Kind
 from vmlab.values.pci import PciAddress
-
-_INFINIBAND_CLASSES = (0x0207, 0x0280, 0x0C06)
-_HARMLESS_DRIVERS = (None, "vfio-pci", "pci-stub")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,40 +37,69 @@ class Functions:
     holders: Mapping[PciAddress, str]
 
     def candidate(self, function: PciFunction, want: Want) -> bool:
-        """Of the kind that is wanted, so that it is worth saying why it is refused."""
+        """It is worth saying why it is refused: the user selects it, or it is an HCA or NIC that might have served.
+
+        What else there is of networks is only told where the host has nothing of the kind at all.
+        """
+        if want.selector is not None and function.address in want.selector.address:
+            return want.function == "passthrough" or not function.is_virtual
         if not function.is_network or function.is_virtual:
             return False
-        return want.kind in self._kinds(function)
+        if unsuited(function, want.kind) is None:
+            return True
+        return self._selected(function, want.selector) and (is_rdma(function) or not self._any(want.kind))
+
+    def _any(self, kind: Kind) -> bool:
+        return any(not f.is_virtual and unsuited(f, kind) is None for f in self.inventory.functions.values())
+
+    def absent(self, want: Want) -> tuple[PciAddress, ...]:
+        """Addresses that the user selects and the host has not, nor will have as virtual functions."""
+        selected = () if want.selector is None or want.function == "vf" else want.selector.address
+        return tuple(address for address in selected if address not in self.inventory.functions)
 
     def refuse_whole(self, function: PciFunction, want: Want) -> str | None:
         """Why the function cannot be passed to a guest; None if it can."""
-        if not self._selected(function, want.selector):
-            return "`device` does not select it"
-        if self.inventory.no_iommu is not None:
-            return self.inventory.no_iommu
+        if function.physical_function is not None:
+            return f"it is a virtual function of {function.physical_function}: `attach: vf` gives such to guests"
+        if (reason := self._never(function, want)) is not None:
+            return reason
         if (reason := self._busy(function)) is not None:
             return reason
         used = [f"{vf}: {reason}" for vf in function.virtual_functions if (reason := self._busy_at(vf)) is not None]
         if used:
             return f"its virtual functions are in use ({'; '.join(used)})"
+        if function.virtual_functions:
+            count = len(function.virtual_functions)
+            return f"it has {count} virtual functions, which would go: `vmlab sriov release {function.address}`"
         return self._group(function, want)
 
     def refuse_parent(self, function: PciFunction, want: Want) -> str | None:
         """Why no virtual function of this physical one can serve; None if some can that exist or can be made."""
-        if not self._selected(function, want.selector) and not any(
+        selected = self._selected(function, want.selector) or any(
             self._selected(vf, want.selector) for vf in self.existing(function)
-        ):
-            return "`device` does not select it"
-        if self.inventory.no_iommu is not None:
-            return self.inventory.no_iommu
+        )
+        if (reason := self._never(function, want, selected=selected)) is not None:
+            return reason
         return function.broken or self.holders.get(function.address) or self._no_virtual(function, want)
+
+    def _never(self, function: PciFunction, want: Want, *, selected: bool | None = None) -> str | None:
+        """What has nothing to do with who has it."""
+        if (reason := unsuited(function, want.kind)) is not None:
+            return reason
+        if not (self._selected(function, want.selector) if selected is None else selected):
+            return "`device` does not select it"
+        return self.inventory.no_iommu
 
     def _no_virtual(self, function: PciFunction, want: Want) -> str | None:
         existing = self.existing(function)
-        if not existing and function.generation == "mlx4":
-            return "it has no virtual functions, and mlx4_core makes them only when it is loaded (option num_vfs)"
         if not existing and not function.total_vfs:
             return "it has no SR-IOV"
+        if (reason := without_driver(function)) is not None:
+            return f"it {reason}"
+        if not existing and function.generation == "mlx4":
+            return "it has no virtual functions, and mlx4_core makes them only when it is loaded (option num_vfs)"
+        if want.kind == "ethernet" and function.ports and not _has_interface(function):
+            return "it has no network interface on the host, by which its virtual functions are set up"
         reasons = [self.refuse_virtual(vf, function, want) for vf in existing]
         if existing and None not in reasons:
             told = "; ".join(f"{vf.address}: {reason}" for vf, reason in zip(existing, reasons, strict=True))
@@ -83,11 +112,34 @@ class Functions:
             return "`device` does not select it"
         return self._busy(function) or self._group(function, want)
 
-    def renewable(self, function: PciFunction) -> bool:
-        """Its virtual functions can be made, or made anew in another number: none is in use, and the driver can."""
-        if function.generation == "mlx4" or not function.total_vfs or function.broken is not None:
-            return False
-        return all(self._busy_at(vf) is None for vf in function.virtual_functions)
+    def limit(self, function: PciFunction, want: Want) -> str | None:
+        """Why one that can serve gives no more than it does; None where only others' use is in the way, or nothing."""
+        if want.function == "vf":
+            reason = self.fixed(function)
+            return None if reason is None else f"no more virtual functions can be made: {reason}"
+        others = [port for port in function.ports if port.link_layer != want.kind]
+        if not others:
+            return None
+        return "; ".join(f"the link layer of port {port.number} is {LINK_NAMES[port.link_layer]}" for port in others)
+
+    def fixed(self, function: PciFunction) -> str | None:
+        """Why its virtual functions cannot be made, or made anew in another number; None if they can.
+
+        The kernel takes all away first. So those of a guest that runs stay, even if that is to be placed anew.
+        """
+        if not function.total_vfs:
+            return "it has no SR-IOV"
+        if function.generation == "mlx4":
+            return "mlx4_core makes them only when it is loaded (option num_vfs)"
+        if (reason := function.broken or without_driver(function)) is not None:
+            return reason
+        running = [claim for claim in self.inventory.claims if claim.running]
+        used = [
+            f"{vf}: {reason}"
+            for vf in function.virtual_functions
+            if (reason := self._busy_at(vf) or next((c.domain for c in running if vf in c.devices), None)) is not None
+        ]
+        return f"{len(used)} of its {len(function.virtual_functions)} are in use ({'; '.join(used)})" if used else None
 
     def existing(self, function: PciFunction) -> list[PciFunction]:
         """The virtual functions, in the order of their numbers."""
@@ -100,12 +152,6 @@ class Functions:
     def planned_by_address(self, function: PciFunction, want: Want) -> bool:
         """Virtual functions that are not there yet can only be selected by their parent."""
         return self._selected(function, want.selector)
-
-    def _kinds(self, function: PciFunction) -> set[Kind]:
-        """By its ports; a function that shows none, since vfio-pci or nothing drives it, by its class."""
-        if function.ports:
-            return {port.link_layer for port in function.ports}
-        return {"infiniband"} if function.class_code >> 8 in _INFINIBAND_CLASSES else {"ethernet"}
 
     def _selected(self, function: PciFunction, selector: DeviceSelector | None) -> bool:
         if selector is None:
@@ -128,7 +174,14 @@ class Functions:
             return function.broken
         if function.used_by is not None:
             return f"the host uses it: {function.used_by}"
-        return self.holders.get(function.address)
+        if (holder := self.holders.get(function.address)) is not None:
+            return holder
+        for claim in self.inventory.claims:
+            if function.address in claim.behind:
+                return f"the domain {claim.domain} uses it ({claim.behind[function.address]})"
+        if (program := by_program(self.inventory, function)) is not None:
+            return f"bound to {function.driver}: {program}"
+        return next(perhaps(self.inventory.claims, function), None)
 
     def _group(self, function: PciFunction, want: Want) -> str | None:
         others = [member for member in self.members(function) if member.address != function.address]
@@ -138,7 +191,7 @@ class Functions:
             needed += [f"{other.address}: it is the physical function" for other in others if other.address == parent]
             if needed:
                 return f"its IOMMU group {function.iommu_group} cannot come as a whole ({'; '.join(needed)})"
-        elif any(other.driver not in _HARMLESS_DRIVERS or self._busy(other) is not None for other in others):
+        elif any(not leaves_group(other) or self._busy(other) is not None for other in others):
             told = ", ".join(self._member(other) for other in others)
             return f"its IOMMU group {function.iommu_group} is shared with {told}"
         return None
@@ -147,6 +200,10 @@ class Functions:
         """`0000:05:00.0 (ahci; the host uses it: / is mounted from it)`."""
         facts = [function.product_name, function.driver or "no driver", self._busy(function)]
         return f"{function.address} ({'; '.join(fact for fact in facts if fact)})"
+
+
+def _has_interface(function: PciFunction) -> bool:
+    return any(port.link_layer == "ethernet" and port.interface is not None for port in function.ports)
 
 
 def _names(function: PciFunction) -> set[PciAddress | str]:

@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from vmlab.placement.devices import Pool
+from vmlab.placement.devices import KINDS, Pool
 from vmlab.placement.groups import Group, shares
 from vmlab.placement.program import value
 from vmlab.placement.refusal import Want
 from vmlab.placement.space import Pages
+
+if TYPE_CHECKING:
+    from vmlab.topology.bed import Kind
 
 
 class Taken(NamedTuple):
@@ -92,7 +95,7 @@ def _hand_out(group: Group, spots: Sequence[Spot], pools: Sequence[Pool], values
     left = {key: values[variable] for key, variable in group.devices.items() if values[variable]}
     for near in (True, False):
         for spot in spots:
-            pieces: dict[tuple[int, int], int] = {}
+            pieces: dict[tuple[int, int, Kind], int] = {}
             for want, number in group.wants.items():
                 missing = number - sum(taken.want == want for taken in spot.devices)
                 for (kind, index, position), count in left.items():
@@ -100,9 +103,11 @@ def _hand_out(group: Group, spots: Sequence[Spot], pools: Sequence[Pool], values
                     if kind != want or pool.host != spot.host or (near and slot.cell not in spot.vcpus):
                         continue
                     for _ in range(min(count, missing)):
-                        piece = pieces.get((index, position), 0)
-                        pieces[index, position] = piece + 1
+                        nth = pieces.get((index, position, want.kind), 0)
+                        pieces[index, position, want.kind] = nth + 1
                         functions = round(value(group.used[index, position], values))
-                        spot.devices.append(Taken(want, index, position, piece % functions))
+                        # From both ends, so that no function serves two ports while another serves none.
+                        piece = nth % functions if want.kind == KINDS[0] else functions - 1 - nth % functions
+                        spot.devices.append(Taken(want, index, position, piece))
                         left[kind, index, position] -= 1
                         missing -= 1

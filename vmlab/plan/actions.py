@@ -75,11 +75,12 @@ class DefineDomain(Action):
 
 @dataclass(frozen=True, slots=True)
 class CreateVfs(Action):
-    """Let a physical function have `count` virtual functions."""
+    """Let a physical function have `count` virtual functions, for a bed."""
 
     kind = "create-vfs"
     pf: PciAddress
     count: int
+    bed: str
 
 
 @dataclass(frozen=True, slots=True)

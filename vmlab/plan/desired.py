@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from lxml import etree
@@ -60,13 +60,17 @@ class DesiredNode:
 
 @dataclass(frozen=True, slots=True)
 class Desired:
-    """A whole bed. `targets` are the shared volumes of the file systems."""
+    """A whole bed. `targets` are the shared volumes of the file systems.
+
+    `hidden` are functions whose MAC addresses only show when they are back with their drivers, with their nodes.
+    """
 
     bed: str
     networks: tuple[Network, ...]
     targets: tuple[Volume, ...]
     nodes: Mapping[str, DesiredNode]
     vfs: Mapping[PciAddress, int]
+    hidden: Mapping[PciAddress, str] = field(default_factory=dict)
 
 
 def desired_networks(topology: Topology, leases: Leases, attach: Attach) -> tuple[Network, ...]:

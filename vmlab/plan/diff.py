@@ -55,10 +55,7 @@ def diff(desired: Desired, observed: Observed, *, restart: bool) -> Plan:
     held_networks = set() if restart else anew
     held_nodes = set() if restart else {n for n, lane in lanes.items() if _stops(lane) or n not in desired.nodes}
     return Plan(
-        host=tuple(
-            CreateVfs(f"{pf}", None, f"{count} virtual functions are needed", pf, count)
-            for pf, count in sorted(desired.vfs.items())
-        ),
+        host=tuple(_host(desired)),
         networks=tuple(action for action in networks if action.name not in held_networks),
         volumes=tuple(volumes),
         nodes={name: lane for name, lane in lanes.items() if lane and name not in held_nodes},
@@ -67,6 +64,13 @@ def diff(desired: Desired, observed: Observed, *, restart: bool) -> Plan:
             *(action for name, lane in lanes.items() if name in held_nodes for action in lane),
         ),
     )
+
+
+def _host(desired: Desired) -> Iterator[Action]:
+    for pf, count in sorted(desired.vfs.items()):
+        yield CreateVfs(f"{pf}", None, f"{count} virtual functions are needed", pf, count, desired.bed)
+    for address, node in sorted(desired.hidden.items()):
+        yield ReturnDevices(f"{address}", node, "on vfio-pci it does not show its MAC address", (address,))
 
 
 def _start_again(name: str, domain: ObservedDomain) -> Iterator[Action]:

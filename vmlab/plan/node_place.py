@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from vmlab.domainxml.hostdev import Hostdev
 from vmlab.domainxml.metadata import Address
@@ -10,13 +9,13 @@ from vmlab.domainxml.tuning import GuestCell, Tuning, guest_threads
 from vmlab.errors import HostError
 from vmlab.inventory.guids import guids_of
 from vmlab.inventory.model import Cell, HostInventory, PciFunction, Port
+from vmlab.inventory.passable import idle_on_vfio, stranded
 from vmlab.placement.request import NodePlacement, PlacedDevice
 from vmlab.plan.lease import interface_name
 from vmlab.topology import Topology
+from vmlab.topology.bed import Kind
 from vmlab.values import identity
-
-if TYPE_CHECKING:
-    from vmlab.values.pci import PciAddress
+from vmlab.values.pci import PciAddress
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,41 +80,51 @@ def macs(
 ) -> dict[str, str]:
     """By interface: an HCA's port GUID, or a passed NIC's own MAC address. Ethernet VFs are given the node's own.
 
-    Raises HostError, if `strict`, for a function that shows neither; a record of a host may lack them.
+    Raises HostError, if `strict`, for a function that shows neither; a record of a host may lack them, and one on
+    vfio-pci tells it when it is back with its driver (`hidden`).
     """
-    used: dict[PciAddress, int] = {}
+    later = hidden(placement, inventory)
+    used: dict[tuple[PciAddress, Kind], int] = {}
     found = {}
     for device in placement.devices:
-        number = used.get(device.address, 0)
-        used[device.address] = number + 1
+        kind = topology.fabrics[device.fabric].kind
+        number = used.get((device.address, kind), 0)
+        used[device.address, kind] = number + 1
         function = inventory.functions.get(device.physical_function or device.address)
         interface = interface_name(device.fabric, device.index)
         own = identity.mac(topology.name, node, device.fabric, device.index)
-        mac = None if function is None else _mac(device, function, number, own)
+        mac = None if function is None else _mac(device, function, _port(function, kind, number), own)
         if mac is not None:
             found[interface] = mac
-        elif strict:
+        elif strict and device.address not in later:
+            told = device.physical_function or device.address
             raise HostError(
-                f"{node}: {device.address} shows neither a MAC address nor a GUID, by which {interface} would be found",
+                f"{node}: {told} shows neither a MAC address nor a GUID, by which {interface} would be found",
                 hint="its driver on the host tells it: is it loaded? vmlab host show",
             )
     return found
 
 
-def _mac(device: PlacedDevice, function: PciFunction, number: int, own: str) -> str | None:
-    port = _port(function, number)
+def hidden(placement: NodePlacement, inventory: HostInventory) -> frozenset[PciAddress]:
+    """Whole functions that have to go back from vfio-pci to their drivers first: these show what they are found by."""
+    free = {f.address for f in (*idle_on_vfio(inventory), *stranded(inventory)) if not f.ports}
+    return frozenset(device.address for device in placement.devices if device.function == "passthrough") & free
+
+
+def _mac(device: PlacedDevice, function: PciFunction, port: Port | None, own: str) -> str | None:
+    if port is None:
+        return None
     if device.function == "vf":
-        if port is None or port.link_layer == "ethernet":
+        if port.link_layer == "ethernet":
             return own
         guids = guids_of(function, device.vf_number or 0)
         return str(guids[port.number].port) if port.number in guids else None
-    if port is None:
-        return None
     return port.guid if port.link_layer == "infiniband" else port.mac
 
 
-def _port(function: PciFunction, number: int) -> Port | None:
-    ports = sorted(function.ports, key=lambda port: port.number)
+def _port(function: PciFunction, kind: Kind, number: int) -> Port | None:
+    """Of the function's ports of one kind the one of this number, from 0; the last where it has fewer."""
+    ports = sorted((port for port in function.ports if port.link_layer == kind), key=lambda port: port.number)
     return ports[min(number, len(ports) - 1)] if ports else None
 
 

@@ -7,6 +7,7 @@ from itertools import product
 from vmlab.domainxml.read import DomainFacts
 from vmlab.errors import HostError
 from vmlab.inventory.model import HostInventory, PciFunction
+from vmlab.inventory.suited import unsuited
 from vmlab.placement.place import place
 from vmlab.placement.request import (
     DeviceWish,
@@ -104,18 +105,10 @@ def _choices(topology: Topology, name: str, bed: ObservedBed, hosts: Mapping[str
         for address in metadata.addresses:
             if address.fabric == name:
                 return (address.attach,)
-    if not any(_is_hca(function) for inventory in hosts.values() for function in inventory.functions.values()):
+    functions = (function for inventory in hosts.values() for function in inventory.functions.values())
+    if all(function.is_virtual or unsuited(function, "infiniband") for function in functions):
         return ("virtio",)
     return _AUTO
-
-
-def _is_hca(function: PciFunction) -> bool:
-    """Worth a try: InfiniBand by its class, by a port's link layer, or by its driver."""
-    return function.is_network and (
-        function.generation != "other"
-        or function.class_code >> 8 in (0x0207, 0x0C06)
-        or any(port.link_layer == "infiniband" for port in function.ports)
-    )
 
 
 def hardware(attach: str) -> Hardware | None:

@@ -46,6 +46,14 @@ def load_vfio(sysfs: Sysfs, machine: Machine) -> None:
         )
 
 
+def without_vfio(sysfs: Sysfs, machine: Machine) -> str | None:
+    """Why `load_vfio` would be in vain; None if it would not. Loads nothing."""
+    if sysfs.exists("bus/pci/drivers/vfio-pci"):
+        return None
+    asked = machine.run(("modprobe", "--dry-run", "--quiet", "vfio-pci"), deadline_s=_MODPROBE_S)
+    return None if asked.ok else f"{machine.name} has no vfio-pci, which functions are passed to guests by"
+
+
 def take(
     host: Host,
     sysfs: Sysfs,

@@ -10,7 +10,7 @@ from vmlab.domainxml.build import text
 from vmlab.domainxml.network import network_xml
 from vmlab.domainxml.volume import Volume, volume_xml
 from vmlab.errors import HostError, LibvirtError
-from vmlab.inventory.passable import stranded
+from vmlab.inventory.passable import idle_on_vfio, stranded
 from vmlab.inventory.vfs import plan_vfs
 from vmlab.plan.actions import (
     Action,
@@ -141,15 +141,15 @@ def _take_devices(_action: TakeDevices, _host: Host, _connection: "libvirt.virCo
 @_perform.register
 def _return_devices(action: ReturnDevices, host: Host, _connection: "libvirt.virConnect") -> None:
     """libvirt has done it if all went well. What another domain runs with by now is not ours any more."""
-    sysfs = sysfs_of(host)
-    for function in stranded(inventory(host)):
+    sysfs, found = sysfs_of(host), inventory(host)
+    for function in (*stranded(found), *idle_on_vfio(found)):
         if function.address in action.functions:
             give_back(host, sysfs, function.address)
 
 
 @_perform.register
 def _create_vfs(action: CreateVfs, host: Host, _connection: "libvirt.virConnect") -> None:
-    plan = plan_vfs(inventory(host), action.pf, action.count, at_least=True)
+    plan = plan_vfs(inventory(host), action.pf, action.count, at_least=True, bed=action.bed)
     made = sriov.create(sysfs_of(host), plan, Deadline.after(_CREATE_S))
     sriov.await_listed(host, made, Deadline.after(_LIST_S))
 

@@ -91,6 +91,7 @@ def test_ports_and_virtual_functions(sysfs: Sysfs) -> None:
                 Port(2, "infiniband", rdma="mlx4_0", state="INIT"),
             )
         ),
+        at("10000:e1:00.0"): DeviceFacts(total_vfs=4),
     }
 
 
