@@ -54,14 +54,13 @@ def up(
     """
     from vmlab.cli.files import plan
     from vmlab.cli.target import load
-    from vmlab.lab.bed import uri_of
-    from vmlab.virt.connection import connected
+    from vmlab.lab.bed import opened, uri_of
 
     if dry_run:
         plan(file, name, accel=accel, restart=restart)
         return
     topology = load(file, name)
-    with connected(uri_of(topology)) as host:
+    with opened(uri_of(topology)) as host:
         _up(
             host,
             topology,
@@ -110,12 +109,11 @@ def rebuild(
       vmlab rebuild ha-topology.yaml -y
     """
     from vmlab.cli.target import file_of, load
-    from vmlab.lab.bed import uri_of
+    from vmlab.lab.bed import opened, uri_of
     from vmlab.lab.prepare import images_of
-    from vmlab.virt.connection import connected
 
     topology = load(file_of(bed), name)
-    with connected(uri_of(topology)) as host:
+    with opened(uri_of(topology)) as host:
         images_of(host, topology)  # what cannot come up again is not taken down
         _down(host, topology.name, yes=yes, keep_disks=False, verb="rebuild")
         _up(host, topology, accel=accel, restart=False, timeout_s=timeout, jobs=jobs, wait=True)

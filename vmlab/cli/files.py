@@ -97,19 +97,18 @@ def plan(
       vmlab plan fta-sriov.yaml --inventory hosts/fta --picture fta.svg
     """
     from vmlab.cli.target import load
-    from vmlab.lab.bed import uri_of
+    from vmlab.lab.bed import opened, uri_of
     from vmlab.lab.plan import look, look_at_records
     from vmlab.report.plain import dumped
     from vmlab.report.plan import document, text
     from vmlab.report.progress import shown
-    from vmlab.virt.connection import connected
 
     topology = load(file, name)
     with shown() as progress:
         if inventory:
             prepared = look_at_records(topology, inventory, progress=progress)
         else:
-            with connected(uri_of(topology)) as host:
+            with opened(uri_of(topology)) as host:
                 prepared = look(host, topology, accel=accel, restart=restart, progress=progress)
     if picture is not None:
         from vmlab.report.hostpicture import draw

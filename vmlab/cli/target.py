@@ -75,8 +75,7 @@ def file_of(bed: str) -> str:
 def at(bed: str, topology: "Topology | None" = None) -> "Iterator[tuple[Host, str]]":
     """A bed's host, and the bed's name, from its name or its topology file, which may have been loaded already."""
     from vmlab.errors import UsageError
-    from vmlab.lab.bed import uri_of
-    from vmlab.virt.connection import connected
+    from vmlab.lab.bed import opened, uri_of
 
     if is_file(bed):
         topology = topology or load(bed)
@@ -85,7 +84,7 @@ def at(bed: str, topology: "Topology | None" = None) -> "Iterator[tuple[Host, st
         name, uri = bed, uri_of()
     else:
         raise UsageError(f"{bed!r:.80} is neither a bed's name nor a topology file", hint="vmlab list")
-    with connected(uri) as host:
+    with opened(uri) as host:
         yield host, name
 
 
@@ -93,25 +92,23 @@ def at(bed: str, topology: "Topology | None" = None) -> "Iterator[tuple[Host, st
 def described(bed: str, name: str | None = None) -> "Iterator[tuple[Host, Topology]]":
     """A bed's host and its topology: for what libvirt does not know of a bed. `file_of` says how the file is found."""
     from vmlab.errors import UsageError
-    from vmlab.lab.bed import uri_of
-    from vmlab.virt.connection import connected
+    from vmlab.lab.bed import opened, uri_of
 
     try:
         file = file_of(bed)
     except UsageError as error:
         raise UsageError(error.message, hint=f"name the file, and the bed by --name {bed}") from error
     topology = load(file, name)
-    with connected(uri_of(topology)) as host:
+    with opened(uri_of(topology)) as host:
         yield host, topology
 
 
 @contextlib.contextmanager
 def here(*, anywhere: bool = False) -> "Iterator[Host]":
     """The host that LIBVIRT_DEFAULT_URI names, or this machine; another one only where `anywhere` will do."""
-    from vmlab.lab.bed import uri_of
-    from vmlab.virt.connection import connected
+    from vmlab.lab.bed import opened, uri_of
 
-    with connected(uri_of(), anywhere=anywhere) as host:
+    with opened(uri_of(), anywhere=anywhere) as host:
         yield host
 
 

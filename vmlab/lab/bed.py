@@ -3,9 +3,10 @@
 import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 
 from vmlab.domainxml.metadata import NodeMetadata
-from vmlab.errors import UsageError
+from vmlab.errors import BusyError, UsageError
 from vmlab.fabrics import kind_of
 from vmlab.guest.disks import disks_step
 from vmlab.guest.hosts import hosts_step
@@ -16,11 +17,15 @@ from vmlab.guest.trust import trust_steps
 from vmlab.lab.bed_folder import folder, slug
 from vmlab.plan.observed import ObservedBed, ObservedDomain
 from vmlab.runtime import lock
+from vmlab.runtime.log import log
 from vmlab.steps import Step
 from vmlab.topology import Topology
 from vmlab.topology.select import select
-from vmlab.virt.connection import Host
+from vmlab.virt.borrowed import Notes, put_back
+from vmlab.virt.connection import Host, connected
+from vmlab.virt.machine import Machine, machine_of
 from vmlab.virt.observe import observe
+from vmlab.virt.sysfs import sysfs_of
 
 DEFAULT_URI = "qemu:///system"
 
@@ -42,9 +47,37 @@ def locked(host: Host, bed: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def leasing(host: Host) -> Iterator[None]:
-    """Hold what beds share of a host from choosing it until it is seen in libvirt: subnets, CPUs, PCI functions."""
-    with lock.held(f"{slug(host)}.leases", what=f"the choice of subnets, CPUs and devices on {host.uri}", wait_s=60):
+    """Hold what beds share of a host from choosing it until it is seen in libvirt: subnets, CPUs, PCI functions.
+
+    What a killed vmlab left changed on the host is put back first.
+    """
+    with _leases(host, wait_s=60):
+        _put_back(host)
         yield
+
+
+@contextlib.contextmanager
+def opened(uri: str, *, anywhere: bool = False) -> Iterator[Host]:
+    """A host for the `with` block, as `connected`; on this machine with what a killed vmlab left changed put back."""
+    with connected(uri, anywhere=anywhere) as host:
+        if host.local and not host.simulated and Notes.of(Machine()).possible:
+            with contextlib.suppress(BusyError), _leases(host, wait_s=0):  # whoever has them is at work, or does it
+                _put_back(host)
+        yield host
+
+
+def _leases(host: Host, *, wait_s: float) -> AbstractContextManager[None]:
+    what = f"the choice of subnets, CPUs and devices on {host.uri}"
+    return lock.held(f"{slug(host)}.leases", what=what, wait_s=wait_s)
+
+
+def _put_back(host: Host) -> None:
+    if host.simulated:
+        return
+    machine = machine_of(host)
+    notes = Notes.of(machine)
+    for path in put_back(sysfs_of(host), notes) if notes.possible else ():
+        log.warning("%s was left changed by a vmlab that was killed: put back", path)
 
 
 def existing(host: Host, bed: str) -> ObservedBed:

@@ -11,6 +11,7 @@ from vmlab.lab.progress import Progress
 from vmlab.runtime.wait import Deadline
 from vmlab.values.pci import PciAddress
 from vmlab.virt import sriov
+from vmlab.virt.borrowed import Notes
 from vmlab.virt.connection import Host
 from vmlab.virt.inventory import inventory as inventory_of
 from vmlab.virt.machine import machine_of
@@ -81,7 +82,7 @@ def make(host: Host, inventory: HostInventory, plan: VfPlan, progress: Progress)
         return inventory.functions[plan.pf].virtual_functions
     sysfs, machine = sysfs_of(host), machine_of(host)
     progress.say(f"{plan.pf}: {plan.wanted} VFs")
-    made = sriov.create(sysfs, plan, Deadline.after(_MAKE_S))
+    made = sriov.create(sysfs, plan, Deadline.after(_MAKE_S), notes=Notes.of(machine))
     for vf, address in enumerate(made):
         if guids := guids_of(inventory.functions[plan.pf], vf):
             sriov.set_guids(sysfs, machine, sriov.Vf(plan.pf, vf, address), guids)

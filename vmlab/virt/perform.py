@@ -32,8 +32,10 @@ from vmlab.runtime.log import log
 from vmlab.runtime.wait import Deadline
 from vmlab.values import identity
 from vmlab.virt import sriov
+from vmlab.virt.borrowed import Notes
 from vmlab.virt.connection import CALL_S, Host, missing
 from vmlab.virt.inventory import inventory
+from vmlab.virt.machine import machine_of
 from vmlab.virt.passthrough import give_back
 from vmlab.virt.pool import BEDS, find_pool
 from vmlab.virt.start import start
@@ -150,7 +152,7 @@ def _return_devices(action: ReturnDevices, host: Host, _connection: "libvirt.vir
 @_perform.register
 def _create_vfs(action: CreateVfs, host: Host, _connection: "libvirt.virConnect") -> None:
     plan = plan_vfs(inventory(host), action.pf, action.count, at_least=True, bed=action.bed)
-    made = sriov.create(sysfs_of(host), plan, Deadline.after(_CREATE_S))
+    made = sriov.create(sysfs_of(host), plan, Deadline.after(_CREATE_S), notes=Notes.of(machine_of(host)))
     sriov.await_listed(host, made, Deadline.after(_LIST_S))
 
 

@@ -6,7 +6,8 @@ mlx4's alias GUIDs. Which of them exists is found by looking.
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import libvirt
@@ -18,6 +19,7 @@ from vmlab.runtime.log import log
 from vmlab.runtime.wait import Deadline, until
 from vmlab.values.guid import NO_GUID
 from vmlab.values.pci import PciAddress
+from vmlab.virt.borrowed import Notes, borrowed
 from vmlab.virt.connection import Host
 from vmlab.virt.machine import Machine
 from vmlab.virt.sysfs import Sysfs, WriteRefused
@@ -36,10 +38,11 @@ _REFUSALS = {
 }
 
 
-def create(sysfs: Sysfs, plan: VfPlan, deadline: Deadline) -> tuple[PciAddress, ...]:
+def create(sysfs: Sysfs, plan: VfPlan, deadline: Deadline, *, notes: Notes | None = None) -> tuple[PciAddress, ...]:
     """Do what `plan` says: the addresses of the VFs by their number, once all are there.
 
-    The host's drivers do not take new VFs: guests will. Raises HostError when the count is not what the plan starts
+    The host's drivers do not take new VFs: guests will. `notes` are where is noted down what is changed for that
+    (None: on this machine). Raises HostError when the count is not what the plan starts
     from any more, when the kernel refuses, or at the deadline.
     """
     folder = _folder(plan.pf)
@@ -48,7 +51,7 @@ def create(sysfs: Sysfs, plan: VfPlan, deadline: Deadline) -> tuple[PciAddress, 
         return functions(sysfs, plan.pf)
     if found != str(plan.now):
         raise HostError(f"{plan.pf} had {plan.now} VFs a moment ago and has {found or 'no'} now", hint="try again")
-    with _hands_off(sysfs, folder) if plan.wanted else contextlib.nullcontext():
+    with _hands_off(sysfs, folder, notes or Notes.of(Machine())) if plan.wanted else contextlib.nullcontext():
         for count in plan.writes:
             _write_count(sysfs, plan.pf, count)
             _await_count(sysfs, plan.pf, count, deadline)
@@ -82,19 +85,10 @@ def await_listed(host: Host, addresses: tuple[PciAddress, ...], deadline: Deadli
         raise HostError(f"libvirt does not list {names}", hint="udevadm settle; systemctl status libvirtd")
 
 
-@contextlib.contextmanager
-def _hands_off(sysfs: Sysfs, folder: str) -> Iterator[None]:
+def _hands_off(sysfs: Sysfs, folder: str, notes: Notes) -> AbstractContextManager[None]:
     """No driver of the host takes a VF made within (kernels before 4.12 have no such switch); then all is as it was."""
     switch = f"{folder}/sriov_drivers_autoprobe"
-    before = sysfs.read(switch)
-    if before in (None, "0"):
-        yield
-        return
-    sysfs.write(switch, "0")
-    try:
-        yield
-    finally:
-        sysfs.write(switch, before)
+    return borrowed(sysfs, notes, switch, "0") if sysfs.exists(switch) else contextlib.nullcontext()
 
 
 def _write_count(sysfs: Sysfs, pf: PciAddress, count: int) -> None:
@@ -134,7 +128,7 @@ def release(sysfs: Sysfs, machine: Machine, plan: VfPlan, deadline: Deadline) ->
                 _write_guids(sysfs, machine, Vf(plan.pf, number, address), {})
             except HostError as error:  # no reason to keep the VF
                 log.warning("the GUIDs of %s stay as they are: %s", address, error)
-    create(sysfs, plan, deadline)
+    create(sysfs, plan, deadline, notes=Notes.of(machine))
 
 
 def set_guids(sysfs: Sysfs, machine: Machine, vf: Vf, guids: Mapping[int, VfGuids]) -> None:

@@ -1,0 +1,105 @@
+"""What is written to a host's sysfs for the length of a command, and put back by the next one if that was killed.
+
+A note of it lies on the host that it is about, in /run, which goes with the boot as what sysfs holds does. It is there
+before sysfs is changed, and until that is as it was. Whoever puts back holds the host's leases: nobody is at work then.
+"""
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from vmlab.errors import HostError
+from vmlab.runtime.log import log
+from vmlab.values.pci import PATTERN
+from vmlab.virt.machine import Machine
+from vmlab.virt.sysfs import Sysfs
+
+_DEADLINE_S = 20.0
+# Nothing else is ever written back, whatever a note says.
+_PATH = re.compile(rf"bus/pci/devices/(?P<address>{PATTERN})/sriov_drivers_autoprobe")
+_VALUES = ("0", "1")
+
+# $1: the folder, $2: the note's name, $3: its text. The folder must be of whoever writes, and no link.
+_NOTE = """
+umask 077
+mkdir -p -- "$1" && [ ! -L "$1" ] && [ -O "$1" ] || { echo "$1 is not ours" >&2; exit 1; }
+printf '%s\\n' "$3" >"$1/.$2" && mv -f -- "$1/.$2" "$1/$2"
+"""
+_READ = """
+[ -d "$1" ] && [ ! -L "$1" ] && [ -O "$1" ] || exit 0
+cd -- "$1" || exit
+for note in *; do [ -f "$note" ] && [ ! -L "$note" ] && head -n 1 -- "$note"; done
+exit 0
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Notes:
+    """Where the notes of a host are."""
+
+    machine: Machine
+    folder: PurePosixPath
+
+    @classmethod
+    def of(cls, machine: Machine) -> "Notes":
+        """A host's; those of this machine lie beside its locks, should these lie elsewhere."""
+        root = os.environ.get("VMLAB_LOCK_DIR", "/run") if machine.local else "/run"
+        return cls(machine, PurePosixPath(root) / "vmlab-borrowed")
+
+    @property
+    def possible(self) -> bool:
+        """There may be some: on this machine that costs nothing to know."""
+        return not self.machine.local or Path(self.folder).is_dir()
+
+
+@contextlib.contextmanager
+def borrowed(sysfs: Sysfs, notes: Notes, path: str, value: str) -> Iterator[None]:
+    """Let a file of sysfs have another value for the `with` block. Raises HostError where it cannot be noted down."""
+    before = sysfs.read(path)
+    match = _PATH.fullmatch(path)
+    if match is None or before not in _VALUES:
+        raise ValueError(f"{path} is none of those that are put back")
+    if before == value:
+        yield
+        return
+    name = match["address"]
+    _run(notes, _NOTE, name, f"{path} {before}")
+    try:
+        sysfs.write(path, value)
+        yield
+    finally:
+        sysfs.write(path, before)
+        _forget(notes, name)
+
+
+def put_back(sysfs: Sysfs, notes: Notes) -> tuple[str, ...]:
+    """Give the files of a command that was killed their values again: which files those were."""
+    done = []
+    for line in _run(notes, _READ).splitlines():
+        path, _, before = line.partition(" ")
+        match = _PATH.fullmatch(path)
+        if match is None or before not in _VALUES:
+            log.warning("a note of vmlab's on %s is not understood: %.200r", notes.machine.name, line)
+            continue
+        if sysfs.read(path) not in (None, before):
+            sysfs.write(path, before)
+            done.append(path)
+        _forget(notes, match["address"])
+    return tuple(done)
+
+
+def _forget(notes: Notes, name: str) -> None:
+    _run(notes, 'rm -f -- "$1/$2" && { rmdir -- "$1" 2>/dev/null || :; }', name)
+
+
+def _run(notes: Notes, script: str, *values: str) -> str:
+    done = notes.machine.run(("sh", "-c", script, "vmlab", str(notes.folder), *values), deadline_s=_DEADLINE_S)
+    if not done.ok:
+        raise HostError(
+            f"{notes.machine.name}: cannot note down in {notes.folder} what is changed for a moment: {done.last_line}",
+            hint="it takes root: sudo vmlab",
+        )
+    return done.stdout
