@@ -5,6 +5,7 @@ to tell, and each function gets a root port that libvirt finds a place for. With
 a PCIe expander bus (pxb-pcie) of its own, with a root port for each function, and libvirt has to be told the addresses.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -13,9 +14,13 @@ from lxml import etree
 from vmlab.domainxml.order import drop
 from vmlab.values.pci import PciAddress
 
-# libvirt keeps aliases that begin so; the separator is in no interface's name.
-ALIAS = "ua-"
-SEPARATOR = "_"
+# libvirt keeps aliases that begin so, of letters, digits, - and _. The last parts interfaces, and with a digit behind
+# it stands for what an interface's name may have besides: `_`, `.`, or nothing before a digit at its beginning.
+_ALIAS = "ua-"
+_SEPARATOR = "_"
+_ESCAPED = {"_": "_0", ".": "_1"}
+_BEFORE_DIGIT = "_2"
+_TOKEN = re.compile(r"_[012]|_|[^_]+")
 # Bus numbers of a guest's one PCI domain.
 _BUSES = 256
 
@@ -30,6 +35,30 @@ class Hostdev:
     address: PciAddress
     guest_cell: int | None = None
     serves: tuple[str, ...] = ()
+
+
+def alias_of(interfaces: Iterable[str]) -> str:
+    """A user's alias, which is kept in the definition: which function is which interface is read from there."""
+    return _ALIAS + _SEPARATOR.join(_escaped(interface) for interface in interfaces)
+
+
+def interfaces_of(alias: str) -> tuple[str, ...]:
+    """What `alias_of` was given; () for an alias that is none of ours."""
+    if not alias.startswith(_ALIAS):
+        return ()
+    plain = {escape: sign for sign, escape in _ESCAPED.items()} | {_BEFORE_DIGIT: ""}
+    names = [""]
+    for token in _TOKEN.findall(alias.removeprefix(_ALIAS)):
+        if token == _SEPARATOR:
+            names.append("")
+        else:
+            names[-1] += plain.get(token, token)
+    return tuple(names)
+
+
+def _escaped(interface: str) -> str:
+    text = "".join(_ESCAPED.get(sign, sign) for sign in interface)
+    return _BEFORE_DIGIT + text if text[:1].isdecimal() else text
 
 
 def add_hostdevs(devices: etree._Element, hostdevs: tuple[Hostdev, ...], guest_cells: int) -> None:
@@ -79,8 +108,7 @@ def hostdev_element(hostdev: Hostdev, port: int | None) -> etree._Element:
     }
     etree.SubElement(source, "address", where)
     if hostdev.serves:
-        # A user's alias is kept in the definition: which function is which interface is read from there.
-        etree.SubElement(element, "alias", {"name": ALIAS + SEPARATOR.join(hostdev.serves)})
+        etree.SubElement(element, "alias", {"name": alias_of(hostdev.serves)})
     etree.SubElement(element, "rom", {"enabled": "no"})
     if port is not None:
         element.append(_address(port, 0))

@@ -7,7 +7,7 @@ from typing import TypeVar, cast
 
 from lxml import etree
 
-from vmlab.domainxml.hostdev import ALIAS, SEPARATOR
+from vmlab.domainxml.hostdev import interfaces_of
 from vmlab.domainxml.metadata import NetworkMetadata, NodeMetadata, read_network, read_node
 from vmlab.values.cpuset import parse_cpu_list
 from vmlab.values.pci import PciAddress
@@ -159,10 +159,9 @@ def _functions(root: etree._Element) -> Iterator[tuple[PciAddress, tuple[str, ..
     """Each PCI function with the interfaces that its alias names."""
     for hostdev in root.iterfind("devices/hostdev[@type='pci']"):
         address, alias = hostdev.find("source/address"), hostdev.find("alias")
-        name = "" if alias is None else alias.get("name", "")
-        serves = name.removeprefix(ALIAS).split(SEPARATOR) if name.startswith(ALIAS) else ()
+        serves = () if alias is None else interfaces_of(alias.get("name", ""))
         if address is not None:
-            yield PciAddress(*(int(address.get(part, "0"), 0) for part in _ADDRESS)), tuple(serves)
+            yield PciAddress(*(int(address.get(part, "0"), 0) for part in _ADDRESS)), serves
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,7 +130,11 @@ def _node(entry: Parsed[model.NodeEntry], draft: Draft, problems: Problems) -> N
 
 
 def _fabrics(entry: Parsed[model.NodeEntry], draft: Draft, problems: Problems) -> None:
+    further = {f"{name}-{n}": name for name, use in entry.value.fabrics.items() for n in range(1, use.count)}
     for name, use in entry.value.fabrics.items():
+        if name in further:
+            message = f"interface `{name}` is a port of fabric `{further[name]}`, too (expected another fabric's name)"
+            problems.add(entry.at("fabrics", name), message)
         if name == "mgmt":
             problems.add(entry.at("fabrics", name), "`mgmt` is always there (expected only other fabrics)")
         elif name not in draft.fabrics:

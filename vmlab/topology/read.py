@@ -18,10 +18,11 @@ from vmlab.values import nodeset
 SECTIONS = ("hosts", "fabrics", "nodes", "filesystems", "workloads")
 
 _HOST_NAME = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
-_FABRIC_NAME = re.compile(r"[a-z][a-z0-9]{0,14}")
+# What the kernel takes for an interface, without the signs that mean something to a shell, LNet or udev.
+_FABRIC_NAME = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9][A-Za-z0-9_.-]{0,14}")
 _FSNAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,7}")
 # The guest's other interface, its loopback, and what its kernel calls an interface before it is renamed.
-_TAKEN_INTERFACES = re.compile(r"mgmt|lo|local|all|default|eth[0-9]+")
+_TAKEN_INTERFACES = re.compile(r"mgmt|lo|local|all|default|bonding_masters|eth[0-9]+")
 _TAKEN_NODES = {"localhost", "ip6-localhost", "ip6-loopback"}
 
 
@@ -118,7 +119,7 @@ def reduced(name: str) -> str:
 
 def _fabric_name(name: str, mark: Mark, problems: Problems) -> bool:
     if not _FABRIC_NAME.fullmatch(name):
-        wanted = "[a-z][a-z0-9]*, at most 15 characters: guests name their interface so"
+        wanted = "letters, digits, -, _ and ., at most 15 characters: guests name their interface so"
         problems.add(mark, f"{quote(name)} is no fabric's name (expected {wanted})")
     elif _TAKEN_INTERFACES.fullmatch(name):
         problems.add(mark, f"a fabric cannot be called `{name}`: the guest has that already (expected another name)")

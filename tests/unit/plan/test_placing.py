@@ -1,11 +1,16 @@
 """Beds on hosts: what `auto` means, what stays where it is, and what is placed anew."""
 
+import json
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from vmlab.domainxml.hostdev import alias_of, interfaces_of
 from vmlab.domainxml.read import NetworkFacts, VolumeFacts, read_domain
 from vmlab.errors import HostError
 from vmlab.guest.keys import BedKeys
@@ -198,3 +203,51 @@ def test_a_change_of_a_wish_is_a_change_of_the_node() -> None:
 
 
 _PF = PciAddress.parse("0000:21:00.0")
+
+
+NAMES = ("ib-a", "ib_a", "IB0", "ib.a", "ib0.8001", "10g", "1_.-x", "fifteen-letters")
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("attach", ["passthrough", "virtio"])
+def test_names_that_the_kernel_takes_for_an_interface(name: str, attach: str) -> None:
+    """In the definition, from which a node's ports are read again, in the seed, and in LNet's configuration."""
+    short = name[:12]
+    text = f"""
+name: b
+fabrics:
+  {short}: {{kind: infiniband, lnet: o2ib, attach: {attach}}}
+  x_y: {{kind: infiniband, lnet: o2ib1, attach: {attach}}}
+nodes:
+  n: {{role: client, cpus: 2, memory: 2GiB, fabrics: {{{short}: {{count: 2}}, x_y: {{}}}}, numa: preferred}}
+"""
+    prepared = decided(loads(text, "b.yaml"), on("oss-x5670"))
+    node = prepared.desired.nodes["n"]
+    facts = read_domain(node.xml)
+    assert facts.metadata is not None
+    interfaces = [address.interface for address in facts.metadata.addresses]
+    assert interfaces == ["mgmt", short, f"{short}-1", "x_y"]
+    if attach == "passthrough":
+        assert set(facts.ports) == set(interfaces[1:])
+        again = decided(
+            loads(text, "b.yaml"),
+            replace(on("oss-x5670"), claims=claims(prepared, running=True)),
+            exists(prepared, {"n": "running"}),
+        )
+        assert again.plan.actions == again.plan.pending == ()
+    else:
+        named = json.loads(node.documents["network-config"])["ethernets"]
+        assert [named[f"0-{interface}"]["set-name"] for interface in interfaces] == interfaces
+        assert [network.name for network in prepared.desired.networks] == ["b.mgmt", f"b.{short}", "b.x_y"]
+
+
+@given(st.lists(st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}", fullmatch=True), min_size=1, max_size=3))
+def test_aliases_tell_the_interfaces(names: list[str]) -> None:
+    alias = alias_of(names)
+    assert re.fullmatch("ua-[A-Za-z0-9_-]+", alias)
+    assert interfaces_of(alias) == tuple(names)
+
+
+def test_aliases_of_beds_that_run_already() -> None:
+    assert interfaces_of("ua-ib0-1_data_xge") == ("ib0-1", "data", "xge")
+    assert interfaces_of("hostdev0") == ()
