@@ -17,6 +17,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from types import MappingProxyType
 from typing import Any, get_args
 
 from vmlab.errors import HostError
@@ -72,13 +73,24 @@ def facts_text(facts: Facts) -> str:
     return json.dumps({"memory_kib": facts.memory_kib, "devices": devices}, indent=2) + "\n"
 
 
+NOBODY: Mapping[PciAddress, str] = MappingProxyType({})
+
+
 def with_use(
-    devices: Mapping[PciAddress, DeviceFacts], used_by: Mapping[PciAddress, str], broken: Mapping[PciAddress, str]
+    devices: Mapping[PciAddress, DeviceFacts],
+    used_by: Mapping[PciAddress, str],
+    broken: Mapping[PciAddress, str],
+    opened_by: Mapping[PciAddress, str] = NOBODY,
 ) -> Mapping[PciAddress, DeviceFacts]:
-    """The facts, with what the host needs and what is broken."""
+    """The facts, with what the host needs, what is broken, and what programs have open."""
     return {
-        address: replace(devices.get(address, DeviceFacts()), used_by=used_by.get(address), broken=broken.get(address))
-        for address in sorted({*devices, *used_by, *broken})
+        address: replace(
+            devices.get(address, DeviceFacts()),
+            used_by=used_by.get(address),
+            broken=broken.get(address),
+            opened_by=opened_by.get(address),
+        )
+        for address in sorted({*devices, *used_by, *broken, *opened_by})
     }
 
 

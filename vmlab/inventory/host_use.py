@@ -85,6 +85,34 @@ def used_by(wiring: Wiring, *, routes: str, mounts: str, swaps: str) -> Mapping[
     return {address: " and ".join(reasons[address]) for address in sorted(reasons)}
 
 
+def carried(wiring: Wiring) -> Mapping[PciAddress, str]:
+    """What the host has built on a function's interfaces: bonds, bridges, switches, VLANs, macvlans, macvtaps."""
+    found: dict[PciAddress, list[str]] = {}
+    for upper, lowers in sorted(wiring.below.items()):
+        for lower in sorted(lowers) if upper in wiring.interfaces else ():
+            address = PciAddress.last_in(wiring.interfaces.get(lower, ""))
+            if address is not None:
+                found.setdefault(address, []).append(f"{upper} on {lower}")
+    return {address: _listed(told) for address, told in sorted(found.items())}
+
+
+def opened(text: str, groups: Mapping[str, str], devices: Mapping[str, str]) -> Mapping[PciAddress, str]:
+    """The programs that have functions open by way of vfio: "dpdk-testpmd (pid 4711)".
+
+    `text` has lines of a pid, a path in /dev and the program's name. `groups` are the IOMMU groups' numbers by the
+    names of functions, `devices` the functions' names by those of their device nodes.
+    """
+    found: dict[PciAddress, str] = {}
+    for line in text.splitlines():
+        pid, _, rest = line.partition(" ")
+        path, _, program = rest.partition(" ")
+        node = PurePosixPath(path).name
+        for name in [devices[node]] if node in devices else [n for n, group in groups.items() if group == node]:
+            if (address := PciAddress.last_in(name)) is not None:
+                found.setdefault(address, f"{program} (pid {pid})")
+    return found
+
+
 _ADDRESS = rf"(?P<address>{PATTERN})"
 _BROKEN = re.compile(
     rf"{_ADDRESS}: (?P<what>not ready [0-9]+ms after [^;]+; giving up"

@@ -5,7 +5,7 @@ from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from vmlab.errors import HostError
-from vmlab.inventory.host_use import Wiring, broken, used_by
+from vmlab.inventory.host_use import Wiring, broken, carried, opened, used_by
 from vmlab.values.pci import PciAddress
 from vmlab.virt.machine import Machine
 from vmlab.virt.sysfs import Sysfs
@@ -24,16 +24,29 @@ printf '\0'
 cat /proc/swaps
 printf '\0'
 dmesg 2>/dev/null || journalctl --dmesg --output=cat --no-pager 2>/dev/null || :
+printf '\0'
+find /sys/bus/pci/devices/*/net -maxdepth 0 -type d -empty -printf '%h\n' 2>/dev/null || :
+printf '\0'
+find /proc/[0-9]*/fd -maxdepth 1 -lname '/dev/vfio/*[0-9]' -printf '%p %l\n' 2>/dev/null | while read -r fd path; do
+    pid=${fd#/proc/}
+    pid=${pid%%/*}
+    printf '%s %s %s\n' "$pid" "$path" "$(cat "/proc/$pid/comm" 2>/dev/null)"
+done || :
 """
-_PARTS = 5
+_PARTS = 7
 _BELOW = ("class/net/*/lower_*/ifindex", "class/block/*/slaves/*/dev", "class/block/*/dev", "class/block/*/dm/name")
 
 
+_GROUPS, _NODES = ("bus/pci/devices/*/iommu_group",), ("bus/pci/devices/*/vfio-dev/*/dev",)
+_ELSEWHERE = "its network interface is in another network namespace"
+
+
 class HostUse(NamedTuple):
-    """By function, why the host needs it, and what broke it."""
+    """By function, why the host needs it, what broke it, and which program has it open by way of vfio."""
 
     used_by: Mapping[PciAddress, str]
     broken: Mapping[PciAddress, str]
+    opened_by: Mapping[PciAddress, str]
 
 
 def read_host_use(machine: Machine, sysfs: Sysfs) -> HostUse:
@@ -42,9 +55,18 @@ def read_host_use(machine: Machine, sysfs: Sysfs) -> HostUse:
     parts = looked.stdout.split("\0", _PARTS - 1)
     if not looked.ok or len(parts) != _PARTS:
         raise HostError(f"{machine.name}: cannot tell which devices the host itself needs: {looked.last_line}")
-    links, routes, mounts, swaps, log = parts
+    links, routes, mounts, swaps, log, elsewhere, programs = parts
     wiring = _wiring(links, sysfs.read_many(_BELOW))
-    return HostUse(used_by(wiring, routes=routes, mounts=mounts, swaps=swaps), broken(log))
+    gone = (PciAddress.last_in(line) for line in elsewhere.splitlines())
+    used = {address: _ELSEWHERE for address in gone if address is not None}
+    used |= {**carried(wiring), **used_by(wiring, routes=routes, mounts=mounts, swaps=swaps)}
+    return HostUse(used, broken(log), _opened(programs, sysfs) if programs else {})
+
+
+def _opened(programs: str, sysfs: Sysfs) -> Mapping[PciAddress, str]:
+    groups = {path.split("/")[3]: group for path, group in sysfs.links(_GROUPS).items()}
+    nodes = {path.split("/")[-2]: path.split("/")[3] for path in sysfs.read_many(_NODES)}
+    return opened(programs, groups, nodes)
 
 
 def _wiring(links: str, files: Mapping[str, str]) -> Wiring:

@@ -14,7 +14,12 @@ from vmlab.virt.host_use import read_host_use
 from vmlab.virt.machine import machine_of
 from vmlab.virt.sysfs import sysfs_of
 
-_DEVICES = libvirt.VIR_CONNECT_LIST_NODE_DEVICES_CAP_PCI_DEV | libvirt.VIR_CONNECT_LIST_NODE_DEVICES_CAP_NET
+_DEVICES = (
+    libvirt.VIR_CONNECT_LIST_NODE_DEVICES_CAP_PCI_DEV
+    | libvirt.VIR_CONNECT_LIST_NODE_DEVICES_CAP_NET
+    | libvirt.VIR_CONNECT_LIST_NODE_DEVICES_CAP_MDEV
+    | libvirt.VIR_CONNECT_LIST_NODE_DEVICES_CAP_VDPA
+)
 # What the drivers say that cannot tell: the test driver of domains, a cell without pages of a size.
 _UNTOLD = (libvirt.VIR_ERR_NO_SUPPORT, libvirt.VIR_ERR_OPERATION_FAILED, libvirt.VIR_ERR_INVALID_ARG)
 
@@ -45,7 +50,7 @@ def read_host(host: Host) -> Record:
     sysfs = sysfs_of(host)
     texts = sysfs.read_many(sysfs_texts.PATTERNS)
     use = read_host_use(machine_of(host), sysfs)
-    devices = with_use(sysfs_texts.read_devices(texts), use.used_by, use.broken)
+    devices = with_use(sysfs_texts.read_devices(texts), use.used_by, use.broken, use.opened_by)
     return Record(files, Facts(memory_kib, devices), sysfs_texts.available_kib(texts))
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmlab.inventory.host_use import Wiring, broken, used_by
+from vmlab.inventory.host_use import Wiring, broken, carried, opened, used_by
 from vmlab.values.pci import PciAddress
 
 ROOT_COMPLEX = "../../devices/pci0000:00"
@@ -184,3 +184,24 @@ def test_domains_of_five_digits_are_blamed_right() -> None:
     log = "[ 9.1] pci 10000:01:00.0: not ready 65535ms after FLR; giving up"
     assert [str(address) for address in broken(log)] == ["10000:01:00.0"]
     assert not broken(f"{log}\n[ 9.2] pci 10000:01:00.0: ready 1023ms after FLR")
+
+
+def test_what_is_built_on_a_function_is_in_use() -> None:
+    assert {str(address): told for address, told in carried(WIRING).items()} == {
+        NIC0: "bond0 on eno1",
+        NIC1: "bond0 on eno2 and ovs-system on eno2",
+    }
+    vf = f"{ROOT_COMPLEX}/0000:00:01.0/0000:01:10.0/net/eno1v0"
+    for upper in ("macvtap0", "eno1v0.100", "ipvl0", "br1"):
+        wiring = Wiring({upper: f"../../devices/virtual/net/{upper}", "eno1v0": vf}, {}, {upper: frozenset({"eno1v0"})})
+        assert carried(wiring) == {PciAddress.parse("0000:01:10.0"): f"{upper} on eno1v0"}
+
+
+def test_programs_that_have_a_function_open() -> None:
+    text = "77 /dev/vfio/60 dpdk-testpmd\n78 /dev/vfio/devices/vfio3 my program\n79 /dev/vfio/6 x\n80\n"
+    groups = {"0000:3b:02.0": "60", "0000:3b:02.1": "61", "no function": "60"}
+    found = opened(text, groups, {"vfio3": "0000:3b:02.1"})
+    assert {str(address): who for address, who in found.items()} == {
+        "0000:3b:02.0": "dpdk-testpmd (pid 77)",
+        "0000:3b:02.1": "my program (pid 78)",
+    }
