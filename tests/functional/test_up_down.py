@@ -10,6 +10,7 @@ from vmlab.lab import down as down_module
 from vmlab.lab import up as up_module
 from vmlab.lab.bed import locked, steps_of
 from vmlab.lab.down import down
+from vmlab.lab.plan import look
 from vmlab.lab.progress import Silent
 from vmlab.lab.up import Raised, up
 from vmlab.plan.actions import Action
@@ -22,9 +23,7 @@ from .conftest import BED
 
 
 def bring_up(host: Host, bed: Topology, *, restart: bool = False) -> Raised:
-    return up(
-        host, bed, accel="auto", restart=restart, timeout_s=60, jobs=1, wait=False, progress=Silent()
-    )
+    return up(host, bed, accel="auto", restart=restart, timeout_s=60, jobs=1, wait=False, progress=Silent())
 
 
 def kinds(raised: Raised) -> list[str]:
@@ -282,3 +281,9 @@ def test_a_subnet_that_was_lost_before_the_network_started_is_leased_anew(host: 
     assert network.active
     assert network.facts.metadata is not None
     assert network.facts.metadata.subnet != lost.subnet
+
+
+def test_plan_asks_for_the_memory_that_up_asks_for(host: Host, bed: Topology, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vmlab.lab.prepare.available_memory", lambda _: 512 << 10)
+    with pytest.raises(HostError, match="5 nodes want 2304 MiB of memory, and the host has 512 MiB available"):
+        look(host, bed, accel="auto", restart=False, progress=Silent())

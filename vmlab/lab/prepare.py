@@ -324,7 +324,10 @@ def _refuse_undoable(
         placement = places.node(name)
         if placement is not None and any(isinstance(action, TakeDevices) for action in lane):
             inventory = hosts[placement.host]
-            claims = (c for c in inventory.claims if c.bed != topology.name or c.node not in stopped)
+            claims = (
+                replace(claim, running=False) if claim.bed == topology.name and claim.node in stopped else claim
+                for claim in inventory.claims
+            )
             planned = {device.address for device in placement.devices if device.planned}
             there = [address for address in desired.nodes[name].functions if address not in planned]
             refuse_unpassable(replace(inventory, claims=tuple(claims)), there, domain=desired.nodes[name].domain)

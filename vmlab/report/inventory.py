@@ -106,7 +106,7 @@ def claim_table(host: "HostInventory") -> Table:
     """The domains that run, or have a device."""
     table = grid("DOMAIN", "BED", "NODE", "RUNNING", "PINNED TO", "MEMORY", "HUGE PAGES", "DEVICES")
     for claim in host.claims:
-        if claim.running or claim.devices:
+        if claim.running or claim.devices or claim.behind:
             table.add_row(
                 claim.domain,
                 claim.bed or "-",
@@ -115,7 +115,8 @@ def claim_table(host: "HostInventory") -> Table:
                 cpu_list(claim.cpus) or "-",
                 " ".join(_in_cell(kib, cell) for cell, kib in claim.memory_kib.items()) or "-",
                 " ".join(_in_cell(kib, cell) for (cell, _), kib in claim.huge_kib.items()) or "-",
-                " ".join(map(str, sorted(claim.devices))) or "-",
+                " ".join((*map(str, sorted(claim.devices)), *(f"{a} ({how})" for a, how in claim.behind.items())))
+                or "-",
             )
     return table
 
@@ -132,6 +133,11 @@ def group_table(host: "HostInventory") -> Table:
             name = member.product_name or f"{member.vendor:04x}:{member.product:04x}"
             table.add_row(str(number), str(member.address), member.driver or "-", name)
     return table
+
+
+def _devices(claim: "Claim") -> Iterator[str]:
+    yield from map(str, sorted(claim.devices))
+    yield from (f"{address} ({how})" for address, how in sorted(claim.behind.items()))
 
 
 def _memory(kib: int) -> str:
@@ -173,6 +179,7 @@ def _note(function: "PciFunction") -> Text:
     parts: Iterable[tuple[str, str]] = (
         (function.broken or "", _BAD),
         (f"the host needs it: {function.used_by}" if function.used_by else "", ""),
+        (f"open in {function.opened_by}" if function.opened_by else "", ""),
     )
     return Text("; ").join(Text(text, style) for text, style in parts if text)
 

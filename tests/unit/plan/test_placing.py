@@ -15,10 +15,11 @@ from vmlab.domainxml.read import NetworkFacts, VolumeFacts, read_domain
 from vmlab.errors import HostError
 from vmlab.guest.keys import BedKeys
 from vmlab.inventory.model import Claim, HostInventory
+from vmlab.inventory.vfs import plan_vfs
 from vmlab.lab.hosts import recorded
 from vmlab.lab.prepare import Prepared, decide_all
 from vmlab.placement.request import NodePlacement
-from vmlab.plan.actions import Action, CreateVfs, DefineDomain, StartDomain, TakeDevices
+from vmlab.plan.actions import Action, CreateVfs, DefineDomain, ReturnDevices, StartDomain, TakeDevices
 from vmlab.plan.desired import Image
 from vmlab.plan.observed import Observed, ObservedDomain, ObservedNetwork
 from vmlab.topology import Topology, loads
@@ -251,3 +252,76 @@ def test_aliases_tell_the_interfaces(names: list[str]) -> None:
 def test_aliases_of_beds_that_run_already() -> None:
     assert interfaces_of("ua-ib0-1_data_xge") == ("ib0-1", "data", "xge")
     assert interfaces_of("hostdev0") == ()
+
+
+def on_vfio(host: HostInventory, *addresses: PciAddress) -> HostInventory:
+    bound = {address: replace(host.functions[address], driver="vfio-pci", ports=()) for address in addresses}
+    return replace(host, functions={**host.functions, **bound})
+
+
+def given(prepared: Prepared) -> list[PciAddress]:
+    assert prepared.places.placement is not None
+    return [device.address for node in prepared.places.placement.nodes.values() for device in node.devices]
+
+
+def test_a_restart_keeps_virtual_functions_that_are_on_vfio_for_the_node_itself() -> None:
+    host = on("nps4")
+    first = decided(bed("vf"), host)
+    observed = exists(first, {"n1": "running", "n2": "running"})
+    live = replace(on_vfio(host, *given(first)), claims=claims(first, running=True))
+    again = decided(bed("vf", numa="preferred"), live, observed, restart=True)
+    assert given(again) == given(first)
+    assert {action.node for action in again.plan.actions} == {"n1", "n2"}
+
+
+def test_a_start_that_was_killed_with_a_whole_function_on_vfio_goes_on() -> None:
+    """What is on vfio-pci shows no GUID: it goes back to its driver before anything is defined."""
+    host = on("oss-x5670")
+    first = decided(bed("passthrough"), host)
+    observed = exists(first, {"n1": "shut off", "n2": "shut off"})
+    live = replace(on_vfio(host, *given(first)), claims=claims(first, running=False))
+    images = {"demo": Image("demo", "/pool/images/demo.qcow2", 1 << 30, "root", None)}
+    again = decide_all(
+        bed("passthrough"), observed, {"local": live}, images=images, keys=KEYS, accel="kvm", restart=False
+    )
+    assert kinds(again.plan.host) == [ReturnDevices, ReturnDevices]
+    assert given(again) == given(first)
+
+
+FOUR = BED.replace("n[1-2]", "n[1-4]").format(attach="vf", numa="preferred")
+
+
+def igb_with(vfs: int) -> HostInventory:
+    """One NIC with as many virtual functions, which can have more."""
+    host = on("lab-host")
+    igb = next(f for f in host.functions.values() if len(f.virtual_functions) >= vfs and f.total_vfs)
+    mine = {a: f for a, f in host.functions.items() if a in igb.virtual_functions[:vfs]}
+    igb = replace(igb, virtual_functions=igb.virtual_functions[:vfs])
+    return replace(host, functions={igb.address: igb, **mine}, no_iommu=None)
+
+
+@pytest.mark.parametrize("foreign", [False, True])
+def test_virtual_functions_of_the_beds_own_stopped_nodes_are_made_anew(*, foreign: bool) -> None:
+    """As `up` then does; those of another's stopped domain are not."""
+    text = FOUR.replace("infiniband", "ethernet").replace("o2ib", "tcp")
+    text = text.replace("cpus: 2, memory: 2GiB", "cpus: 1, memory: 256MiB")
+    host = igb_with(2)
+    first = decided(loads(text.replace("n[1-4]", "n[1-2]"), "b.yaml"), host)
+    observed = exists(first, {"n1": "shut off", "n2": "shut off"})
+    defined = claims(first, running=False)
+    if foreign:
+        vf = next(f for f in host.functions.values() if f.is_virtual)
+        defined = (*defined, Claim("x", None, None, running=False, devices=frozenset({vf.address})))
+        with pytest.raises(HostError, match="the domain x has it"):
+            decided(loads(text, "b.yaml"), replace(host, claims=defined), observed)
+        return
+    again = decided(loads(text, "b.yaml"), replace(host, claims=defined), observed)
+    (made,) = again.plan.host
+    assert isinstance(made, CreateVfs)
+    assert (made.count, made.bed) == (4, "b")
+    assert plan_vfs(replace(host, claims=defined), made.pf, made.count, at_least=True, bed=made.bed).writes == (0, 4)
+    with pytest.raises(HostError, match="shut off"):
+        plan_vfs(replace(host, claims=defined), made.pf, made.count, at_least=True)
+    running = claims(first, running=True)
+    with pytest.raises(HostError, match=r"virtual functions is free .*the node n1 has it"):
+        decided(loads(text, "b.yaml"), replace(host, claims=running), exists(first, {"n1": "running", "n2": "running"}))

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from vmlab.errors import HostError
-from vmlab.inventory.model import HostInventory
-from vmlab.inventory.passable import refuse_unpassable, stranded
+from vmlab.inventory.model import Claim, HostInventory
+from vmlab.inventory.passable import idle_on_vfio, refuse_unpassable, stranded
 from vmlab.values.pci import PciAddress
 
 from .hosts import CX5, IGB, IGB_VFS, NVME, TWINS, changed, claim, hosts
@@ -78,3 +78,32 @@ def test_only_what_ours_left_is_stranded() -> None:
     # Not oss2's, which runs; not the foreign domain's, nor what it shares; not a VF that no domain knows.
     assert [function.address for function in stranded(host)] == [IGB_VFS[0], CX5, TWINS[1]]
     assert stranded(changed(host, CX5, driver="mlx5_core"))[0].address == IGB_VFS[0]
+
+
+def test_what_a_guest_uses_without_having_it_and_what_a_program_has() -> None:
+    rider = Claim("cloud", None, None, running=True, behind={IGB_VFS[0]: "macvtap on ens10v0"})
+    host = changed(hosts(rider, igb_vfs=4), IGB_VFS[1], driver="vfio-pci")
+    assert "0000:21:10.0 is used by the domain cloud, which runs: macvtap on ens10v0" in reason(host, IGB_VFS[0])
+    assert "0000:21:10.2 is bound to vfio-pci: a program of the host, by way of vfio-pci" in reason(host, IGB_VFS[1])
+    assert "VF 0 (0000:21:10.0): the domain cloud (macvtap on ens10v0), VF 1" in reason(host, IGB)
+    refuse_unpassable(replace(host, claims=(replace(rider, running=False),)), (IGB_VFS[0],), domain="x")
+    lost = Claim("cloud", None, None, running=True, lost=("the vDPA device /dev/vhost-vdpa-0",))
+    host = changed(hosts(lost, igb_vfs=4), IGB_VFS[0], driver="mlx5_core")
+    assert "perhaps the domain cloud (the vDPA device /dev/vhost-vdpa-0" in reason(host, IGB_VFS[0])
+    refuse_unpassable(host, (IGB_VFS[1],), domain="x")
+
+
+def test_whole_functions_that_wait_on_vfio() -> None:
+    host = changed(changed(hosts(igb_vfs=1), CX5, driver="vfio-pci"), IGB_VFS[0], driver="vfio-pci")
+    assert [function.address for function in idle_on_vfio(host)] == [CX5]
+    refuse_unpassable(host, (CX5,), domain="x")
+    opened = changed(host, CX5, opened_by="spdk (pid 7)")
+    assert idle_on_vfio(opened) == ()
+    assert "is bound to vfio-pci: the program spdk (pid 7), by way of vfio-pci" in reason(opened, CX5)
+    assert idle_on_vfio(replace(host, claims=(claim("x", CX5, running=False),))) == ()
+
+
+def test_a_member_of_the_group_that_a_program_has() -> None:
+    one, other = TWINS
+    host = changed(changed(hosts(), other, driver="vfio-pci"), other, opened_by="dpdk (pid 7)")
+    assert "its other members stay with the host: 0000:63:02.0 on vfio-pci" in reason(host, one)
