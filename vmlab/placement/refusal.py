@@ -1,7 +1,7 @@
 """Why a function of the host may not serve a wish."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Literal
 
@@ -47,7 +47,9 @@ class Functions:
             return False
         if unsuited(function, want.kind) is None:
             return True
-        return self._selected(function, want.selector) and (is_rdma(function) or not self._any(want.kind))
+        if not self._selected(function, want.selector):
+            return False
+        return _restricts(want.selector) or is_rdma(function) or not self._any(want.kind)
 
     def _any(self, kind: Kind) -> bool:
         return any(not f.is_virtual and unsuited(f, kind) is None for f in self.inventory.functions.values())
@@ -200,6 +202,10 @@ class Functions:
         """`0000:05:00.0 (ahci; the host uses it: / is mounted from it)`."""
         facts = [function.product_name, function.driver or "no driver", self._busy(function)]
         return f"{function.address} ({'; '.join(fact for fact in facts if fact)})"
+
+
+def _restricts(selector: DeviceSelector | None) -> bool:
+    return selector is not None and replace(selector, whole_group=False) != DeviceSelector()
 
 
 def _has_interface(function: PciFunction) -> bool:

@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from lxml import etree
 
+from vmlab.domainxml.read import read_domain
 from vmlab.errors import HostError
 from vmlab.lab.plan import look_at_records
 from vmlab.lab.prepare import Prepared
@@ -280,6 +282,9 @@ def test_what_the_user_selects_is_never_passed_over(lab: Lab) -> None:
     assert "10000:e1:00.0 is refused for f: it is no HCA or NIC" in said("10000:e1:00.0")
     assert "10000:99:00.0 is refused for f: the host has no such function" in said("10000:99:00.0")
     assert "0000:41:00.0 is refused for f: its link layer is InfiniBand" in said("0000:41:00.0")
+    message = lab.refused("infiniband", "passthrough", device={"pf": "ens1"})
+    assert "10000:01:00.0 is refused for f: its link layer is Ethernet" in message
+    assert "10000:01:00.0" not in lab.refused("infiniband", "passthrough", 2)  # nobody asked for that NIC
 
 
 @on("vmd-domain")
@@ -289,6 +294,12 @@ def test_a_domain_of_five_digits_in_a_guests_xml(lab: Lab) -> None:
     device = {"address": "10000:01:00.0", "whole_group": True}
     message = lab.refused("ethernet", "passthrough", device=device)
     assert "10000:01:00.0 is refused for f: the domain guest has it" in message
+    (lab.folder / "domains/guest.xml").unlink()
+    prepared = lab.plan("ethernet", "passthrough", device=device)
+    xml = prepared.desired.nodes["c1"].xml
+    assert [str(address) for address in read_domain(xml).hostdevs] == ["10000:01:00.0", "0000:64:05.5", "10000:e1:00.0"]
+    schema = etree.RelaxNG(etree.parse("/usr/share/libvirt/schemas/domain.rng"))
+    schema.assertValid(etree.fromstring(xml))
 
 
 # --- What is in use ---
