@@ -12,6 +12,7 @@ LINK_NAMES: Mapping[LinkLayer, str] = {"ethernet": "Ethernet", "infiniband": "In
 _FOREIGN_DRIVERS = {"hfi1": "Omni-Path", "hfi2": "Omni-Path", "efa": "EFA"}
 _FOREIGN_IDS = {(0x8086, 0x24F0): "Omni-Path", (0x8086, 0x24F1): "Omni-Path", (0x434E, 0x0001): "Omni-Path"}
 _AMAZON, _EFA = 0x1D0F, 0xEFA0
+_WIFI_WORDS = re.compile(r"wireless|wi-?fi|wlan|802\.11", re.IGNORECASE)
 # How the names of Wi-Fi drivers begin.
 _WIFI_DRIVERS = re.compile(r"ath(5k|9k|1)|iwl|ipw2|rtl8|rtw_?8|mt7[69]|mwifiex|mwl8|brcm[fs]mac|b43|rt(2|61)|wl")
 
@@ -54,12 +55,10 @@ def is_rdma(function: PciFunction) -> bool:
 
 
 def is_wifi(function: PciFunction) -> bool:
-    """By its interface or its driver; or, where neither is there, by what its class and its name say together."""
-    driver, name = function.driver or "", function.product_name.lower()
-    named = "wireless" in name or "wi-fi" in name or "802.11" in name
-    return (
-        function.wireless or _WIFI_DRIVERS.match(driver) is not None or (function.class_code >> 8 == _OTHER and named)
-    )
+    """By its interface, its driver or its name: some have the class of Ethernet."""
+    named = any(name.startswith("wl") for name in function.names)
+    words = _WIFI_WORDS.search(function.product_name)
+    return function.wireless or named or words is not None or _WIFI_DRIVERS.match(function.driver or "") is not None
 
 
 def _foreign(function: PciFunction) -> str | None:

@@ -130,7 +130,7 @@ class Functions:
         The kernel takes all away first. So those of a guest that runs stay, even if that is to be placed anew.
         """
         if not function.total_vfs:
-            return "it has no SR-IOV"
+            return "nothing tells that it can have more"
         if function.generation == "mlx4":
             return "mlx4_core makes them only when it is loaded (option num_vfs)"
         if (reason := function.broken or without_driver(function)) is not None:

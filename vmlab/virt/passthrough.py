@@ -50,8 +50,12 @@ def without_vfio(sysfs: Sysfs, machine: Machine) -> str | None:
     """Why `load_vfio` would be in vain; None if it would not. Loads nothing."""
     if sysfs.exists("bus/pci/drivers/vfio-pci"):
         return None
-    asked = machine.run(("modprobe", "--dry-run", "--quiet", "vfio-pci"), deadline_s=_MODPROBE_S)
-    return None if asked.ok else f"{machine.name} has no vfio-pci, which functions are passed to guests by"
+    why = f"{machine.name} has no vfio-pci, which functions are passed to guests by"
+    try:
+        asked = machine.run(("modprobe", "--dry-run", "--quiet", "vfio-pci"), deadline_s=_MODPROBE_S)
+    except HostError as error:  # no modprobe is there
+        return f"{why}: {error.message}"
+    return None if asked.ok else why
 
 
 def take(

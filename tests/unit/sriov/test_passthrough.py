@@ -153,3 +153,16 @@ def test_a_session_is_refused(kernel: Kernel) -> None:
     host.uri = "qemu:///session"
     with pytest.raises(HostError, match="not a session's"):
         passthrough.check_functions(host, hosts(), [CX5], "ha.oss1")
+
+
+def test_whether_vfio_could_be_loaded_is_asked_without_loading_it(kernel: Kernel, doubles: Path) -> None:
+    log = doubles / "log"
+    put_double(doubles, "modprobe", f'echo "$*" >> "{log}"; exit 1')
+    assert passthrough.without_vfio(kernel, Machine()) is None
+    (kernel.root / "bus/pci/drivers/vfio-pci/unbind").unlink()
+    (kernel.root / "bus/pci/drivers/vfio-pci").rmdir()
+    why = passthrough.without_vfio(kernel, Machine())
+    assert why == "this machine has no vfio-pci, which functions are passed to guests by"
+    assert log.read_text() == "--dry-run --quiet vfio-pci\n"
+    put_double(doubles, "modprobe", "exit 0")
+    assert passthrough.without_vfio(kernel, Machine()) is None
