@@ -75,6 +75,26 @@ def test_down_on_the_wrong_host_says_where_the_bed_is_and_keeps_its_secret(
     refuse_of_another_host(other_host, "ha")
 
 
+@pytest.mark.parametrize(
+    ("uri", "same"),
+    [
+        ("qemu:///system", True),
+        ("qemu+unix:///system", True),
+        ("qemu:///session", False),
+        ("qemu+unix:///system?socket=/run/other", False),
+        ("qemu:///system-a", False),
+        ("xen:///system", False),
+    ],
+)
+def test_all_ways_to_one_libvirtd_are_one_host(uri: str, same: bool) -> None:
+    def place(uri: str) -> Path:
+        host = Host.__new__(Host)
+        host.uri = uri
+        return bed_folder.new_folder(host, "ha")
+
+    assert (place(uri) == place("qemu:///system")) is same
+
+
 def test_gc_never_tells_of_another_hosts_keys(host: Host, other_host: Host, bed: Topology) -> None:
     bring_up(host, bed)
     assert leftovers(other_host, NO_RUNS) == []

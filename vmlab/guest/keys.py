@@ -50,7 +50,8 @@ class BedKeys:
         try:
             secret = path.read_bytes()
         except FileNotFoundError:
-            raise HostError(f"bed {folder.name} has no ssh secret here: {path} is absent", hint=rebuild) from None
+            told = f"bed {folder.name} has no ssh secret here: {path} is absent; whoever brought the bed up has it"
+            raise HostError(told, hint=rebuild) from None
         except OSError as error:
             raise HostError(f"ssh secret {path}: {error.strerror}", hint=f"ls -ld {folder}") from error
         if len(secret) != _SECRET_BYTES:

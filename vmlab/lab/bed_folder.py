@@ -19,7 +19,14 @@ _READABLE = 40  # characters of a folder's name that are there for people
 
 def slug(host: Host) -> str:
     """The host in the name of a file."""
-    return re.sub(r"[^a-zA-Z0-9]+", "-", host.uri).strip("-")
+    return re.sub(r"[^a-zA-Z0-9]+", "-", _place(host)).strip("-")
+
+
+def _place(host: Host) -> str:
+    """One text for all ways to a libvirtd of this machine: `qemu+unix:///system` is `qemu:///system`."""
+    scheme, _, rest = host.uri.partition("://")
+    path, _, query = rest.partition("?")
+    return f"{scheme.partition('+')[0]}://{path}" if host.local and "socket=" not in query else host.uri
 
 
 def new_folder(host: Host, bed: str) -> Path:
@@ -69,7 +76,7 @@ def elsewhere(host: Host, bed: str) -> dict[Path, str | None]:
 
 
 def _of(host: Host) -> Path:
-    digest = hashlib.sha256(host.uri.encode()).hexdigest()[:8]
+    digest = hashlib.sha256(_place(host).encode()).hexdigest()[:8]
     return state_dir() / "hosts" / f"{slug(host)[:_READABLE]}-{digest}"
 
 

@@ -1,5 +1,6 @@
 """Take a bed down: whatever of it exists goes, nothing else is touched."""
 
+import shlex
 import shutil
 
 from vmlab.errors import HostError
@@ -30,9 +31,10 @@ def refuse_of_another_host(host: Host, bed: str) -> None:
     if new_folder(host, bed).exists() or observe(host).bed(bed).exists:
         return
     for place, uri in elsewhere(host, bed).items():
+        there = shlex.quote(uri) if uri else "URI"
         raise HostError(
             f"nothing of {bed} is on {host.uri}; its ssh secret is kept for {uri or 'another host'}: {place}",
-            hint=f"LIBVIRT_DEFAULT_URI={uri or '...'} vmlab down {bed}; or, if that bed is gone: rm -r {place}",
+            hint=f"LIBVIRT_DEFAULT_URI={there} vmlab down {bed}; if that bed is gone: rm -r {shlex.quote(str(place))}",
         )
 
 

@@ -168,7 +168,8 @@ def _remove(host: Host, work: Path, name: str, progress: Progress) -> None:
     if not work.exists():
         return
     bed = bed_name(name)
-    if set(observe(host, volumes=False).bed(bed).nodes) <= {NODE}:  # else a user has a bed of this name by now
+    found = observe(host).bed(bed)
+    if set(found.nodes) <= {NODE} and not found.kept:  # else a user has a bed of this name by now
         down(host, bed, keep_disks=False, progress=progress)
     shutil.rmtree(work)
 

@@ -79,8 +79,23 @@ def _by_qemu(path: str) -> Sequence[str] | None:
         return None
     info = json.loads(asked.stdout)
     data = info.get("format-specific", {}).get("data", {})
-    found = (info.get("full-backing-filename") or info.get("backing-filename"), data.get("data-file"))
-    return [os.path.join(os.path.dirname(path), name) for name in found if name]  # noqa: PTH118, PTH120 (or a URL)
+    told = (info.get("full-backing-filename") or info.get("backing-filename"), data.get("data-file"))
+    names = [file for name in told if name for file in _files_in(name)]
+    return [os.path.join(os.path.dirname(path), name) for name in names]  # noqa: PTH118, PTH120 (it may be a URL)
+
+
+def _files_in(name: str) -> Iterator[str]:
+    """The files that QEMU's name of an image means: a path, or a description of block devices in JSON."""
+    if not name.startswith("json:"):
+        yield name.removeprefix("file:")
+        return
+    todo = [json.loads(name.removeprefix("json:"))]
+    while todo:
+        for key, value in todo.pop().items():
+            if isinstance(value, dict):
+                todo.append(value)
+            elif key.rpartition(".")[2] == "filename":
+                yield str(value).removeprefix("file:")
 
 
 def _by_libvirt(connection: "libvirt.virConnect", path: str) -> Sequence[str]:

@@ -43,6 +43,22 @@ def take(name: str = "bed") -> str:
         return "held"
 
 
+def test_a_shared_lock_is_had_by_many_and_the_last_one_removes_it(shared: Path) -> None:
+    lock = shared / "vmlab" / "bed.lock"
+    with held("bed", what="the bed", shared=True):
+        with held("bed", what="the bed", shared=True):
+            with pytest.raises(BusyError, match=r"the bed is in use by .* \(pid \d+\)"):
+                take()
+            first = lock.stat().st_ino
+        with pytest.raises(BusyError, match="the bed is in use by another vmlab"):
+            take()
+        assert lock.stat().st_ino == first
+    assert not lock.exists()
+    with held("bed", what="the bed"), pytest.raises(BusyError), held("bed", what="the bed", shared=True):
+        pass
+    assert not lock.exists()
+
+
 def mode(path: Path) -> str:
     return f"{stat.S_IMODE(path.stat().st_mode):o}"
 

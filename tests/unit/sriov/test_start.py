@@ -15,6 +15,7 @@ from vmlab.inventory.model import Claim, HostInventory
 from vmlab.plan.actions import StartDomain
 from vmlab.plan.starting import VfIdentity, identities
 from vmlab.topology.bed import VfSettings
+from vmlab.values.identity import domain_uuid
 from vmlab.values.pci import PciAddress
 from vmlab.virt import passthrough
 from vmlab.virt import start as door
@@ -37,10 +38,12 @@ def address(interface: str, mac: str, vf: VfSettings | None = None, *, kind: str
 
 def domain(ports: dict[str, PciAddress], *addresses: Address) -> str:
     """A definition as `domainxml` makes it, with what matters here."""
+    places = (*addresses, Address("mgmt", "management", "virtio", "mgmt", MAC, IPv4Interface("10.77.0.11/24")))
     root = etree.Element("domain", type="kvm")
     etree.SubElement(root, "name").text = "b.n1"
+    etree.SubElement(root, "uuid").text = str(domain_uuid("b", "n1"))
     etree.SubElement(root, "memory").text = "1024"
-    etree.SubElement(root, "metadata").append(node_element(NodeMetadata("b", "n1", (), "demo", "root", "", addresses)))
+    etree.SubElement(root, "metadata").append(node_element(NodeMetadata("b", "n1", (), "demo", "root", "", places)))
     devices = etree.SubElement(root, "devices")
     for function in dict.fromkeys(ports.values()):
         hostdev = etree.SubElement(devices, "hostdev", mode="subsystem", type="pci", managed="yes")
