@@ -186,7 +186,7 @@ def test_on_a_slow_machine_a_step_that_does_not_is_given_up(guest: Guest) -> Non
 def test_a_program_that_is_broken_off_never_tells_our_own_words(guest: Guest, status: int, cause: str) -> None:
     """`broken off: vmlab: check 3` told nobody anything."""
     steps = [Step("first", ("true",), ()), Step("second", ("true",), ())]
-    progress = module._Progress(guest, steps, lambda _: None, 1)
+    progress = module._Progress(guest, steps, lambda _: None, lambda _: None, 1)
     for line in ("vmlab: check 0", "vmlab: ok 0", "vmlab: check 1"):
         progress.hear(line)
     error = progress.failure(Result((), status, "vmlab: check 0\nvmlab: ok 0\nvmlab: check 1\n", "Terminated\n"))
