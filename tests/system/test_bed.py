@@ -1,6 +1,7 @@
 """A whole bed of five guests: up, what it has, RDMA through it, power, down. The tests go in this order."""
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -118,3 +119,25 @@ def test_a_disk_that_a_stranger_uses_keeps_down_from_everything(bed: Vmlab, conn
         assert len(qemu_pids(BED)) == len(NODES)
     finally:
         stranger.undefine()
+
+
+def test_a_panic_is_noticed_by_whoever_waits(bed: Vmlab) -> None:
+    crash = "echo 1 >/proc/sys/kernel/sysrq; (sleep 3; echo c >/proc/sysrq-trigger) >/dev/null 2>&1 &"
+    bed.run("ssh", BED, "client1", "--", "true")
+    waiting = bed.start("exec", BED, "-n", "client1", "--", "sleep", "600")
+    bed.run("exec", BED, "-n", "client1", "--", crash)
+    begin = time.monotonic()
+    _, complaints = waiting.communicate(timeout=120)
+    assert time.monotonic() - begin < 60
+    assert waiting.returncode == 6, complaints
+    assert "client1, stage panic: it is dead: " in complaints
+    assert "Kernel panic - not syncing: sysrq triggered crash" in complaints
+    assert f"hint: vmlab power cycle {BED} client1" in complaints
+    begin = time.monotonic()
+    stages = {node["name"]: (node["stage"], node["hint"]) for node in bed.json("status", BED)}
+    assert stages["client1"] == ("panic", f"vmlab power cycle {BED} client1")
+    assert stages["oss1"][0] == "ready"
+    for verb in (("ssh", BED, "client1", "--", "true"), ("run", BED, "rdma", "--set", "from=client1")):
+        bed.run(*verb, status=6)
+        assert "stage panic" in bed.complaints
+    assert time.monotonic() - begin < 120

@@ -10,13 +10,13 @@ from vmlab.cli.options import (
     Bed,
     File,
     Form,
+    HardEnd,
     Jobs,
     KeepDisks,
     Name,
     Output,
     RecoveryTime,
     Restart,
-    Timeout,
     Yes,
     option,
     window,
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from vmlab.topology import Topology
     from vmlab.virt.connection import Host
 
-_TIMEOUT = "10m"
 _JOBS = 32
 
 
@@ -37,7 +36,7 @@ def up(
     dry_run: Annotated[bool, option("--dry-run", help="Only show what would be done, as `plan` does.")] = False,
     accel: Acceleration = Accel.AUTO,
     restart: Restart = False,
-    timeout: Timeout = _TIMEOUT,  # type: ignore[assignment]  # parsed by Typer
+    timeout: HardEnd = None,
     jobs: Jobs = _JOBS,
     no_wait: Annotated[bool, option("--no-wait", help="Return when all nodes are started, not when ready.")] = False,
     recovery_time: RecoveryTime = None,
@@ -97,7 +96,7 @@ def rebuild(
     name: Name = None,
     yes: Yes = False,
     accel: Acceleration = Accel.AUTO,
-    timeout: Timeout = _TIMEOUT,  # type: ignore[assignment]
+    timeout: HardEnd = None,
     jobs: Jobs = _JOBS,
 ) -> None:
     """Take a bed down, disks and all, and bring it up anew.
@@ -173,7 +172,7 @@ def _up(
     *,
     accel: Accel,
     restart: bool,
-    timeout_s: float,
+    timeout_s: float | None,
     jobs: int,
     wait: bool,
     recovery: "Recovery | None" = None,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vmlab.cli.options import Bed, Form, Name, Output, RecoveryTime, Timeout, Yes, option, window
+from vmlab.cli.options import Bed, Form, HardEnd, Name, Output, RecoveryTime, Yes, option, window
 from vmlab.cli.shells import Group
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ app = typer.Typer(
     help="File systems: format, mount, umount, status, failover.",
 )
 
-_TIMEOUT = "20m"
 
 
 class How(StrEnum):
@@ -39,7 +38,7 @@ def format_(
         bool, option("--reformat", help="Format targets anew that are formatted; all that is on them is lost.")
     ] = False,
     yes: Yes = False,
-    timeout: Timeout = _TIMEOUT,  # type: ignore[assignment]  # parsed by Typer
+    timeout: HardEnd = None,
 ) -> None:
     """Format the targets whose disks are empty.
 
@@ -54,8 +53,8 @@ def format_(
     from vmlab.errors import HostError
     from vmlab.lab.filesystems import contents
     from vmlab.lab.filesystems import format_ as make
+    from vmlab.lab.hard_end import ending
     from vmlab.report.progress import shown
-    from vmlab.runtime.wait import Deadline
 
     with described(bed, name) as (host, topology):
         there = contents(host, topology)
@@ -68,10 +67,13 @@ def format_(
                 f"{topology.name}: its {len(there)} targets are formatted already",
                 hint=f"to lose what is on them: vmlab fs format {bed} --reformat",
             )
-        with shown(tuple(topology.nodes)) as progress:
+        with (
+            shown(tuple(topology.nodes)) as seen,
+            ending(host, topology.name, timeout, seen, again="vmlab fs format") as (end, progress),
+        ):
             for line in () if reformat else lines:
                 progress.say(f"{line}: left alone")
-            times = make(host, topology, progress, Deadline.after(timeout), reformat=reformat)
+            times = make(host, topology, progress, end, reformat=reformat)
     _tell(topology.name, times, "formatted")
 
 
@@ -80,7 +82,7 @@ def mount(
     bed: Bed,
     name: Name = None,
     recovery_time: RecoveryTime = None,
-    timeout: Timeout = _TIMEOUT,  # type: ignore[assignment]
+    timeout: HardEnd = None,
 ) -> None:
     """Bring up LNet, mount targets and clients; `up` does it, too.
 
@@ -92,11 +94,15 @@ def mount(
     """
     from vmlab.cli.target import described
     from vmlab.lab.filesystems import mount as make
+    from vmlab.lab.hard_end import ending
     from vmlab.report.progress import shown
-    from vmlab.runtime.wait import Deadline
 
-    with described(bed, name) as (host, topology), shown(tuple(topology.nodes)) as progress:
-        times = make(host, topology, progress, Deadline.after(timeout), recovery=window(recovery_time))
+    with (
+        described(bed, name) as (host, topology),
+        shown(tuple(topology.nodes)) as seen,
+        ending(host, topology.name, timeout, seen, again="vmlab fs mount") as (end, progress),
+    ):
+        times = make(host, topology, progress, end, recovery=window(recovery_time))
     _tell(topology.name, times, "mounted")
 
 
@@ -104,7 +110,7 @@ def mount(
 def umount(
     bed: Bed,
     name: Name = None,
-    timeout: Timeout = _TIMEOUT,  # type: ignore[assignment]
+    timeout: HardEnd = None,
 ) -> None:
     """Unmount clients, OSTs, MDTs and MGTs.
 
@@ -116,11 +122,15 @@ def umount(
     """
     from vmlab.cli.target import described
     from vmlab.lab.filesystems import unmount
+    from vmlab.lab.hard_end import ending
     from vmlab.report.progress import shown
-    from vmlab.runtime.wait import Deadline
 
-    with described(bed, name) as (host, topology), shown(tuple(topology.nodes)) as progress:
-        times = unmount(host, topology, progress, Deadline.after(timeout))
+    with (
+        described(bed, name) as (host, topology),
+        shown(tuple(topology.nodes)) as seen,
+        ending(host, topology.name, timeout, seen, again="vmlab fs umount") as (end, progress),
+    ):
+        times = unmount(host, topology, progress, end)
     _tell(topology.name, times, "unmounted")
 
 
@@ -158,7 +168,7 @@ def failover(
     ] = How.POWER,
     name: Name = None,
     recovery_time: RecoveryTime = None,
-    timeout: Timeout = _TIMEOUT,  # type: ignore[assignment]
+    timeout: HardEnd = None,
     output: Output = Form.TABLE,
 ) -> None:
     """Take a server down; its partner takes its targets over.
@@ -173,13 +183,17 @@ def failover(
     """
     from vmlab.cli.target import described
     from vmlab.lab.failover import failover as fail
+    from vmlab.lab.hard_end import ending
     from vmlab.report.filesystems import failover_table
     from vmlab.report.plain import dumped
     from vmlab.report.progress import shown
     from vmlab.report.tables import show
-    from vmlab.runtime.wait import Deadline
 
-    with described(bed, name) as (host, topology), shown() as progress:
+    with (
+        described(bed, name) as (host, topology),
+        shown() as seen,
+        ending(host, topology.name, timeout, seen, again="vmlab fs failover") as (end, progress),
+    ):
         done = fail(
             host,
             topology,
@@ -187,7 +201,7 @@ def failover(
             how=how.value,
             recovery=window(recovery_time),
             progress=progress,
-            deadline=Deadline.after(timeout),
+            deadline=end,
         )
     if output is Form.JSON:
         typer.echo(dumped(done))
@@ -203,7 +217,7 @@ def failback(
     ] = None,
     name: Name = None,
     recovery_time: RecoveryTime = None,
-    timeout: Timeout = _TIMEOUT,  # type: ignore[assignment]
+    timeout: HardEnd = None,
     output: Output = Form.TABLE,
 ) -> None:
     """Move targets back to their primaries, cleanly.
@@ -216,20 +230,24 @@ def failback(
     """
     from vmlab.cli.target import described
     from vmlab.lab.failover import failback as back
+    from vmlab.lab.hard_end import ending
     from vmlab.report.filesystems import failover_table
     from vmlab.report.plain import dumped
     from vmlab.report.progress import shown
     from vmlab.report.tables import show
-    from vmlab.runtime.wait import Deadline
 
-    with described(bed, name) as (host, topology), shown() as progress:
+    with (
+        described(bed, name) as (host, topology),
+        shown() as seen,
+        ending(host, topology.name, timeout, seen, again="vmlab fs failback") as (end, progress),
+    ):
         done = back(
             host,
             topology,
             what,
             recovery=window(recovery_time),
             progress=progress,
-            deadline=Deadline.after(timeout),
+            deadline=end,
         )
     if output is Form.JSON:
         typer.echo(dumped(done))

@@ -73,6 +73,15 @@ Acceleration = Annotated[
 ]
 Restart = Annotated[bool, option("--restart", help="Apply changes that need a running node to stop.")]
 KeepDisks = Annotated[bool, option("--keep-disks", help="Keep disks and ssh keys; the next `up` takes them up again.")]
+HardEnd = Annotated[
+    float | None,
+    option(
+        "--timeout",
+        help="Give up after this time (90s, 10m, 1h). Absent: 10m, 20m for file systems; none for emulated guests.",
+        metavar="TIME",
+        parser=duration,
+    ),
+]
 Timeout = Annotated[
     float, option("--timeout", help="Give up after this time (90s, 10m, 1h).", metavar="TIME", parser=duration)
 ]

@@ -9,6 +9,7 @@ from typing import Literal, Self
 
 from vmlab.errors import GuestError
 from vmlab.guest.console import booted, cloud_init_seen, death, kernel_seen, last_lines
+from vmlab.guest.patience import Advances, Patience, never
 from vmlab.guest.ssh import Guest
 from vmlab.guest.trouble import Trouble, Unreachable
 from vmlab.runtime.wait import Deadline, now, until
@@ -22,6 +23,7 @@ _PROBE_S = 0.3
 # puts the keys in place before sshd starts on most distributions, and soon after it on the others.
 _CHANGE_OF_MIND_S = 45.0
 _REBOOTS = 3
+_SLOW_S = 5.0  # libvirt answers in milliseconds
 _START: tuple[Stage, ...] = ("kernel", "ssh")
 
 _CLOUD_INIT = """
@@ -43,7 +45,7 @@ cat $run/result.json
 
 @dataclass(frozen=True, slots=True)
 class Deadlines:
-    """Seconds for each stage, from the end of the one before.
+    """The usual time of each stage in seconds, from the end of the one before; see `guest.patience`.
 
     `silence_s`: a guest that has not booted and says nothing on its console for so long hangs at its start.
     """
@@ -82,6 +84,8 @@ class Vigil:
         domain_state: Callable[[], str],
         stage: Stage,
         silence_s: float = math.inf,
+        *,
+        advances: Advances = never,
     ) -> None:
         self.stage = stage
         self.text = ""
@@ -92,6 +96,18 @@ class Vigil:
         self._next = Deadline.after(0)
         self._silence_s = silence_s
         self._spoke = now()
+        self._advances = advances
+        self._looked_s = 0.0
+
+    def enter(self, stage: Stage) -> None:
+        """Another stage begins."""
+        self.stage = stage
+        self._looked_s = 0.0
+        self.look()
+
+    def patience(self, usual_s: float, overall: Deadline) -> Patience:
+        """The end of a stage that begins now and usually takes no longer than `usual_s`."""
+        return Patience.of(usual_s, overall, self._advances)
 
     def __call__(self) -> None:
         """Look if it is time to."""
@@ -100,8 +116,10 @@ class Vigil:
 
     def look(self) -> None:
         """Look now."""
+        begin = now()
         self.state = self._domain_state()
         before, self.text = self.text, self._console()
+        self._looked_s += now() - begin
         if self.text != before:
             self._spoke = now()
         self._next = Deadline.after(_LOOK_EVERY_S)
@@ -111,12 +129,17 @@ class Vigil:
             early = "Kernel panic" in line and self.stage in _START
             raise self._error(FailedStart if early else DeadGuest, f"it is dead: {line}")
         silent_s = now() - self._spoke
-        if silent_s > self._silence_s and self.stage in _START and not booted(self.text):
+        hangs = silent_s > self._silence_s and self.stage in _START and not booted(self.text)
+        if hangs and not self._advances():
             raise self._error(FailedStart, f"it has not booted, and its console is silent since {silent_s:.0f} s")
 
     def failure(self, message: str, hint: str = "") -> GuestError:
         """An error of the present stage, with the end of the console."""
         self.text = self._console()
+        if self._looked_s > _SLOW_S:
+            message += f" ({self._looked_s:.0f} s of that went by until libvirt had told the domain's state)"
+        if self._advances.why:
+            message += f"; {self._advances.why}"
         return self._error(GuestError, message, hint)
 
     def _error(self, kind: type[GuestError], message: str, hint: str = "") -> GuestError:
@@ -138,30 +161,31 @@ def wait_until_ready(
     on_stage: Callable[[str], None],
     deadlines: Deadlines,
     overall: Deadline,
+    advances: Advances = never,
 ) -> tuple[str, ...]:
     """Wait for the stages up to cloud-init; `guest` is connected afterwards. Returns cloud-init's errors.
 
     They are no failure: the guest has its keys and its address, and whether it can do its work is the roles' steps to
     check. `console` gives the text so far (its end will do), `domain_state` libvirt's word for the state: "running",
-    "shutoff", "crashed", "paused (I/O error)". `on_stage` hears each stage as it begins. Raises GuestError.
+    "shutoff", "crashed", "paused (I/O error)". `on_stage` hears each stage as it begins. `advances` tells whether to
+    go on waiting when a stage's usual time is over (`guest.patience.Advance`). Raises GuestError.
     """
-    vigil = Vigil(guest, console, domain_state, "domain", deadlines.silence_s)
+    vigil = Vigil(guest, console, domain_state, "domain", deadlines.silence_s, advances=advances)
 
     def enter(stage: Stage) -> None:
-        vigil.stage = stage
         on_stage(stage)
-        vigil.look()
+        vigil.enter(stage)
 
     enter("domain")
-    _wait_for_domain(vigil, overall.capped(deadlines.domain_s))
+    _wait_for_domain(vigil, vigil.patience(deadlines.domain_s, overall))
     enter("kernel")
-    _wait_for_kernel(guest, vigil, overall.capped(deadlines.kernel_s))
+    _wait_for_kernel(guest, vigil, vigil.patience(deadlines.kernel_s, overall))
     for _ in range(_REBOOTS):
         enter("ssh")
-        _wait_for_ssh(guest, vigil, overall.capped(deadlines.ssh_s))
+        _wait_for_ssh(guest, vigil, vigil.patience(deadlines.ssh_s, overall))
         enter("cloud-init")
         try:
-            return _wait_for_cloud_init(guest, vigil, overall.capped(deadlines.cloud_init_s))
+            return _wait_for_cloud_init(guest, vigil, vigil.patience(deadlines.cloud_init_s, overall))
         except Unreachable as error:
             # Some images reboot at their first boot, for instance to relabel files.
             lost = error

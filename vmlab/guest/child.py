@@ -65,7 +65,7 @@ def stream(
                 on_line(output[name][told:end].decode(errors="replace"))
                 told = end + 1
         try:
-            process.wait(deadline.left_s)
+            process.wait(0.0 if deadline.passed else deadline.left_s)
         except subprocess.TimeoutExpired:
             timed_out = True
     finally:

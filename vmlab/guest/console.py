@@ -98,6 +98,12 @@ def lines_around(text: str, line: str, *, before: int = 5, after: int = 14) -> t
     return last_lines(text) if at is None else tuple(shown[max(0, at - before) : at + after + 1])
 
 
+def settled(text: str, count: int = 5) -> str:
+    """The last lines without what systemd draws again and again while it waits: more of that is no progress."""
+    lines = [line for line in map(str.rstrip, plain(text).split("\n")) if line and not _WAITING.match(line)]
+    return "\n".join(lines[-count:])
+
+
 def last_lines(text: str, count: int = 20) -> tuple[str, ...]:
     """The last lines that show something; of systemd's animation while it waits only the last picture."""
     lines = [line for line in map(str.rstrip, plain(text).split("\n")) if line]

@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 
 from vmlab.errors import GuestError
 from vmlab.guest.child import Watch
+from vmlab.guest.patience import Advances, never
 from vmlab.guest.ssh import Guest
 from vmlab.guest.trouble import complaint
 from vmlab.runtime.process import Result
@@ -14,7 +15,7 @@ from vmlab.steps import Command, Step
 
 # The functions that the calls below refer to; nothing is ever put into this text. The commands' output goes to a file
 # and not to a pipe, which a daemon that a step starts would hold open; the file has no name, so that none is left.
-_RUNNER = """
+_RUNNER = r"""
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 LC_ALL=C
 export PATH LC_ALL
@@ -22,8 +23,20 @@ umask 022
 out=$(mktemp) && exec 3<>"$out" && rm -f "$out" || exit 1
 out=/proc/$$/fd/3
 tell() { echo "vmlab: $*"; }
-try() { timeout -k 5 "$@" </dev/null >"$out" 2>&1 3>&-; }
-fail() { tell "$@"; tail -n 40 "$out" | sed 's/^/| /'; exit 1; }
+clock() { read -r up rest </proc/uptime; up=${up%.*}; }
+try() { clock; begin=$up; timeout -k 5 "$@" </dev/null >"$out" 2>&1 3>&-; }
+memory() {
+  dmesg 2>/dev/null | awk -v since="$begin" '
+    match($0, /^\[ *[0-9]+/) && substr($0, 2, RLENGTH - 1) + 0 >= since && /ut of memory: Killed process/ { found = $0 }
+    END { if (found != "") print "vmlab: memory " found }'
+}
+fail() {
+  clock
+  tell "$@" "$((up - begin))"
+  [ "$3" != 137 ] || memory
+  tail -n 40 "$out" | sed 's/^/| /'
+  exit 1
+}
 check() {
     step=$1 todo=
     shift
@@ -34,7 +47,9 @@ apply() { number=$1; shift; [ -z "$todo" ] || try "$@" || fail failed "$step" "$
 verify() { [ -z "$todo" ] || { try "$@" || fail failed "$step" "$?" check; tell applied "$step"; }; }
 """
 
-_TIMED_OUT = (124, 137)
+_LATE, _KILLED = 124, 137  # of timeout(1); the second is also that of a command that somebody else killed
+# How much longer than usual a step may take where the machine is slow, if it gets on.
+_STRETCH = 10
 
 
 class Outcome(NamedTuple):
@@ -52,34 +67,44 @@ def satisfy(
     on_apply: Callable[[str], None] = lambda _: None,
     deadline: Deadline,
     watch: Watch | None = None,
+    advances: Advances = never,
 ) -> tuple[Outcome, ...]:
     """Run the steps in their order, as root.
 
     `on_step` hears the name of each as it begins, `on_apply` of each that does not hold and is about to be applied.
+    Where the machine is slow a step may take longer than its own deadline, as long as `advances` says that it gets on.
     Raises GuestError (stage "roles") for the first step that fails, with its command and the end of its output.
     """
     if not steps:
         return ()
-    progress = _Progress(steps, on_step, on_apply)
+    stretch = _STRETCH if advances.slow else 1
+    progress = _Progress(guest, steps, on_step, on_apply, stretch)
+    look = watch or guest.watch
+
+    def watched() -> None:
+        look()
+        if stretch > 1:
+            progress.judge(advances)
+
     result = guest.stream(
-        ("sh",), stdin=_program(steps), as_root=True, deadline=deadline, on_line=progress.hear, watch=watch
+        ("sh",), stdin=_program(steps, stretch), as_root=True, deadline=deadline, on_line=progress.hear, watch=watched
     )
     if result.ok and len(progress.outcomes) == len(steps):
         return tuple(progress.outcomes)
-    raise progress.failure(guest, result)
+    raise progress.failure(result)
 
 
-def _program(steps: Sequence[Step]) -> str:
+def _program(steps: Sequence[Step], stretch: float = 1) -> str:
     """A shell program: constant functions, and calls whose every word is quoted.
 
     The calls are a function's body, so that a program that arrives incomplete does nothing.
     """
-    calls = (shlex.join(call) for number, step in enumerate(steps) for call in _calls(number, step))
+    calls = (shlex.join(call) for number, step in enumerate(steps) for call in _calls(number, step, stretch))
     return "\n".join([_RUNNER, "main() {", *calls, "}", "main", ""])
 
 
-def _calls(number: int, step: Step) -> Iterator[Command]:
-    seconds = f"{step.deadline_s:g}"
+def _calls(number: int, step: Step, stretch: float) -> Iterator[Command]:
+    seconds = f"{step.deadline_s * stretch:g}"
     yield "check", str(number), seconds, *step.check
     for index, command in enumerate(step.apply):
         yield "apply", str(index), seconds, *command
@@ -89,56 +114,93 @@ def _calls(number: int, step: Step) -> Iterator[Command]:
 class _Progress:
     """What the program told so far."""
 
-    def __init__(self, steps: Sequence[Step], on_step: Callable[[str], None], on_apply: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        guest: Guest,
+        steps: Sequence[Step],
+        on_step: Callable[[str], None],
+        on_apply: Callable[[str], None],
+        stretch: float,
+    ) -> None:
         self.outcomes: list[Outcome] = []
+        self._guest = guest
+        self._stretch = stretch
+        self._usual = Deadline.after(0)
         self._steps = steps
         self._on_step = on_step
         self._on_apply = on_apply
         self._current: Step | None = None
-        self._failure: tuple[int, str] | None = None
+        self._failure: tuple[int, str, int] | None = None
+        self._memory = ""
         self._output: list[str] = []
 
     def hear(self, line: str) -> None:
         match line.split(" "):
             case ["vmlab:", "check", number]:
                 self._current = self._steps[int(number)]
+                self._usual = Deadline.after(self._current.deadline_s)
                 self._on_step(self._current.name)
             case ["vmlab:", "apply", number]:
                 self._on_apply(self._steps[int(number)].name)
             case ["vmlab:", ("ok" | "applied") as did, number]:
                 self.outcomes.append(Outcome(self._steps[int(number)].name, "ok" if did == "ok" else "applied"))
-            case ["vmlab:", "failed", _, status, what]:
-                self._failure = int(status), what
+            case ["vmlab:", "failed", _, status, what, seconds]:
+                self._failure = int(status), what, int(seconds)
+            case ["vmlab:", "memory", *words]:
+                self._memory = " ".join(words)
             case ["|", *_]:
                 self._output.append(line[2:])
 
-    def failure(self, guest: Guest, result: Result) -> GuestError:
+    def judge(self, advances: Advances) -> None:
+        """Give up a step that is beyond its usual time, and where nothing advances."""
+        step = self._current
+        if step is not None and self._usual.passed and not advances():
+            raise self._error(f"step {step.name}: not done after {step.deadline_s:g} s; {advances.why}")
+
+    def failure(self, result: Result) -> GuestError:
         step, lines = self._current, self._output
         if step is None:
             cause = "nothing came back at the deadline" if result.timed_out else _said(result)
-            message = f"cannot run steps as root: {cause}"
-        elif self._failure is None:
-            cause = "not done at its deadline" if result.timed_out else f"broken off: {_said(result)}"
-            message = f"step {step.name}: {cause}"
-        else:
-            status, what = self._failure
-            command = step.check if what == "check" else step.apply[int(what)]
-            cause = f"took over {step.deadline_s:g} s" if status in _TIMED_OUT else f"ended with status {status}"
-            if what == "check":
-                cause += " after the step was applied"
-            why = complaint(lines)
-            message = f"step {step.name}: `{_short(command)}` {cause}" + (f": {why}" if why else "")
+            return self._error(f"cannot run steps as root: {cause}")
+        if self._failure is None:
+            cause = "not done at its deadline" if result.timed_out else _broken_off(result)
+            return self._error(f"step {step.name}: {cause}")
+        status, what, seconds = self._failure
+        command = step.check if what == "check" else step.apply[int(what)]
+        cause = self._ended(status, seconds, step.deadline_s * self._stretch)
+        if what == "check":
+            cause += " after the step was applied"
+        why = complaint(lines)
+        return self._error(f"step {step.name}: `{_short(command)}` {cause}" + (f": {why}" if why else ""))
+
+    def _ended(self, status: int, seconds: int, limit_s: float) -> str:
+        if status in (_LATE, _KILLED) and seconds + 1 >= limit_s:
+            return f"took over {limit_s:g} s"
+        if status == _KILLED:
+            return f"was killed, because the guest ran out of memory ({self._memory})" if self._memory else "was killed"
+        return f"ended with status {status}"
+
+    def _error(self, message: str) -> GuestError:
+        guest = self._guest
         return GuestError(
             f"{guest.node}: {message}",
             node=guest.node,
             stage="roles",
-            console=lines,
+            console=self._output,
             hint=f"vmlab ssh {guest.bed} {guest.node}",
         )
 
 
 def _said(result: Result) -> str:
     return complaint(result.stderr.splitlines()) or f"status {result.status}"
+
+
+def _broken_off(result: Result) -> str:
+    """The program ended without a word of it: what ended it, and what somebody else said last."""
+    said = complaint([line for line in (result.stdout + result.stderr).splitlines() if not line.startswith("vmlab: ")])
+    how = {_LATE: "not done at its deadline", _KILLED: "broken off: the shell that ran it was killed"}
+    cause = how.get(result.status, f"broken off with status {result.status}")
+    return cause + (f": {said}" if said else "")
 
 
 def _short(command: Command) -> str:

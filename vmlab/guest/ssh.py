@@ -18,6 +18,8 @@ from vmlab.runtime.wait import Deadline, until
 
 _FAILED = 255  # ssh's own status: no connection, or none any more
 _OPEN = "vmlab: open"
+_HANDSHAKE_S = 900.0
+_LONGEST_S = 7 * 86400.0  # of a command without an end of its own
 # The session that holds a shared connection open. It ends when its standard input does, that is when we do.
 _HOLD = ("sh", "-c", 'echo "$1"; exec cat >/dev/null', "vmlab", _OPEN)
 
@@ -77,7 +79,7 @@ class Guest:
         try:
             self._control = ControlFolder(self.keys_folder)
             # The deadline says how long a handshake may take: under TCG, with other guests booting, that is long.
-            more = {"ControlMaster": "yes", "ConnectTimeout": str(math.ceil(deadline.left_s) or 1)}
+            more = {"ControlMaster": "yes", "ConnectTimeout": str(_whole_s(deadline, _HANDSHAKE_S) or 1)}
             options = self._options("-p", self._control.socket, more)
             self._master = Background(("ssh", *options, "-T", "--", self._destination, shlex.join(_HOLD)))
             self._await_open(self._master, deadline, watch or self.watch)
@@ -134,7 +136,7 @@ class Guest:
     ) -> Result:
         """Like `run`, handing over each line of output as it comes; what `on_line` or `watch` raises ends it."""
         # Without a terminal nothing tells a program in the guest that we are gone: `timeout` bounds its life.
-        bounded = ("timeout", "-k", "5", str(math.ceil(deadline.left_s) + 1), *argv)
+        bounded = ("timeout", "-k", "5", str(_whole_s(deadline, _LONGEST_S) + 1), *argv)
         remote = ("sudo", "-n", "--", *bounded) if as_root and self.user != "root" else bounded
         options = self._options("-p", self._shared)
         command = ("ssh", *options, "-T", "--", self._destination, shlex.join(remote))
@@ -260,6 +262,10 @@ def ssh_config(guests: Iterable[Guest]) -> str:
         lines = [f"  {name} {value}" for name, value in {**own, **_OPTIONS}.items()]
         blocks.append("\n".join([f"Host {guest.node} {host_alias(guest.bed, guest.node)}", *lines, ""]))
     return "\n".join(blocks)
+
+
+def _whole_s(deadline: Deadline, longest_s: float) -> int:
+    return math.ceil(min(deadline.left_s, longest_s))
 
 
 def _quoted(path: Path) -> str:

@@ -1,18 +1,21 @@
-"""The doors to a bed's guests, each watched: what waits behind one hears at once that its guest is dead."""
+"""The doors to a bed's guests, each watched: who waits behind one hears at once that its guest is dead."""
 
 from collections.abc import Callable
 from functools import cache
 
 from vmlab.domainxml.metadata import NodeMetadata
 from vmlab.guest.lookout import Lookout
+from vmlab.guest.patience import Advance
 from vmlab.guest.ssh import Guest
 from vmlab.lab.bed import guest_of
 from vmlab.plan.observed import ObservedBed
+from vmlab.runtime.load import overloaded
 from vmlab.values import identity
 from vmlab.virt.connection import Host
 from vmlab.virt.console import console_text
 from vmlab.virt.observe import domain_state
 from vmlab.virt.pool import BEDS, pool_path
+from vmlab.virt.usage import usage
 
 
 def doors(host: Host, bed: ObservedBed) -> dict[str, Guest]:
@@ -23,6 +26,23 @@ def doors(host: Host, bed: ObservedBed) -> dict[str, Guest]:
         return host.call(lambda connection: pool_path(connection, BEDS))
 
     return {name: _door(host, metadata, bed.nodes[name].facts.name, folder) for name, metadata in bed.metadata.items()}
+
+
+def advance(host: Host, domain: str, kind: str, console: Callable[[], str]) -> Advance:
+    """Whether a guest gets on, beyond its usual time; an emulated one's `kind` is "qemu"."""
+    return Advance(console=console, usage=lambda: usage(host, domain), slow=lambda: kind == "qemu" or overloaded())
+
+
+def advances(host: Host, bed: ObservedBed) -> dict[str, Advance]:
+    """Of each node of the bed."""
+
+    def console(node: str) -> Callable[[], str]:
+        log = identity.console_volume(bed.name, node)
+        return lambda: console_text(host, host.call(lambda connection: pool_path(connection, BEDS)), log)
+
+    return {
+        name: advance(host, domain.facts.name, domain.facts.kind, console(name)) for name, domain in bed.nodes.items()
+    }
 
 
 def _door(host: Host, metadata: NodeMetadata, domain: str, folder: Callable[[], str]) -> Guest:

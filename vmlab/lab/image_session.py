@@ -12,6 +12,7 @@ from vmlab.errors import GuestError, UsageError
 from vmlab.guest.boot import Vigil
 from vmlab.guest.facts import LOOK, Facts, direct_cmdline
 from vmlab.guest.forget import FORGOTTEN, forget_and_switch_off
+from vmlab.guest.killed import why_killed
 from vmlab.guest.trouble import Unreachable
 from vmlab.lab.bed import guest_of
 from vmlab.lab.progress import Progress
@@ -285,6 +286,8 @@ class Session:
     def _failure(self, message: str, result: Result) -> GuestError:
         if result.timed_out:
             message = f"{message} (no time is left, --timeout gives more)"
+        elif killed := why_killed(self._guest, result):
+            message = f"{message}: {killed}"
         said = (result.stdout + result.stderr).splitlines()[-20:]
         return GuestError(f"{NODE}: {message}", node=NODE, stage="install", console=said, hint="see vmlab.log")
 

@@ -5,9 +5,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from vmlab.errors import GuestError, UsageError
+from vmlab.guest.patience import Patience
 from vmlab.guest.ssh import Guest
 from vmlab.lab.bed import existing, guest_of
-from vmlab.lab.doors import doors
+from vmlab.lab.doors import advances, doors
 from vmlab.lab.progress import Progress
 from vmlab.lab.stages import StageTime, drive
 from vmlab.lustre.lnetconf import Lnet
@@ -25,7 +26,7 @@ from vmlab.virt.connection import Host
 from vmlab.virt.observe import domain_state
 
 _JOBS = 64
-_CONNECT_S = 60.0
+_CONNECT_S, _CONNECT_AT_MOST_S = 60.0, 600.0
 _SURVEY_S = 60.0
 # No QEMU exists. One that "crashed" is kept for a look at it, and has its disks open.
 OFF = ("shut off", "undefined")
@@ -136,6 +137,7 @@ class LustreBed:
             progress=progress,
             deadline=deadline,
             patience_s=patience_s,
+            advances=advances(self.host, self.found),
         )
 
     def survey(self, node: str) -> Survey:
@@ -161,12 +163,12 @@ def opened(host: Host, topology: Topology, *, tolerant: bool = False) -> Iterato
         raise UsageError(f"{topology.name}: off: {told}", hint=f"vmlab power on {topology.name} '{told}'")
     configs = lnet(topology, {name: metadata.addresses for name, metadata in found.metadata.items()})
     with contextlib.ExitStack() as stack:
-        known = doors(host, found)
+        known, on = doors(host, found), advances(host, found)
         guests = {name: stack.enter_context(known[name]) for name in running}
 
         def ask(name: str) -> tuple[str, Survey | str]:
             try:
-                guests[name].connect(Deadline.after(_CONNECT_S))
+                guests[name].connect(Patience.of(_CONNECT_S, Deadline.after(_CONNECT_AT_MOST_S), on[name]))
                 return name, _survey(guests[name])
             except GuestError as error:
                 if not tolerant:

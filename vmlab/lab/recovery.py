@@ -15,6 +15,7 @@ from vmlab.steps import Command
 
 _LOOK_EVERY_S = 1.0
 _ABORT_S = 30.0
+_SILENCE_S = 1200.0
 
 
 def recovered(
@@ -27,13 +28,15 @@ def recovered(
 ) -> dict[str, tuple[float, RecoveryStatus]]:
     """When each target's recovery was over, and its last status; `where` has the node of each label.
 
-    An MGT recovers nothing. What is not over after `patience_s` is aborted: whoever has not come by then is evicted.
+    An MGT recovers nothing. What is not over after `patience_s` is aborted: whoever has not come by then is evicted. It
+    is given up at the deadline, or when nothing new was heard of it for twenty minutes.
     Raises GuestError for what is not over in time.
     """
     targets = bed.targets
     left = {label: node for label, node in where.items() if targets[label].kind != "MGT"}
     ended = {label: (now(), RecoveryStatus("MGS", "")) for label in where if label not in left}
     said: dict[str, str] = {}
+    heard = [now()]
 
     def over() -> bool:
         for node in dict.fromkeys(left.values()):
@@ -46,6 +49,7 @@ def recovered(
                 if said.get(label, "INACTIVE 0/0 clients") != line:
                     most = f", at most {status.remaining_s} s left" if status.remaining_s else ""
                     progress.say(f"{label} on {node}: {line}{most}")
+                    heard[0] = now()
                 said[label] = line
                 if status.over:
                     ended[label] = now(), status
@@ -56,7 +60,7 @@ def recovered(
         for label, node in left.items():
             progress.say(f"{label} on {node}: whoever it waits for is gone, so its recovery is ended")
             bed.guests[node].run(_abort(targets[label].service), deadline_s=_ABORT_S, as_root=True)
-    if not until(over, deadline, every_s=_LOOK_EVERY_S):
+    if not until(lambda: over() or now() - heard[0] > _SILENCE_S, deadline, every_s=_LOOK_EVERY_S) or left:
         label, node = next(iter(left.items()))
         raise GuestError(
             f"{label} on {node}: its recovery is not over: {said.get(label, 'nothing is known of it')}",

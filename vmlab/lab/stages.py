@@ -5,9 +5,11 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 
 from vmlab.errors import GuestError
 from vmlab.guest.child import Watch
+from vmlab.guest.patience import Advances, never
 from vmlab.guest.satisfy import satisfy
 from vmlab.guest.ssh import Guest
 from vmlab.lab.progress import Progress
@@ -56,10 +58,12 @@ def drive(
     progress: Progress,
     deadline: Deadline,
     patience_s: float = 0.0,
+    advances: Mapping[str, Advances] = MappingProxyType({}),
 ) -> tuple[StageTime, ...]:
     """Satisfy every track of every stage; what each stage took.
 
-    `watch` makes the watch over a node. For `patience_s` a track is tried again that failed for a reason that passes.
+    `watch` makes the watch over a node; `advances` tells whether it gets on, for steps that take longer than usual. For
+    `patience_s` a track is tried again that failed for a reason that passes.
     Raises one error for all tracks of the first stage that fails, when all of them are over.
     """
     rooms = {node: threading.Semaphore(_SESSIONS) for node in guests}
@@ -80,6 +84,7 @@ def drive(
                         watch(track.node),
                         deadline,
                         on_apply=lambda _: tell(stage, track, stage.name),
+                        advances=advances.get(track.node, never),
                     )
                 except _Passing as error:
                     if patience.passed:
@@ -111,10 +116,26 @@ class _Passing(Exception):
         self.told = told
 
 
-def _satisfied(guest: Guest, track: Track, watch: Watch, deadline: Deadline, *, on_apply: Callable[[str], None]) -> int:
+def _satisfied(
+    guest: Guest,
+    track: Track,
+    watch: Watch,
+    deadline: Deadline,
+    *,
+    on_apply: Callable[[str], None],
+    advances: Advances,
+) -> int:
     steps = [track.what]
     try:
-        outcomes = satisfy(guest, track.steps, on_step=steps.append, on_apply=on_apply, deadline=deadline, watch=watch)
+        outcomes = satisfy(
+            guest,
+            track.steps,
+            on_step=steps.append,
+            on_apply=on_apply,
+            deadline=deadline,
+            watch=watch,
+            advances=advances,
+        )
     except GuestError as error:
         if type(error) is not GuestError:  # a guest that is dead or out of reach says so itself
             raise

@@ -2,15 +2,20 @@
 
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 
 from vmlab.domainxml.read import DomainFacts, read_domain
+from vmlab.errors import GuestError
 from vmlab.guest.boot import Deadlines, FailedStart, Vigil, wait_until_ready
+from vmlab.guest.patience import Patience
 from vmlab.guest.satisfy import satisfy
 from vmlab.guest.seed import iso
 from vmlab.guest.ssh import Guest
 from vmlab.inventory.passable import stranded
 from vmlab.lab.bed import guest_of, leasing, locked, steps_of
 from vmlab.lab.bed_folder import register
+from vmlab.lab.doors import advance
+from vmlab.lab.hard_end import UP_S, Going, limit_s, told
 from vmlab.lab.image import cloning
 from vmlab.lab.mounting import raise_filesystems, wanted
 from vmlab.lab.prepare import Images, Prepared, acceleration, admit, images_of, lustre_in, prepare, remarks
@@ -20,7 +25,7 @@ from vmlab.lustre.target import Recovery
 from vmlab.plan.actions import Action, ReturnDevices, StartDomain, StopDomain, before_start, by_name
 from vmlab.plan.desired import DesiredNode
 from vmlab.runtime.parallel import LIBVIRT_JOBS, each
-from vmlab.runtime.wait import Deadline
+from vmlab.runtime.wait import Deadline, now
 from vmlab.topology import Topology
 from vmlab.values import identity
 from vmlab.virt.connection import Host
@@ -28,6 +33,8 @@ from vmlab.virt.console import console_text
 from vmlab.virt.observe import domain_state
 from vmlab.virt.perform import perform
 from vmlab.virt.pool import BEDS, IMAGES, ensure_pool
+
+_KINDS = {"kvm": "kvm", "tcg": "qemu"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +52,7 @@ def up(
     *,
     accel: str,
     restart: bool,
-    timeout_s: float,
+    timeout_s: float | None,
     jobs: int,
     wait: bool,
     progress: Progress,
@@ -55,40 +62,54 @@ def up(
     """Make the bed as the topology says: every guest ready, LNet and file systems up where the images carry Lustre.
 
     With `wait` False it returns when all guests are started. What is already so is left alone. `recovery` bounds the
-    time that targets mounted now wait for their clients. `held`: the caller holds the bed. Raises one error for all
-    nodes that failed, after all others are done.
+    time that targets mounted now wait for their clients. `held`: the caller holds the bed. Without `timeout_s` it ends
+    after ten minutes, or with emulated guests when nothing advances. Raises one error for all nodes that failed, after
+    all others are done.
     """
-    overall = Deadline.after(timeout_s)
+    begin = now()
     with nullcontext() if held else locked(host, topology.name):
         ensure_pool(host, BEDS)
         ensure_pool(host, IMAGES)
         with cloning():
             images = images_of(host, topology)
             accel = acceleration(host, accel, images, progress)
-            with leasing(host):
-                prepared, made = _decided(host, topology, accel=accel, restart=restart, images=images)
-                remarks(prepared, images, progress)
-                admit(host, prepared)
-                _make_room(host, prepared, progress)
-                placed = prepared.places.placement is not None
-                if placed:
-                    # What is defined is a claim that other beds see: CPUs, memory and functions are ours from then on.
-                    _define(host, prepared, progress)
-            if not placed:
-                _define(host, prepared, progress)
+            seconds = limit_s(timeout_s, UP_S, emulated=accel == "tcg")
+            overall, going = Deadline(begin + seconds), Going(progress)
+            ending = partial(told, host, topology.name, overall, seconds, going, again="vmlab up")
+            with ending():
+                prepared, made = _claimed(host, topology, accel=accel, restart=restart, images=images, progress=going)
 
         def node(asked: DesiredNode) -> None:
-            _node(host, prepared, asked, progress, overall if wait else None)
+            _node(host, prepared, asked, going, overall, wait=wait)
 
-        # Whoever waits for guests has many in hand; whoever does not has libvirt to wait for.
-        jobs = jobs if wait else min(jobs, LIBVIRT_JOBS)
-        each(node, prepared.desired.nodes.values(), jobs=jobs, failed=f"{topology.name}: not all nodes came up")
-        stages: tuple[StageTime, ...] = ()
-        lustre = lustre_in(images)
-        if wait and not host.simulated and lustre is not False and wanted(topology):
-            sure = lustre is not None
-            stages = raise_filesystems(host, topology, progress, overall, recovery=recovery, sure=sure)
+        with ending():
+            # Whoever waits for guests has many in hand; whoever does not has libvirt to wait for.
+            jobs = jobs if wait else min(jobs, LIBVIRT_JOBS)
+            each(node, prepared.desired.nodes.values(), jobs=jobs, failed=f"{topology.name}: not all nodes came up")
+            stages: tuple[StageTime, ...] = ()
+            lustre = lustre_in(images)
+            if wait and not host.simulated and lustre is not False and wanted(topology):
+                sure = lustre is not None
+                stages = raise_filesystems(host, topology, going, overall, recovery=recovery, sure=sure)
         return Raised(prepared, (*made, *prepared.plan.actions), stages)
+
+
+def _claimed(
+    host: Host, topology: Topology, *, accel: str, restart: bool, images: Images, progress: Progress
+) -> tuple[Prepared, tuple[Action, ...]]:
+    """What is decided, when all that others could take is ours; and what was done to the host for it."""
+    with leasing(host):
+        prepared, made = _decided(host, topology, accel=accel, restart=restart, images=images)
+        remarks(prepared, images, progress)
+        admit(host, prepared)
+        _make_room(host, prepared, progress)
+        placed = prepared.places.placement is not None
+        if placed:
+            # What is defined is a claim that other beds see: CPUs, memory and functions are ours from then on.
+            _define(host, prepared, progress)
+    if not placed:
+        _define(host, prepared, progress)
+    return prepared, made
 
 
 def _decided(
@@ -149,13 +170,18 @@ def _do(host: Host, action: Action) -> None:
     perform(host, action, lambda seed: iso(seed.documents))
 
 
-def _node(host: Host, prepared: Prepared, node: DesiredNode, progress: Progress, overall: Deadline | None) -> None:
-    """The rest of one node's lane, then, with a deadline, its boot and its steps."""
+def _node(
+    host: Host, prepared: Prepared, node: DesiredNode, progress: Progress, overall: Deadline, *, wait: bool
+) -> None:
+    """The rest of one node's lane, then, if that is to be waited for, its boot and its steps."""
+    if overall.passed:
+        progress.stage(node.name, "waiting for its turn")
+        raise GuestError(f"{node.name} was not begun", node=node.name, stage="waiting")
     lane = prepared.plan.lanes.get(node.name, ())
     for action in lane[len(before_start(lane)) :]:
         progress.stage(node.name, action.kind)
         _do(host, action)
-    if overall is None or host.simulated:
+    if not wait or host.simulated:
         progress.stage(node.name, "started")
         return
     # A node whose change is pending runs as it was defined then: at its old address, with its old disks.
@@ -180,6 +206,8 @@ def _follow(
     def console() -> str:
         return console_text(host, prepared.observed.pool_path, log)
 
+    getting_on = advance(host, node.domain, _KINDS.get(prepared.accel, ""), console)
+
     def booted(guest: Guest) -> tuple[str, ...]:
         return wait_until_ready(
             guest,
@@ -188,6 +216,7 @@ def _follow(
             on_stage=lambda stage: progress.stage(node.name, stage),
             deadlines=deadlines,
             overall=overall,
+            advances=getting_on,
         )
 
     with guest_of(host, metadata) as guest:
@@ -207,8 +236,9 @@ def _follow(
         satisfy(
             guest,
             steps_of(host, metadata, facts.serials, prepared.members),
-            deadline=overall.capped(deadlines.roles_s),
+            deadline=Patience.of(deadlines.roles_s, overall, getting_on),
             watch=Vigil(guest, console, state, "roles"),
+            advances=getting_on,
         )
 
 

@@ -31,7 +31,9 @@ class Result:
     def last_line(self) -> str:
         """The last thing it said, standard error first: what an error message quotes."""
         lines = self.stderr.strip().splitlines() or self.stdout.strip().splitlines()
-        return lines[-1] if lines else f"status {self.status}"
+        if lines or self.status >= 0:
+            return lines[-1] if lines else f"status {self.status}"
+        return f"ended by {signal.Signals(-self.status).name}"
 
 
 def run(

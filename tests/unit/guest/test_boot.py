@@ -13,6 +13,7 @@ import pytest
 from vmlab.errors import GuestError
 from vmlab.guest import boot
 from vmlab.guest.boot import DeadGuest, Deadlines, FailedStart, wait_until_ready
+from vmlab.guest.patience import Advances, never
 from vmlab.guest.ssh import Guest
 from vmlab.runtime.wait import Deadline
 
@@ -31,7 +32,9 @@ class Machine:
     console: str = KERNEL
     stages: list[str] = field(default_factory=list)
 
-    def wait(self, guest: Guest, deadlines: Deadlines = LONG, overall_s: float = 60) -> tuple[str, ...]:
+    def wait(
+        self, guest: Guest, deadlines: Deadlines = LONG, overall_s: float = 60, advances: Advances = never
+    ) -> tuple[str, ...]:
         return wait_until_ready(
             guest,
             console=lambda: self.console,
@@ -39,6 +42,7 @@ class Machine:
             on_stage=self.stages.append,
             deadlines=deadlines,
             overall=Deadline.after(overall_s),
+            advances=advances,
         )
 
     def later(self, change: Callable[[], object], seconds: float = 1.0) -> None:
@@ -234,6 +238,70 @@ def test_a_guest_that_reboots_meanwhile(machine: Machine, guest: Guest, sshd: Ss
     machine.later(reboot, 1.5)
     assert machine.wait(guest) == ()
     assert machine.stages == ["domain", "kernel", "ssh", "cloud-init", "ssh", "cloud-init"]
+
+
+class Slow:
+    """A slow machine, whose guest gets on until something is still."""
+
+    slow = True
+
+    def __init__(self) -> None:
+        self.still = False
+
+    @property
+    def why(self) -> str:
+        return "nothing advances since 60 s" if self.still else ""
+
+    def __call__(self) -> bool:
+        return not self.still
+
+
+def test_on_a_slow_machine_a_guest_that_gets_on_is_waited_for(
+    machine: Machine, guest: Guest, sshd: Sshd, cloud_init: Path
+) -> None:
+    sshd.stop()
+    machine.later(sshd.start, 3.0)  # far beyond the usual second
+    machine.later(lambda: (cloud_init / "result.json").write_text('{"v1": {"errors": []}}'), 8.0)
+    assert machine.wait(guest, replace(SHORT, silence_s=1.0), advances=Slow()) == ()  # type: ignore[arg-type]
+
+
+@pytest.mark.usefixtures("cloud_init")
+@pytest.mark.parametrize("stage", ["domain", "kernel", "ssh", "cloud-init"])
+def test_on_a_slow_machine_a_guest_that_does_not_is_given_up(
+    machine: Machine, guest: Guest, sshd: Sshd, stage: str
+) -> None:
+    slow = Slow()
+    machine.state = "paused" if stage == "domain" else "running"
+    if stage == "kernel":
+        machine.console = ""
+    if stage != "cloud-init":
+        sshd.stop()
+    machine.later(lambda: setattr(slow, "still", True), 4.0)
+    with pytest.raises(GuestError) as caught:
+        machine.wait(guest, replace(SHORT, ssh_s=20 if stage == "cloud-init" else 1), advances=slow)  # type: ignore[arg-type]
+    assert caught.value.stage == stage
+    assert caught.value.message.endswith("; nothing advances since 60 s")
+
+
+def test_time_that_libvirt_took_is_told_as_that(
+    machine: Machine, guest: Guest, sshd: Sshd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sshd.stop()
+    monkeypatch.setattr(boot, "_SLOW_S", 0.5)
+
+    def slowly() -> str:
+        time.sleep(0.8)
+        return "running"
+
+    with pytest.raises(GuestError, match=r"for ssh: .* \(\d+ s of that went by until libvirt had told the domain's"):
+        wait_until_ready(
+            guest,
+            console=lambda: KERNEL,
+            domain_state=slowly,
+            on_stage=machine.stages.append,
+            deadlines=SHORT,
+            overall=Deadline.after(60),
+        )
 
 
 def test_tcg_gets_more_time() -> None:

@@ -1,5 +1,6 @@
 """Against a real sshd. The runner sets a search path of its own, so that commands are the host's."""
 
+import importlib
 import os
 import time
 from pathlib import Path
@@ -11,10 +12,13 @@ from vmlab.guest.satisfy import Outcome, satisfy
 from vmlab.guest.ssh import Guest
 from vmlab.guest.trouble import complaint
 from vmlab.runtime.log import log
+from vmlab.runtime.process import Result
 from vmlab.runtime.wait import Deadline
 from vmlab.steps import Step
 
 from .conftest import Sshd
+
+module = importlib.import_module("vmlab.guest.satisfy")
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="steps run as root, and another login needs sudo")
 
@@ -88,6 +92,106 @@ def test_a_command_that_hangs(guest: Guest) -> None:
 def test_the_overall_deadline(guest: Guest) -> None:
     with pytest.raises(GuestError, match=r"^oss1: step hang: not done at its deadline$"):
         satisfy(guest, [Step("hang", ("false",), (("sleep", "30"),))], deadline=Deadline.after(4))
+
+
+@pytest.fixture
+def kernel_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What `dmesg` of the guest will print."""
+    log = tmp_path / "kernel.log"
+    log.touch()
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    (programs / "dmesg").write_text(f"#!/bin/sh\ncat '{log}'\n")
+    (programs / "dmesg").chmod(0o755)
+    monkeypatch.setattr(module, "_RUNNER", module._RUNNER.replace("PATH=", f"PATH={programs}:", 1))
+    return log
+
+
+KILLED = ("sh", "-c", "kill -KILL $$")
+OOM = "[{at:12.6f}] Out of memory: Killed process 4711 (mkfs.lustre) total-vm:1kB, anon-rss:1kB"
+
+
+def uptime() -> float:
+    return float(Path("/proc/uptime").read_text().split()[0])
+
+
+@pytest.mark.parametrize(
+    ("lines", "cause"),
+    [
+        ([OOM.format(at=uptime() + 3600)], "was killed, because the guest ran out of memory ([*"),
+        ([OOM.format(at=0.5)], "was killed"),
+        (["[ 1.0] something else"], "was killed"),
+        ([], "was killed"),
+    ],
+)
+def test_whoever_is_killed_was_not_too_late(guest: Guest, kernel_log: Path, lines: list[str], cause: str) -> None:
+    kernel_log.write_text("".join(f"{line}\n" for line in lines))
+    with pytest.raises(GuestError) as caught:
+        satisfy(guest, [Step("format", ("false",), (KILLED,))], deadline=soon())
+    told = caught.value.message
+    assert told.startswith(f"oss1: step format: `sh -c 'kill -KILL $$'` {cause.rstrip('[*')}")
+    assert ("4711 (mkfs.lustre)" in told) == cause.endswith("*")
+
+
+def test_whoever_has_to_be_killed_at_the_deadline_was_too_late(guest: Guest) -> None:
+    deaf = ("sh", "-c", "trap '' TERM; sleep 30")
+    with pytest.raises(GuestError, match=r"took over 1 s"):
+        satisfy(guest, [Step("deaf", ("false",), (deaf,), deadline_s=1)], deadline=soon())
+
+
+def test_a_program_that_says_itself_that_it_was_late(guest: Guest) -> None:
+    with pytest.raises(GuestError, match=r"ended with status 124: it gave up"):
+        satisfy(guest, [Step("x", ("false",), (("sh", "-c", "echo it gave up; exit 124"),))], deadline=soon())
+
+
+class Pace:
+    """A slow machine whose guest gets on, or not."""
+
+    slow = True
+
+    def __init__(self, *, gets_on: bool) -> None:
+        self.gets_on = gets_on
+        self.why = "" if gets_on else "nothing advances since 60 s"
+
+    def __call__(self) -> bool:
+        return self.gets_on
+
+
+def test_on_a_slow_machine_a_step_that_gets_on_may_take_longer(guest: Guest, tmp_path: Path) -> None:
+    slow = Step("slow", ("test", "-e", str(tmp_path / "x")), (("sh", "-c", f"sleep 3; : >{tmp_path}/x"),), deadline_s=1)
+    outcomes = satisfy(guest, [slow], deadline=soon(), advances=Pace(gets_on=True))  # type: ignore[arg-type]
+    assert outcomes == (Outcome("slow", "applied"),)
+
+
+def test_on_a_slow_machine_a_step_that_does_not_is_given_up(guest: Guest) -> None:
+    began = time.monotonic()
+    with pytest.raises(GuestError, match=r"^oss1: step hang: not done after 1 s; nothing advances since 60 s$"):
+        satisfy(
+            guest,
+            [Step("hang", ("false",), (("sleep", "30"),), deadline_s=1)],
+            deadline=soon(),
+            advances=Pace(gets_on=False),  # type: ignore[arg-type]
+        )
+    assert time.monotonic() - began < 8
+
+
+@pytest.mark.parametrize(
+    ("status", "cause"),
+    [
+        (143, "broken off with status 143: Terminated"),
+        (137, "broken off: the shell that ran it was killed: Terminated"),
+        (124, "not done at its deadline: Terminated"),
+    ],
+)
+def test_a_program_that_is_broken_off_never_tells_our_own_words(guest: Guest, status: int, cause: str) -> None:
+    """`broken off: vmlab: check 3` told nobody anything."""
+    steps = [Step("first", ("true",), ()), Step("second", ("true",), ())]
+    progress = module._Progress(guest, steps, lambda _: None, lambda _: None, 1)
+    for line in ("vmlab: check 0", "vmlab: ok 0", "vmlab: check 1"):
+        progress.hear(line)
+    error = progress.failure(Result((), status, "vmlab: check 0\nvmlab: ok 0\nvmlab: check 1\n", "Terminated\n"))
+    assert error.message == f"oss1: step second: {cause}"
+    assert "vmlab" not in progress.failure(Result((), status, "vmlab: check 1\n", "")).message
 
 
 def test_a_daemon_that_keeps_its_output_open_is_not_waited_for(guest: Guest, tmp_path: Path) -> None:
