@@ -12,7 +12,7 @@ import pytest
 from other_users import ALICE, MALLORY, as_user, needs_root
 
 from vmlab.errors import HostError
-from vmlab.runtime.files import open_regular, own_state_dir, state_dir, write_atomically
+from vmlab.runtime.files import exposed, open_regular, own_state_dir, state_dir, write_atomically
 from vmlab.runtime.log import log, open_log
 
 
@@ -148,3 +148,15 @@ def test_temporary_file_of_a_write_cannot_be_foreseen(tmp_path: Path, monkeypatc
     for _ in range(2):
         write_atomically(tmp_path / "file", "x")
     assert len(set(names)) == 2
+
+
+@needs_root
+def test_what_others_may_change_is_exposed(public: Path) -> None:
+    (public / "ours").touch(mode=0o644)
+    assert not exposed(public / "ours")
+    as_user(MALLORY, (public / "theirs").touch)
+    assert "theirs belongs to" in exposed(public / "theirs")
+    (public / "ours").chmod(0o666)
+    assert "others may write to" in exposed(public / "ours")
+    (public / "loop").symlink_to("loop")
+    assert not exposed(public / "loop")
