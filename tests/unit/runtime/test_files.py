@@ -105,7 +105,8 @@ def test_log_is_not_written_through_what_lies_in_its_place(public: Path, kind: s
 @pytest.mark.usefixtures("public", "logging_ends")
 def test_log_steers_no_terminal_and_takes_any_text(capfd: pytest.CaptureFixture[str]) -> None:
     path = Path(open_log())
-    log.debug("%s", "\x1b[2J one\r\n\ttwo \udcff \x00")
+    words = {"msg": "\x1b[2J one\r\n\ttwo \udcff \x00", "levelno": logging.DEBUG}
+    log.handlers[-1].handle(logging.makeLogRecord(words))  # not by way of pytest's own handler
     line = path.read_text().splitlines()
     assert line[0].endswith(r"\x1b[2J one\r")
     assert line[1] == "\ttwo \\udcff \\x00"
