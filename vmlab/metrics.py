@@ -3,7 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+from functools import cache
 from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 SCHEMA = 1
 
@@ -121,25 +124,26 @@ def from_json(content: object) -> RunRecord:
     """Read back what `to_json` gave. Raises ValueError if it is something else, a newer schema included."""
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:
         raise ValueError(f"no run record of schema {SCHEMA}")
-    fields = {key: value for key, value in content.items() if key != "schema"}
+    samples = content.get("samples")
+    nested = [_sample(sample) for sample in samples] if isinstance(samples, list) else samples
     try:
-        nodes = tuple(RunNode(**_tuples(node, "roles") | {"vcpus": _vcpus(node)}) for node in fields.pop("nodes"))
-        commands = tuple(RunCommand(**_tuples(command, "argv")) for command in fields.pop("commands"))
-        samples = tuple(_sample(sample) for sample in fields.pop("samples"))
-        rest = _tuples(fields, "problems", "faults", "skipped")
-        return RunRecord(nodes=nodes, commands=commands, samples=samples, **rest)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"a damaged run record: {error}") from error
+        return _records().validate_python(content | {"samples": nested})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ValueError(f"a damaged run record: {where}: {first['msg']}") from error
 
 
-def _tuples(fields: dict[str, Any], *names: str) -> dict[str, Any]:
-    return fields | {name: tuple(fields[name]) for name in names}
+def _sample(content: object) -> object:
+    if not isinstance(content, dict):
+        return content
+    metric = {name: content[key] for name, key in _METRIC.items() if key in content}
+    return {"metric": metric, **{key: content[key] for key in ("value", "labels") if key in content}}
 
 
-def _vcpus(node: dict[str, Any]) -> dict[str, tuple[int, ...]]:
-    return {vcpu: tuple(cpus) for vcpu, cpus in node["vcpus"].items()}
+_METRIC = {"name": "metric", "unit": "unit", "better": "better", "group": "group"}
 
 
-def _sample(content: dict[str, Any]) -> Sample:
-    metric = Metric(content["metric"], Unit(content["unit"]), content["better"], content["group"])
-    return Sample(metric, float(content["value"]), content["labels"])
+@cache
+def _records() -> TypeAdapter[RunRecord]:
+    return TypeAdapter(RunRecord)

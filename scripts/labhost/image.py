@@ -11,7 +11,6 @@ import os
 import re
 import shutil
 import sys
-import tomllib
 from pathlib import Path
 
 from vmlab.errors import HostError
@@ -51,14 +50,14 @@ def ensure_image(cache: Path) -> Path:
     return folder
 
 
-def python_packages() -> list[str]:
-    """What vmlab needs of PyPI; libvirt's binding is Debian's, which fits its libvirt."""
-    project = tomllib.loads((_ROOT / "pyproject.toml").read_text())["project"]
-    return sorted(name for name in project["dependencies"] if not name.startswith("libvirt-python"))
+def python_packages() -> str:
+    """What vmlab needs of PyPI, from the lock; libvirt's binding is Debian's, which fits its libvirt."""
+    locked = (_ROOT / "scripts/lock/vmlab.txt").read_text()
+    return re.sub(r"^libvirt-python==.*\n(?: +--hash=.*\n)+", "", locked, flags=re.MULTILINE)
 
 
 def _key() -> str:
-    digest = hashlib.sha256("\n".join(python_packages()).encode())
+    digest = hashlib.sha256(python_packages().encode())
     for file in (Path(__file__), Path(debian.__file__), Path(kernel.__file__), *sorted(_RECIPE.rglob("*"))):
         if file.is_file():
             digest.update(f"{os.path.relpath(file, _RECIPE)} {file.stat().st_mode:o}".encode())
@@ -72,7 +71,7 @@ def _build(work: Path) -> None:
     _bootstrap(tree)
     _tell("lab host: adding vmlab's Python packages")
     shutil.copytree(_RECIPE / "files", added)
-    _install_python(added / "opt/vmlab/python")
+    _install_python(added / "opt/vmlab/python", work / "requirements.txt")
     _make_keys(out, added)
     _as_root("cp", "-rT", "--preserve=mode", "--no-preserve=ownership", str(added), str(tree))
     _as_root("chroot", str(tree), "sh", "-eu", "-s", stdin=(_RECIPE / "setup").read_text())
@@ -92,10 +91,14 @@ def _bootstrap(tree: Path) -> None:
     _as_root(*CONTAINED, *argv, deadline_s=1800)
 
 
-def _install_python(folder: Path) -> None:
+def _install_python(folder: Path, requirements: Path) -> None:
     """For the lab host's Python, whatever ours is."""
-    pip = (sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-compile")
-    _do(*pip, "--python-version", _PYTHON, "--only-binary", ":all:", "--target", str(folder), *python_packages())
+    requirements.write_text(python_packages())
+    pip = (sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-compile", "--no-deps")
+    _do(
+        *(*pip, "--python-version", _PYTHON, "--only-binary", ":all:", "--require-hashes"),
+        *("--target", str(folder), "-r", str(requirements)),
+    )
 
 
 def _make_keys(out: Path, added: Path) -> None:

@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -95,7 +96,10 @@ def restart_libvirtd() -> None:
     os.kill(pid, signal.SIGTERM)
     while Path(f"/proc/{pid}").exists():
         time.sleep(0.1)
-    subprocess.run(("libvirtd", "-d"), check=True)
+    reaped = ("setsid", "-f", sys.executable, str(ROOT / "scripts/reaper.py"), "libvirtd", "-d")
+    subprocess.run(reaped, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+    while subprocess.run(("virsh", "-q", "-c", DEFAULT_URI, "version"), capture_output=True, check=False).returncode:
+        time.sleep(0.1)
 
 
 def test_libvirtd_restarted_in_the_middle(vmlab: Vmlab) -> None:

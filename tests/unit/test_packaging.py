@@ -12,6 +12,8 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = {"vmlab": "vmlab", "topologies": "vmlab/topologies", "domain-templates": "vmlab/domain-templates"}
@@ -93,3 +95,39 @@ def _imports(path: Path) -> set[str]:
 
 def _normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _locked(name: str) -> dict[str, list[str]]:
+    """Versions by package: more than one where Python's own version decides."""
+    text = (ROOT / "scripts/lock" / name).read_text()
+    found: dict[str, list[str]] = {}
+    for block in re.split(r"\n(?=\w)", re.sub(r"^#.*\n", "", text, flags=re.MULTILINE)):
+        hashes = r"(?:\n    --hash=sha256:[0-9a-f]{64}(?: \\)?)+\n?"
+        line = re.fullmatch(rf"([\w-]+)==([\w.]+)(?: ; [^\\]+)? \\{hashes}", block)
+        assert line, block[:200]
+        found.setdefault(line[1], []).append(line[2])
+    return found
+
+
+def test_the_lock_is_what_the_project_asks_for() -> None:
+    """scripts/update-lock was run after pyproject.toml was edited; packages have hashes, and no address or path."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    build, ours, tests = (_locked(f"{name}.txt") for name in ("build", "vmlab", "test"))
+    asked = (
+        (build, project["build-system"]["requires"]),
+        (ours, project["project"]["dependencies"]),
+        (tests, project["project"]["dependencies"] + project["project"]["optional-dependencies"]["test"]),
+    )
+    for locked, lines in asked:
+        for requirement in map(Requirement, lines):
+            versions = locked[canonicalize_name(requirement.name)]
+            assert all(requirement.specifier.contains(version) for version in versions), requirement
+    assert ours.items() <= tests.items()
+    assert tests["setuptools"] == build["setuptools"]
+
+
+def test_each_requirement_ends_before_what_may_break_it() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    lines = project["project"]["dependencies"] + project["project"]["optional-dependencies"]["test"]
+    for requirement in map(Requirement, (*lines, *project["build-system"]["requires"])):
+        assert {">=", "<"} == {one.operator for one in requirement.specifier}, requirement

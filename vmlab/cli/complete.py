@@ -1,6 +1,7 @@
 """What the shell offers at a TAB. Quick, silent, never an error: what cannot be had in a second is not offered."""
 
 import os
+import re
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import typer
 
 _PATIENCE_S = 1.0
+_PLAIN = re.compile(r"[\w@/.~][\w@/.~,:+=-]*")
 _ROLES = ("mgs", "mds", "oss", "client", "router", "fta", "build")
 
 
@@ -56,7 +58,9 @@ def runs(incomplete: str) -> list[str]:
 
 
 def _fitting(incomplete: str, names: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(name for name in names if name.startswith(incomplete)))
+    """Without those that mean something to a shell, which puts them into the line as they are."""
+    plain = (name for name in names if _PLAIN.fullmatch(name))
+    return list(dict.fromkeys(name for name in plain if name.startswith(incomplete)))
 
 
 def _glob(folder: Path, prefix: str) -> list[str]:

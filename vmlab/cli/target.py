@@ -63,7 +63,8 @@ def file_of(bed: str) -> str:
         return bed
     line = re.compile(rf"^name:[ \t]+{re.escape(bed)}[ \t]*(#.*)?$", re.MULTILINE)
     for folder in (Path(), shipped("topologies")):
-        files = [path for path in sorted(folder.glob("*.y*ml")) if line.search(path.read_text(errors="replace"))]
+        there = (path for path in sorted(folder.glob("*.y*ml")) if path.is_file())
+        files = [path for path in there if line.search(path.read_text(errors="replace"))]
         if len(files) > 1:
             raise UsageError(f"several files describe a bed {bed}: {', '.join(map(str, files))}", hint="name the file")
         if files:

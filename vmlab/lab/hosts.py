@@ -53,6 +53,6 @@ def _tag(name: str) -> str:
 
 
 def _in(folder: Path) -> Iterator[Path]:
-    yield from (path for path in (folder / CAPABILITIES, folder / FACTS) if path.is_file())
-    for place in (NODEDEV, DOMAINS):
-        yield from sorted((folder / place).glob("*.xml"))
+    named = (folder / CAPABILITIES, folder / FACTS)
+    listed = (path for place in (NODEDEV, DOMAINS) for path in sorted((folder / place).glob("*.xml")))
+    yield from (path for path in (*named, *listed) if path.is_file())

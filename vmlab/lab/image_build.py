@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import json
 import re
+import shlex
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,7 +24,7 @@ from vmlab.lab.prepare import images_of
 from vmlab.lab.progress import Progress, Silent
 from vmlab.lab.up import up
 from vmlab.runtime import lock
-from vmlab.runtime.files import write_atomically
+from vmlab.runtime.files import exposed, write_atomically
 from vmlab.runtime.process import run
 from vmlab.runtime.wait import Deadline
 from vmlab.store import images as store
@@ -65,7 +66,7 @@ def build_from(host: Host, wish: Wish, *, accel: str, timeout_s: float, progress
     store.check_name(wish.name)
     kind, files = collect(wish.packages)
     where = _store_of(host)
-    topology = _topology(wish, str(Path(wish.base).resolve()) if "/" in wish.base else wish.base)
+    topology = _topology(wish, _settled(wish.base) if "/" in wish.base else wish.base)
     base, beside = images_of(host, topology)[topology.nodes[NODE].image]
     packages = _read_here(kind, files)
     if packages and (wish.kernel or base.kernel):
@@ -96,6 +97,18 @@ def build_from(host: Host, wish: Wish, *, accel: str, timeout_s: float, progress
             down(host, topology.name, keep_disks=False, progress=progress)
         with changing(wait_s=_STORE_S):
             return store.add(where, manifest, work, move=True)
+
+
+def _settled(base: str) -> str:
+    """The path of an image outside of the store, which stays what it was when it was looked at.
+
+    Else its header could be made to refer to any file of the host, which would become part of the new image.
+    """
+    path = Path(base).absolute()
+    if complaint := exposed(path):
+        hint = f"vmlab image import NAME {shlex.quote(base)}, then --from NAME"
+        raise HostError(f"the image {base} could change while it is read: {complaint}", hint=hint)
+    return str(path)
 
 
 def abandoned(host: Host) -> list[str]:

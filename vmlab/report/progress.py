@@ -80,7 +80,8 @@ class Lines:
             style = "green" if over else "dim" if stage == "waiting" else "cyan"
             seconds = (since if over else now()) - self._begin
             here = "" if over or stage == "waiting" else f"{now() - since:5.1f} s"
-            table.add_row(Text("●" if over else "○", style), Text(name), Text(stage, style), here, f"{seconds:5.1f} s")
+            mark = Text("●" if over else "○", style)
+            table.add_row(mark, Text(printable(name)), Text(stage, style), here, f"{seconds:5.1f} s")
         if len(stages) == len(shown):
             return Group(table)
         hidden = len(open_) - len(shown)

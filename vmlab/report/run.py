@@ -12,6 +12,8 @@ from vmlab.values.size import Bytes
 
 _WIDE = "size"
 """The label whose values become columns when a run has several of them."""
+_DIGITS = 19
+"""More have no size in bytes."""
 
 
 def run_table(record: RunRecord, *, findings: bool = True) -> RenderableType:
@@ -77,7 +79,7 @@ def _headings(metrics: Mapping[str, Metric], sizes: Mapping[str, None] | None, g
 
 
 def _label(key: str, value: str) -> str:
-    return str(Bytes(int(value))) if key == _WIDE and value.isdecimal() else value
+    return str(Bytes(int(value))) if key == _WIDE and value.isdecimal() and len(value) < _DIGITS else value
 
 
 def _figure(value: float | None) -> str:

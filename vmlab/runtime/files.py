@@ -43,12 +43,19 @@ def own_state_dir() -> Path:
 
 
 def _check(folder: Path) -> None:
-    real = folder.resolve()
-    for path in dict.fromkeys((folder, *folder.absolute().parents, real, *real.parents)):
+    if complaint := exposed(folder):
+        hint = "VMLAB_STATE_DIR=DIR, with a folder of your own"
+        raise HostError(f"the state folder {folder} is not safe: {complaint}", hint=hint)
+
+
+def exposed(path: Path) -> str:
+    """How somebody else than root and we could change what lies at `path`, or put something in its place; else ""."""
+    real = Path(os.path.realpath(path))
+    for part in dict.fromkeys((path, *path.absolute().parents, real, *real.parents)):
         with contextlib.suppress(FileNotFoundError):
-            if complaint := _unsafe(path, last=path == real):
-                hint = "VMLAB_STATE_DIR=DIR, with a folder of your own"
-                raise HostError(f"the state folder {folder} is not safe: {complaint}", hint=hint)
+            if complaint := _unsafe(part, last=part == real):
+                return complaint
+    return ""
 
 
 def _unsafe(path: Path, *, last: bool) -> str:

@@ -74,3 +74,13 @@ def test_through_the_shell_s_protocol(line: str, offered: str, tmp_path: Path) -
     )
     assert offered in ran.stdout.split()
     assert ran.stderr == ""
+
+
+def test_what_means_something_to_a_shell_is_not_offered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The shell puts what is offered into the line as it is."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("$(reboot).yaml", "a b.yaml", "-rf.yaml", "`id`.yaml", "é-1_b.yaml"):
+        (tmp_path / name).touch()
+    context = domains(monkeypatch, "$(id).oss1", "ha.`id`", "ha.a;b", "ha.ok", "h\x1b[2J.oss1")
+    assert complete.beds("") == ["ha", "é-1_b.yaml"]
+    assert complete.nodes(context, "") == ["ok"]

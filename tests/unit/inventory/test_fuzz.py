@@ -1,6 +1,9 @@
 """Whatever a record contains, it is read as a host or refused with a HostError, and nothing else."""
 
+import os
 import random
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,7 @@ from vmlab.inventory.capabilities import read_capabilities
 from vmlab.inventory.model import HostInventory
 from vmlab.inventory.record import read_record
 from vmlab.inventory.scrub import scrubbed
+from vmlab.lab.hosts import recorded
 from vmlab.report.inventory import inventory_object, inventory_tables
 from vmlab.report.plain import dumped
 
@@ -122,3 +126,13 @@ def test_what_names_the_machine_is_scrubbed() -> None:
     assert "SN123" not in scrubbed(device, "d", "device")
     capabilities = (ROOT / "hosts/lab-host/capabilities.xml").read_text()
     assert read_capabilities(scrubbed(capabilities, "c", "capabilities")) == read_capabilities(capabilities)
+
+
+def test_what_is_no_file_is_no_part_of_a_record(tmp_path: Path) -> None:
+    """It would be waited for, or never end."""
+    folder = tmp_path / "host"
+    shutil.copytree(ROOT / "hosts/mixed", folder)
+    os.mkfifo(folder / "nodedev" / "fifo.xml")
+    (folder / "domains").mkdir()
+    (folder / "domains" / "zero.xml").symlink_to("/dev/zero")
+    assert replace(recorded(folder), name="mixed") == recorded(ROOT / "hosts/mixed")

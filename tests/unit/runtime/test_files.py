@@ -12,7 +12,7 @@ import pytest
 from other_users import ALICE, MALLORY, as_user, needs_root
 
 from vmlab.errors import HostError
-from vmlab.runtime.files import open_regular, own_state_dir, state_dir, write_atomically
+from vmlab.runtime.files import exposed, open_regular, own_state_dir, state_dir, write_atomically
 from vmlab.runtime.log import log, open_log
 
 
@@ -105,7 +105,8 @@ def test_log_is_not_written_through_what_lies_in_its_place(public: Path, kind: s
 @pytest.mark.usefixtures("public", "logging_ends")
 def test_log_steers_no_terminal_and_takes_any_text(capfd: pytest.CaptureFixture[str]) -> None:
     path = Path(open_log())
-    log.debug("%s", "\x1b[2J one\r\n\ttwo \udcff \x00")
+    words = {"msg": "\x1b[2J one\r\n\ttwo \udcff \x00", "levelno": logging.DEBUG}
+    log.handlers[-1].handle(logging.makeLogRecord(words))  # not by way of pytest's own handler
     line = path.read_text().splitlines()
     assert line[0].endswith(r"\x1b[2J one\r")
     assert line[1] == "\ttwo \\udcff \\x00"
@@ -148,3 +149,15 @@ def test_temporary_file_of_a_write_cannot_be_foreseen(tmp_path: Path, monkeypatc
     for _ in range(2):
         write_atomically(tmp_path / "file", "x")
     assert len(set(names)) == 2
+
+
+@needs_root
+def test_what_others_may_change_is_exposed(public: Path) -> None:
+    (public / "ours").touch(mode=0o644)
+    assert not exposed(public / "ours")
+    as_user(MALLORY, (public / "theirs").touch)
+    assert "theirs belongs to" in exposed(public / "theirs")
+    (public / "ours").chmod(0o666)
+    assert "others may write to" in exposed(public / "ours")
+    (public / "loop").symlink_to("loop")
+    assert not exposed(public / "loop")
