@@ -82,8 +82,9 @@ class RunRecord:
     """All that is known of one run. Times are ISO 8601 with an offset.
 
     `problems`: it ran, and what was measured did not behave. `faults`: the lab's fault, nothing is known of what was to
-    be measured. `skipped`: not measured, and why. `accel` is "kvm" or "tcg"; `soft` means that RDMA was emulated by
-    soft-RoCE. Under TCG, or with soft-RoCE, the figures say nothing about hardware.
+    be measured. `skipped`: not measured, and why. `accel` is "kvm" or "tcg"; `soft` means that what was measured went
+    over soft-RoCE; LNet over tcp does not, whatever the fabric. Under TCG, or with soft-RoCE, the figures say nothing
+    about hardware.
     """
 
     id: str

@@ -488,6 +488,23 @@ def test_a_node_whose_image_is_known_to_lack_lustre_is_refused_before_it_boots(
     assert cli("plan", "fs.yaml").exit_code == 0
 
 
+def test_a_backend_that_the_image_is_known_to_lack_is_refused_before_it_boots(
+    cli: Cli, tmp_path: Path, disk: Path
+) -> None:
+    imported(cli, "demo", disk, carries={"lustre": "2.17.57"}, backends=["zfs", "wbcfs"])
+    (tmp_path / "fs.yaml").write_text(LUSTRE.replace("IMAGE", "demo"))
+    refused = cli("plan", "fs.yaml")
+    assert refused.exit_code == 4
+    assert "on ldiskfs, and Lustre in the image demo has only zfs, wbcfs" in refused.stderr
+    (tmp_path / "fs.yaml").write_text(
+        LUSTRE.replace("IMAGE", "demo").replace("lustre:\n", "lustre:\n    backend: zfs\n")
+    )
+    assert cli("plan", "fs.yaml").exit_code == 0
+    imported(cli, "demo", disk, carries={"lustre": "2.17.57"})  # which says nothing of them
+    (tmp_path / "fs.yaml").write_text(LUSTRE.replace("IMAGE", "demo"))
+    assert cli("plan", "fs.yaml").exit_code == 0
+
+
 def test_the_manifest_that_the_help_shows_can_be_imported(cli: Cli, disk: Path) -> None:
     shown = cli("image", "import", "--help").stdout
     text = " ".join(shown[shown.index('{"name"') :].partition("}}")[0].split()) + "}}"

@@ -19,6 +19,11 @@ done
 for file in /boot/vmlinuz-* /lib/modules/*/vmlinuz; do
   [ -s "$file" ] && echo "kernel $file"
 done
+file=$(mktemp)
+case $(mke2fs -q -n -F -O dirdata "$file" 1024 2>&1) in
+  *"Invalid filesystem option set"*) echo "lacks dirdata" ;;
+esac
+rm -f "$file"
 :
 """
 LOOK: Command = ("sh", "-c", _LOOK)
@@ -27,7 +32,10 @@ LOOK: Command = ("sh", "-c", _LOOK)
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """`boots` is the release of the running kernel, `kernels` are the releases that a kernel is there of."""
+    """`boots` is the release of the running kernel, `kernels` are the releases that a kernel is there of.
+
+    `lacks`: what mke2fs is known not to know, of what Lustre needs.
+    """
 
     boots: str
     machine: str
@@ -35,6 +43,7 @@ class Facts:
     distribution: str
     programs: frozenset[str]
     kernels: frozenset[str]
+    lacks: frozenset[str]
 
     @classmethod
     def read(cls, output: str) -> "Facts":
@@ -47,7 +56,8 @@ class Facts:
             "".join(found.get(key, ())) for key in ("boots", "machine", "cmdline", "distribution")
         )
         kernels = frozenset(map(_release, map(PurePosixPath, found.get("kernel", ()))))
-        return cls(boots, machine, cmdline, distribution, frozenset(found.get("program", ())), kernels)
+        programs, lacks = (frozenset(found.get(key, ())) for key in ("program", "lacks"))
+        return cls(boots, machine, cmdline, distribution, programs, kernels, lacks)
 
 
 def _release(kernel: PurePosixPath) -> str:

@@ -13,10 +13,11 @@ from vmlab.guest.boot import Vigil
 from vmlab.guest.facts import LOOK, Facts, direct_cmdline
 from vmlab.guest.forget import FORGOTTEN, forget_and_switch_off
 from vmlab.guest.killed import why_killed
-from vmlab.guest.trouble import Unreachable
+from vmlab.guest.trouble import Unreachable, complaint
 from vmlab.lab.bed import guest_of
 from vmlab.lab.progress import Progress
 from vmlab.lab.up import Raised
+from vmlab.lustre.trouble import explain
 from vmlab.runtime.log import log
 from vmlab.runtime.process import Result
 from vmlab.runtime.wait import Deadline, until
@@ -128,6 +129,11 @@ class Session:
             manifest = self._manifest(job, before, release)
             names = [one.name for one in packages]
             manifest = manifest.model_copy(update=self._carries(job.manifest, manager, names, release))
+            if "ldiskfs" in manifest.backends and "dirdata" in self._look().lacks:
+                self._progress.warn(
+                    f"{job.name}: its e2fsprogs are without Lustre's patches (no dirdata in mke2fs): they format "
+                    f"no MDT on ldiskfs; add Lustre's own to --packages"
+                )
             if job.kernel:
                 self._take_out(release, out)
             self._switch_off(job.manifest.user)
@@ -280,7 +286,7 @@ class Session:
     def _must(self, argv: Sequence[str], what: str, *, as_root: bool = True) -> Result:
         result = self._run(argv, as_root=as_root)
         if not result.ok:
-            raise self._failure(f"cannot {what}: {result.last_line}", result)
+            raise self._failure(f"cannot {what}: {_why(result)}", result)
         return result
 
     def _failure(self, message: str, result: Result) -> GuestError:
@@ -290,6 +296,12 @@ class Session:
             message = f"{message}: {killed}"
         said = (result.stdout + result.stderr).splitlines()[-20:]
         return GuestError(f"{NODE}: {message}", node=NODE, stage="install", console=said, hint="see vmlab.log")
+
+
+def _why(result: Result) -> str:
+    found = explain(f"{result.stderr}\n{result.stdout}")
+    said = (result.stderr or result.stdout).splitlines()
+    return found.message if found is not None else complaint(said) or f"status {result.status}"
 
 
 def _cause(result: Result) -> str:

@@ -31,7 +31,7 @@ from vmlab.plan.desired import (
     desired_targets,
 )
 from vmlab.plan.diff import diff
-from vmlab.plan.filesystems import check_images
+from vmlab.plan.filesystems import check_backends, check_images
 from vmlab.plan.lease import Leases, lease
 from vmlab.plan.node_place import NodePlace, hidden, macs, place_of
 from vmlab.plan.observed import Observed, ObservedBed
@@ -133,6 +133,7 @@ def prepare(
         manifests = {node.name: images[node.image][0] for node in topology.nodes.values()}
         told = [name for name, manifest in manifests.items() if manifest.tells]
         check_images(topology, [name for name in told if manifests[name].lustre], told)
+        check_backends(topology, {name: manifests[name].backends for name in told})
     for fabric in topology.fabrics.values():
         if fabric.bridge is not None and host.local and fabric.bridge not in observed.bridges:
             raise HostError(

@@ -110,7 +110,8 @@ def run_workload(
             failed="guests do not answer",
         )
     )
-    rounds = workload.measurements(options, tuple(asked[n.name].node if n.name in asked else n for n in known))
+    everyone = tuple(asked[n.name].node if n.name in asked else n for n in known)
+    rounds = workload.measurements(options, everyone)
     skipped = [f"{m.name}: {m.skipped}" for r in rounds for m in r if m.skipped]
     total = sum(not m.skipped for r in rounds for m in r)
     if not total:
@@ -141,7 +142,7 @@ def run_workload(
             workload=workload.name,
             options=options.model_dump(mode="json", by_alias=True),
             accel=accel,
-            soft=any(e.soft for a in asked.values() for e in a.node.endpoints if e.device),
+            soft=workload.soft(options, everyone),
             vmlab=__version__,
             started=_iso(started),
             ended=_iso(datetime.now(UTC)),

@@ -68,7 +68,12 @@ def drive(
     """
     rooms = {node: threading.Semaphore(_SESSIONS) for node in guests}
 
+    told: dict[tuple[str, str], str] = {}
+
     def tell(stage: Stage, track: Track, does: str) -> None:
+        if told.get((track.node, track.what)) == does:
+            return
+        told[track.node, track.what] = does
         progress.stage(track.node, f"{does}: {track.what}" if _several(stage, track) else does)
 
     def run(stage: Stage, track: Track) -> TrackTime:

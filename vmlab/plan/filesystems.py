@@ -144,6 +144,19 @@ def check_images(topology: Topology, carrying: Collection[str], known: Collectio
         raise no_lustre(topology, without, f"{fold(without)} must serve or mount a file system, and ")
 
 
+def check_backends(topology: Topology, backends: Mapping[str, Collection[str]]) -> None:
+    """Raise HostError if a server's image is known to bring other backends than its targets need; by node."""
+    for target in topology.targets:
+        wanted = topology.filesystems[target.fsname].backend
+        for server in target.servers:
+            if backends.get(server) and wanted not in backends[server]:
+                image, has = topology.nodes[server].image, ", ".join(backends[server])
+                raise HostError(
+                    f"{server} must serve {target.label} on {wanted}, and Lustre in the image {image} has only {has}",
+                    hint=f"use an image with {wanted}: vmlab image list; or `backend: {next(iter(backends[server]))}`",
+                )
+
+
 def no_lustre(topology: Topology, nodes: Iterable[str], told: str = "") -> HostError:
     """What to raise of nodes whose image carries no Lustre."""
     images = ", ".join(dict.fromkeys(topology.nodes[node].image for node in sorted(nodes)))

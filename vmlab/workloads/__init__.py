@@ -169,6 +169,14 @@ class Workload(abc.ABC, Generic[O]):
         `nodes` are all of the bed; devices and facts are known of those that take part. Raises WorkloadError.
         """
 
+    def soft(self, options: O, nodes: Sequence[Node]) -> bool:
+        """The figures went over soft-RoCE; `nodes` are all of the bed, devices and facts known of those that took part.
+
+        Here: whoever took part has such a device. What does not use verbs by itself knows better.
+        """
+        del options
+        return any(endpoint.soft and endpoint.device for node in nodes for endpoint in node.endpoints)
+
     @abc.abstractmethod
     def parse(self, options: O, measurement: Measurement, outputs: Outputs) -> tuple[Sample, ...]:
         """The figures, when all tasks ended with status 0. Raises WorkloadError, nothing else, whatever the text is."""

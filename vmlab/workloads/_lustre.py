@@ -1,12 +1,44 @@
-"""Where a workload's files go: the first Lustre file system that is mounted on all of its nodes."""
+"""Where a workload's files go: the first Lustre file system that is mounted on all of its nodes; and over what."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from ipaddress import IPv4Address
 
 from vmlab.errors import WorkloadError
+from vmlab.lustre import lnetctl
 from vmlab.steps import Command
+from vmlab.values.nid import Nid
+from vmlab.workloads import Node
 
 MOUNTS: Command = ("sh", "-c", "df -P -k -t lustre 2>/dev/null | awk 'NR > 1 { print $4, $6 }'")
 """The fact command whose output `mounts` reads."""
+
+
+NETS: Command = ("sh", "-c", "{ lctl list_nids; lnetctl route show; } 2>/dev/null; exit 0")
+"""The fact command whose output `over_soft_roce` reads."""
+
+
+def over_soft_roce(nodes: Sequence[Node], fact: str = "nets") -> bool:
+    """Lustre's traffic may go over soft-RoCE: those who have the fact have NIDs on it, or routes to an o2ib network.
+
+    LNet over tcp on the same interface does not. `nodes` are all of the bed: what is behind a router is another's.
+    """
+    said = [node.facts[fact] for node in nodes if fact in node.facts]
+    routed = any(_is_verbs(route.net) for text in said for route in lnetctl.routes(text))
+    return (routed and bool(_soft(nodes))) or on_soft_roce((nid for text in said for nid in lnetctl.nids(text)), nodes)
+
+
+def on_soft_roce(nids: Iterable[Nid], nodes: Sequence[Node]) -> bool:
+    """One of these NIDs is LNet over verbs that soft-RoCE emulates."""
+    soft = _soft(nodes)
+    return any(_is_verbs(nid.net) and nid.address in soft for nid in nids)
+
+
+def _soft(nodes: Sequence[Node]) -> set[IPv4Address]:
+    return {endpoint.ip for node in nodes for endpoint in node.endpoints if endpoint.soft}
+
+
+def _is_verbs(net: str) -> bool:
+    return net.startswith("o2ib")
 
 
 def mounts(text: str) -> dict[str, int]:

@@ -18,7 +18,7 @@ from vmlab.metrics import Metric, Sample, Unit
 from vmlab.steps import Command
 from vmlab.values.size import Bytes
 from vmlab.workloads import Deed, Measurement, Node, Output, Outputs, Service, Task, Workload, register
-from vmlab.workloads._lustre import MOUNTS, directory, mounts
+from vmlab.workloads._lustre import MOUNTS, NETS, directory, mounts, over_soft_roce
 from vmlab.workloads._nodes import NodeNames, clients_of
 from vmlab.workloads._sizes import Size
 
@@ -116,7 +116,7 @@ class Failover(Workload[Options]):
     options = Options
     metrics = (_OUTAGE, _WRITES, _MOUNT, _RECOVERY, _EVICTED, _DOWN, _TOTAL)
     packages = ("lustre-client", "lustre-client-utils", "lustre-server-utils", "lustre")
-    facts = MappingProxyType({"mounts": MOUNTS})
+    facts = MappingProxyType({"mounts": MOUNTS, "nets": NETS})
 
     @override
     def takes_part(self, options: Options, nodes: Sequence[Node]) -> tuple[str, ...]:
@@ -139,6 +139,11 @@ class Failover(Workload[Options]):
         return tuple(
             (_measurement(options, phase, deeds, names, f"{folder}/{_FOLDER}"),) for phase, deeds in phases.items()
         )
+
+    @override
+    def soft(self, options: Options, nodes: Sequence[Node]) -> bool:
+        del options
+        return over_soft_roce(nodes)
 
     @override
     def parse(self, options: Options, measurement: Measurement, outputs: Outputs) -> tuple[Sample, ...]:

@@ -21,7 +21,7 @@ from vmlab.topology.wording import quote
 from vmlab.values.nodeset import fold
 from vmlab.values.size import Bytes
 from vmlab.workloads import Measurement, Node, Output, Outputs, Task, Workload, register
-from vmlab.workloads._lustre import MOUNTS, directory, mounts
+from vmlab.workloads._lustre import MOUNTS, NETS, directory, mounts, over_soft_roce
 from vmlab.workloads._nodes import NodeNames, clients_of
 from vmlab.workloads._sizes import Size
 
@@ -114,7 +114,7 @@ class Ior(Workload[Options]):
     options = Options
     metrics = (_BANDWIDTH, _MAX, _MIN, _RATE)
     packages = ("ior", "openmpi", "openmpi-bin", "lustre-client", "lustre-client-utils")
-    facts = MappingProxyType({"ior": ("sh", "-c", _FIND), "mounts": MOUNTS})
+    facts = MappingProxyType({"ior": ("sh", "-c", _FIND), "mounts": MOUNTS, "nets": NETS})
 
     @override
     def takes_part(self, options: Options, nodes: Sequence[Node]) -> tuple[str, ...]:
@@ -133,6 +133,11 @@ class Ior(Workload[Options]):
             for own in layouts
             for size in options.transfer_sizes
         )
+
+    @override
+    def soft(self, options: Options, nodes: Sequence[Node]) -> bool:
+        del options
+        return over_soft_roce(nodes)
 
     @override
     def parse(self, options: Options, measurement: Measurement, outputs: Outputs) -> tuple[Sample, ...]:

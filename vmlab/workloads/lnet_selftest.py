@@ -22,6 +22,7 @@ from vmlab.values.nid import Nid, parse_net
 from vmlab.values.nodeset import expand, fold
 from vmlab.values.size import Bytes
 from vmlab.workloads import Measurement, Node, Output, Outputs, Task, Workload, register
+from vmlab.workloads._lustre import on_soft_roce
 from vmlab.workloads._nodes import CLIENTS, SERVERS, NodeNames, named
 
 _LARGEST = 1 << 20  # LNET_MTU
@@ -141,6 +142,10 @@ class LnetSelftest(Workload[Options]):
         sides = _sides(options, nodes)
         nids = _nids(options, sides)
         return tuple((_measurement(options, test, sides, nids),) for test in options.tests)
+
+    @override
+    def soft(self, options: Options, nodes: Sequence[Node]) -> bool:
+        return on_soft_roce(_nids(options, _sides(options, nodes)).values(), nodes)
 
     @override
     def parse(self, options: Options, measurement: Measurement, outputs: Outputs) -> tuple[Sample, ...]:

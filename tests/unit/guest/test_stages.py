@@ -77,7 +77,8 @@ def test_what_holds_is_not_done_again(guest: Guest, tmp_path: Path) -> None:
 
 
 def test_what_is_only_looked_at_is_not_called_what_would_be_done(guest: Guest, tmp_path: Path) -> None:
-    stage = Stage("format", (Track("oss1", "OST0000", (made(tmp_path / "a"),)), Track("oss1", "OST0001", ())))
+    both = (made(tmp_path / "a"), made(tmp_path / "b"))
+    stage = Stage("format", (Track("oss1", "OST0000", both), Track("oss1", "OST0001", ())))
     first, second = Heard(), Heard()
     driven(guest, stage, heard=first)
     driven(guest, stage, heard=second)

@@ -1,10 +1,13 @@
 """What a built image's manifest tells."""
 
+import subprocess
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
 from vmlab.errors import UsageError
-from vmlab.guest.facts import Facts, direct_cmdline
+from vmlab.guest.facts import LOOK, Facts, direct_cmdline
 from vmlab.guest.forget import FORGOTTEN, forget_and_switch_off
 from vmlab.lab.image_build import bed_name
 from vmlab.store.carried import backends, carried
@@ -73,8 +76,27 @@ def test_facts_of_a_guest() -> None:
     assert (facts.boots, facts.machine) == ("6.1.0-50-amd64", "x86_64")
     assert facts.distribution == "Debian GNU/Linux 12 (bookworm)"
     assert facts.programs == {"apt-get"}
+    assert facts.lacks == frozenset()
+    assert Facts.read(f"{FACTS}lacks dirdata\n").lacks == {"dirdata"}
     assert facts.kernels == {"6.1.0-50-amd64", "5.14.0-427.13.1.el9_4.x86_64"}
     assert direct_cmdline(facts.cmdline) == "root=UUID=3b1f ro console=tty0 console=ttyS0,115200"
+
+
+@pytest.mark.parametrize(
+    ("said", "lacks"),
+    [
+        ("Invalid filesystem option set: dirdata", {"dirdata"}),
+        ("", set()),
+        ("mke2fs: Permission denied while trying to determine filesystem size", set()),
+    ],
+)
+def test_a_guest_says_whether_its_mke2fs_has_lustre_s_patches(tmp_path: Path, said: str, lacks: set[str]) -> None:
+    for tool, script in (("mke2fs", f"echo '{said}' >&2; exit 1"), ("systemctl", "")):
+        (tmp_path / tool).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / tool).chmod(0o755)
+    path = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    done = subprocess.run(LOOK, env=path, capture_output=True, text=True, check=True)
+    assert Facts.read(done.stdout).lacks == lacks
 
 
 def test_kernel_that_is_booted_directly_has_a_serial_console() -> None:

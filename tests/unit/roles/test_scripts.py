@@ -6,6 +6,8 @@ No step is applied here that would touch this machine: what is left of PATH are 
 import os
 import shutil
 import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -688,6 +690,24 @@ def test_a_client_has_mounted(guest: Guest, tmp_path: Path, fsname: str, point: 
     assert guest.run(with_mounts(mount.check, tmp_path)).returncode == status
     [unmount] = _client.unmount(fsname, point)
     assert guest.run(with_mounts(unmount.check, tmp_path)).returncode == (0 if point == "/x" else 1)
+
+
+def test_an_umount_that_another_vmlab_began_is_waited_for(guest: Guest) -> None:
+    """Nothing is listed as mounted there any more, and it still writes."""
+    guest.tool("umount", "exit 1")
+    [unmount] = _client.unmount("lab", "/mnt/vmlab test")
+    argv = ["umount", "-c", "import time; time.sleep(2)", "/mnt/vmlab test"]
+    assert guest.run(unmount.check).returncode == 0
+    with subprocess.Popen(argv, executable=sys.executable) as process:
+        while b"umount" not in Path(f"/proc/{process.pid}/cmdline").read_bytes():
+            time.sleep(0.01)
+        assert guest.run(unmount.check).returncode == 1
+        [other] = _client.unmount("lab", "/mnt/vmlab")
+        assert guest.run(other.check).returncode == 0
+        assert guest.run(unmount.apply[0]).returncode == 0
+        assert process.poll() is not None
+    assert guest.run(unmount.check).returncode == 0
+    assert guest.calls() == []
 
 
 def test_what_is_busy_is_named(guest: Guest) -> None:
