@@ -35,7 +35,9 @@ _THROUGH = (
     ("devices/interface[@type='vdpa']/source", "dev", "the vDPA device"),
     ("devices/disk[@type='vhostvdpa']/source", "dev", "the vDPA device"),
     ("devices/interface[@type='direct']/source", "dev", "macvtap on"),
+    ("devices/interface[@type='network']/source", "dev", "macvtap on"),
     ("devices/interface/actual[@type='direct']/source", "dev", "macvtap on"),
+    ("devices/interface[@type='ethernet']/source", "dev", "an interface on"),
     ("devices/interface[@type='user']/source", "dev", "passt on"),
     ("devices/hostdev[@type='mdev']/source/address", "uuid", "the mediated device"),
 )

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from vmlab.inventory.model import Claim, HostInventory, PciFunction
 from vmlab.values.pci import PciAddress
 
-# Drivers by which programs have functions (DPDK, SPDK), and those under which a function can be a vDPA device.
+# Drivers by which programs have functions (DPDK, SPDK), those that only keep others away, and those under which a
+# function can be a vDPA device.
 _PROGRAMS_DRIVERS = frozenset({"uio_pci_generic", "igb_uio", "uio_hv_generic", "nic_uio"})
+_PLACEHOLDERS = frozenset({"pci-stub", "xen-pciback", "pciback"})
 _VDPA_DRIVERS = frozenset({"mlx5_core", "ifcvf", "vp-vdpa", "vp_vdpa", "sfc", "octep_vdpa", "pds_vdpa", "eni_vdpa"})
 
 
@@ -90,7 +92,7 @@ def on_vfio(function: PciFunction) -> bool:
 
 def without_driver(pf: PciFunction) -> str | None:
     """Why a physical function can neither make virtual ones nor set them up: its own driver is what does both."""
-    if pf.driver is not None and not on_vfio(pf) and pf.driver not in _PROGRAMS_DRIVERS:
+    if pf.driver is not None and not on_vfio(pf) and pf.driver not in _PROGRAMS_DRIVERS | _PLACEHOLDERS:
         return None
     has = "has no driver on the host" if pf.driver is None else f"is bound to {pf.driver}"
     return f"{has}, and it is its own driver that makes VFs and sets them up"

@@ -325,6 +325,10 @@ MACVTAP = "<interface type='direct'><source dev='{}' mode='passthrough'/></inter
             ),
             "macvtap on enp129s0f0v0",
         ),
+        (
+            "<interface type='network'><source network='pool' dev='enp129s0f0v0'/></interface>",
+            "macvtap on enp129s0f0v0",
+        ),
         ("<interface type='vdpa'><source dev='/dev/vhost-vdpa-0'/></interface>", "the vDPA device /dev/vhost-vdpa-0"),
         (
             (
@@ -419,6 +423,15 @@ def test_a_whole_function_on_vfio(lab: Lab) -> None:
     assert "0000:01:00.0 is refused for f: bound to vfio-pci: the program dpdk-testpmd (pid 4711)" in message
     lab.change("nodedev/pci_0000_01_00_0.xml", ("vfio-pci", "igb_uio"))
     assert "bound to igb_uio: a program of the host" in lab.refused("ethernet", "passthrough", device=device)
+
+
+@on("pf-on-vfio-vf-wanted", "host-with-class")
+@pytest.mark.parametrize("driver", ["igb_uio", "pci-stub", "mlx5_vfio_pci"])
+def test_only_its_own_driver_makes_virtual_functions(lab: Lab, driver: str) -> None:
+    for number in (0, 1):
+        lab.change(f"nodedev/pci_0000_01_00_{number}.xml", ("vfio-pci", driver))
+    message = lab.refused("ethernet", "vf")
+    assert f"0000:01:00.0 is refused for f: it is bound to {driver}" in message
 
 
 @on("macvtap-on-vf")
