@@ -156,6 +156,11 @@ def _node(element: etree._Element) -> NodeMetadata:
     )
 
 
+def not_understood(what: str, why: str) -> str:
+    """What is told of a domain or network whose metadata cannot be understood; `why` is the ValueError's text."""
+    return f"{what}: vmlab's metadata of it cannot be understood ({why}): it is left alone, as if it were not vmlab's"
+
+
 def _is(element: etree._Element, name: str, uuid: str, *, scrubbed: bool = False) -> bool:
     """The domain or network has this name and UUID."""
     return element.findtext("name") == name and (scrubbed or element.findtext("uuid") == uuid)

@@ -76,10 +76,11 @@ def _claim(root: etree._Element, name: str, cells: tuple[Cell, ...], functions: 
     domain = root.findtext("name", "").strip()
     if not domain:
         raise HostError(f"{name}: <name> is missing")
+    node, unreadable = None, ""
     try:
         node = read_node(root, scrubbed=root.findtext("uuid") in (None, NO_UUID))
-    except ValueError:  # what it takes of the host it takes all the same
-        node = None
+    except ValueError as error:  # what it takes of the host it takes all the same
+        unreadable = str(error)
     memory, huge = _memory(root, f"{name}: domain {domain}", cells)
     through = dict(_through(root))
     found = {what: address for what in through if (address := _function(what, functions)) is not None}
@@ -94,6 +95,7 @@ def _claim(root: etree._Element, name: str, cells: tuple[Cell, ...], functions: 
         devices=frozenset(_devices(root, name)),
         behind={address: f"{through[what]} {what}" for what, address in found.items()},
         lost=tuple(f"{how} {what}" for what, how in through.items() if what not in found and what.startswith("/dev/")),
+        unreadable=unreadable,
     )
 
 

@@ -152,7 +152,8 @@ class Claim:
     `cpus` are those that its vCPUs have to themselves, empty where they float over all of them. `memory_kib`
     and `huge_kib` (by page size) are by cell; under the key None stands what is bound to no cell.
     `devices` are functions that it has, `behind` those that it uses without having them, with how ("macvtap on eth4"),
-    `lost` what it uses of which nobody tells the function ("the vDPA device /dev/vhost-vdpa-0").
+    `lost` what it uses of which nobody tells the function ("the vDPA device /dev/vhost-vdpa-0"). `unreadable` says why
+    metadata of vmlab's form was not understood.
     """
 
     domain: str
@@ -165,6 +166,7 @@ class Claim:
     devices: frozenset[PciAddress] = frozenset()
     behind: Mapping[PciAddress, str] = field(default_factory=dict)
     lost: tuple[str, ...] = ()
+    unreadable: str = ""
 
 
 @dataclass(frozen=True, slots=True)

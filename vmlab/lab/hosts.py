@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from vmlab.domainxml.metadata import not_understood
 from vmlab.errors import HostError, UsageError
 from vmlab.inventory.facts import FILE as FACTS
 from vmlab.inventory.facts import facts_text
@@ -10,6 +11,7 @@ from vmlab.inventory.model import HostInventory
 from vmlab.inventory.record import CAPABILITIES, DOMAINS, NODEDEV, read_record
 from vmlab.inventory.scrub import scrubbed
 from vmlab.runtime.files import write_atomically
+from vmlab.runtime.log import log
 from vmlab.virt.connection import Host
 from vmlab.virt.inventory import read_host
 
@@ -29,7 +31,11 @@ def recorded(folder: Path, name: str | None = None) -> HostInventory:
         raise HostError(f"{error.filename or folder}: {error.strerror}") from error
     if CAPABILITIES not in files:
         raise HostError(f"{folder} is no record of a host: it has no {CAPABILITIES}", hint="vmlab host capture DIR")
-    return read_record(name or folder.resolve().name, files)
+    found = read_record(name or folder.resolve().name, files)
+    for claim in found.claims:
+        if claim.unreadable:
+            log.warning("%s: %s", folder, not_understood(f"domain {claim.domain}", claim.unreadable))
+    return found
 
 
 def capture(host: Host, folder: Path) -> int:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 
-from vmlab.domainxml.metadata import NodeMetadata
+from vmlab.domainxml.metadata import NodeMetadata, not_understood
 from vmlab.domainxml.read import DomainFacts, NetworkFacts, VolumeFacts
 from vmlab.values import identity
 
@@ -52,10 +52,9 @@ class Observed:
     @property
     def unreadable(self) -> tuple[str, ...]:
         """What carries metadata of vmlab's form that could not be understood, a line each."""
-        return (
-            *(f"domain {d.facts.name}: {d.facts.unreadable}" for d in self.domains.values() if d.facts.unreadable),
-            *(f"network {n.facts.name}: {n.facts.unreadable}" for n in self.networks.values() if n.facts.unreadable),
-        )
+        domains = ((f"domain {name}", domain.facts.unreadable) for name, domain in self.domains.items())
+        networks = ((f"network {name}", network.facts.unreadable) for name, network in self.networks.items())
+        return tuple(not_understood(what, why) for what, why in (*domains, *networks) if why)
 
     def bed(self, name: str) -> "ObservedBed":
         """The part that belongs to a bed."""

@@ -5,10 +5,12 @@ from typing import NamedTuple
 
 import libvirt
 
+from vmlab.domainxml.metadata import not_understood
 from vmlab.inventory import sysfs as sysfs_texts
 from vmlab.inventory.facts import Facts, with_use
 from vmlab.inventory.model import Cell, HostInventory
 from vmlab.inventory.record import CAPABILITIES, DOMAINS, NODEDEV, read_record, with_free
+from vmlab.runtime.log import log
 from vmlab.virt.connection import Host, missing
 from vmlab.virt.host_use import read_host_use
 from vmlab.virt.machine import machine_of
@@ -36,6 +38,9 @@ def inventory(host: Host) -> HostInventory:
     """The host as it is now. Raises HostError for what cannot be read or understood."""
     record = read_host(host)
     found = read_record(host.name, record.files, record.facts)
+    for claim in found.claims:
+        if claim.unreadable:
+            log.warning("%s", not_understood(f"domain {claim.domain}", claim.unreadable))
     free_pages = host.call(lambda connection: _free_pages(connection, found.cells))
     available = record.available_kib or host.call(lambda connection: _free_memory(connection, found.cells))
     return with_free(found, available, free_pages)

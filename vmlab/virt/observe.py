@@ -93,7 +93,7 @@ def _observe(host: Host, connection: "libvirt.virConnect", *, volumes: bool) -> 
         pool_path=path,
     )
     for line in observed.unreadable:
-        log.warning("%s; it is left alone, as if it were not vmlab's", line)
+        log.warning("%s", line)
     return observed
 
 

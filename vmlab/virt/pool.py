@@ -77,7 +77,7 @@ def _is_ours(pool: "libvirt.virStoragePool", name: str) -> bool:
         return True
     if name == BEDS:
         return any(identity.owner_of(file) is not None for file in names)
-    return any(f"{identity.image_of(file)}.json" in names for file in names)
+    return any(f"{image}.json" in names for file in names if (image := identity.image_of(file)) is not None)
 
 
 def _mark(pool: "libvirt.virStoragePool") -> None:

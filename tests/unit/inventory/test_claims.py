@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 from recorded_hosts import HOSTS, record
 
@@ -7,6 +9,8 @@ from vmlab.inventory.claims import read_claims
 from vmlab.inventory.model import Cell, Claim
 from vmlab.inventory.record import read_record
 from vmlab.inventory.scrub import NO_UUID
+from vmlab.lab.hosts import recorded
+from vmlab.runtime.log import tell_warnings
 from vmlab.values.identity import domain_uuid
 from vmlab.values.pci import PciAddress
 
@@ -143,6 +147,7 @@ def test_a_claim_is_a_beds_only_if_metadata_name_and_uuid_agree(old: str, new: s
     assert old in PINNED
     found = claim(PINNED.replace(old, new))
     assert (found.bed, found.node is None) == (bed, bed is None)
+    assert bool(found.unreadable) == ("address" in new)
     assert {8, 9} <= found.cpus
     assert len(found.devices) == 3
 
@@ -160,3 +165,17 @@ def test_what_cannot_be_read_is_refused(xml: str, message: str) -> None:
     with pytest.raises(HostError) as raised:
         claim(xml)
     assert message in raised.value.message
+
+
+def test_a_record_with_metadata_that_cannot_be_understood_is_read_and_named(tmp_path: Path) -> None:
+    for name, text in record(HOSTS["nps4"]).items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    (tmp_path / "domains").mkdir(exist_ok=True)
+    (tmp_path / "domains/a.xml").write_text(PINNED.replace("roles='oss'/>", "><v:address ip='x'/></v:node>"))
+    told: list[str] = []
+    tell_warnings(told.append)
+    found = recorded(tmp_path)
+    assert "ha.oss1" in {claim.domain for claim in found.claims if claim.bed is None}
+    (line,) = told
+    assert line.startswith(f"{tmp_path}: domain ha.oss1: vmlab's metadata of it cannot be understood (")
