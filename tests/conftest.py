@@ -4,10 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 # A busy machine is no failure.
-settings.register_profile("vmlab", deadline=None)
+settings.register_profile("vmlab", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("vmlab")
 
 

@@ -27,6 +27,7 @@ from vmlab.domainxml.build import Boot
 from vmlab.domainxml.read import read_domain
 from vmlab.errors import GuestError, HostError, TopologyError, VmlabError, WorkloadError
 from vmlab.guest import console, facts
+from vmlab.guest.keys import BedKeys
 from vmlab.guest.trouble import Trouble
 from vmlab.lab.hosts import recorded
 from vmlab.lab.plan import look_at_records
@@ -169,6 +170,7 @@ SOUND = {
     "MOUNT": "/mnt/lustre", "MKFS": "-N 1000", "OPTIONS": "flock",
 }
 NOTHING = Observed({}, {}, {}, pool_path="/pool/beds")
+KEYS = BedKeys.fresh(Path("/state/beds/b"))
 
 
 @settings(max_examples=80)
@@ -183,7 +185,7 @@ def test_topologies(changed: Mapping[str, str]) -> None:
         return
     images = {node.image: Image(node.image, "/disk.qcow2", 1, "root", None) for node in topology.nodes.values()}
     try:
-        prepared = decide_all(topology, NOTHING, {}, images=images, accel="tcg", restart=False)
+        prepared = decide_all(topology, NOTHING, {}, images=images, keys=KEYS, accel="tcg", restart=False)
     except VmlabError as error:
         told(error)
         return
@@ -225,7 +227,8 @@ def test_images(changed: Mapping[str, Any]) -> None:
     boot = Boot("/k", None, manifest.cmdline)
     topology = loads("name: b\nnodes: {n1: {role: client, memory: 256MiB}}\n", "b.yaml")
     images = {"demo": Image(manifest.name, "/disk.qcow2", manifest.size, manifest.user, boot)}
-    (node,) = decide_all(topology, NOTHING, {}, images=images, accel="tcg", restart=False).desired.nodes.values()
+    prepared = decide_all(topology, NOTHING, {}, images=images, keys=KEYS, accel="tcg", restart=False)
+    node = prepared.desired.nodes["n1"]
     read = read_domain(node.xml)
     assert read.metadata is not None
     assert read.metadata.user == manifest.user
