@@ -53,6 +53,7 @@ def raise_filesystems(
             return ()
         active = bed.active()
         bed.refuse_left(bed.targets)
+        bed.refuse_strangers(bed.targets)
         everyone = bed.members
         clients_left = any(mount.client_of for survey in bed.surveys.values() for mount in survey.mounts)
         window = recovery or (None if clients_left else _NO_CLIENT_LEFT)
