@@ -5,10 +5,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from vmlab.errors import GuestError, HostError, UsageError
-from vmlab.guest.patience import Patience
 from vmlab.guest.ssh import Guest
 from vmlab.lab.bed import existing, guest_of
-from vmlab.lab.doors import advances, doors
+from vmlab.lab.doors import advances, doors, open_door
 from vmlab.lab.progress import Progress
 from vmlab.lab.stages import StageTime, drive
 from vmlab.lustre.lnetconf import Lnet
@@ -27,7 +26,6 @@ from vmlab.virt.connection import Host
 from vmlab.virt.observe import domain_state, observe
 
 _JOBS = 64
-_CONNECT_S, _CONNECT_AT_MOST_S = 60.0, 600.0
 _SURVEY_S = 120.0
 # No QEMU exists. One that "crashed" is kept for a look at it, and has its disks open.
 OFF = ("shut off", "undefined")
@@ -184,7 +182,7 @@ def opened(host: Host, topology: Topology, *, tolerant: bool = False) -> Iterato
 
         def ask(name: str) -> tuple[str, Survey | str]:
             try:
-                guests[name].connect(Patience.of(_CONNECT_S, Deadline.after(_CONNECT_AT_MOST_S), on[name]))
+                open_door(guests[name], on[name])
                 return name, _survey(guests[name])
             except GuestError as error:
                 if not tolerant:
