@@ -13,9 +13,12 @@ import pytest
 from typer.testing import CliRunner
 
 from vmlab.cli.app import app
+from vmlab.guest.boot import DeadGuest
+from vmlab.lab import execute as execute_module
 from vmlab.lab.bed import locked
 from vmlab.metrics import Metric, RunRecord, Sample, Unit
 from vmlab.runtime.lock import held
+from vmlab.runtime.process import Result
 from vmlab.store.runs import open_run
 from vmlab.virt.connection import connected
 
@@ -167,6 +170,34 @@ def test_power_starts_no_domain_whose_devices_are_not_there(cli: Cli, verb: str)
     assert refused.exit_code == 4
     assert "the host has no PCI function 0000:41:00.1" in refused.stderr
     assert cli.json("power", "status", "ha", "oss1") == {"oss1": "shut off"}
+
+
+class Door:
+    """A guest that answers, is dead, or has no memory left."""
+
+    def __init__(self, node: str) -> None:
+        self.node = node
+
+    def run(self, argv: tuple[str, ...], **_: Any) -> Result:
+        if self.node == "oss2":
+            hint = "vmlab power cycle ha oss2"
+            raise DeadGuest("oss2, stage panic: it is dead: x", node="oss2", stage="panic", console=("x",), hint=hint)
+        if argv == ("dmesg",):
+            return Result(argv, 0, "[ 1.0] Out of memory: Killed process 7 (dd)\n", "")
+        return Result(argv, 137 if self.node == "mds1" else 0, f"{self.node}\n", "")
+
+
+def test_exec_tells_what_all_said_and_then_who_is_dead(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    cli("up", "bed.yaml", "--no-wait")
+    monkeypatch.setattr(execute_module, "doors", lambda _, bed: {name: Door(name) for name in bed.nodes})
+    result = cli("exec", "ha", "-n", "*", "-o", "json", "--", "hostname")
+    assert result.exit_code == 6
+    answers = {answer["node"]: answer for answer in json.loads(result.stdout)}
+    assert {node: answer["status"] for node, answer in answers.items()} == {"mds1": 137, "oss1": 0, "oss2": 255}
+    assert "it was killed, because the guest ran out of memory ([ 1.0] Out of memory" in answers["mds1"]["stderr"]
+    assert "hint: vmlab power cycle ha oss2" in result.stderr
+    assert "  | x" in result.stderr
+    assert cli("exec", "ha", "-n", "mds1,oss1", "--", "hostname").exit_code == 137
 
 
 def test_down_lists_and_asks(cli: Cli) -> None:

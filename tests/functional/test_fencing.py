@@ -20,10 +20,11 @@ from vmlab.lustre import status
 from vmlab.lustre.survey import Survey
 from vmlab.plan.actions import StopDomain
 from vmlab.plan.filesystems import lnet
+from vmlab.runtime.process import Result
 from vmlab.runtime.wait import Deadline
 from vmlab.topology import Topology, loads
 from vmlab.virt.connection import Host
-from vmlab.virt.observe import domain_state
+from vmlab.virt.observe import domain_state, observe
 from vmlab.virt.perform import perform
 
 FOUR = """
@@ -200,6 +201,43 @@ def test_a_server_that_the_file_no_longer_has_keeps_its_disks(
         short.says["s3"] = FREE
         bed.refuse_left(bed.targets)
     assert short.failover("s1").moved[0].destination == "s2"
+
+
+FOREIGN = """
+<domain type='test'><name>copy-of-s1</name><memory>1024</memory><os><type>hvm</type></os><devices>
+<disk type='file'><source file='{path}'/><target dev='vda'/><shareable/></disk></devices></domain>
+"""
+
+
+def test_a_strangers_domain_that_runs_with_the_disk_stops_it(lab: Lab) -> None:
+    path = observe(lab.host).volumes["ha._lustre-OST0000.raw"].path
+    copy = lab.host.call(lambda connection: connection.defineXML(FOREIGN.format(path=path)))
+    copy.create()
+    with pytest.raises(HostError, match="the domain copy-of-s1, which is not of the bed ha, runs with the disk of"):
+        lab.failover("s1")
+    assert (lab.state("s1"), lab.mounts) == ("running", [])
+    copy.destroy()
+    assert lab.failover("s1").moved[0].destination == "s2"
+
+
+class Cut:
+    """A guest whose answer is cut off."""
+
+    node, bed = "s1", "ha"
+
+    def __init__(self, result: Result) -> None:
+        self.result = result
+
+    def run(self, *_: Any, **__: Any) -> Result:
+        return self.result
+
+
+@pytest.mark.parametrize(("status", "timed_out"), [(255, True), (124, False), (137, False)])
+def test_half_an_answer_is_no_proof(*, status: int, timed_out: bool) -> None:
+    half = Result((), status, "\nvmlab section: version\n2.15.6\n", "", timed_out)
+    said = lustre._said(Cut(half))  # type: ignore[arg-type]
+    assert isinstance(said, str)
+    assert said.startswith("s1 does not say what Lustre does there: ")
 
 
 class _Door:

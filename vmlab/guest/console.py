@@ -73,7 +73,8 @@ def death(text: str) -> str | None:
 
 def complaints(text: str) -> tuple[str, ...]:
     """The lines by which a kernel says that something is wrong with itself, or Lustre in it: Oops, LBUG, panic."""
-    return tuple(line.strip() for line in plain(text).split("\n") if _COMPLAINT.search(line))
+    lines = (line.strip() for line in plain(text).split("\n"))
+    return tuple(line for line in lines if _COMPLAINT.search(line) and "---[ end " not in line)
 
 
 def fatal(complaint: str) -> bool:

@@ -9,12 +9,14 @@ from vmlab.errors import GuestError, VmlabError
 from vmlab.guest.console import complaints, fatal
 from vmlab.plan.observed import ObservedBed
 from vmlab.runtime.log import log
+from vmlab.runtime.wait import now
 from vmlab.values import identity
 from vmlab.virt.connection import Host
 from vmlab.virt.console import console_end, console_lines
 from vmlab.virt.pool import BEDS, pool_path
 
 _LOOK_EVERY_S = 1.0
+_COSTLY = 10  # who may not read the files has them from libvirt, one by one
 _LINES = 3  # of one node: the first tells what happened, the others what came of it
 
 
@@ -66,8 +68,11 @@ class Consoles:
                 )
 
     def _watch(self) -> None:
-        while not self._over.wait(_LOOK_EVERY_S):
+        took_s = 0.0
+        while not self._over.wait(max(_LOOK_EVERY_S, _COSTLY * took_s)):
+            begin = now()
             self._look()
+            took_s = now() - begin
 
     def _look(self) -> None:
         with self._lock:

@@ -5,17 +5,20 @@ from functools import cache
 
 from vmlab.domainxml.metadata import NodeMetadata
 from vmlab.guest.lookout import Lookout
-from vmlab.guest.patience import Advance
+from vmlab.guest.patience import Advance, Patience
 from vmlab.guest.ssh import Guest
 from vmlab.lab.bed import guest_of
 from vmlab.plan.observed import ObservedBed
 from vmlab.runtime.load import overloaded
+from vmlab.runtime.wait import Deadline
 from vmlab.values import identity
 from vmlab.virt.connection import Host
 from vmlab.virt.console import console_text
 from vmlab.virt.observe import domain_state
 from vmlab.virt.pool import BEDS, pool_path
 from vmlab.virt.usage import usage
+
+_CONNECT_S, _CONNECT_AT_MOST_S = 60.0, 600.0
 
 
 def doors(host: Host, bed: ObservedBed) -> dict[str, Guest]:
@@ -26,6 +29,11 @@ def doors(host: Host, bed: ObservedBed) -> dict[str, Guest]:
         return host.call(lambda connection: pool_path(connection, BEDS))
 
     return {name: _door(host, metadata, bed.nodes[name].facts.name, folder) for name, metadata in bed.metadata.items()}
+
+
+def open_door(guest: Guest, gets_on: Advance) -> None:
+    """Connect to a guest that is up; one that is merely slow, and gets on, is waited for. Raises GuestError."""
+    guest.connect(Patience.of(_CONNECT_S, Deadline.after(_CONNECT_AT_MOST_S), gets_on))
 
 
 def advance(host: Host, domain: str, kind: str, console: Callable[[], str]) -> Advance:

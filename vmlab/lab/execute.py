@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from vmlab.errors import GuestError, UsageError
 from vmlab.guest.boot import DeadGuest
+from vmlab.guest.killed import why_killed
 from vmlab.guest.ssh import Guest
 from vmlab.lab.bed import chosen, existing
 from vmlab.lab.doors import doors
@@ -43,12 +44,14 @@ def execute(
     def ask(name: str) -> Answer:
         try:
             result = guests[name].run(command, deadline_s=deadline_s)
+            killed = why_killed(guests[name], result)
         except GuestError as error:
             if isinstance(error, DeadGuest):
                 dead.append(error)
             return Answer(name, 255, "", f"{error.message}\n")
-        late = f"no end after {deadline_s:.0f} s\n" if result.timed_out else ""
-        return Answer(name, 124 if result.timed_out else result.status, result.stdout, result.stderr + late)
+        why = f"no end after {deadline_s:.0f} s" if result.timed_out else killed
+        told = f"{why}\n" if why else ""
+        return Answer(name, 124 if result.timed_out else result.status, result.stdout, result.stderr + told)
 
     return each(ask, chosen(found, nodes), jobs=jobs, failed="exec failed"), dead
 

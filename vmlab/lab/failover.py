@@ -164,6 +164,7 @@ def _fenced(host: Host, node: str, domain: str) -> None:
 
 def _prove(bed: LustreBed, moves: Sequence[Move], *, besides_source: bool = False) -> None:
     """Nobody but the destination, and the source if it is yet to lose the target, has or could have it mounted."""
+    bed.refuse_strangers(move.label for move in moves)
     could = holders(bed.topology, bed.found)
     for move in moves:
         spared = {move.destination, move.source} if besides_source else {move.destination}

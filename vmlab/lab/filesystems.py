@@ -199,6 +199,7 @@ def format_(
             where = ", ".join(f"{label} on {node}" for label, node in mounted.items())
             raise HostError(f"mounted, so not formatted: {where}", hint=f"vmlab fs umount {topology.name}")
         bed.refuse_left(bed.targets)
+        bed.refuse_strangers(bed.targets)
         everyone = bed.members
         labels = frozenset(bed.targets) if reformat else frozenset()
         stages = (

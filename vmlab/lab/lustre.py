@@ -4,11 +4,10 @@ import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from vmlab.errors import GuestError, UsageError
-from vmlab.guest.patience import Patience
+from vmlab.errors import GuestError, HostError, UsageError
 from vmlab.guest.ssh import Guest
 from vmlab.lab.bed import existing, guest_of
-from vmlab.lab.doors import advances, doors
+from vmlab.lab.doors import advances, doors, open_door
 from vmlab.lab.progress import Progress
 from vmlab.lab.stages import StageTime, drive
 from vmlab.lustre.lnetconf import Lnet
@@ -21,13 +20,13 @@ from vmlab.roles import Member
 from vmlab.runtime.parallel import each
 from vmlab.runtime.wait import Deadline
 from vmlab.topology import Topology
+from vmlab.values import identity
 from vmlab.values.nodeset import fold
 from vmlab.virt.connection import Host
-from vmlab.virt.observe import domain_state
+from vmlab.virt.observe import domain_state, observe
 
 _JOBS = 64
-_CONNECT_S, _CONNECT_AT_MOST_S = 60.0, 600.0
-_SURVEY_S = 60.0
+_SURVEY_S = 120.0
 # No QEMU exists. One that "crashed" is kept for a look at it, and has its disks open.
 OFF = ("shut off", "undefined")
 
@@ -119,6 +118,21 @@ class LustreBed:
         busy = mounted_on(target, said) or under_way(target, said) in ("mounting", "unmounting")
         return "mounted" if busy else "free"
 
+    def refuse_strangers(self, labels: Iterable[str]) -> None:
+        """Raise HostError if a domain that is not the bed's runs with the disk of one of these targets."""
+        own = {domain.facts.name for domain in self.found.nodes.values()}
+        there = observe(self.host, volumes=False).domains
+        running = [domain for name, domain in there.items() if domain.running and name not in own]
+        for label in labels:
+            volume = identity.target_volume(self.topology.name, label)
+            for domain in running:
+                if any(disk.rpartition("/")[2] == volume for disk in domain.disks_in_use):
+                    raise HostError(
+                        f"the domain {domain.facts.name}, which is not of the bed {self.topology.name}, runs with the "
+                        f"disk of {label}: nobody else mounts it",
+                        hint=f"virsh destroy {domain.facts.name}",
+                    )
+
     def refuse_left(self, labels: Iterable[str]) -> None:
         """Raise HostError if a node that the topology no longer has may have one of these targets mounted."""
         could = holders(self.topology, self.found)
@@ -168,7 +182,7 @@ def opened(host: Host, topology: Topology, *, tolerant: bool = False) -> Iterato
 
         def ask(name: str) -> tuple[str, Survey | str]:
             try:
-                guests[name].connect(Patience.of(_CONNECT_S, Deadline.after(_CONNECT_AT_MOST_S), on[name]))
+                open_door(guests[name], on[name])
                 return name, _survey(guests[name])
             except GuestError as error:
                 if not tolerant:
@@ -194,4 +208,14 @@ def _said(guest: Guest) -> Survey | str:
 
 
 def _survey(guest: Guest) -> Survey:
-    return read_survey(guest.run(SURVEY, deadline_s=_SURVEY_S, as_root=True).stdout)
+    """A survey that is not whole is none: what it does not say may be what matters, such as a mounted target."""
+    result = guest.run(SURVEY, deadline_s=_SURVEY_S, as_root=True)
+    if not result.ok:
+        why = f"no end after {_SURVEY_S:.0f} s" if result.timed_out else result.last_line
+        raise GuestError(
+            f"{guest.node} does not say what Lustre does there: {why}",
+            node=guest.node,
+            stage="survey",
+            hint=f"vmlab ssh {guest.bed} {guest.node}",
+        )
+    return read_survey(result.stdout)

@@ -11,13 +11,12 @@ from vmlab.guest.child import Watch
 from vmlab.lab.bed import existing, locked
 from vmlab.lab.consoles import Consoles
 from vmlab.lab.deeds import Deeds
-from vmlab.lab.doors import doors
+from vmlab.lab.doors import advances, doors, open_door
 from vmlab.lab.progress import Progress
 from vmlab.lab.run import participant, run_workload
 from vmlab.metrics import RunRecord
 from vmlab.runtime.files import state_dir
 from vmlab.runtime.parallel import each
-from vmlab.runtime.wait import Deadline
 from vmlab.topology import Topology
 from vmlab.values.nodeset import fold
 from vmlab.virt.connection import Host
@@ -25,7 +24,6 @@ from vmlab.virt.pins import vcpu_pins
 from vmlab.workloads import Workload
 
 _JOBS = 32
-_CONNECT_S = 60.0
 
 
 def runs_dir() -> Path:
@@ -60,8 +58,8 @@ def measure(
             )
         for name in names:
             stack.enter_context(guests[name])
-        deadline = Deadline.after(_CONNECT_S)
-        each(lambda name: guests[name].connect(deadline), names, jobs=_JOBS, failed="not all nodes can be reached")
+        on = advances(host, found)
+        each(lambda name: open_door(guests[name], on[name]), names, jobs=_JOBS, failed="not all nodes can be reached")
         accel = "kvm" if all(found.nodes[name].facts.kind == "kvm" for name in names) else "tcg"
         deeds = Deeds(host, topology, accel, progress) if topology is not None else None
         consoles = stack.enter_context(Consoles(host, found, spared=lambda: deeds.struck if deeds is not None else ()))

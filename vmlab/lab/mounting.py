@@ -52,8 +52,9 @@ def raise_filesystems(
             progress.say(f"{topology.name}: its guests were asked, and have no Lustre: the bed is up without {told}")
             return ()
         active = bed.active()
-        bed.refuse_left(bed.targets)
         everyone = bed.members
+        bed.refuse_left(bed.targets)
+        bed.refuse_strangers(bed.targets)
         clients_left = any(mount.client_of for survey in bed.surveys.values() for mount in survey.mounts)
         window = recovery or (None if clients_left else _NO_CLIENT_LEFT)
         anew = unforgotten(topology.name, bed.targets, bed.forgotten())

@@ -73,7 +73,7 @@ def up(
         with cloning():
             images = images_of(host, topology)
             accel = acceleration(host, accel, images, progress)
-            seconds = limit_s(timeout_s, UP_S, emulated=accel == "tcg")
+            seconds = limit_s(timeout_s, UP_S, emulated=accel != "kvm")
             overall, going = Deadline(begin + seconds), Going(progress)
             ending = partial(told, host, topology.name, overall, seconds, going, again="vmlab up")
             with ending():

@@ -144,6 +144,7 @@ LBUG = (
         (OOPS, 2, False),
         (LBUG, 2, True),
         ("[    5.1] Kernel panic - not syncing: LBUG in interrupt.\n", 1, True),
+        ("[ 5.1] Kernel panic - not syncing: x\n[ 5.2] ---[ end Kernel panic - not syncing: x ]---\n", 1, True),
         ("[   77.0] invalid opcode: 0000 [#2] SMP PTI\n", 1, False),
         ("[   77.0] general protection fault, probably for non-canonical address 0x5a5a: 0000 [#1]\n", 1, False),
         ("[   77.0] Internal error: Oops: 0000000096000004 [#1] SMP\n", 1, False),
