@@ -7,6 +7,7 @@ from vmlab.errors import GuestError, UsageError
 from vmlab.guest.boot import DeadGuest
 from vmlab.guest.killed import why_killed
 from vmlab.guest.ssh import Guest
+from vmlab.guest.trouble import complaint
 from vmlab.lab.bed import chosen, existing
 from vmlab.lab.doors import doors
 from vmlab.plan.observed import ObservedBed
@@ -102,7 +103,8 @@ def copy(host: Host, source: str, destination: str, *, recursive: bool, jobs: in
     def transfer(name: str) -> None:
         result = guests[name].copy([here.path], there.path, to_guest=remote is there, recursive=recursive)
         if not result.ok:
-            raise GuestError(f"{name}: {result.last_line}", node=name, stage="copy")
+            why = complaint(result.stderr.splitlines()) or result.last_line
+            raise GuestError(f"{name}: {why}", node=name, stage="copy")
 
     each(transfer, remote.nodes, jobs=jobs, failed="not all copies succeeded")
 

@@ -169,7 +169,7 @@ class Session:
         sources = [str(file.absolute()) for file in files]
         result = self._guest.copy(sources, f"{_PACKAGES}/", to_guest=True, deadline_s=self._deadline.left_s)
         if not result.ok:
-            raise self._failure(f"cannot copy the packages into the guest: {result.last_line}", result)
+            raise self._failure(f"cannot copy the packages into the guest: {_why(result)}", result)
         self._brought = True
         return there
 
@@ -255,7 +255,7 @@ class Session:
         sources = [f"{_OUT}/kernel", f"{_OUT}/initrd"]
         result = self._guest.copy(sources, str(out), to_guest=False, deadline_s=self._deadline.left_s)
         if not result.ok:
-            raise self._failure(f"cannot copy the kernel out of the guest: {result.last_line}", result)
+            raise self._failure(f"cannot copy the kernel out of the guest: {_why(result)}", result)
 
     def _switch_off(self, user: str) -> None:
         self._progress.stage(NODE, "clean")
@@ -268,7 +268,7 @@ class Session:
                 raise
         else:
             if FORGOTTEN not in heard:
-                raise self._failure(f"the guest could not be cleaned: {result.last_line}", result)
+                raise self._failure(f"the guest could not be cleaned: {_why(result)}", result)
         self._progress.stage(NODE, "off")
         if not until(lambda: self._state() == "shut off", Deadline.after(_OFF_S), every_s=0.5):
             raise self._vigil.failure(f"it did not go off in {_OFF_S:.0f} s; its domain is {self._state()}")

@@ -38,7 +38,11 @@ ask() {
     esac
     case $said in *"primary nid:"* | *12345-*) return 0 ;; esac
     why=$(echo "$said" | sed -n "s/.*failed to ping [^ ]*: *//p" | tr -d "'" | head -n 1)
-    why=${why:-no answer within $seconds s}
+    [ -n "$why" ] || case $said in
+        *"resolve Netlink family"* | *"/dev/lnet failed"*) why="LNet is not loaded here" ;;
+        *"Network is down"* | *"LNet stack down"*) why="LNet has no network here" ;;
+        *) why="no answer within $seconds s" ;;
+    esac
     case $why in
         "Invalid argument") why="$why: is the interface of $1 down?" ;;
         "Operation canceled") why="no answer within $seconds s" ;;

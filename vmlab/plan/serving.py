@@ -35,16 +35,19 @@ def mounted_on(target: Target, survey: Survey) -> bool:
 
 
 def under_way(target: Target, survey: Survey) -> str:
-    """What the node is doing with it: "mounting", "unmounting", "formatting", or "" for nothing.
+    """What a node that has not mounted it is doing with it: "mounting", "unmounting", "formatting", or "" for nothing.
 
-    A mount that waits for MMP, for ZFS's multihost or for the MGS is in no list of mounts for seconds to minutes.
+    A mount that waits for MMP, for ZFS's multihost or for the MGS is in no list of mounts for seconds to minutes; one
+    that was taken away while it was busy (`umount -l`) is in none any more, and its service runs.
     """
     known = {target.mount_point}
     if target.backend != "wbcfs":  # whose device is one word for all
         known.add(target.device)
     if target.backend == "zfs":
         known.add(target.pool)
-    return next((busy.state for busy in survey.busy if known & set(busy.words)), "")
+    runs = target.kind != "MGT" and target.service in survey.services  # every MGT's service is called MGS
+    commands = (busy.state for busy in survey.busy if known & set(busy.words))
+    return next(commands, "unmounting" if runs else "")
 
 
 def serving(targets: Mapping[str, Target], surveys: Mapping[str, Survey]) -> dict[str, str]:

@@ -30,6 +30,7 @@ def test_every_row_is_somebodys_first() -> None:
     "text",
     [
         "RTNETLINK answers: Network is down",
+        "cat: /sys/module/zfs: No such file or directory",
         "mke2fs 1.47.0 (5-Feb-2023)\nCreating filesystem with 65536 1k blocks and 16384 inodes",
         "Lustre: lustre-OST0000: Imperative Recovery not enabled, recovery window 300-900",
         "wibble",

@@ -115,6 +115,11 @@ def test_whoever_formats_a_target_does_not_have_it(ha: Topology) -> None:
     assert under_way(targets(ha)["lustre-OST0001"], survey) == ""
 
 
+def test_a_service_that_runs_without_a_mount_still_has_its_target(ha: Topology) -> None:
+    lazily = Survey(services=frozenset({"MGS", "lustre-OST0000"}))
+    assert serving(targets(ha), {"oss1": lazily}) == {"lustre-OST0000": "oss1"}
+
+
 def test_a_pool_that_is_imported_is_about_to_be_mounted(ha: Topology) -> None:
     zfs = replace(targets(ha)["lustre-OST0000"], backend="zfs")
     assert under_way(zfs, busy("mounting", "import", "-N", "-d", "/dev", "vmlab-lustre-OST0000")) == "mounting"

@@ -327,6 +327,24 @@ def test_the_first_lnetctl_cannot_ping(guest: Guest) -> None:
     assert guest.calls()[0] == f"lctl ping {GATEWAY} 10"
 
 
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ("Writer error: failed to resolve Netlink family id", "LNet is not loaded here"),
+        ("opening /dev/lnet failed: No such file or directory", "LNet is not loaded here"),
+        ('manage:\n- ping:\n  errno: -3\n  descr: ! "Network is down"', "LNet has no network here"),
+        ("IOC_LIBCFS_GET_NI error 100: Network is down", "LNet has no network here"),
+        (f"manage:\n- ping:\n  errno: -100\n  descr: ! 'failed to ping {B}: Network is down'", "Network is down"),
+        ("", "no answer within 10 s"),
+    ],
+)
+def test_a_node_without_lnet_is_not_taken_for_one_that_does_not_answer(guest: Guest, said: str, why: str) -> None:
+    for tool in ("lnetctl", "lctl"):
+        guest.tool(tool, f"cat >&2 <<'END'\n{said}\nEND\nexit 1")
+    for version in (Version(2, 10, 8), NEW):
+        assert {told for *_, told in answered(guest, [lnetconf.Path(A, B)], version)} == {why}
+
+
 def test_without_lustre_s_tools_nothing_answers(guest: Guest) -> None:
     assert {why for *_, why in answered(guest, [DIRECT])} == {"no answer within 10 s"}
 

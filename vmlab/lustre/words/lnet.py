@@ -65,6 +65,11 @@ ROWS = (
         passes=True,
     ),
     Row(
+        _PING + r": (?P<why>LNet (?:is not loaded|has no network) here)",
+        "{nid} cannot be pinged: {why}",
+        "vmlab up FILE configures LNet; in the guest: lctl list_nids; dmesg | grep LNet",
+    ),
+    Row(
         _PING + r": Network is down",
         "{nid} does not answer LNet pings: the network is down on one of the two nodes",
         "vmlab lnet show BED; in the guest: ip -br link; rdma link show",

@@ -34,7 +34,7 @@ ROWS = (
         "put Lustre's e2fsprogs into the image (https://downloads.whamcloud.com/public/e2fsprogs/), or `backend: zfs`",
     ),
     Row(
-        r"(?:exec|env|timeout|flock)?:? ?(?:failed to run command |failed to execute )?['\u2018\"]?"
+        r"(?:^|: |failed to execute |['\u2018\"])"
         r"(?P<tool>(?:mkfs|tunefs|mount)\.lustre\w*|lctl|lnetctl|lst|lfs|zpool|zfs|mke2fs|modprobe|lustre_rmmod|blkid)"
         r"['\u2019\"]?: (?:No such file or directory|(?:command )?not found)$",
         "the guest has no {tool}",
