@@ -51,7 +51,8 @@ def read_host(host: Host) -> Record:
     texts = sysfs.read_many(sysfs_texts.PATTERNS)
     use = read_host_use(machine_of(host), sysfs)
     devices = with_use(sysfs_texts.read_devices(texts), use.used_by, use.broken, use.opened_by)
-    return Record(files, Facts(memory_kib, devices), sysfs_texts.available_kib(texts))
+    facts = Facts(memory_kib, devices, sysfs_texts.isolated_cpus(texts), sysfs_texts.guest_cpus(texts))
+    return Record(files, facts, sysfs_texts.available_kib(texts))
 
 
 def _files(connection: "libvirt.virConnect") -> dict[str, str]:

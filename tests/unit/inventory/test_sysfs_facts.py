@@ -129,7 +129,7 @@ def test_a_physical_function_is_needed_when_one_of_its_virtual_ones_is() -> None
         ("{", "facts.json: no JSON"),
         ("[" * 100_000, "facts.json: no JSON"),
         ("[]", "facts.json: an empty list is no object"),
-        ('{"device": {}}', "facts.json: 'device' is not known (expected one of devices, memory_kib)"),
+        ('{"device": {}}', "facts.json: 'device' is not known (expected one of devices, guest_cpus, isolated_cpus, memory_kib)"),
         ('{"memory_kib": true}', "facts.json: memory_kib: true is no whole number"),
         ('{"devices": {"41:00.0": {}}}', "'41:00.0' is no PCI address"),
         ('{"devices": {"0000:41:00.0": {"ports": {}}}}', "0000:41:00.0: ports: an empty mapping is no list"),
