@@ -22,8 +22,9 @@ from vmlab.placement.request import (
 from vmlab.plan.lease import interface_name
 from vmlab.plan.observed import ObservedBed
 from vmlab.topology import Node, Topology
-from vmlab.topology.bed import Numa
+from vmlab.topology.bed import Numa, Reserve
 from vmlab.values.pci import PciAddress
+from vmlab.values.size import Bytes
 
 HARDWARE: tuple[Hardware, ...] = ("passthrough", "vf")
 # What `auto` tries on an InfiniBand fabric, the best first.
@@ -80,7 +81,10 @@ def decide(
     the best attachment is taken with which all nodes can be placed. Raises HostError when there is none.
     """
     choices = [_choices(topology, name, bed, hosts) for name in topology.fabrics]
-    spaces = {name: HostSpace(inventory, topology.hosts[name].reserve) for name, inventory in hosts.items()}
+    spaces = {
+        name: HostSpace(inventory, _reserve(topology.hosts[name].reserve, pinned=pinned))
+        for name, inventory in hosts.items()
+    }
     refused: HostError | None = None
     for words in product(*choices):
         attach = dict(zip(topology.fabrics, words, strict=True))
@@ -93,6 +97,11 @@ def decide(
             refused = error  # that of the last choice, which asks for least
     assert refused is not None, "each fabric has a choice"  # noqa: S101
     raise refused
+
+
+def _reserve(written: Reserve, *, pinned: bool) -> Reserve:
+    """Only guests that are pinned and bound keep clear of what the host would keep without being told."""
+    return written if pinned else Reserve(written.cpus or 0, written.memory or Bytes(0))
 
 
 def _choices(topology: Topology, name: str, bed: ObservedBed, hosts: Mapping[str, HostInventory]) -> tuple[str, ...]:
