@@ -1,7 +1,7 @@
 """What a topology asks of its hosts: what `auto` means there, what each node requests, and what stays as it is."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 
 from vmlab.domainxml.read import DomainFacts
@@ -74,8 +74,11 @@ def decide(
     *,
     pinned: bool,
     keep: Callable[[Attach], frozenset[str]],
+    native: Mapping[str, str],
 ) -> Places:
     """Place the bed. `keep` tells, given the attachments, which nodes run and stay as they are.
+
+    `native` is the architecture that a node's host must be of.
 
     Without `pinned` (emulated guests) only devices are placed. An `auto` fabric stays what it is in force; otherwise
     the best attachment is taken with which all nodes can be placed. Raises HostError when there is none.
@@ -90,7 +93,10 @@ def decide(
         attach = dict(zip(topology.fabrics, words, strict=True))
         kept = keep(attach)
         in_force = {name: _in_force(bed.nodes[name].facts, hosts) for name in kept}
-        requests = [_request(topology, node, attach, pinned=pinned) for node in topology.nodes.values()]
+        requests = [
+            replace(_request(topology, node, attach, pinned=pinned), architecture=native.get(node.name, ""))
+            for node in topology.nodes.values()
+        ]
         try:
             return Places(attach, place(requests, spaces, bed=topology.name, in_force=in_force), hosts, kept)
         except HostError as error:

@@ -36,7 +36,8 @@ CASES = [
     ("group", "shared-group"),
     ("group-whole", "shared-group"),
     ("eight-cells", "nps4"),
-    # Cells with CPUs and no memory, where only nodes that are bound to nothing have enough of both.
+    # An ARM host; cells with CPUs and no memory, where only nodes that are bound to nothing have enough of both.
+    ("fta-sriov", "gh200"),
     ("cpu-only", "cpu-only-cells"),
     ("cpu-only-preferred", "cpu-only-cells"),
     ("cpu-only-none", "cpu-only-cells"),
