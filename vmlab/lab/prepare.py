@@ -111,7 +111,7 @@ def acceleration(host: Host, wish: str, images: Images, progress: Progress) -> s
     if wish == "tcg":
         return "tcg"
     kernels = [folder / manifest.files.kernel for manifest, folder in images.values() if manifest.files.kernel]
-    why_not = why_no_kvm(kernels[0] if kernels else None) if host.local else None
+    why_not = why_no_kvm(kernels[0] if kernels else None, say=progress.say) if host.local else None
     if why_not is None:
         return "kvm"
     if wish == "kvm":
