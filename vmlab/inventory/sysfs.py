@@ -104,9 +104,11 @@ def isolated_cpus(files: Mapping[str, str]) -> frozenset[int]:
     return frozenset[int]().union(*(_cpus(files.get(path)) or () for path in _ISOLATED))
 
 
-def guest_cpus(files: Mapping[str, str]) -> frozenset[int] | None:
-    """The CPUs that guests may use, None where nothing limits them."""
-    return next((cpus for path in _GUESTS if (cpus := _cpus(files.get(path)))), None)
+def guest_cpus(files: Mapping[str, str], configured: str = "") -> frozenset[int] | None:
+    """The CPUs that guests may use, None where nothing limits them; `configured` is AllowedCPUs of their slice."""
+    limits = [cpus for path in _GUESTS if (cpus := _cpus(files.get(path)))][:1]
+    limits += filter(None, [_cpus(configured.replace(" ", ","))])
+    return frozenset.intersection(*limits) if limits else None
 
 
 def _cpus(text: str | None) -> frozenset[int] | None:

@@ -40,8 +40,7 @@ def refusal(problem: Problem) -> HostError:
             lines += [f"  {line}" for line in told]
     if node.host is not None and node.host not in problem.hosts:
         lines.append(f"  its host {node.host} is not among {', '.join(problem.hosts)}")
-    fitting = [*problem.in_force, *found.spots] if found.spots else []
-    return HostError("\n".join(lines), hint=hint(problem, fitting))
+    return HostError("\n".join(lines), hint=hint(problem, node, [*problem.in_force, *found.spots]))
 
 
 def _first_too_many(problem: Problem) -> tuple[NodeRequest, Optimum]:

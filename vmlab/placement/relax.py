@@ -77,8 +77,8 @@ _ENOUGH: Mapping[str, Callable[[Problem], Problem]] = {
 }
 
 
-def hint(problem: Problem, fitting: Sequence[str]) -> str:
-    """The smallest change of the topology that lets the whole bed fit; else the nodes that are `fitting` without it."""
+def hint(problem: Problem, node: NodeRequest, fitting: Sequence[str]) -> str:
+    """The smallest change of the topology that lets the bed fit; else the nodes that are `fitting` without `node`."""
     for told, hosts in _reserves(problem):
         if problem.again(hosts=hosts).fits:
             return f"`hosts: {{{told}}}` allows it"
@@ -87,7 +87,7 @@ def hint(problem: Problem, fitting: Sequence[str]) -> str:
             return f"{told} allows it"
     if fitting:
         return f"{fold(fitting)} alone would fit: take the others away, or make nodes smaller"
-    return "not one of the nodes fits: it takes another host, or one that others leave more of"
+    return f"{node.name} does not fit alone either: make it smaller, or take another host"
 
 
 def _fits(problem: Problem, change: _Change) -> bool:
@@ -123,13 +123,16 @@ def _changes(problem: Problem) -> Iterator[tuple[str, _Change]]:
     yield "`numa: preferred`", lambda r: replace(r, numa=Numa("preferred"))
     yield "`numa: none`", lambda r: replace(r, numa=Numa("none"))
     yield "`hugepages` left out", lambda r: replace(r, page_kib=None)
-    yield "`pin: shared`", lambda r: replace(r, pin="shared", threads="prefer")
+    pin = "`pin: shared`"
+    if any(request.threads != "prefer" for request in problem.requests):
+        pin += " with `threads: prefer`"
+    yield pin, lambda r: replace(r, pin="shared", threads="prefer")
     yield "`host` left out", lambda r: replace(r, host=None)
     for fabric in fabrics:
         yield f"`attach: virtio` for the fabric {fabric}", partial(_virtio, fabrics={fabric})
     yield "`attach: virtio` for all fabrics", partial(_virtio, fabrics=set(fabrics))
     yield (
-        "`numa: none` together with `pin: shared`",
+        f"`numa: none` together with {pin}",
         lambda r: replace(r, numa=Numa("none"), pin="shared", threads="prefer"),
     )
 

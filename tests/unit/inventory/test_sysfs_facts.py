@@ -180,6 +180,13 @@ def test_which_cpus_guests_are_kept_off(files: dict[str, str], isolated: set[int
     assert {path for path in files if files[path]} <= set(sysfs_texts.PATTERNS)
 
 
+def test_what_systemd_is_configured_to_counts_before_the_first_guest_runs() -> None:
+    everything = {"fs/cgroup/cpuset.cpus.effective": "0-7"}
+    assert sysfs_texts.guest_cpus(everything, "2-5 7\n") == {2, 3, 4, 5, 7}
+    assert sysfs_texts.guest_cpus(everything, "\n") == set(range(8))
+    assert sysfs_texts.guest_cpus({}, "2-3") == {2, 3}
+
+
 def test_a_recorded_host_has_them() -> None:
     files = record(HOSTS["fta-1s"]) | {"facts.json": '{"isolated_cpus": "1-11", "guest_cpus": "0-9"}'}
     host = read_record("h", files)
