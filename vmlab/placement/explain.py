@@ -5,9 +5,10 @@ from math import ceil
 
 from vmlab.errors import HostError
 from vmlab.placement.groups import shares
+from vmlab.placement.lacking import short
 from vmlab.placement.problem import Problem
 from vmlab.placement.refusal import Want
-from vmlab.placement.relax import hint, short
+from vmlab.placement.relax import hint
 from vmlab.placement.request import NodeRequest
 from vmlab.placement.space import CellSpace, Space
 from vmlab.placement.spots import NOWHERE, Optimum

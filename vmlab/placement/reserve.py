@@ -1,8 +1,10 @@
 """What a host keeps for itself: what its `reserve` says, and for each key that it does not give a default."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from vmlab.topology.bed import Reserve
+from vmlab.values.size import Bytes
 
 _LEAST_KIB = 2 << 20
 _PART = 20
@@ -51,3 +53,8 @@ def kept(reserve: Reserve, room: Room, *, floating: bool, left: Room | None = No
     else:
         kib = reserve.memory.kib
     return Kept(max(0, cpus - room.outside), kib, reserve.cpus is None, reserve.memory is None)
+
+
+def without(reserve: Reserve, keys: Collection[str]) -> Reserve:
+    """The same, but nothing is kept of these keys."""
+    return Reserve(0 if "cpus" in keys else reserve.cpus, Bytes(0) if "memory" in keys else reserve.memory)
