@@ -1,6 +1,7 @@
 """`host show` and `host capture`, on libvirt's test driver and on recorded hosts."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from vmlab.cli.app import app
 from vmlab.errors import HostError, UsageError
 from vmlab.inventory.model import HostInventory
 from vmlab.lab.hosts import capture, recorded
+from vmlab.values.pci import PciAddress
 from vmlab.virt.connection import Host
 from vmlab.virt.inventory import inventory
 
@@ -48,7 +50,8 @@ def test_recorded_hosts_are_shown(folder: Path, golden: Callable[[Path, str], No
     told = json.loads(run("show", "--inventory", str(folder), "-o", "json"))
     assert told["name"] == folder.name
     assert [cell["available_kib"] for cell in told["cells"]] == [None] * len(told["cells"])
-    assert all(function["address"].startswith("0000:") for function in told["functions"])
+    addresses = [function["address"] for function in told["functions"]]
+    assert addresses == [str(PciAddress.parse(address)) for address in addresses]
 
 
 def test_who_holds_what_is_shown(tmp_path: Path) -> None:
@@ -107,3 +110,14 @@ def test_a_folder_that_is_no_record(tmp_path: Path) -> None:
     (tmp_path / "capabilities.xml").mkdir()
     with pytest.raises(HostError):
         recorded(tmp_path)
+
+
+def test_cpus_that_guests_are_kept_off_are_shown(tmp_path: Path) -> None:
+    folder = tmp_path / "h"
+    shutil.copytree(ROOT / "hosts/fta-1s", folder)
+    (folder / "facts.json").write_text('{"isolated_cpus": "2-11", "guest_cpus": "1-11"}')
+    lines = run("show", "--inventory", str(folder)).splitlines()
+    assert "Isolated, so that no vCPU floats over them: 2-11" in lines
+    assert "All that the guests' cgroup may use: 1-11" in lines
+    told = json.loads(run("show", "--inventory", str(folder), "-o", "json"))
+    assert (told["isolated_cpus"], told["guest_cpus"]) == (list(range(2, 12)), list(range(1, 12)))

@@ -7,7 +7,11 @@ from lxml import etree
 
 from .conftest import CELL_0_IGB, CELL_1_IGB, MINUTES, NVME, SHARED, Lab
 
-BED = "name: t-one\nnodes: {node1: {role: client, memory: 512MiB}}\n"
+BED = """
+name: t-one
+hosts: {local: {reserve: {cpus: 0, memory: 0B}}}
+nodes: {node1: {role: client, memory: 512MiB}}
+"""
 
 
 def test_two_cells_of_two_cores_with_two_threads(lab: Lab) -> None:

@@ -13,7 +13,7 @@ from .conftest import CELL_0_IGB, CELL_1_IGB, MINUTES, NVME, SHARED, Lab
 
 VFS = """
 name: t-vf
-hosts: {{local: {{reserve: {{cpus: 1}}}}}}
+hosts: {{local: {{reserve: {{cpus: 1, memory: 0B}}}}}}
 fabrics: {{net0: {{kind: ethernet, lnet: tcp, attach: vf, device: {{pf: "{pf}"}},
   vf: {{spoof_check: false, trust: true}}}}}}
 nodes:
@@ -22,6 +22,7 @@ nodes:
 """
 ONE = """
 name: {name}
+hosts: {{local: {{reserve: {{cpus: 0, memory: 0B}}}}}}
 fabrics: {{net0: {{kind: ethernet, lnet: tcp, attach: {attach}, device: {{{device}}}}}}}
 nodes: {{node1: {{role: fta, memory: {memory}, fabrics: [net0], pin: shared, numa: none}}}}
 """

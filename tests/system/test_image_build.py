@@ -203,7 +203,8 @@ def test_image_has_no_identity(store: Path, built: Manifest, tmp_path: Path) -> 
 
 def test_image_boots_with_what_was_installed(vmlab: Vmlab, built: Manifest, tmp_path: Path) -> None:
     file = tmp_path / "bed.yaml"
-    file.write_text(f"name: {BED}\nimage: {IMAGE}\nnodes:\n  n[1-2]: {{role: client}}\n")
+    keeps = "hosts: {local: {reserve: {cpus: 0, memory: 0B}}}"
+    file.write_text(f"name: {BED}\nimage: {IMAGE}\n{keeps}\nnodes:\n  n[1-2]: {{role: client}}\n")
     vmlab.run("up", str(file))
     answers = json.loads(
         vmlab.run("exec", BED, "-n", "*", "-o", "json", "--", "cat", "/usr/share/vmlab-tiny/installed-on")

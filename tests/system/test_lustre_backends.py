@@ -33,7 +33,8 @@ def node(*roles: str, memory: str = "1GiB") -> dict[str, Any]:
 
 def bed(name: str, nodes: dict[str, Any], filesystem: dict[str, Any]) -> dict[str, Any]:
     fabrics = {"eth": {"kind": "ethernet", "lnet": "tcp"}}
-    return {"name": name, "fabrics": fabrics, "nodes": nodes, "filesystems": {"lustre": filesystem}}
+    hosts = {"local": {"reserve": {"cpus": 0, "memory": "0B"}}}
+    return {"name": name, "hosts": hosts, "fabrics": fabrics, "nodes": nodes, "filesystems": {"lustre": filesystem}}
 
 
 IN_MEMORY = bed(

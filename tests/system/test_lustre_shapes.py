@@ -22,6 +22,7 @@ BED = "t-shapes"
 TOPOLOGY = f"""
 name: {BED}
 image: {IMAGE or "none"}
+hosts: {{ local: {{ reserve: {{ cpus: 0, memory: 0B }} }} }}
 fabrics:
   eth: {{ kind: ethernet, lnet: tcp0 }}
 nodes:

@@ -27,6 +27,7 @@ def file(vmlab: Vmlab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str
     path = tmp_path_factory.mktemp("stages") / "stages.yaml"
     content = {
         "name": BED,
+        "hosts": {"local": {"reserve": {"cpus": 0, "memory": "0B"}}},
         "fabrics": {"eth": {"kind": "ethernet", "lnet": "tcp"}},
         "nodes": {"oss[1-2]": {"role": ["mgs", "mds", "oss"], "memory": "512MiB", "fabrics": ["eth"]}},
         "filesystems": {

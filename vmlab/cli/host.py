@@ -33,14 +33,16 @@ def check(output: Output = Form.TABLE) -> None:
       vmlab host check
     """
     from vmlab.lab.bed import uri_of
+    from vmlab.lab.check import check as look
     from vmlab.report.checks import check_table
     from vmlab.report.plain import dumped
+    from vmlab.report.progress import shown
     from vmlab.report.tables import show
-    from vmlab.virt.check import check as look
     from vmlab.virt.elsewhere import refuse_elsewhere
 
     refuse_elsewhere(uri_of())
-    found = look(uri_of())
+    with shown() as progress:
+        found = look(uri_of(), progress)
     if output is Form.JSON:
         typer.echo(dumped(found))
     else:

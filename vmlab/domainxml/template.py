@@ -1,10 +1,34 @@
 """Domain templates: complete domains in files, checked for being one before anything is built on them."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from lxml import etree
 
 from vmlab.errors import Problem, TopologyError
+
+# Machine types that tell the architecture of a template that does not.
+_OF_MACHINE = {"q35": "x86_64", "pc": "x86_64", "microvm": "x86_64", "pseries": "ppc64le", "s390-ccw-virtio": "s390x"}
+
+
+@dataclass(frozen=True, slots=True)
+class Emulates:
+    """The machine that a template describes; "" is what it leaves to libvirt, which takes the host's own."""
+
+    architecture: str
+    machine: str
+
+    def __str__(self) -> str:
+        return "/".join(filter(None, (self.architecture, self.machine)))
+
+
+def emulates(template: etree._Element) -> Emulates:
+    """What `<os><type>` says: `x86_64/q35`."""
+    kind = template.find("os/type")
+    machine = "" if kind is None else kind.get("machine", "")
+    family = next((name for name in _OF_MACHINE if machine == name or machine.startswith(f"{name}-")), "")
+    told = "" if kind is None else kind.get("arch", "")
+    return Emulates(told or _OF_MACHINE.get(family, ""), machine)
 
 
 def parse_template(text: bytes, source: Path) -> etree._Element:

@@ -1,15 +1,16 @@
-"""What virsh does not print of PCI functions: the SR-IOV capability's numbers, RDMA ports, what the host needs.
+"""What virsh does not print: SR-IOV's numbers, RDMA ports, what the host needs, which CPUs it keeps guests off.
 
 In a recorded host it is the optional file facts.json, as `vmlab host capture` writes it:
 
-    {"memory_kib": 50331648,
+    {"memory_kib": 50331648, "isolated_cpus": "2-11", "guest_cpus": "0-11",
      "devices": {"0000:41:00.0": {"total_vfs": 16, "sriov_offset": 1, "sriov_stride": 1,
                                   "ports": [{"number": 1, "link_layer": "infiniband", "interface": "ib0",
                                              "rdma": "mlx5_0", "mac": null, "guid": "0002:c903:000e:b19d",
                                              "state": "ACTIVE", "sm_lid": 1}],
                                   "used_by": null, "opened_by": null, "broken": null}}}
 
-Every key may be missing. `memory_kib`, the whole host's, is only needed where libvirt names no cells. `ports` are all
+Every key may be missing. `memory_kib`, the whole host's, is only needed where libvirt names no cells. `isolated_cpus`
+are those of the kernel's isolcpus, `guest_cpus` those that the guests' cgroup may use (absent: all). `ports` are all
 ports of the function: they replace those that node devices tell; of a port at least `number` is given.
 """
 
@@ -21,8 +22,10 @@ from types import MappingProxyType
 from typing import Any, get_args
 
 from vmlab.errors import HostError
+from vmlab.inventory.document import cpus as number_set
 from vmlab.inventory.model import LinkLayer, PciFunction, Port
 from vmlab.topology.wording import quote
+from vmlab.values.cpuset import cpu_list
 from vmlab.values.pci import PciAddress
 
 FILE = "facts.json"
@@ -48,6 +51,8 @@ class Facts:
 
     memory_kib: int | None = None
     devices: Mapping[PciAddress, DeviceFacts] = field(default_factory=dict)
+    isolated_cpus: frozenset[int] = frozenset()
+    guest_cpus: frozenset[int] | None = None
 
 
 def read_facts(text: str) -> Facts:
@@ -56,7 +61,7 @@ def read_facts(text: str) -> Facts:
         data = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise HostError(f"{FILE}: no JSON: {error}") from error
-    root = _mapping(data, FILE, known={"memory_kib", "devices"})
+    root = _mapping(data, FILE, known={f.name for f in fields(Facts)})
     devices: dict[PciAddress, DeviceFacts] = {}
     for key, value in _mapping(root.get("devices", {}), f"{FILE}: devices").items():
         try:
@@ -64,13 +69,23 @@ def read_facts(text: str) -> Facts:
         except ValueError as error:
             raise HostError(f"{FILE}: devices: {error}") from error
         devices[address] = _device(value, f"{FILE}: {address}")
-    return Facts(_natural(root.get("memory_kib"), f"{FILE}: memory_kib"), devices)
+    return Facts(
+        _natural(root.get("memory_kib"), f"{FILE}: memory_kib"),
+        devices,
+        _cpus(root.get("isolated_cpus"), f"{FILE}: isolated_cpus") or frozenset(),
+        _cpus(root.get("guest_cpus"), f"{FILE}: guest_cpus"),
+    )
 
 
 def facts_text(facts: Facts) -> str:
     """The text of facts.json, from which `read_facts` gives the same facts."""
     devices = {str(address): asdict(device) for address, device in facts.devices.items()}
-    return json.dumps({"memory_kib": facts.memory_kib, "devices": devices}, indent=2) + "\n"
+    told: dict[str, object] = {"memory_kib": facts.memory_kib}
+    if facts.isolated_cpus:
+        told["isolated_cpus"] = cpu_list(facts.isolated_cpus)
+    if facts.guest_cpus is not None:
+        told["guest_cpus"] = cpu_list(facts.guest_cpus)
+    return json.dumps({**told, "devices": devices}, indent=2) + "\n"
 
 
 NOBODY: Mapping[PciAddress, str] = MappingProxyType({})
@@ -171,6 +186,11 @@ def _natural(value: object, what: str) -> int | None:
     if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
         raise HostError(f"{what}: {quote(value)} is no whole number")
     return value
+
+
+def _cpus(value: object, what: str) -> frozenset[int] | None:
+    text = _text(value, what)
+    return None if text is None else number_set(text, what)
 
 
 def _text(value: object, what: str) -> str | None:

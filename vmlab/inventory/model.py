@@ -150,7 +150,8 @@ class Claim:
     """What one domain takes of the host. `bed` and `node` are None for a domain that is not vmlab's.
 
     `cpus` are those that its vCPUs have to themselves, empty where they float over all of them. `memory_kib`
-    and `huge_kib` (by page size) are by cell; under the key None stands what is bound to no cell.
+    and `huge_kib` (by page size) are by cell; under the key None stands what is bound to no cell. `later_kib` of them
+    it does not have yet: that can be plugged in while it runs.
     `devices` are functions that it has, `behind` those that it uses without having them, with how ("macvtap on eth4"),
     `lost` what it uses of which nobody tells the function ("the vDPA device /dev/vhost-vdpa-0"). `unreadable` says why
     metadata of vmlab's form was not understood.
@@ -167,6 +168,7 @@ class Claim:
     behind: Mapping[PciAddress, str] = field(default_factory=dict)
     lost: tuple[str, ...] = ()
     unreadable: str = ""
+    later_kib: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +176,8 @@ class HostInventory:
     """A host. `cells` has at least one cell, numbered as the host does; `functions` are all PCI functions by address.
 
     `no_iommu` says why functions cannot be passed to guests, None if they can. `cpu_vendor` is "Intel", "AMD" or what
-    else libvirt says.
+    else libvirt says. `isolated` CPUs are those that the kernel's scheduler keeps off (isolcpus): what floats would
+    crowd on one of them. `guest_cpus` are those that guests may have at all (cgroups), None for all.
     """
 
     name: str
@@ -184,6 +187,8 @@ class HostInventory:
     claims: tuple[Claim, ...] = ()
     no_iommu: str | None = None
     cpu_vendor: str = ""
+    isolated: frozenset[int] = frozenset()
+    guest_cpus: frozenset[int] | None = None
 
     def group(self, function: PciFunction) -> tuple[PciFunction, ...]:
         """The members of the function's IOMMU group in bus order, itself included; only itself if it has no group."""

@@ -46,6 +46,8 @@ def read_record(name: str, files: Mapping[str, str], facts: Facts | None = None)
         claims=read_claims(_in(files, DOMAINS), told.cells, _by_name(functions)),
         no_iommu=_no_iommu(functions.values(), iommu=told.iommu),
         cpu_vendor=told.cpu_vendor,
+        isolated=facts.isolated_cpus,
+        guest_cpus=facts.guest_cpus,
     )
 
 

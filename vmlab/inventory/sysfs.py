@@ -1,6 +1,6 @@
-"""Facts of PCI functions from the texts of sysfs files, by their path below /sys.
+"""Facts of PCI functions, memory and CPUs from the texts of sysfs files, by their path below /sys.
 
-All are reached through bus/pci/devices, so that the path names the function. The files:
+Functions are reached through bus/pci/devices, so that the path names the function. The files:
 Documentation/ABI/testing/sysfs-bus-pci, sysfs-class-net and stable/sysfs-class-infiniband of the kernel.
 """
 
@@ -11,9 +11,21 @@ from dataclasses import dataclass, field
 from vmlab.inventory.facts import DeviceFacts
 from vmlab.inventory.model import Port
 from vmlab.inventory.ports import Interface, interface_ports, own_interfaces
+from vmlab.values.cpuset import parse_cpu_list
 from vmlab.values.pci import PciAddress
 
 _DEVICE = "bus/pci/devices/*"
+# CPUs that the scheduler keeps off: by the kernel's command line, and by a cgroup that has them for itself.
+_ISOLATED = ("devices/system/cpu/isolated", "fs/cgroup/cpuset.cpus.isolated")
+# The CPUs that libvirt's guests may use: of their slice with systemd and without, else of all; cgroup v2, then v1.
+_GUESTS = (
+    "fs/cgroup/machine.slice/cpuset.cpus.effective",
+    "fs/cgroup/machine/cpuset.cpus.effective",
+    "fs/cgroup/cpuset.cpus.effective",
+    "fs/cgroup/cpuset/machine.slice/cpuset.effective_cpus",
+    "fs/cgroup/cpuset/machine/cpuset.effective_cpus",
+    "fs/cgroup/cpuset/cpuset.effective_cpus",
+)
 # What is read, in one round trip.
 PATTERNS = (
     f"{_DEVICE}/sriov_totalvfs",
@@ -28,6 +40,8 @@ PATTERNS = (
     f"{_DEVICE}/net/*/operstate",
     f"{_DEVICE}/net/*/phys_port_name",
     "devices/system/node/node*/meminfo",
+    *_ISOLATED,
+    *_GUESTS,
 )
 _PATH = re.compile(r"bus/pci/devices/([^/]+)/(.+)")
 _RDMA = re.compile(r"infiniband/([^/]+)/ports/([0-9]{1,3})/(.+)")
@@ -83,6 +97,26 @@ def available_kib(files: Mapping[str, str]) -> Mapping[int, int]:
             if "MemFree" in lines:
                 cells[int(match[1])] = sum(int(lines.get(name, 0)) for name in _AVAILABLE)
     return cells
+
+
+def isolated_cpus(files: Mapping[str, str]) -> frozenset[int]:
+    """The CPUs that the scheduler puts nothing on by itself."""
+    return frozenset[int]().union(*(_cpus(files.get(path)) or () for path in _ISOLATED))
+
+
+def guest_cpus(files: Mapping[str, str], configured: str = "") -> frozenset[int] | None:
+    """The CPUs that guests may use, None where nothing limits them; `configured` is AllowedCPUs of their slice."""
+    limits = [cpus for path in _GUESTS if (cpus := _cpus(files.get(path)))][:1]
+    limits += filter(None, [_cpus(configured.replace(" ", ","))])
+    return frozenset.intersection(*limits) if limits else None
+
+
+def _cpus(text: str | None) -> frozenset[int] | None:
+    """A list such as `0-3,8`; None for what is no such list."""
+    try:
+        return None if text is None else parse_cpu_list(text.strip())
+    except ValueError:
+        return None
 
 
 def _ports(files: _Files) -> Iterable[Port]:

@@ -31,6 +31,7 @@ from vmlab.store import images as store
 from vmlab.store.images import Files, Manifest
 from vmlab.store.packages import Kind, Package, collect, kernel_to_boot, listing_commands
 from vmlab.topology import Topology, loads
+from vmlab.topology.bed import DEFAULT_HOST
 from vmlab.values.size import Bytes
 from vmlab.virt.connection import Host
 from vmlab.virt.observe import observe
@@ -146,7 +147,9 @@ def _topology(wish: Wish, image: str) -> Topology:
     node = {"role": "build", "cpus": _CPUS, "memory": str(_MEMORY), "pin": "shared", "image": image}
     if wish.disk is not None:
         node["disk"] = str(wish.disk)
-    return loads(json.dumps({"name": bed_name(wish.name), "nodes": {NODE: node}}), "vmlab image build")
+    nothing = {DEFAULT_HOST: {"reserve": {"cpus": 0, "memory": "0B"}}}  # nobody could write another one
+    document = {"name": bed_name(wish.name), "hosts": nothing, "nodes": {NODE: node}}
+    return loads(json.dumps(document), "vmlab image build")
 
 
 def _alone(name: str) -> contextlib.AbstractContextManager[None]:

@@ -10,7 +10,7 @@ from lxml import etree
 from vmlab.domainxml.build import Boot
 from vmlab.domainxml.metadata import Address, NodeMetadata
 from vmlab.domainxml.network import gateway
-from vmlab.domainxml.template import parse_template
+from vmlab.domainxml.template import emulates, parse_template
 from vmlab.errors import HostError, Problem, TopologyError
 from vmlab.fabrics.infiniband import has_guid
 from vmlab.guest.keys import BedKeys
@@ -33,6 +33,7 @@ from vmlab.plan.desired import (
 from vmlab.plan.diff import diff
 from vmlab.plan.filesystems import check_backends, check_images
 from vmlab.plan.lease import Leases, lease
+from vmlab.plan.native import guest_architectures
 from vmlab.plan.node_place import NodePlace, hidden, macs, place_of
 from vmlab.plan.observed import Observed, ObservedBed
 from vmlab.plan.placing import Attach, Places, decide, virtual, wants_devices
@@ -110,7 +111,7 @@ def acceleration(host: Host, wish: str, images: Images, progress: Progress) -> s
     if wish == "tcg":
         return "tcg"
     kernels = [folder / manifest.files.kernel for manifest, folder in images.values() if manifest.files.kernel]
-    why_not = why_no_kvm(kernels[0] if kernels else None) if host.local else None
+    why_not = why_no_kvm(kernels[0] if kernels else None, say=progress.say) if host.local else None
     if why_not is None:
         return "kvm"
     if wish == "kvm":
@@ -178,6 +179,8 @@ def decide_all(
     templates = {name: _template(topology, name) for name in {n.template for n in topology.nodes.values()}}
     authorized_key = keys.public_key
     pinned = accel == "kvm"
+    machines = {name: emulates(template) for name, template in templates.items()}
+    architectures = guest_architectures(topology, hosts if pinned else {}, images, machines)
 
     def node(asked: Node, attach: Attach, place: NodePlace | None) -> DesiredNode:
         image = images[asked.image]
@@ -218,7 +221,10 @@ def decide_all(
             and node(topology.nodes[name], attach, replace(bare, addresses=())).digest == domain.facts.metadata.digest
         )
 
-    places = decide(topology, hosts, bed, pinned=pinned, keep=keep) if hosts else Places(virtual(topology))
+    if hosts:
+        places = decide(topology, hosts, bed, pinned=pinned, keep=keep, native=architectures)
+    else:
+        places = Places(virtual(topology))
 
     def place(name: str) -> NodePlace | None:
         found = places.node(name)
@@ -351,7 +357,8 @@ def _image(manifest: Manifest, store: Path, accel: str) -> Image:
     if files.kernel is not None:
         cmdline = manifest.cmdline + (kernel_parameters() if accel == "tcg" else "")
         boot = Boot(str(store / files.kernel), str(store / files.initrd) if files.initrd else None, cmdline)
-    return Image(manifest.name, str(store / files.disk), manifest.size, manifest.user, boot)
+    disk = str(store / files.disk)
+    return Image(manifest.name, disk, manifest.size, manifest.user, boot, manifest.architecture)
 
 
 def _interface(topology: Topology, leases: Leases, place: Address) -> Interface:

@@ -5,21 +5,21 @@ from math import ceil
 
 from vmlab.errors import HostError
 from vmlab.placement.groups import shares
+from vmlab.placement.lacking import short
 from vmlab.placement.problem import Problem
 from vmlab.placement.refusal import Want
-from vmlab.placement.relax import hint, short
+from vmlab.placement.relax import hint
 from vmlab.placement.request import NodeRequest
 from vmlab.placement.space import CellSpace, Space
-from vmlab.placement.spots import Optimum
+from vmlab.placement.spots import NOWHERE, Optimum
 from vmlab.values.size import Bytes
-
-_NOTHING = Optimum({}, {})
 
 
 def refusal(problem: Problem) -> HostError:
     """The error for a problem that has no solution."""
-    node, found = _first_too_many(problem)
-    before = problem.again([request for request in problem.requests if request.name in found.spots])
+    settled = problem.settled()
+    node, found = _first_too_many(settled)
+    before = settled.again([request for request in problem.requests if request.name in found.spots])
     others = before.placement(found).nodes if before.requests else problem.in_force
     rest = Problem.of(
         problem.requests,
@@ -27,16 +27,21 @@ def refusal(problem: Problem) -> HostError:
         bed=problem.bed,
         in_force={**problem.in_force, **others},
         later=[request.name for request in problem.requests],
+        keeps=settled.keeps,
     )
     one = problem.again([*before.requests, node])
     beside = f" beside the other {len(others)} nodes" if len(others) > 1 else f" beside {next(iter(others), '')}"
-    lines = [f"{node.name} does not fit{beside if others else ''}: too little of {short(one)}"]
+    lacking = short(one)
+    lines = [f"{node.name} does not fit{beside if others else ''}: too little of {lacking}"]
     for name, space in rest.spaces.items():
         if node.host in (None, name):
-            lines += [f"  {line}" for line in _host(node, space, problem, found)]
+            told = [*_host(node, space, problem, found), *_kept(space, lacking)]
+            if "memory" in lacking:
+                told += _later(name, problem)
+            lines += [f"  {line}" for line in told]
     if node.host is not None and node.host not in problem.hosts:
         lines.append(f"  its host {node.host} is not among {', '.join(problem.hosts)}")
-    return HostError("\n".join(lines), hint=hint(problem))
+    return HostError("\n".join(lines), hint=hint(problem, node, [*problem.in_force, *found.spots]))
 
 
 def _first_too_many(problem: Problem) -> tuple[NodeRequest, Optimum]:
@@ -48,11 +53,14 @@ def _first_too_many(problem: Problem) -> tuple[NodeRequest, Optimum]:
             too_many = middle
         else:
             fit = middle
-    found = problem.again(problem.requests[:fit]).solve() if fit else _NOTHING
-    return problem.requests[fit], found or _NOTHING
+    found = problem.again(problem.requests[:fit]).solve() if fit else NOWHERE
+    return problem.requests[fit], found or NOWHERE
 
 
 def _host(node: NodeRequest, space: Space, problem: Problem, found: Optimum) -> Iterator[str]:
+    if not space.admits(node):
+        yield f"{space.host}: its architecture is {space.architecture}, wanted {node.architecture}"
+        return
     if node.pin == "dedicated" and node.threads == "require" and space.threads < 2:  # noqa: PLR2004 - siblings
         yield f"{space.host}: wanted threads: require, but its cores have one thread each"
     free = {want: _functions_free(want, space, problem, found) for want in _wants(node)}
@@ -83,13 +91,41 @@ def _cpus_wanted(node: NodeRequest, cpus: int, space: Space) -> str:
 
 def _cpus_free(node: NodeRequest, cell: CellSpace, space: Space) -> str:
     """The reserve goes first to other cells: what is kept here is what those cannot keep."""
-    elsewhere = sum(len(other.sizes) for other in space.cells if other.id != cell.id)
-    kept = max(0, space.reserve - elsewhere)
-    if node.pin == "dedicated" and node.threads != "prefer":
+    sizes = sorted(len(core.cpus) for core in cell.open_cores)
+    elsewhere = sum(len(other.open_cores) for other in space.cells if other.id != cell.id)
+    kept = min(max(0, space.reserve - elsewhere), len(sizes))
+    threads = sum(len(core.cpus) for core in cell.cores)
+    notes = [f"{_count(kept, 'core')} kept for the host"] if kept else []
+    if space.kept.cpus > space.reserve:
+        notes = [f"the host keeps {_count(space.kept.cpus, 'core')}"]
+    if node.pin == "shared":
+        free, total = cell.open_threads - sum(sizes[:kept]), threads
+        notes += [f"{cell.threads - cell.open_threads} isolated"] if cell.isolated else []
+    elif node.threads != "prefer":
         free, total = len(cell.sizes) - kept, len(cell.cores)
     else:
-        free, total = cell.threads - sum(cell.sizes[:kept]), sum(len(core.cpus) for core in cell.cores)
-    return f"free {free} of {total}" + (f" ({_count(kept, 'core')} kept for the host)" if kept else "")
+        free, total = cell.threads - sum(sizes[:kept]), threads
+    return f"free {free} of {total}" + (f" ({', '.join(notes)})" if notes else "")
+
+
+def _kept(space: Space, lacking: str) -> Iterator[str]:
+    """What of that which is lacking the host keeps without having been told to, and the way out."""
+    kept = space.kept
+    told = []
+    if kept.usual_cpus and kept.cpus and "CPUs" in lacking:
+        told.append((_count(kept.cpus, "core"), "cpus: 0"))
+    if kept.usual_kib and kept.kib and "memory" in lacking:
+        told.append((_size(kept.kib), "memory: 0B"))
+    if told:
+        amounts, way = " and ".join(amount for amount, _ in told), ", ".join(way for _, way in told)
+        yield f"{space.host} keeps {amounts} for itself, as no `reserve` is written; to keep none: `reserve: {{{way}}}`"
+
+
+def _later(host: str, problem: Problem) -> Iterator[str]:
+    """Memory that counts although nobody has it yet."""
+    for claim in problem.hosts[host].inventory.claims:
+        if claim.later_kib:
+            yield f"{host}: the domain {claim.domain} can be given {_size(claim.later_kib)} more (its <maxMemory>)"
 
 
 def _functions_free(want: Want, space: Space, problem: Problem, found: Optimum) -> Mapping[int, int]:

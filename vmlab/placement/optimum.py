@@ -81,6 +81,7 @@ class _Model:
         self._touched = {p: self.program.variable(1) for p, cell in self._cells.items() if cell.unused}
         self._shared: dict[Place, int] = {}
         self._reserve: dict[Place, int] = {}
+        self._open: dict[Place, int] = {}
         self._reserved: dict[int, float] = {}
         self._unmade: dict[int, float] = {}
         for group in self._groups:
@@ -96,7 +97,7 @@ class _Model:
 
     def _place(self, group: Group) -> None:
         request = group.request
-        hosts = [space for space in self._spaces.values() if request.host in (None, space.host)]
+        hosts = [space for space in self._spaces.values() if space.admits(request)]
         if request.pin == "dedicated" and request.threads == "require":
             hosts = [space for space in hosts if space.threads > 1]
         if request.numa.cells:
@@ -118,7 +119,7 @@ class _Model:
         cell, space = self._cells[place], self._spaces[place.host]
         room = cell.free_kib.get(request.page_kib, 0) // kib
         if request.pin == "shared":
-            return room if cell.threads else 0
+            return room if cell.open_threads else 0
         sizes = cell.sizes
         if request.threads == "isolate":
             return min(room, len(sizes) // cpus)
@@ -176,7 +177,7 @@ class _Model:
             if not preferred:
                 group.loose[space.host] = {here: request.memory_kib // unit}
             if not preferred and request.pin == "shared":
-                floats = {self._left(place): -count for place in self._places(space) if self._cells[place].threads}
+                floats = {self._left(place): -count for place in self._places(space) if self._cells[place].open_threads}
                 self.program.at_most({here: 1, **floats}, 0)
                 continue
             for place in self._places(space):
@@ -305,13 +306,20 @@ class _Model:
 
     def _host(self, space: Space) -> None:
         places = self._places(space)
-        if space.reserve:
+        keeps = space.reserve
+        if keeps:
             for place in places:
-                self._reserve[place] = self.program.variable(min(space.reserve, len(self._cells[place].sizes)))
+                self._reserve[place] = self.program.variable(min(keeps, len(self._cells[place].sizes)))
                 has = self.program.variable(1)
                 self._reserved[has] = 1
-                self.program.at_most({self._reserve[place]: 1, has: -space.reserve}, 0)
-            self.program.equal({self._reserve[place]: 1.0 for place in places}, space.reserve)
+                self.program.at_most({self._reserve[place]: 1, has: -keeps}, 0)
+            self.program.equal({self._reserve[place]: 1.0 for place in places}, keeps)
+        if keeps and any(self._cells[place].isolated for place in places):
+            for place in places:
+                self._open[place] = self.program.variable(len(self._cells[place].open_cores))
+                self.program.at_most({self._open[place]: 1, self._reserve[place]: -1}, 0)
+            open_ = sum(len(self._cells[place].open_cores) for place in places)
+            self.program.equal({self._open[place]: 1.0 for place in places}, min(keeps, open_))
         for pages, unit in self._unit.items():
             groups = [group for group in self._groups if group.request.page_kib == pages]
             taken = _all(group.loose.get(space.host) for group in groups)
@@ -337,7 +345,10 @@ class _Model:
             some[self._shared[place]] = 1
         if place in self._reserve:
             lone[self._reserve[place]] = 1
-        self._cpus(cell, threads, lone, full, some)
+        if cell.isolated:
+            self._isolated(place, {**lone, **full}, full, some)
+        else:
+            self._cpus(cell, threads, lone, full, some)
 
     def _at_most_where(self, place: Place | None, taken: Sum, free: float) -> None:
         """Bound what is taken of a cell; and if it was unused, it no longer is."""
@@ -369,6 +380,28 @@ class _Model:
             if row:
                 self.program.at_most(row, cell.threads + saved)
 
+    def _isolated(self, place: Place, whole: Sum, full: Sum, some: Sum) -> None:
+        """In a cell with isolated threads, where the reserve and what floats need others.
+
+        What is dedicated takes the isolated ones first: so of the others it only takes what is more than those. All
+        cores count as the largest, which is exact where they are equal; where they are not, none serves `require`.
+        """
+        cell, threads = self._cells[place], self._spaces[place.host].threads
+        sizes, size = cell.sizes, max(cell.sizes, default=1)
+        floats = {self._shared[place]: 1.0} if place in self._shared else {}
+        kept = {self._open[place]: 1.0} if place in self._open else {}
+        if full:
+            self.program.at_most(full, sizes.count(threads) if len(set(sizes)) == 1 else 0)
+        if whole:
+            left = sum(len(core.open) for core in cell.cores if not core.whole)
+            self.program.at_most(whole, len(sizes))
+            self.program.at_most({**_times(whole, size), **floats}, size * len(sizes) + left)
+        if whole or some:
+            self.program.at_most({**_times(whole, size), **some}, cell.threads)
+        if kept or floats:
+            largest = max((len(core.cpus) for core in cell.open_cores), default=1)
+            self.program.at_most({**_times(kept, largest), **floats}, cell.open_threads)
+
     # --- goals ---
 
     def _order(self) -> None:
@@ -376,7 +409,7 @@ class _Model:
         last: dict[object, Place] = {}
         for place in self._touched:
             cell = self._cells[place]
-            cores = tuple(sorted((len(core.cpus), len(core.free)) for core in cell.cores))
+            cores = tuple(sorted((len(core.cpus), len(core.free), len(core.open)) for core in cell.cores))
             pools = []
             for index, pool in enumerate(self._pools):
                 if any(self._is_at(index, position, place) for position in range(len(pool.slots))):
@@ -420,7 +453,8 @@ class _Model:
     def decode(self, values: Sequence[int]) -> Optimum:
         """The solution by node."""
         reserve = {(place.host, place.cell): values[v] for place, v in self._reserve.items() if values[v]}
-        return Optimum(spots(self._groups, self._pools, self._unit, values), reserve)
+        floated = frozenset((place.host, place.cell) for place, v in self._shared.items() if values[v])
+        return Optimum(spots(self._groups, self._pools, self._unit, values), reserve, floated)
 
 
 def _times(terms: Sum, factor: float) -> dict[int, float]:

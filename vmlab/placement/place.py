@@ -6,6 +6,7 @@ from types import MappingProxyType
 from vmlab.placement.explain import refusal
 from vmlab.placement.problem import Problem
 from vmlab.placement.request import HostSpace, NodePlacement, NodeRequest, Placement
+from vmlab.placement.spots import NOWHERE
 
 NOTHING_IN_FORCE: Mapping[str, NodePlacement] = MappingProxyType({})
 
@@ -24,8 +25,9 @@ def place(
     """
     problem = Problem.of(requests, hosts, bed=bed, in_force=in_force)
     if not problem.requests:
-        return Placement(dict(in_force))
-    found = problem.solve()
-    if found is None:
-        raise refusal(problem)
-    return problem.placement(found)
+        return problem.placement(NOWHERE)
+    for attempt in problem.attempts():
+        found = attempt.solve()
+        if found is not None:
+            return attempt.placement(found)
+    raise refusal(problem)

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import chain
+from types import MappingProxyType
 from typing import NamedTuple, Self
 
 from vmlab.placement.attach import attach
@@ -10,9 +11,12 @@ from vmlab.placement.groups import natural
 from vmlab.placement.optimum import optimum
 from vmlab.placement.refusal import Functions, Want
 from vmlab.placement.request import HostSpace, NodePlacement, NodeRequest, Placement
+from vmlab.placement.reserve import Kept
 from vmlab.placement.settle import settle
 from vmlab.placement.space import Space, space
 from vmlab.placement.spots import Optimum
+
+NOTHING_KEPT: Mapping[str, Kept] = MappingProxyType({})
 
 
 class Problem(NamedTuple):
@@ -24,6 +28,8 @@ class Problem(NamedTuple):
     in_force: Mapping[str, NodePlacement]
     spaces: Mapping[str, Space]
     devices: Mapping[str, Devices]
+    lenient: bool = False
+    keeps: Mapping[str, Kept] = NOTHING_KEPT
 
     @classmethod
     def of(
@@ -34,22 +40,35 @@ class Problem(NamedTuple):
         bed: str | None,
         in_force: Mapping[str, NodePlacement],
         later: Collection[str] = (),
+        lenient: bool = False,
+        keeps: Mapping[str, Kept] = NOTHING_KEPT,
     ) -> Self:
         """Look at the hosts. Requests for nodes in force only say how those are pinned.
 
-        `later`: further nodes of the bed that are placed anew another time: what they claim is free, too.
+        `later`: further nodes of the bed that are placed anew another time: what they claim is free, too. `lenient`:
+        a reserve that nobody wrote gives way to what the bed has already. `keeps`: what hosts keep, if that is settled.
         """
         anew = tuple(request for request in requests if request.name not in in_force)
         names = {*later, *(request.name for request in anew)}
         pins = {request.name: (request.pin, request.threads) for request in requests}
         spaces = {
-            name: space(name, host, bed=bed, anew=names, kept=in_force, pins=pins) for name, host in hosts.items()
+            name: space(
+                name,
+                host,
+                bed=bed,
+                anew=names,
+                kept=in_force,
+                pins=pins,
+                lenient=lenient,
+                keeps=keeps.get(name),
+            )
+            for name, host in hosts.items()
         }
         wants = {Want.of(wish): None for request in anew for wish in request.devices}
         found = {
             name: devices(Functions(host.inventory, spaces[name].holders), name, wants) for name, host in hosts.items()
         }
-        return cls(anew, hosts, bed, in_force, spaces, found)
+        return cls(anew, hosts, bed, in_force, spaces, found, lenient, keeps)
 
     def again(
         self, requests: Sequence[NodeRequest] | None = None, hosts: Mapping[str, HostSpace] | None = None
@@ -61,7 +80,25 @@ class Problem(NamedTuple):
             bed=self.bed,
             in_force=self.in_force,
             later=[request.name for request in self.requests],
+            lenient=self.lenient,
+            keeps=self.keeps,
         )
+
+    def settled(self) -> "Problem":
+        """The same, and with other requests too the hosts keep what they keep here."""
+        return self._replace(keeps={name: space.kept for name, space in self.spaces.items()})
+
+    def attempts(self) -> Iterator["Problem"]:
+        """Itself, and where that has no solution the lenient one: a bed that is there is not refused by a default."""
+        yield self
+        lenient = Problem.of(self.requests, self.hosts, bed=self.bed, in_force=self.in_force, lenient=True)
+        if lenient.spaces != self.spaces:
+            yield lenient
+
+    @property
+    def fits(self) -> bool:
+        """All nodes can be placed."""
+        return any(attempt.solve(prove=False) is not None for attempt in self.attempts())
 
     def pools(self) -> tuple[Pool, ...]:
         """Those of all hosts."""
@@ -81,7 +118,8 @@ class Problem(NamedTuple):
         functions = {name: found.functions for name, found in self.devices.items()}
         nodes, vfs = attach(self.requests, bare, found.spots, self.pools(), functions)
         nodes |= self.in_force
-        return Placement(nodes, vfs, (*notes, *self._notes(nodes)))
+        kept = {name: space.kept for name, space in self.spaces.items()}
+        return Placement(nodes, vfs, (*notes, *self._notes(nodes)), kept)
 
     def _notes(self, nodes: Mapping[str, NodePlacement]) -> Iterator[str]:
         for request in sorted(self.requests, key=lambda r: natural(r.name)):

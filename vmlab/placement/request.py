@@ -5,10 +5,12 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from vmlab.inventory.model import HostInventory
+from vmlab.placement.reserve import Kept
 from vmlab.topology.bed import DeviceSelector, Kind, Numa, Pin, Reserve, Threads
 from vmlab.values.pci import PciAddress
+from vmlab.values.size import Bytes
 
-NO_RESERVE = Reserve()
+NO_RESERVE = Reserve(0, Bytes(0))
 
 Hardware = Literal["passthrough", "vf"]
 """How a guest gets a device of the host: a whole function, or a virtual one."""
@@ -30,7 +32,8 @@ class DeviceWish:
 class NodeRequest:
     """What one node asks for. `page_kib` None means ordinary pages; `avoid` are other nodes of the bed.
 
-    `pairs` are its partners in HA pairs, avoided before those of `avoid`. `host` None: any host.
+    `pairs` are its partners in HA pairs, avoided before those of `avoid`. `host` None: any host that runs guests of the
+    architecture; "" for one of any.
     """
 
     name: str
@@ -42,13 +45,17 @@ class NodeRequest:
     threads: Threads = "prefer"
     devices: tuple[DeviceWish, ...] = ()
     host: str | None = None
+    architecture: str = ""
     avoid: tuple[str, ...] = ()
     pairs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class HostSpace:
-    """A host to place on. What its `claims` hold is taken, except claims of the nodes that are being placed anew."""
+    """A host to place on. What its `claims` hold is taken, except claims of the nodes that are being placed anew.
+
+    For what its `reserve` does not say, see `reserve`.
+    """
 
     inventory: HostInventory
     reserve: Reserve = NO_RESERVE
@@ -104,9 +111,11 @@ class NodePlacement:
 class Placement:
     """Where every node goes. `notes` are remarks for the user: partners that share a host or a cell, remote devices.
 
-    `vfs` is how many virtual functions each physical function must have, where that is not what it has now.
+    `vfs` is how many virtual functions each physical function must have, where that is not what it has now. `kept` is
+    what each host keeps for itself.
     """
 
     nodes: Mapping[str, NodePlacement]
     vfs: Mapping[tuple[str, PciAddress], int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    kept: Mapping[str, Kept] = field(default_factory=dict)

@@ -12,32 +12,62 @@ class Cpus:
     """The CPUs of one cell that are still to be given away."""
 
     def __init__(self, cell: CellSpace) -> None:
-        self._left = {core.cpus: list(core.free) for core in cell.cores if core.free}
+        self._open = frozenset(cpu for core in cell.cores for cpu in core.open)
+        self._isolated = cell.isolated
+        self._left = {core.cpus: sorted(core.free, key=self._later) for core in cell.cores if core.free}
+        self._held: list[int] = []
 
     def left(self) -> tuple[int, ...]:
-        """What nobody has for itself."""
-        return tuple(sorted(cpu for free in self._left.values() for cpu in free))
+        """What nobody has for itself, and may be floated over."""
+        free = (cpu for free in self._left.values() for cpu in free)
+        return tuple(sorted((*self._held, *(cpu for cpu in free if cpu in self._open))))
+
+    def hold(self) -> None:
+        """Keep a thread to float over, where what is taken next could take the last one."""
+        if self._isolated:
+            having = [core for core, free in self._left.items() if self._open & set(free)]
+            core = max(having, key=lambda c: (len(self._left[c]) < len(c), -len(self._left[c]), c))
+            self._held.append(max(self._open & set(self._left[core])))
+            self._left[core].remove(self._held[-1])
+
+    def kept(self, count: int) -> list[int]:
+        """Take whole cores for the host, isolated ones after all others; those of their threads that it runs on."""
+        cores = self._take(sorted(self._whole(), key=lambda c: (-self._floats(c), len(c), c))[:count])
+        return [cpu for core in cores for cpu in core if cpu in self._open]
 
     def cores(self, count: int, *, largest: bool = False) -> list[tuple[int, ...]]:
-        """Whole cores: the smallest, or the largest ones; of equals the first."""
-        whole = sorted(self._whole(), key=lambda core: (-len(core) if largest else len(core), core))[:count]
-        for core in whole:
-            del self._left[core]
-        return whole
+        """Whole cores, isolated ones before others: the smallest, or the largest ones; of equals the first."""
+        size = -1 if largest else 1
+        return self._take(sorted(self._whole(), key=lambda c: (self._floats(c), size * len(c), c))[:count])
+
+    def _take(self, cores: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
+        return [tuple(self._left.pop(core)) for core in cores]
+
+    def _floats(self, core: tuple[int, ...]) -> int:
+        """How much of a core may be floated over; 0 where that distinguishes nothing."""
+        return len(self._open & set(self._left[core])) if self._isolated else 0
+
+    def _later(self, cpu: int) -> tuple[bool, int]:
+        """Isolated threads come first."""
+        return cpu in self._open, cpu
 
     def threads(self, count: int) -> list[int]:
-        """Threads that share as few cores as possible: full cores, and for the rest a core that is broken already."""
+        """Threads that share as few cores as possible: full cores, and for the rest a core that is broken already.
+
+        Isolated ones come before others.
+        """
         found: list[int] = []
         while (wanted := count - len(found)) > 0:
-            full = [core for core in self._whole() if len(core) <= wanted]
-            broken = [core for core, free in self._left.items() if len(free) < len(core)]
+            pool = [core for core, free in self._left.items() if not self._open.issuperset(free)] or list(self._left)
+            full = [core for core in pool if len(core) <= min(wanted, len(self._left[core]))]
+            broken = [core for core in pool if len(self._left[core]) < len(core)]
             enough = [core for core in broken if len(self._left[core]) >= wanted]
             if full:
                 core = min(full, key=lambda c: (-len(c), c))
             elif enough:
                 core = min(enough, key=lambda c: (len(self._left[c]), c))
             else:
-                core = min(self._left, key=lambda c: (c in broken, -len(self._left[c]), c))
+                core = min(pool, key=lambda c: (c in broken, -len(self._left[c]), c))
             found += self._left[core][:wanted]
             self._left[core] = self._left[core][wanted:]
             if not self._left[core]:
@@ -57,12 +87,12 @@ def settle(
     """
     ordered = sorted(requests, key=lambda request: natural(request.name))
     cpus = {(name, cell.id): Cpus(cell) for name, space in spaces.items() for cell in space.cells}
-    kept = {
-        where: [cpu for core in cpus[where].cores(count) for cpu in core]
-        for where, count in sorted(found.reserve.items())
-    }
+    kept = {where: cpus[where].kept(count) for where, count in sorted(found.reserve.items())}
     dedicated: dict[tuple[str, int], list[int]] = {}
     for policy in ("isolate", "require", "prefer"):
+        if policy == "prefer":
+            for where in found.floated:
+                cpus[where].hold()
         for request in ordered:
             if request.pin == "dedicated" and request.threads == policy:
                 spot = found.spots[request.name]
@@ -75,7 +105,8 @@ def settle(
         spot = found.spots[request.name]
         free = {cell: cpus[spot.host, cell].left() for cell in (c.id for c in spaces[spot.host].cells)}
         cells = tuple(_cells(request, spot, dedicated, free))
-        emulator = _emulator(spot, {cell: held for (host, cell), held in kept.items() if host == spot.host}, free)
+        mine = {cell: held for (host, cell), held in kept.items() if host == spot.host}
+        emulator = _emulator(spot, mine, free, told=not spaces[spot.host].kept.usual_cpus)
         if not emulator:
             emulator = next(cell.vcpus[0][:1] for cell in cells if 0 in cell.vcpus)
             notes.append(f"{request.name}: QEMU's own threads share CPU {emulator[0]} with vCPU 0: no other is left")
@@ -115,11 +146,15 @@ def _cells(
     return cells
 
 
-def _emulator(spot: Spot, kept: Mapping[int, list[int]], free: Mapping[int, tuple[int, ...]]) -> tuple[int, ...]:
-    """The reserve, else what no vCPU has for itself: of the node's cells if they have any of it, else of the host."""
+def _emulator(
+    spot: Spot, kept: Mapping[int, Sequence[int]], free: Mapping[int, Sequence[int]], *, told: bool
+) -> tuple[int, ...]:
+    """The reserve, of the node's cells if it has any of them, else what no vCPU has for itself, likewise.
+
+    Of a reserve that nobody `told` it only takes what is near, where nothing else is near.
+    """
     mine = spot.kib.keys() - {None}
-    for source in (kept, free):
-        near = [cpu for cell, cpus in source.items() if cell in mine for cpu in cpus]
-        if found := near or [cpu for cpus in source.values() for cpu in cpus]:
-            return tuple(sorted(found))
-    return ()
+    kept_near, free_near = ({cell: cpus for cell, cpus in source.items() if cell in mine} for source in (kept, free))
+    order = (kept_near, kept, free_near, free) if told else (free_near, kept_near, free, kept)
+    found = (tuple(sorted(cpu for cpus in source.values() for cpu in cpus)) for source in order)
+    return next(filter(None, found), ())

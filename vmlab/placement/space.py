@@ -1,11 +1,14 @@
 """What is free on a host before anything new is placed: cores, memory and huge pages by cell."""
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
-from vmlab.inventory.model import Cell, Claim
-from vmlab.placement.request import HostSpace, NodePlacement
+from vmlab.inventory.architecture import runs
+from vmlab.inventory.model import Cell, Claim, HostInventory
+from vmlab.placement import reserve
+from vmlab.placement.request import HostSpace, NodePlacement, NodeRequest
+from vmlab.placement.reserve import Kept, Room
 from vmlab.values.pci import PciAddress
 
 Pages = int | None
@@ -14,10 +17,11 @@ Pages = int | None
 
 @dataclass(frozen=True, slots=True)
 class Core:
-    """The threads of a core, in order, and those of them that no dedicated vCPU has."""
+    """The threads of a core, in order; those that no dedicated vCPU has; and those of them that may be floated over."""
 
     cpus: tuple[int, ...]
     free: tuple[int, ...]
+    open: tuple[int, ...]
 
     @property
     def whole(self) -> bool:
@@ -44,22 +48,47 @@ class CellSpace:
         """The numbers of threads of the whole cores, the smallest first."""
         return tuple(sorted(len(core.cpus) for core in self.cores if core.whole))
 
+    @property
+    def open_threads(self) -> int:
+        """Free threads that vCPUs may float over."""
+        return sum(len(core.open) for core in self.cores)
+
+    @property
+    def open_cores(self) -> tuple[Core, ...]:
+        """Whole cores that vCPUs may float over: the host, too, runs only there."""
+        return tuple(core for core in self.cores if core.whole and core.open == core.cpus)
+
+    @property
+    def isolated(self) -> bool:
+        """Some free thread is not to be floated over."""
+        return self.open_threads < self.threads
+
 
 @dataclass(frozen=True, slots=True)
 class Space:
     """What is free on one host. `free_kib` bounds the sum over the cells: what is bound to no cell is only taken here.
 
-    The reserve of memory is taken from this sum, so it lies wherever the nodes leave room. `reserve` are whole cores,
-    of any cells. If the host has no longer as many, nothing of its CPUs is given away. `holders` say who has a device,
-    in words for the user. `threads` is the most that a core has.
+    The reserve of memory is taken from this sum, so it lies wherever the nodes leave room. What is `kept` of CPUs are
+    whole cores, of any cells. If the host has no longer as many, nothing of its CPUs is given away. `holders` say who
+    has a device, in words for the user. `threads` is the most that a core has.
     """
 
     host: str
+    architecture: str
     cells: tuple[CellSpace, ...]
     free_kib: Mapping[Pages, int]
-    reserve: int
+    kept: Kept
     threads: int
     holders: Mapping[PciAddress, str]
+
+    @property
+    def reserve(self) -> int:
+        """The cores to keep; 0 where all are kept because there are not as many."""
+        return self.kept.cpus if self.kept.cpus <= sum(len(cell.sizes) for cell in self.cells) else 0
+
+    def admits(self, request: NodeRequest) -> bool:
+        """The node may be here: nothing ties it to another host, and it is of an architecture that runs here."""
+        return request.host in (None, self.host) and runs(self.architecture, request.architecture)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,15 +109,20 @@ def space(
     anew: Collection[str],
     kept: Mapping[str, NodePlacement],
     pins: Mapping[str, tuple[str, str]],
+    lenient: bool = False,
+    keeps: Kept | None = None,
 ) -> Space:
     """Subtract what is there from what the host has.
 
     Claims of the nodes `anew` and `kept` of this bed do not count: the first are placed now, the second are given with
     their placement. `pins` are (pin, threads) of nodes: a node of `kept` that is isolated keeps its siblings empty.
+    `lenient`: the default reserve does not take what nodes of the bed have that are placed anew. `keeps`: what the host
+    keeps, if that is settled.
     """
     inventory = host.inventory
     ours = [c for c in inventory.claims if bed is not None and c.bed == bed and (c.node in anew or c.node in kept)]
-    released = [_of_claim(claim) for claim in ours if claim.running and claim.node not in kept]
+    placed = [claim for claim in ours if claim.node not in kept]
+    released = [_of_claim(claim) for claim in placed if claim.running]
     siblings = {cpu.id: cpu.siblings for cell in inventory.cells for cpu in cell.cpus}
     taken = [_of_claim(claim) for claim in inventory.claims if claim not in ours]
     taken += [
@@ -96,22 +130,38 @@ def space(
         for node in kept.values()
         if node.host == name
     ]
-    cpus = frozenset[int]().union(*(t.cpus for t in taken))
-    cells = tuple(_cell(cell, cpus, taken, released) for cell in sorted(inventory.cells, key=lambda c: c.id))
+    cells = _cells(inventory, taken, released)
     sizes = {pages for cell in cells for pages in cell.free_kib}
     free = {pages: _sum_free(inventory.cells, pages, taken, released) for pages in sorted(sizes, key=lambda p: p or 0)}
-    free[None] = free.get(None, 0) - host.reserve.memory.kib
-    whole = sum(len(cell.sizes) for cell in cells)
-    if whole < host.reserve.cpus:
-        cells = tuple(CellSpace(c.id, (), c.free_kib, c.unused) for c in cells)
+    if keeps is None:
+        room, beside = _room(inventory, cells, free.get(None, 0)), None
+        if lenient:
+            there = [_of_claim(claim) for claim in placed]
+            kib = free.get(None, 0) - sum(_amounts(there, None))
+            beside = _room(inventory, _cells(inventory, [*taken, *there], released), max(0, kib))
+        floating = any(pin == "shared" for node, (pin, _) in pins.items() if node in anew)
+        keeps = reserve.kept(host.reserve, room, floating=floating, left=beside)
+    free[None] = free.get(None, 0) - keeps.kib
+    if sum(len(cell.sizes) for cell in cells) < keeps.cpus:
+        cells = tuple(replace(c, cores=tuple(Core(core.cpus, (), ()) for core in c.cores)) for c in cells)
     return Space(
         name,
+        inventory.arch,
         cells,
         free,
-        host.reserve.cpus if whole >= host.reserve.cpus else 0,
+        keeps,
         max((len(s) for s in siblings.values()), default=1),
         {address: t.holder for t in taken for address in t.devices},
     )
+
+
+def _room(inventory: HostInventory, cells: Iterable[CellSpace], kib: int) -> Room:
+    whole = [len(cell.sizes) for cell in cells]
+    open_ = sum(len(cell.open_cores) for cell in cells)
+    allowed = inventory.guest_cpus
+    cores = {cpu.siblings for cell in inventory.cells for cpu in cell.cpus}
+    outside = sum(allowed is not None and not core & allowed for core in cores)
+    return Room(open_, sum(whole) - open_, outside, kib, sum(cell.memory_kib for cell in inventory.cells))
 
 
 def _of_claim(claim: Claim) -> _Taken:
@@ -135,7 +185,17 @@ def _of_node(node: NodePlacement, pin: tuple[str, str], siblings: Mapping[int, f
     return _Taken(frozenset(cpus), kib, devices, f"the node {node.node} has it")
 
 
-def _cell(cell: Cell, cpus: frozenset[int], taken: list[_Taken], released: list[_Taken]) -> CellSpace:
+def _cells(inventory: HostInventory, taken: list[_Taken], released: list[_Taken]) -> tuple[CellSpace, ...]:
+    allowed = inventory.guest_cpus
+    known = frozenset(cpu.id for cell in inventory.cells for cpu in cell.cpus)
+    cpus = frozenset[int]().union(known - allowed if allowed is not None else (), *(t.cpus for t in taken))
+    ordered = sorted(inventory.cells, key=lambda cell: cell.id)
+    return tuple(_cell(cell, cpus, inventory.isolated, taken, released) for cell in ordered)
+
+
+def _cell(
+    cell: Cell, cpus: frozenset[int], isolated: frozenset[int], taken: list[_Taken], released: list[_Taken]
+) -> CellSpace:
     cores = {tuple(sorted(cpu.siblings)) for cpu in cell.cpus}
     free: dict[Pages, int] = {}
     for pages in (None, *sorted(cell.huge)):
@@ -146,10 +206,15 @@ def _cell(cell: Cell, cpus: frozenset[int], taken: list[_Taken], released: list[
         free[pages] = max(0, left)
     return CellSpace(
         cell.id,
-        tuple(Core(core, tuple(cpu for cpu in core if cpu not in cpus)) for core in sorted(cores)),
+        tuple(_core(core, cpus, isolated) for core in sorted(cores)),
         free,
         unused=not any(t.cpus & {cpu.id for cpu in cell.cpus} or cell.id in dict(t.kib.keys()) for t in taken),
     )
+
+
+def _core(cpus: tuple[int, ...], taken: frozenset[int], isolated: frozenset[int]) -> Core:
+    free = tuple(cpu for cpu in cpus if cpu not in taken)
+    return Core(cpus, free, tuple(cpu for cpu in free if cpu not in isolated))
 
 
 def _capacity(cell: Cell, pages: Pages) -> tuple[int, int | None]:

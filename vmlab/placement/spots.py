@@ -34,10 +34,14 @@ class Spot:
 
 
 class Optimum(NamedTuple):
-    """Where the nodes go, and how many cores each host keeps in which cell."""
+    """Where the nodes go, how many cores each host keeps in which cell, and which cells keep a thread for floating."""
 
     spots: Mapping[str, Spot]
     reserve: Mapping[tuple[str, int], int]
+    floated: frozenset[tuple[str, int]] = frozenset()
+
+
+NOWHERE = Optimum({}, {})
 
 
 def spots(

@@ -24,13 +24,17 @@ from vmlab.values.pci import PciAddress
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """What `plan` needs of an image: paths on the host, the disk's virtual size in bytes, who logs in."""
+    """What `plan` needs of an image: paths on the host, the disk's virtual size in bytes, who logs in.
+
+    `architecture` "" is not known.
+    """
 
     name: str
     disk: str
     size: int
     user: str
     boot: Boot | None
+    architecture: str = ""
 
 
 Documents = Callable[[tuple[Address, ...]], Mapping[str, str]]

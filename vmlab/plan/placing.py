@@ -1,7 +1,7 @@
 """What a topology asks of its hosts: what `auto` means there, what each node requests, and what stays as it is."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 
 from vmlab.domainxml.read import DomainFacts
@@ -22,8 +22,9 @@ from vmlab.placement.request import (
 from vmlab.plan.lease import interface_name
 from vmlab.plan.observed import ObservedBed
 from vmlab.topology import Node, Topology
-from vmlab.topology.bed import Numa
+from vmlab.topology.bed import Numa, Reserve
 from vmlab.values.pci import PciAddress
+from vmlab.values.size import Bytes
 
 HARDWARE: tuple[Hardware, ...] = ("passthrough", "vf")
 # What `auto` tries on an InfiniBand fabric, the best first.
@@ -73,26 +74,40 @@ def decide(
     *,
     pinned: bool,
     keep: Callable[[Attach], frozenset[str]],
+    native: Mapping[str, str],
 ) -> Places:
     """Place the bed. `keep` tells, given the attachments, which nodes run and stay as they are.
+
+    `native` is the architecture that a node's host must be of.
 
     Without `pinned` (emulated guests) only devices are placed. An `auto` fabric stays what it is in force; otherwise
     the best attachment is taken with which all nodes can be placed. Raises HostError when there is none.
     """
     choices = [_choices(topology, name, bed, hosts) for name in topology.fabrics]
-    spaces = {name: HostSpace(inventory, topology.hosts[name].reserve) for name, inventory in hosts.items()}
+    spaces = {
+        name: HostSpace(inventory, _reserve(topology.hosts[name].reserve, pinned=pinned))
+        for name, inventory in hosts.items()
+    }
     refused: HostError | None = None
     for words in product(*choices):
         attach = dict(zip(topology.fabrics, words, strict=True))
         kept = keep(attach)
         in_force = {name: _in_force(bed.nodes[name].facts, hosts) for name in kept}
-        requests = [_request(topology, node, attach, pinned=pinned) for node in topology.nodes.values()]
+        requests = [
+            replace(_request(topology, node, attach, pinned=pinned), architecture=native.get(node.name, ""))
+            for node in topology.nodes.values()
+        ]
         try:
             return Places(attach, place(requests, spaces, bed=topology.name, in_force=in_force), hosts, kept)
         except HostError as error:
             refused = error  # that of the last choice, which asks for least
     assert refused is not None, "each fabric has a choice"  # noqa: S101
     raise refused
+
+
+def _reserve(written: Reserve, *, pinned: bool) -> Reserve:
+    """Only guests that are pinned and bound keep clear of what the host would keep without being told."""
+    return written if pinned else Reserve(written.cpus or 0, written.memory or Bytes(0))
 
 
 def _choices(topology: Topology, name: str, bed: ObservedBed, hosts: Mapping[str, HostInventory]) -> tuple[str, ...]:

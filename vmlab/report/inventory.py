@@ -25,6 +25,10 @@ def inventory_tables(host: "HostInventory") -> Group:
     for table in (function_table(host), claim_table(host), group_table(host)):
         if table.row_count:
             parts += ["", table]
+    if host.isolated:
+        parts += ["", f"Isolated, so that no vCPU floats over them: {cpu_list(host.isolated)}"]
+    if host.guest_cpus is not None and host.guest_cpus < frozenset(cpu.id for cell in host.cells for cpu in cell.cpus):
+        parts += ["", f"All that the guests' cgroup may use: {cpu_list(host.guest_cpus) or 'none'}"]
     if host.no_iommu is not None:
         parts += ["", Text(f"No device can be passed to a guest: {host.no_iommu}", _BAD)]
     return Group(*parts)
@@ -39,6 +43,8 @@ def inventory_object(host: "HostInventory") -> dict[str, Any]:
         "name": host.name,
         "arch": host.arch,
         "no_iommu": host.no_iommu,
+        "isolated_cpus": sorted(host.isolated),
+        "guest_cpus": None if host.guest_cpus is None else sorted(host.guest_cpus),
         "cells": host.cells,
         "functions": [
             {

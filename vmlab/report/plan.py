@@ -39,6 +39,7 @@ def document(prepared: Prepared) -> dict[str, Any]:
     return {
         "bed": topology.name,
         "changes": bool(prepared.plan.actions or prepared.plan.pending),
+        "reserve": _reserve(prepared),
         "nodes": [
             {
                 "name": name,
@@ -52,6 +53,21 @@ def document(prepared: Prepared) -> dict[str, Any]:
         "routes": list(_routes(prepared)),
         "actions": [_action(action) for action in prepared.plan.actions],
         "pending": [_action(action) for action in prepared.plan.pending],
+    }
+
+
+def _reserve(prepared: Prepared) -> dict[str, Any]:
+    """What each host keeps for itself, and which of it is the default. Nothing where guests are bound to nothing."""
+    placement = prepared.places.placement
+    if placement is None or prepared.accel != "kvm":
+        return {}
+    return {
+        host: {
+            "cpus": kept.cpus,
+            "memory_mib": kept.kib // 1024,
+            "default": [key for key, usual in (("cpus", kept.usual_cpus), ("memory", kept.usual_kib)) if usual],
+        }
+        for host, kept in placement.kept.items()
     }
 
 

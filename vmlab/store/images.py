@@ -69,7 +69,7 @@ class Manifest(BaseModel):
     name: str = Field(pattern=_NAME)
     user: str = Field(default="root", pattern=_USER)
     distribution: _Line = ""
-    architecture: _Line = "x86_64"
+    architecture: _Line = Field(default="", description="as `uname -m` says it; empty: not known")
     kernel: _Line = ""
     cmdline: _Line = ""
     size: int = Field(default=0, description="virtual size of the disk in bytes")

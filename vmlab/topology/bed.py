@@ -21,15 +21,14 @@ TargetKind = Literal["MGT", "MDT", "OST"]
 DEFAULT_HOST = "local"
 MANAGEMENT = "mgmt"
 """The network that every bed has, by which vmlab reaches its guests."""
-NO_BYTES = Bytes(0)
 
 
 @dataclass(frozen=True, slots=True)
 class Reserve:
-    """What a host keeps for itself; `cpus` are whole cores."""
+    """What a host keeps for itself; `cpus` are whole cores. None: not written, so that a default holds under KVM."""
 
-    cpus: int = 0
-    memory: Bytes = NO_BYTES
+    cpus: int | None = None
+    memory: Bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,15 +52,19 @@ class Part(BaseModel):
 class ReserveEntry(Part):
     """What the host keeps for itself."""
 
-    cpus: int = Field(0, ge=0, le=4096, description="whole cores")
-    memory: Annotated[Bytes, at_least(Bytes(0))] = Bytes(0)
+    cpus: int | None = Field(
+        None, ge=0, le=4096, description="whole cores; absent: one under KVM, but not the last that is free"
+    )
+    memory: Annotated[Bytes, at_least(Bytes(0))] | None = Field(
+        None, description="absent: 2GiB under KVM, or a twentieth of the host's memory if that is more"
+    )
 
 
 class HostEntry(Part):
     """A machine that runs nodes."""
 
     uri: Uri | None = Field(None, description="libvirt's URI; default: LIBVIRT_DEFAULT_URI, or qemu:///system")
-    reserve: ReserveEntry = ReserveEntry()
+    reserve: ReserveEntry = Field(default_factory=ReserveEntry)
 
 
 class DeviceEntry(Part):

@@ -1,14 +1,19 @@
 """Does a guest really run under KVM here? A /dev/kvm that opens, and even creates a VM, does not prove it."""
 
+import platform
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from vmlab.errors import HostError
+from vmlab.inventory.architecture import runs
 from vmlab.runtime.process import install_hint, run
 from vmlab.virt.this_boot import known
 
-QEMU = "qemu-system-x86_64"
+DEVICE = Path("/dev/kvm")
+_GUESTS = "x86_64"
+QEMU = f"qemu-system-{_GUESTS}"
 _FIRMWARE_S = 4.0
 _KERNEL_S = 60.0  # on a host that is emulated itself, and busy, it was seen to take 16
 _EXIT_CODE = 0x10  # the debug exit device turns a write of N into exit status 2 N + 1
@@ -47,23 +52,27 @@ def locked_away() -> bool:
     libvirt's daemon may open it then and the guests' user may not; libvirt takes its kept QEMU capabilities for stale
     because of that and asks QEMU again at each call: defining one domain takes a minute and a half.
     """
-    device = Path("/dev/kvm")
-    return device.exists() and not device.stat().st_mode & 0o066
+    return DEVICE.exists() and not DEVICE.stat().st_mode & 0o066
 
 
-def why_no_kvm(kernel: Path | None = None, *, fresh: bool = False) -> str | None:
-    """None if KVM runs guests on this machine, else why not.
+def why_no_kvm(kernel: Path | None, *, say: Callable[[str], None], fresh: bool = False) -> str | None:
+    """None if KVM runs guests on this machine, with this kernel if there is one, else why not.
 
     The answer is kept until the machine boots again or QEMU is replaced, because a hanging guest takes the whole
-    deadline to find out; `fresh` asks anew.
+    deadline to find out; `fresh` asks anew. What takes that long is announced to `say` before it begins.
     """
-    if not Path("/dev/kvm").exists():
+    machine = platform.machine()
+    if not runs(machine, _GUESTS):
+        return f"this machine is {machine}, and its guests are {_GUESTS}"
+    if not DEVICE.exists():
         return "there is no /dev/kvm"
     binary = shutil.which(QEMU)
     if binary is None:
         raise HostError(f"`{QEMU}` is not installed", hint=install_hint(QEMU))
 
     def find_out() -> str | None:
+        longest = _FIRMWARE_S + (0 if kernel is None else _KERNEL_S)
+        say(f"trying whether KVM runs a guest, for {longest:g} s at most")
         return runs_guests("kvm") or (runs_guests("kvm", kernel) if kernel is not None else None)
 
     return known("kvm", [binary, Path(binary).stat().st_mtime_ns, str(kernel)], find_out, fresh=fresh)

@@ -9,7 +9,7 @@ import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from lxml import etree
 
@@ -17,7 +17,7 @@ from vmlab.errors import HostError, VmlabError
 from vmlab.plan.lease import RANGE
 from vmlab.runtime.process import install_hint
 from vmlab.values.size import Bytes
-from vmlab.virt.accel import locked_away, why_no_kvm
+from vmlab.virt.accel import DEVICE, locked_away, why_no_kvm
 from vmlab.virt.connection import Host
 from vmlab.virt.host import available_memory
 from vmlab.virt.observe import observe
@@ -55,13 +55,22 @@ class Finding:
     hint: str = ""
 
 
-def check(uri: str) -> list[Finding]:
-    """Everything, in the order in which it is best put right. Changes nothing."""
-    findings = [_kvm(), _kvm_access(), _iommu(), *_programs(), _packet_filter(), _tun(), _hugepages()]
+class Kernel(NamedTuple):
+    """A kernel to try KVM with, and the image that has it."""
+
+    image: str
+    path: Path
+
+
+def check(uri: str, kernel_of: Callable[[Host], Kernel | None], say: Callable[[str], None]) -> list[Finding]:
+    """Everything, in the order in which it is best put right. Changes nothing.
+
+    KVM is tried as beds try it: with the kernel that `kernel_of` knows there. `say` is told what takes long.
+    """
     try:
         host = Host(uri)
     except HostError as error:
-        return [Finding("libvirt", "no", error.message, error.hint), *findings]
+        return [Finding("libvirt", "no", error.message, error.hint), *_machine(None, say)]
     try:
         asked: tuple[tuple[str, Callable[[Host], Finding]], ...] = (
             ("libvirt", _libvirt),
@@ -73,9 +82,15 @@ def check(uri: str) -> list[Finding]:
             ("memory", _memory),
             ("subnets", _subnets),
         )
-        return [*(_asked(host, what, ask) for what, ask in asked), *findings]
+        found = [_asked(host, what, ask) for what, ask in asked]
+        return [*found, *_machine(kernel_of(host) if host.local else None, say)]
     finally:
         host.close()
+
+
+def _machine(kernel: Kernel | None, say: Callable[[str], None]) -> list[Finding]:
+    """What does not depend on libvirt."""
+    return [_kvm(kernel, say), _kvm_access(), _iommu(), *_programs(), _packet_filter(), _tun(), _hugepages()]
 
 
 def _asked(host: Host, what: str, ask: Callable[[Host], Finding]) -> Finding:
@@ -92,14 +107,17 @@ def _kvm_access() -> Finding:
     return Finding("KVM device", "ok", "the guests' user may open it, or there is none")
 
 
-def _kvm() -> Finding:
+def _kvm(kernel: Kernel | None, say: Callable[[str], None]) -> Finding:
     try:
-        why_not = why_no_kvm(fresh=True)
+        why_not = why_no_kvm(None if kernel is None else kernel.path, say=say, fresh=True)
     except HostError as error:
         return Finding("KVM", "no", error.message, error.hint)
+    if why_not is None and kernel is not None:
+        return Finding("KVM", "ok", f"a guest runs under it, with the kernel of the image {kernel.image}")
     if why_not is None:
-        return Finding("KVM", "ok", "a guest runs under it")
-    absent = not Path("/dev/kvm").exists()
+        hint = "vmlab image build demo: beds try it with the image's kernel, and so does this"
+        return Finding("KVM", "ok", "a guest of a few instructions runs under it; no image has a kernel to try", hint)
+    absent = not DEVICE.exists()
     hint = "modprobe kvm_intel or kvm_amd; switch on VT-x or AMD-V, in a VM nested virtualization"
     if not absent:
         hint = "if this is a VM: its host must pass on all that KVM needs; guests are emulated (TCG) until then"

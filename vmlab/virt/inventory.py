@@ -13,7 +13,7 @@ from vmlab.inventory.record import CAPABILITIES, DOMAINS, NODEDEV, read_record, 
 from vmlab.runtime.log import log
 from vmlab.virt.connection import Host, missing
 from vmlab.virt.host_use import read_host_use
-from vmlab.virt.machine import machine_of
+from vmlab.virt.machine import Machine, machine_of
 from vmlab.virt.sysfs import sysfs_of
 
 _DEVICES = (
@@ -24,6 +24,9 @@ _DEVICES = (
 )
 # What the drivers say that cannot tell: the test driver of domains, a cell without pages of a size.
 _UNTOLD = (libvirt.VIR_ERR_NO_SUPPORT, libvirt.VIR_ERR_OPERATION_FAILED, libvirt.VIR_ERR_INVALID_ARG)
+
+_SLICE = "systemctl show --property AllowedCPUs --value machine.slice 2>/dev/null || :"
+_ASK_S = 30.0
 
 
 class Record(NamedTuple):
@@ -56,7 +59,15 @@ def read_host(host: Host) -> Record:
     texts = sysfs.read_many(sysfs_texts.PATTERNS)
     use = read_host_use(machine_of(host), sysfs)
     devices = with_use(sysfs_texts.read_devices(texts), use.used_by, use.broken, use.opened_by)
-    return Record(files, Facts(memory_kib, devices), sysfs_texts.available_kib(texts))
+    facts = Facts(
+        memory_kib, devices, sysfs_texts.isolated_cpus(texts), sysfs_texts.guest_cpus(texts, _slice(machine_of(host)))
+    )
+    return Record(files, facts, sysfs_texts.available_kib(texts))
+
+
+def _slice(machine: Machine) -> str:
+    """The CPUs that systemd gives to guests; the cgroup that shows it is only there once a guest has run."""
+    return machine.run(("sh", "-c", _SLICE), deadline_s=_ASK_S).stdout
 
 
 def _files(connection: "libvirt.virConnect") -> dict[str, str]:

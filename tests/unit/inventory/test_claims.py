@@ -110,6 +110,71 @@ def test_memory_by_cell(inside: str, memory: dict[int | None, int], huge: dict[t
     assert (found.memory_kib, found.huge_kib) == (memory, huge)
 
 
+GUEST = """
+<domain id='3'><name>a</name>{memory}<currentMemory unit='GiB'>1</currentMemory>
+<cpu><numa><cell id='0' cpus='0' memory='2' unit='GiB'/><cell id='1' cpus='1' memory='2' unit='GiB'/></numa></cpu>
+<numatune><memnode cellid='1' mode='strict' nodeset='3'/></numatune>
+{backing}<devices>{devices}</devices></domain>
+"""
+DIMM = "<memory model='{model}'>{source}<target><size unit='GiB'>1</size><node>{node}</node></target></memory>"
+
+
+def dimm(model: str = "dimm", node: int = 0, source: str = "") -> str:
+    return DIMM.format(model=model, node=node, source=source)
+
+
+BACKING = "<memoryBacking><hugepages/></memoryBacking>"
+LIMIT = "<maxMemory slots='{0}' unit='GiB'>{1}</maxMemory>"
+
+
+@pytest.mark.parametrize(
+    ("parts", "memory", "huge", "later"),
+    [
+        # A balloon that is blown up is let out again.
+        ({"memory": "<memory unit='GiB'>4</memory>"}, {None: 2, 3: 2}, {}, 0),
+        # A dimm lies where its guest cell does, or where it says.
+        ({"memory": "<memory unit='GiB'>5</memory>", "devices": dimm(node=1)}, {None: 2, 3: 3}, {}, 0),
+        ({"devices": dimm(source="<source><nodemask>5</nodemask></source>")}, {None: 2, 3: 2, 5: 1}, {}, 0),
+        (
+            {"devices": dimm(source="<source><pagesize unit='MiB'>2</pagesize><nodemask>0-1</nodemask></source>")},
+            {None: 2, 3: 2},
+            {(0, 2048): 0.5, (1, 2048): 0.5},
+            0,
+        ),
+        ({"backing": BACKING, "devices": dimm(node=1)}, {}, {(None, 2048): 2, (3, 2048): 3}, 0),
+        # As much as virtio-mem can grow to; a file or the processor's own memory is not the host's.
+        ({"devices": dimm("virtio-mem")}, {None: 3, 3: 2}, {}, 0),
+        ({"devices": dimm("nvdimm") + dimm("virtio-pmem") + dimm("sgx-epc")}, {None: 2, 3: 2}, {}, 0),
+        # What can still be plugged in: up to the limit, while a slot is free.
+        ({"memory": LIMIT.format(4, 16)}, {None: 14, 3: 2}, {}, 12),
+        ({"memory": LIMIT.format(4, 16), "devices": dimm(node=1)}, {None: 13, 3: 3}, {}, 11),
+        ({"memory": LIMIT.format(1, 16), "devices": dimm(node=1)}, {None: 2, 3: 3}, {}, 0),
+        ({"memory": LIMIT.format(2, 4)}, {None: 2, 3: 2}, {}, 0),
+        ({"memory": LIMIT.format(2, 5), "backing": BACKING}, {}, {(None, 2048): 3, (3, 2048): 2}, 1),
+    ],
+)
+def test_all_memory_that_a_guest_can_have(parts: dict[str, str], memory: dict, huge: dict, later: int) -> None:
+    found = claim(GUEST.format(**{"memory": "", "backing": "", "devices": ""} | parts))
+    assert {cell: kib / (1 << 20) for cell, kib in found.memory_kib.items()} == memory
+    assert {key: kib / (1 << 20) for key, kib in found.huge_kib.items()} == huge
+    assert found.later_kib == later << 20
+
+
+def test_of_a_guest_without_cells_the_total_has_the_dimms() -> None:
+    """As libvirt prints it: <memory> is what it booted with and what was plugged in since."""
+    xml = f"<domain><name>a</name><memory unit='GiB'>5</memory><devices>{dimm()}</devices></domain>"
+    assert claim(xml).memory_kib == {None: 5 << 20}
+
+
+def test_memory_of_the_next_start_counts_if_it_is_more() -> None:
+    xml = "<domain{}><name>a</name><memory unit='GiB'>{}</memory></domain>"
+    small, large = xml.format(" id='2'", 2), xml.format("", 6)
+    for one, other in ((small, large), (large, small)):
+        (found,) = read_claims({"domains/a.inactive.xml": one, "domains/a.xml": other}, cells())
+        assert found.running
+        assert found.memory_kib == {None: 6 << 20}
+
+
 def test_a_running_domain_also_holds_what_is_only_defined() -> None:
     """A function that was added with --config is handed over at the next start."""
     defined = PINNED.replace(" id='7'", "").replace("0x61", "0xa1").replace("cpuset='9'", "cpuset='40'")
@@ -158,6 +223,7 @@ def test_a_claim_is_a_beds_only_if_metadata_name_and_uuid_agree(old: str, new: s
         ("<network/>", "domains/x.xml: its root element is <network> (expected <domain>)"),
         ("<domain/>", "domains/x.xml: <name> is missing"),
         (PINNED.replace("cpuset='9'", "cpuset='nine'"), "<vcpupin>: 'nine' is no list of CPUs"),
+        (GUEST.format(memory="", backing="", devices="<memory model='dimm'/>"), "a <memory> device has no <size>"),
         (PINNED.replace("bus='0x21'", "bus='0x121'"), "there is no PCI address 0000:121:00.1"),
     ],
 )

@@ -101,8 +101,9 @@ def test_available_memory(sysfs: Sysfs) -> None:
 
 def test_facts_round_trip(sysfs: Sysfs) -> None:
     devices = with_use(read_devices(sysfs.read_many(sysfs_texts.PATTERNS)), {HCA: "swap"}, {VF: "its reset failed"})
-    facts = Facts(48 << 20, devices)
-    assert read_facts(facts_text(facts)) == facts
+    for more in ((), (frozenset({2, 3, 7}), None), (frozenset(), frozenset({0, 1}))):
+        facts = Facts(48 << 20, devices, *more)
+        assert read_facts(facts_text(facts)) == facts
     assert (devices[HCA].used_by, devices[VF].broken) == ("swap", "its reset failed")
 
 
@@ -129,7 +130,9 @@ def test_a_physical_function_is_needed_when_one_of_its_virtual_ones_is() -> None
         ("{", "facts.json: no JSON"),
         ("[" * 100_000, "facts.json: no JSON"),
         ("[]", "facts.json: an empty list is no object"),
-        ('{"device": {}}', "facts.json: 'device' is not known (expected one of devices, memory_kib)"),
+        ('{"device": {}}', "facts.json: 'device' is not known (expected one of devices, guest_cpus, "),
+        ('{"isolated_cpus": "2-"}', "facts.json: isolated_cpus: '2-' is no list of CPUs"),
+        ('{"guest_cpus": 3}', "facts.json: guest_cpus: 3 is no text"),
         ('{"memory_kib": true}', "facts.json: memory_kib: true is no whole number"),
         ('{"devices": {"41:00.0": {}}}', "'41:00.0' is no PCI address"),
         ('{"devices": {"0000:41:00.0": {"ports": {}}}}', "0000:41:00.0: ports: an empty mapping is no list"),
@@ -148,3 +151,44 @@ def test_wrong_facts_are_refused(text: str, message: str) -> None:
 @given(st.dictionaries(st.sampled_from([f"bus/pci/devices/{name}" for name in FILES]), st.text(max_size=40)))
 def test_any_text_in_sysfs(files: dict[str, str]) -> None:
     assert read_facts(facts_text(Facts(None, read_devices(files)))) is not None
+
+
+@pytest.mark.parametrize(
+    ("files", "isolated", "guests"),
+    [
+        ({}, set(), None),
+        ({"devices/system/cpu/isolated": "2-3,7\n"}, {2, 3, 7}, None),
+        # What cpuset partitions have for themselves; the guests' slice, and not what all may use.
+        (
+            {
+                "devices/system/cpu/isolated": "7",
+                "fs/cgroup/cpuset.cpus.isolated": "4-5",
+                "fs/cgroup/machine.slice/cpuset.cpus.effective": "2-7",
+                "fs/cgroup/cpuset.cpus.effective": "0-7",
+            },
+            {4, 5, 7},
+            {2, 3, 4, 5, 6, 7},
+        ),
+        ({"fs/cgroup/cpuset/machine/cpuset.effective_cpus": "0-1"}, set(), {0, 1}),
+        ({"fs/cgroup/cpuset/cpuset.effective_cpus": "0-3"}, set(), {0, 1, 2, 3}),
+        ({"devices/system/cpu/isolated": "nonsense", "fs/cgroup/cpuset.cpus.effective": ""}, set(), None),
+    ],
+)
+def test_which_cpus_guests_are_kept_off(files: dict[str, str], isolated: set[int], guests: set[int] | None) -> None:
+    assert sysfs_texts.isolated_cpus(files) == isolated
+    assert sysfs_texts.guest_cpus(files) == guests
+    assert {path for path in files if files[path]} <= set(sysfs_texts.PATTERNS)
+
+
+def test_what_systemd_is_configured_to_counts_before_the_first_guest_runs() -> None:
+    everything = {"fs/cgroup/cpuset.cpus.effective": "0-7"}
+    assert sysfs_texts.guest_cpus(everything, "2-5 7\n") == {2, 3, 4, 5, 7}
+    assert sysfs_texts.guest_cpus(everything, "\n") == set(range(8))
+    assert sysfs_texts.guest_cpus({}, "2-3") == {2, 3}
+
+
+def test_a_recorded_host_has_them() -> None:
+    files = record(HOSTS["fta-1s"]) | {"facts.json": '{"isolated_cpus": "1-11", "guest_cpus": "0-9"}'}
+    host = read_record("h", files)
+    assert host.isolated == frozenset(range(1, 12))
+    assert host.guest_cpus == frozenset(range(10))

@@ -7,10 +7,11 @@ Memory is counted in units of 64 MiB.
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import permutations, product
+from itertools import chain, combinations, permutations, product
 
 from vmlab.inventory.model import PciFunction
 from vmlab.placement.request import HostSpace, NodeRequest
+from vmlab.topology.bed import Numa
 
 UNIT_KIB = 64 * 1024
 
@@ -99,15 +100,16 @@ def _fits(requests: Sequence[NodeRequest], chosen: list[Option], hosts: Mapping[
 
 
 def _cpus_fit(nodes: list[tuple[NodeRequest, Option]], host: HostSpace) -> bool:
-    claimed = {cpu for claim in host.inventory.claims for cpu in claim.cpus}
+    isolated = host.inventory.isolated
+    claimed, whole, for_host, reserve = _cores(host)
     spare = 0
-    whole = [{c.siblings for c in cell.cpus if not c.siblings & claimed} for cell in host.inventory.cells]
-    if sum(map(len, whole)) < host.reserve.cpus:
+    if sum(map(len, whole)) < reserve:
         return not nodes
     anywhere = False
     roaming = [r for r, option in nodes if r.pin == "shared" and r.numa.policy == "none"]
-    for cell, cores in zip(host.inventory.cells, whole, strict=True):
+    for cell, cores, keepable in zip(host.inventory.cells, whole, for_host, strict=True):
         size = len(cell.cpus[0].siblings)
+        free = {cpu.id for cpu in cell.cpus} - claimed
         threads = sum(cpu.id not in claimed for cpu in cell.cpus)
         full, some, floats = 0, 0, 0
         for request, option in nodes:
@@ -123,9 +125,12 @@ def _cpus_fit(nodes: list[tuple[NodeRequest, Option]], host: HostSpace) -> bool:
             else:
                 some += count
         left = [
-            kept
-            for kept in range(len(cores) + 1)
-            if full + kept <= len(cores) and (full + kept) * size + some + floats <= threads
+            len(kept)
+            for kept in _some_of(keepable)
+            for used in _some_of(cores - set(kept))
+            if len(used) == full
+            and (full + len(kept)) * size + some + floats <= threads
+            and floats <= len(free - isolated - frozenset().union(*kept, *used))
         ]
         if not left:
             return False
@@ -133,14 +138,32 @@ def _cpus_fit(nodes: list[tuple[NodeRequest, Option]], host: HostSpace) -> bool:
         anywhere = anywhere or bool(floats)
     if roaming and not anywhere:
         # One thread must be left somewhere after the reserve: try it in each cell.
-        one = [
-            (NodeRequest("float", 1, 0, request.numa), Option("", {cell.id: 1}, {}, ()))
-            for cell in host.inventory.cells
-            for request in roaming[:1]
-        ]
+        floating = NodeRequest("float", 1, 0, Numa(), pin="shared")
+        one = [(floating, Option("", {cell.id: 1}, {cell.id: 0}, ())) for cell in host.inventory.cells]
         rest = [pair for pair in nodes if pair[0] not in roaming]
         return any(_cpus_fit([*rest, extra], host) for extra in one)
-    return spare >= host.reserve.cpus
+    return spare >= reserve
+
+
+def _cores(host: HostSpace) -> tuple[set[int], list[set[frozenset[int]]], list[set[frozenset[int]]], int]:
+    """The CPUs that nobody new gets, whole cores by cell, those of them for the host, and how many it keeps of them.
+
+    The host's core is one that nothing isolates, if there is any; those that no guest may use it has anyway.
+    """
+    inventory = host.inventory
+    all_ = {c.id for cell in inventory.cells for c in cell.cpus}
+    outside = set() if inventory.guest_cpus is None else all_ - inventory.guest_cpus
+    claimed = {cpu for claim in inventory.claims for cpu in claim.cpus} | outside
+    whole = [{c.siblings for c in cell.cpus if not c.siblings & claimed} for cell in inventory.cells]
+    for_host = [{core for core in cores if not core & inventory.isolated} for cores in whole]
+    anyway = {c.siblings for cell in inventory.cells for c in cell.cpus if c.siblings <= outside}
+    reserve = max(0, (host.reserve.cpus or 0) - len(anyway))
+    return claimed, whole, for_host if any(for_host) else whole, reserve
+
+
+def _some_of(cores: set[frozenset[int]]) -> Iterator[tuple[frozenset[int], ...]]:
+    ordered = sorted(cores, key=sorted)
+    return chain.from_iterable(combinations(ordered, count) for count in range(len(ordered) + 1))
 
 
 def _memory_fits(nodes: list[Option], host: HostSpace) -> bool:

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from vmlab.placement.request import HostSpace, NodeRequest, Placement
+from vmlab.placement.request import HostSpace, NodePlacement, NodeRequest, Placement
 
 
 def check(requests: Sequence[NodeRequest], hosts: Mapping[str, HostSpace], found: Placement) -> None:  # noqa: C901, PLR0912, PLR0915
@@ -57,8 +57,15 @@ def check(requests: Sequence[NodeRequest], hosts: Mapping[str, HostSpace], found
             assert not any((host, address) in served for address in claim.devices)
         cores = {cpu.siblings for cell in space.inventory.cells for cpu in cell.cpus}
         used = {cpu for name, cpu in taken if name == host}
+        allowed = space.inventory.guest_cpus
+        if allowed is not None:
+            assert {c for n in found.nodes.values() if n.host == host for c in _dedicated_of(n)} <= allowed
         if any(node.host == host for node in found.nodes.values()):
-            assert sum(not core & used for core in cores) >= space.reserve.cpus
+            assert sum(not core & used for core in cores) >= (space.reserve.cpus or 0)
+            # One that the host itself may run on, if any was free.
+            claimed = {cpu for claim in space.inventory.claims for cpu in claim.cpus}
+            fit = {core for core in cores if not core & (claimed | space.inventory.isolated)}
+            assert not fit or sum(not core & used for core in fit) >= min(len(fit), space.reserve.cpus or 0)
         total = sum(kib for (name, _, pages), kib in memory.items() if name == host and pages is None)
         huge = sum(pool.size_kib * pool.total for cell in space.inventory.cells for pool in cell.huge.values())
         assert total <= sum(c.memory_kib for c in space.inventory.cells) - huge - space.reserve.memory.kib
@@ -72,10 +79,19 @@ def check(requests: Sequence[NodeRequest], hosts: Mapping[str, HostSpace], found
     for request in requests:
         node = found.nodes[request.name]
         floating = {cpu for cell in node.cells for cpus in cell.vcpus.values() for cpu in cpus}
+        isolated = hosts[node.host].inventory.isolated
+        allowed = hosts[node.host].inventory.guest_cpus
+        assert not {*node.emulator_cpus} & isolated or any("vCPU 0" in note for note in found.notes)
         if request.pin == "shared":
+            assert not floating & isolated
+            assert allowed is None or floating <= allowed
             assert not {(node.host, cpu) for cpu in floating} & (taken.keys() | kept_empty)
         alone = {(node.host, cpu) for cpu in node.emulator_cpus} & taken.keys()
         assert not alone or any(request.name in note and "vCPU 0" in note for note in found.notes)
+
+
+def _dedicated_of(node: NodePlacement) -> set[int]:
+    return {cpus[0] for cell in node.cells for cpus in cell.vcpus.values() if len(cpus) == 1}
 
 
 def quality(requests: Sequence[NodeRequest], hosts: Mapping[str, HostSpace], found: Placement) -> tuple[int, ...]:

@@ -57,7 +57,12 @@ def _hosts(draw: st.DrawFn) -> dict[str, HostSpace]:
                 )
             ]
         reserve = Reserve(draw(st.integers(0, 1)), Bytes(draw(st.integers(0, 1)) * UNIT_KIB * 1024))
-        found[name] = HostSpace(host(room, functions, name=name, claims=claims).inventory, reserve)
+        ids = [cpu.id for cell in room for cpu in cell.cpus]
+        some = st.frozensets(st.sampled_from(ids))
+        limits = {"isolated": draw(some), "guest_cpus": draw(some)} if draw(st.booleans()) else {}
+        if not limits.get("guest_cpus") or draw(st.booleans()):
+            limits.pop("guest_cpus", None)
+        found[name] = HostSpace(host(room, functions, name=name, claims=claims, **limits).inventory, reserve)
     return found
 
 

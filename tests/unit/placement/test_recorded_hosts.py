@@ -36,6 +36,11 @@ CASES = [
     ("group", "shared-group"),
     ("group-whole", "shared-group"),
     ("eight-cells", "nps4"),
+    # An ARM host; cells with CPUs and no memory, where only nodes that are bound to nothing have enough of both.
+    ("fta-sriov", "gh200"),
+    ("cpu-only", "cpu-only-cells"),
+    ("cpu-only-preferred", "cpu-only-cells"),
+    ("cpu-only-none", "cpu-only-cells"),
 ]
 
 
@@ -61,7 +66,7 @@ def test_plans_are_golden(bed: str, host: str, golden: Callable[[Path, str], Non
 
 def _lines(told: dict[str, object]) -> list[str]:
     """A line for each node's cell and device: what reads well in a review."""
-    lines = [f"bed {told['bed']}"]
+    lines = [f"bed {told['bed']}", f"reserve {json.dumps(told['reserve'])}"]
     for node in told["nodes"]:  # type: ignore[attr-defined]
         lines.append(f"{node['name']} on {node['host']}, emulator {node['emulator_cpus']}, nids {node['nids']}")
         lines += [f"  cell {json.dumps(cell)}" for cell in node["cells"]]

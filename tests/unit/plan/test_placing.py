@@ -194,6 +194,38 @@ def test_emulated_guests_get_devices_and_no_pins() -> None:
         assert list(facts.ports) == ["ib0"]
 
 
+FULL = """
+name: b
+hosts: {{local: {{reserve: {reserve}}}}}
+nodes: {{"n[01-12]": {{role: client, memory: {memory}, cpus: 1}}}}
+"""
+
+
+def full(reserve: str, memory: str = "4GiB") -> Topology:
+    return loads(FULL.format(reserve=reserve, memory=memory), "b.yaml")
+
+
+def test_a_bed_that_has_all_of_the_host_is_not_refused_when_it_runs() -> None:
+    """It was placed with a `reserve` of nothing, or by a vmlab that had no default: on, partly off, or changed."""
+    host = on("fta-1s")
+    with pytest.raises(HostError, match="local keeps 1 core and 2457MiB for itself"):
+        decided(full("{}"), host)
+    first = decided(full("{cpus: 0, memory: 0B}"), host)
+    for most, one in (("running", "running"), ("running", "shut off"), ("shut off", "shut off")):
+        observed = exists(first, dict.fromkeys(first.topology.nodes, most) | {"n03": one})
+        there = replace(host, claims=claims(first, running=most == "running"))
+        assert decided(full("{}"), there, observed).plan.pending == ()
+        decided(full("{}", memory="3GiB"), there, observed, restart=True)
+
+
+def test_emulated_guests_keep_nothing_clear_unless_it_is_written() -> None:
+    for reserve, cpus, kib in (("{}", 0, 0), ("{cpus: 1}", 1, 0), ("{memory: 1GiB}", 0, 1 << 20)):
+        file = BED.format(attach="passthrough", numa="strict") + f"hosts: {{local: {{reserve: {reserve}}}}}\n"
+        placement = decided(loads(file, "b.yaml"), on("oss-x5670"), accel="tcg").places.placement
+        assert placement is not None
+        assert (placement.kept["local"].cpus, placement.kept["local"].kib) == (cpus, kib)
+
+
 def test_a_change_of_a_wish_is_a_change_of_the_node() -> None:
     host = on("oss-x5670")
     first = decided(bed(), host)
