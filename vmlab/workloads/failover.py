@@ -284,7 +284,7 @@ def _of(task: str, outputs: Outputs) -> list[tuple[str, Output]]:
 def _unwritten(node: str, output: Output) -> str:
     if output.timed_out:
         return f"a write on {node} hangs, {output.seconds:.0f} s after it should have been the last"
-    return f"a write on {node} failed: {output.last_line}"
+    return f"a write on {node} failed: {output.cause}"
 
 
 def _moved(outputs: Outputs, phase: str) -> _Moves:
