@@ -239,7 +239,7 @@ def test_another_login_goes_by_sudo(
     login = Guest("ha", "oss1", guest.address, "rocky", guest.keys_folder, port=guest.port)
     with pytest.raises(GuestError, match="does not let rocky in"):
         satisfy(login, [Step("x", ("true",), ())], deadline=soon())
-    assert "rocky@127.0.0.1 'sudo -n -- timeout " in caplog.text
+    assert "rocky@127.0.0.1 '{ sudo -n -- timeout " in caplog.text
 
 
 @pytest.mark.parametrize(
