@@ -1,6 +1,7 @@
 """The command `vmlab`: what commands there are, and the one place where errors become messages and exit statuses."""
 
 import os
+import signal
 import sys
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -172,6 +173,7 @@ _add_commands()
 
 def main() -> NoReturn:
     """Run the command line of this process and end it."""
+    _be_interrupted()
     try:
         if shells.asked():
             shells.answer(typer.main.get_command(app))
@@ -186,6 +188,16 @@ def main() -> NoReturn:
     if status == _INTERRUPTED:
         _leave(status)
     sys.exit(status)
+
+
+def _be_interrupted() -> None:
+    """SIGTERM and SIGHUP are what Ctrl-C is: what runs in guests is ended, what was measured is kept.
+
+    Whom `nohup` started ignores SIGHUP, and so do we.
+    """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
 
 
 def _leave(status: int) -> NoReturn:
