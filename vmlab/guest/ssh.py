@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from vmlab.guest.child import Background, Watch, no_watch, stream
-from vmlab.guest.control import ControlFolder
+from vmlab.guest.control import ControlPlace
 from vmlab.guest.keys import IDENTITY, KNOWN_HOSTS, host_alias
 from vmlab.guest.trouble import Trouble, Unreachable
 from vmlab.runtime.process import Result
@@ -85,7 +85,7 @@ class Guest:
         self.watch: Watch = no_watch
         self.look: Watch = no_watch
         self._master: Background | None = None
-        self._control: ControlFolder | None = None
+        self._control: ControlPlace | None = None
         self._sessions = threading.BoundedSemaphore(_SESSIONS)
 
     def connect(self, deadline: Deadline, *, watch: Watch | None = None) -> None:
@@ -112,11 +112,13 @@ class Guest:
     def _connect(self, deadline: Deadline, watch: Watch) -> None:
         self.close()
         try:
-            self._control = ControlFolder(self.keys_folder)
+            self._control = ControlPlace(self.keys_folder)
             # The deadline says how long a handshake may take: under TCG, with other guests booting, that is long.
             more = {"ControlMaster": "yes", "ConnectTimeout": str(_whole_s(deadline, _HANDSHAKE_S) or 1)}
             options = self._options("-p", self._control.socket, more)
-            self._master = Background(("ssh", *options, "-T", "--", self._destination, shlex.join(_HOLD)))
+            self._master = Background(
+                ("ssh", *options, "-T", "--", self._destination, shlex.join(_HOLD)), self._control.file
+            )
             self._await_open(self._master, deadline, watch)
         except BaseException:
             self.close()

@@ -77,6 +77,16 @@ def test_a_step_that_does_not_hold_after_it_was_applied(guest: Guest) -> None:
         satisfy(guest, [Step("vain", ("false",), (("true",),))], deadline=soon())
 
 
+def test_a_long_word_is_sent_once_and_arrives_as_it_is(guest: Guest, tmp_path: Path) -> None:
+    text = "$HOME `id` 'quoted' \"twice\" \\ \n" * 3000
+    is_there = ("sh", "-c", '[ "$(cat "$1"; echo .)" = "$2." ]', "vmlab", str(tmp_path / "text"), text)
+    write = ("sh", "-c", 'printf %s "$2" >"$1"', "vmlab", str(tmp_path / "text"), text)
+    step = Step("write", is_there, (write,))
+    assert len(satisfying._program([step])) < 1.5 * len(text)
+    assert [outcome.did for outcome in satisfy(guest, [step, step], deadline=soon())] == ["applied", "ok"]
+    assert (tmp_path / "text").read_text() == text
+
+
 def test_a_program_that_is_absent(guest: Guest) -> None:
     with pytest.raises(GuestError, match=r"`absent-program --now` ended with status 127: .*No such file"):
         satisfy(guest, [Step("absent", ("false",), (("absent-program", "--now"),))], deadline=soon())

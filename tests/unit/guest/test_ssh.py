@@ -198,6 +198,36 @@ def test_a_command_that_a_signal_ended_has_a_status_as_in_a_shell(connected: Gue
     assert (result.status, result.stdout, result.stderr) == (137, "one\n", "two\n")
 
 
+MANY = """
+import resource, sys
+from ipaddress import IPv4Address
+from pathlib import Path
+from vmlab.guest.ssh import Guest
+from vmlab.runtime.parallel import each
+from vmlab.runtime.wait import Deadline
+resource.setrlimit(resource.RLIMIT_NOFILE, (96, 96))
+user, folder, port = sys.argv[1:]
+guests = [Guest("ha", "oss1", IPv4Address("127.0.0.1"), user, Path(folder), port=int(port)) for _ in range(40)]
+each(lambda guest: guest.connect(Deadline.after(60)), guests, jobs=4, failed="not all could be reached")
+done = each(lambda guest: guest.run(["cat"], stdin="here", deadline_s=60).stdout, guests, jobs=4, failed="not all ran")
+print(done.count("here"), sum(guest.connected for guest in guests))
+each(Guest.close, guests, jobs=4, failed="not all were closed")
+"""
+
+
+def test_a_connection_costs_one_descriptor(tmp_path: Path, keys: BedKeys) -> None:
+    """So that 500 of them fit into the usual 1024, with what works on them."""
+    sshd = Sshd(tmp_path / "strict", keys, more="MaxStartups 100")
+    sshd.start()
+    try:
+        argv = [sys.executable, "-c", MANY, getpass.getuser(), str(keys.folder), str(sshd.port)]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
+        assert done.stdout == "40 40\n", done.stderr
+        assert not list(keys.folder.glob("mux.*"))
+    finally:
+        sshd.stop()
+
+
 def test_close_leaves_nothing(guest: Guest, sshd: Sshd) -> None:
     guest.connect(soon())
     assert len(list(guest.keys_folder.glob("mux.*"))) == 1
