@@ -9,10 +9,10 @@ from vmlab.errors import GuestError
 from vmlab.guest.child import Watch
 from vmlab.guest.patience import Advances, never
 from vmlab.guest.ssh import Guest
-from vmlab.guest.trouble import complaint
 from vmlab.runtime.process import Result
 from vmlab.runtime.wait import Deadline
 from vmlab.steps import Command, Step
+from vmlab.values.complaint import complaint
 
 _LONG = 100  # a word that is worth a name of its own
 

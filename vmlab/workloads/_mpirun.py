@@ -9,7 +9,8 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from vmlab.workloads._causes import cause, first_complaint, matched
+from vmlab.values.complaint import first_complaint
+from vmlab.workloads._causes import cause, matched
 
 _RULE = re.compile(r"^\s*[-=]{20,}\s*$")
 _LONGEST = 300

@@ -10,11 +10,11 @@ import pytest
 from vmlab.errors import GuestError
 from vmlab.guest.satisfy import Outcome, satisfy
 from vmlab.guest.ssh import Guest
-from vmlab.guest.trouble import complaint
 from vmlab.runtime.log import log
 from vmlab.runtime.process import Result
 from vmlab.runtime.wait import Deadline
 from vmlab.steps import Step
+from vmlab.values.complaint import complaint
 
 from .conftest import Sshd
 
