@@ -25,7 +25,7 @@ from vmlab.values.size import Bytes
 from vmlab.workloads import MARK, Measurement, Node, Output, Outputs, Task, Workload, _mpirun, register
 from vmlab.workloads._causes import matched
 from vmlab.workloads._ior_report import complaints, reported, summary
-from vmlab.workloads._lustre import MOUNTS, NETS, directory, mounts, over_soft_roce
+from vmlab.workloads._lustre import DROP_CACHES, MOUNTS, NETS, directory, kept_caches, mounts, over_soft_roce
 from vmlab.workloads._nodes import NodeNames, clients_of
 from vmlab.workloads._sizes import Size
 
@@ -56,23 +56,6 @@ _DROP = "drop"
 _PREPARE = """
 rm -rf "$1" && mkdir -p "$1" || exit
 if [ "$2" != 0 ] && command -v lfs >/dev/null; then lfs setstripe -c "$2" "$1"; fi
-"""
-# Without its locks a client has no pages of a file; whether it has any left is asked, too. "dropped" is said only when
-# all of it was done, else "kept" and why.
-_DROP_CACHES = """
-keep() { echo "kept $(hostname -s) $*"; exit 0; }
-sync
-case $(stat -f -c %T "$1" 2>/dev/null) in
-lustre | UNKNOWN*)
-    command -v lctl >/dev/null || keep there is no lctl to give up its locks
-    lctl set_param -n 'ldlm.namespaces.*.lru_size=clear' >/dev/null 2>&1 || refused=1 ;;
-esac
-{ echo 3 >/proc/sys/vm/drop_caches; } 2>/dev/null || keep drop_caches cannot be written
-left=$(lctl get_param -n 'llite.*.max_cached_mb' 2>/dev/null | awk '$1 == "used_mb:" { n += $2; seen = 1 }
-    END { if (seen) print n }')
-[ "${left:-0}" -le 1 ] || keep "$left MiB stay in its cache"
-[ -n "$left" ] || [ -z "$refused" ] || keep lctl cannot give up its locks
-echo "dropped $(hostname -s)"
 """
 # Debian has Open MPI in /usr/bin, RHEL where only `module load` finds it.
 _FIND = """
@@ -246,15 +229,8 @@ def _kept(measurement: Measurement, outputs: Outputs) -> str:
     """
     if re.search(r"[\[,]", measurement.labels.get("nodes", "")):
         return ""
-    for name, output in outputs.items():
-        if not name.startswith(_DROP):
-            continue
-        kept = re.search(r"^kept (\S+) (.+)$", output.stdout, re.MULTILINE)
-        if kept is not None:
-            return f"{kept[1]}: {kept[2]}"
-        if not re.search(r"^dropped \S", output.stdout, re.MULTILINE):
-            return "its caches were not dropped"
-    return ""
+    dropping = [output.stdout for name, output in outputs.items() if name.startswith(_DROP)]
+    return next(filter(None, map(kept_caches, dropping)), "")
 
 
 _FAILURES = (
@@ -317,7 +293,7 @@ def _measurement(
         return (*mpirun, *everyone, first.ior, "-a", "POSIX", *layout, *operation, "-C", "-Q", "1", *check, *files)
 
     once_each = ("--host", ",".join(f"{name}:1" for name in names), "-np", str(len(names)))
-    drop = (*mpirun, *once_each, "sh", "-c", _DROP_CACHES, "vmlab", folder)
+    drop = (*mpirun, *once_each, "sh", "-c", f'{DROP_CACHES}drop_caches "$1"', "vmlab", folder)
     reading = (*(("-r",) if "read" in options.operations else ()), *(("-R",) if options.check else ()))
     keep = ("-k",) if reading else ()
     prepare = ("sh", "-c", _PREPARE, "vmlab", folder, "1" if own else str(options.stripe_count))

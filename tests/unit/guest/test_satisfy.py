@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from vmlab.errors import GuestError
+from vmlab.guest import satisfy as satisfying
 from vmlab.guest.satisfy import Outcome, satisfy
 from vmlab.guest.ssh import Guest
 from vmlab.runtime.log import log
