@@ -7,7 +7,7 @@ nothing of what was measured before it.
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from math import ceil
 from typing import Any, Protocol
@@ -66,8 +66,9 @@ class MeasuredResult:
 class _Taken:
     """What a measurement has so far."""
 
-    outputs: dict[str, Output]
-    commands: list[RunCommand]
+    name: str
+    outputs: dict[str, Output] = field(default_factory=dict)
+    commands: list[RunCommand] = field(default_factory=list)
     samples: tuple[Sample, ...] = ()
     problems: tuple[str, ...] = ()
     faults: tuple[str, ...] = ()
@@ -90,7 +91,7 @@ class Session:
         self._deeds = deeds
         self._workload = workload
         self._options = options
-        self._taken: dict[str, _Taken] = {}
+        self._taken: list[_Taken] = []
         self._lock = threading.Lock()
         self._broken = False
 
@@ -102,20 +103,24 @@ class Session:
                 MeasuredResult(
                     tuple(taken.commands),
                     taken.samples,
-                    *(tuple(f"{name}: {s}" for s in said) for said in (taken.problems, taken.faults, taken.notes)),
+                    *(
+                        tuple(f"{taken.name}: {s}" for s in said)
+                        for said in (taken.problems, taken.faults, taken.notes)
+                    ),
                 )
-                for name, taken in self._taken.items()
+                for taken in self._taken
             ]
 
     def measure_all(self, measurements: Sequence[Measurement]) -> None:
         """Those of one round, at once. What is no error of the tree ends the session, and is raised."""
+        taken = [_Taken(measurement.name) for measurement in measurements]
         with self._lock:
-            self._taken |= {measurement.name: _Taken({}, []) for measurement in measurements}
+            self._taken += taken
         if len(measurements) == 1:
-            self._measure(measurements[0])
+            self._measure(measurements[0], taken[0])
             return
         pool = ThreadPoolExecutor(max_workers=len(measurements) or 1)
-        running = [pool.submit(self._measure, measurement) for measurement in measurements]
+        running = [pool.submit(self._measure, *pair) for pair in zip(measurements, taken, strict=True)]
         try:
             for future in running:
                 future.exception()
@@ -138,8 +143,7 @@ class Session:
         self._broken = True
         end_run(self._guests, self._run.id, deadline_s=_BROKEN_S)
 
-    def _measure(self, measurement: Measurement) -> None:
-        taken = self._taken[measurement.name]
+    def _measure(self, measurement: Measurement, taken: _Taken) -> None:
         workload, options = self._workload, self._options
         outputs = taken.outputs
         try:
