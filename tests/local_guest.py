@@ -1,6 +1,7 @@
 """In place of a guest: this machine. Commands run for real; only the ssh to them is missing."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from ipaddress import IPv4Interface
 
 from vmlab.domainxml.metadata import Address, NodeMetadata
@@ -15,7 +16,9 @@ class LocalGuest:
 
     def run(self, argv: Sequence[str], *, deadline_s: float, as_root: bool = False) -> process.Result:
         assert as_root
-        return process.run([word.replace("VMLAB_RUN", self.mark) for word in argv], deadline_s=deadline_s)
+        done = process.run([word.replace("VMLAB_RUN", self.mark) for word in argv], deadline_s=deadline_s)
+        # As the guest's shell tells it.
+        return replace(done, status=128 - done.status) if done.status < 0 and not done.timed_out else done
 
 
 def nodes(*names: str, role: str = "oss") -> dict[str, NodeMetadata]:

@@ -102,9 +102,10 @@ class BusyError(VmlabError):
 def together(errors: Sequence[VmlabError], message: str) -> VmlabError:
     """One error for the failures of parallel work: the one itself, or `message` with all of them as causes.
 
-    The sum is of the first error's class, so that the exit status still says what kind of thing went wrong.
+    The sum is of the first error's class, so that the exit status still says what kind of thing went wrong; but what
+    failed under test counts more than what could not be tested.
     """
-    first = errors[0]
+    first = next((error for error in errors if isinstance(error, ReferenceMissed)), errors[0])
     if len(errors) == 1:
         return first
     if isinstance(first, GuestError):

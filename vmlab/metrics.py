@@ -82,9 +82,10 @@ class RunRecord:
     """All that is known of one run. Times are ISO 8601 with an offset.
 
     `problems`: it ran, and what was measured did not behave. `faults`: the lab's fault, nothing is known of what was to
-    be measured. `skipped`: not measured, and why. `accel` is "kvm" or "tcg"; `soft` means that what was measured went
-    over soft-RoCE; LNet over tcp does not, whatever the fabric. Under TCG, or with soft-RoCE, the figures say nothing
-    about hardware.
+    be measured. `skipped`: not measured, and why. `notes`: what makes figures worth less than they look. `incomplete`
+    says why the run was broken off, "" if it was not: what there is was measured before. `accel` is "kvm" or "tcg";
+    `soft` means that what was measured went over soft-RoCE; LNet over tcp does not, whatever the fabric. Under TCG, or
+    with soft-RoCE, the figures say nothing about hardware.
     """
 
     id: str
@@ -102,6 +103,8 @@ class RunRecord:
     problems: tuple[str, ...]
     faults: tuple[str, ...]
     skipped: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    incomplete: str = ""
 
 
 def to_json(record: RunRecord) -> dict[str, Any]:
@@ -122,7 +125,10 @@ def to_json(record: RunRecord) -> dict[str, Any]:
 
 
 def from_json(content: object) -> RunRecord:
-    """Read back what `to_json` gave. Raises ValueError if it is something else, a newer schema included."""
+    """Read back what `to_json` gave. Raises ValueError if it is something else, a newer schema included.
+
+    Fields that this version does not know are passed over.
+    """
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:
         raise ValueError(f"no run record of schema {SCHEMA}")
     samples = content.get("samples")

@@ -13,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from vmlab.cli.app import app
+from vmlab.errors import GuestError, WorkloadError
 from vmlab.guest.boot import DeadGuest
 from vmlab.lab import execute as execute_module
 from vmlab.lab.bed import locked
@@ -543,3 +544,58 @@ def test_the_manifest_that_the_help_shows_can_be_imported(cli: Cli, disk: Path) 
     imported(cli, told.pop("name"), disk, **{**told, "files": {"disk": disk.name}})
     (image,) = [image for image in cli.json("image", "list") if image["name"] == "rocky9"]
     assert image["carries"] == {"lustre": "2.15.5"}
+
+
+def test_a_damaged_record_is_named_and_the_others_are_listed(cli: Cli, tmp_path: Path) -> None:
+    runs = tmp_path / "state" / "runs"
+    for number in range(2):
+        with open_run(runs, at=datetime(2026, 1, 1 + number, tzinfo=UTC), bed="ha", workload="rdma") as run:
+            run.finish(recorded(run.id))
+    newest = runs / run.id / "run.json"
+    newest.write_text('{"schema": 1, "samples": "none"}')
+    listed = cli("results", "list")
+    assert [row[0] for row in rows(listed.stdout)] == ["20260101T000000Z-ha-rdma"]
+    assert f"warning: skipped: {newest} cannot be read" in listed.stderr
+    shown = cli("results", "show", "-o", "json")
+    assert json.loads(shown.stdout)["id"] == "20260101T000000Z-ha-rdma"
+    assert str(newest) in shown.stderr
+    assert cli("results", "show", run.id).exit_code == 7
+
+
+def recorded(name: str, **more: Any) -> RunRecord:
+    nothing: dict[str, Any] = {"nodes": (), "commands": (), "samples": (), "problems": (), "faults": (), "skipped": ()}
+    about = {"bed": "ha", "workload": "rdma", "options": {}, "accel": "tcg", "soft": False, "vmlab": "0"}
+    return RunRecord(id=name, **about, started="", ended="", **nothing | more)
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "status"),
+    [
+        ([recorded("a", faults=("x",)), recorded("b", problems=("y",))], 8),
+        ([WorkloadError("no tool"), recorded("b", problems=("y",))], 8),
+        ([recorded("a", problems=("y",)), WorkloadError("no tool")], 8),
+        ([recorded("a", faults=("x",), problems=("y",))], 8),
+        ([GuestError("gone", node="n", stage="ssh"), recorded("b")], 6),
+        ([WorkloadError("no tool"), recorded("b")], 7),
+        ([recorded("a"), recorded("b")], 0),
+    ],
+)
+def test_of_several_workloads_what_failed_under_test_counts_most_and_all_run(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outcomes: list[Any], status: int
+) -> None:
+    text = (tmp_path / "bed.yaml").read_text() + "workloads:\n" + "  - {rdma: {verbs: [write]}}\n" * len(outcomes)
+    (tmp_path / "many.yaml").write_text(text)
+    left = list(outcomes)
+
+    def measure(*_: object, **__: object) -> RunRecord:
+        outcome = left.pop(0)
+        if isinstance(outcome, Exception):
+            raise outcome
+        assert isinstance(outcome, RunRecord)
+        return outcome
+
+    monkeypatch.setattr("vmlab.lab.measure.measure", measure)
+    done = cli("run", "many.yaml", "-o", "json")
+    assert done.exit_code == status
+    assert left == []
+    assert [record["id"] for record in json.loads(done.stdout)] == [o.id for o in outcomes if isinstance(o, RunRecord)]

@@ -3,26 +3,32 @@
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from local_guest import LocalGuest, nodes
 from pydantic import BaseModel, ConfigDict
-from rich.console import Console
+from rich.console import Console, RenderableType
 from typing_extensions import override
 
-from vmlab.errors import GuestError, ReferenceMissed, UsageError, WorkloadError
-from vmlab.lab.run import Deeds, run_workload, verdict
+from vmlab.errors import GuestError, HostError, ReferenceMissed, UsageError, WorkloadError, together
+from vmlab.lab.leftovers import end_leftovers, end_leftovers_unless_held, end_run, end_task, mark
+from vmlab.lab.run import run_workload, verdict
+from vmlab.lab.session import Deeds
 from vmlab.metrics import Metric, RunRecord, Sample, Unit, from_json, to_json
 from vmlab.report.run import run_table
+from vmlab.report.workloads import runs_table
 from vmlab.runtime import process
-from vmlab.store.runs import RECORD, complete, incomplete, open_run, read, remove_incomplete
+from vmlab.runtime.wait import Deadline, until
+from vmlab.store.runs import RECORD, complete, incomplete, latest, open_run, read, readable, remove_incomplete
 from vmlab.workloads import Deed, Measurement, Node, Output, Service, Task, Workload
 
 AT = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
@@ -35,6 +41,19 @@ class GoneGuest(LocalGuest):
     def run(self, argv: Sequence[str], *, deadline_s: float, as_root: bool = False) -> process.Result:
         if "die" in argv:
             raise GuestError("n1 does not answer", node="n1", stage="ssh")
+        return super().run(argv, deadline_s=deadline_s, as_root=as_root)
+
+
+class OomGuest(LocalGuest):
+    """A guest whose kernel log is this."""
+
+    def __init__(self, mark: str, log: str) -> None:
+        super().__init__(mark)
+        self.log = log
+
+    def run(self, argv: Sequence[str], *, deadline_s: float, as_root: bool = False) -> process.Result:
+        if "sh" in argv and any("dmesg" in word for word in argv):
+            argv = [word.replace("dmesg 2>/dev/null", f"echo '{self.log}'") for word in argv]
         return super().run(argv, deadline_s=deadline_s, as_root=as_root)
 
 
@@ -120,7 +139,7 @@ class Lab:
     def left(self) -> list[str]:
         return [
             line
-            for line in subprocess.run(["ps", "axe"], check=True, capture_output=True, text=True).stdout.splitlines()
+            for line in subprocess.run(["ps", "axeww"], check=True, capture_output=True, text=True).stdout.splitlines()
             if self.mark in line
         ]
 
@@ -205,11 +224,19 @@ def test_everything_else_is_measured_and_then_it_fails(lab: Lab) -> None:
     assert record.problems == ("slow: slower than a snail",)
     assert [s.value for s in record.samples] == [0.5, 7]
     error = verdict(record, lab.runs)
-    assert isinstance(error, WorkloadError)
-    assert error.message == "script: 2 measurements could not be measured"
-    assert len(error.causes) == 3
+    assert isinstance(error, ReferenceMissed)
+    assert error.message == "script: of its measurements 1 did not behave as they must, 2 could not be measured"
+    assert [type(cause) for cause in error.causes] == [ReferenceMissed, WorkloadError, WorkloadError]
     assert str(lab.runs / record.id) in error.hint
     assert complete(lab.runs) == (record.id,)
+
+
+def test_of_many_errors_what_failed_under_test_counts_most() -> None:
+    lab, product = WorkloadError("could not run"), ReferenceMissed("lost data")
+    assert together([lab, product], "2 of 2 workloads failed").status == 8
+    assert together([lab, lab], "2 of 2 workloads failed").status == 7
+    gone = GuestError("gone", node="n1", stage="ssh")
+    assert together([gone, lab, product], "3 of 3 workloads failed").status == 8
 
 
 def test_a_missed_sanity_is_the_fault_of_what_is_measured(lab: Lab) -> None:
@@ -251,6 +278,201 @@ def test_what_a_killed_run_left_running_is_ended(lab: Lab) -> None:
     left = subprocess.Popen(["sleep", "60"], env=os.environ | {lab.mark: "20261121T030000Z-bed-script/m/server"})
     lab.run(one("good", task("echo 7")))
     assert left.wait(timeout=5) == -9
+
+
+@pytest.mark.parametrize(
+    ("name", "others"),
+    [
+        ("server1", ["server10", "server", "aserver1"]),
+        ("client[1-2]", ["client1", "client2", "client[1-2]0"]),
+        ("a.b", ["a+b", "acb"]),
+        ("$(touch x)", ["$(touch y)"]),
+        ("*", ["anything"]),
+        ("a'b\"c\\d", ["a'b\"c"]),
+    ],
+)
+def test_ending_a_task_ends_just_that_one(lab: Lab, name: str, others: list[str]) -> None:
+    begun = {
+        task: subprocess.Popen(["sleep", "60"], env=os.environ | {lab.mark: mark("run", "m", task)})
+        for task in (name, *others)
+    }
+    try:
+        end_task(lab.guest, mark("run", "m", name))
+        assert begun[name].wait(timeout=5) == -9
+        assert [task for task in others if begun[task].poll() is not None] == []
+        end_run({"n1": lab.guest}, "ru")
+        assert [task for task in others if begun[task].poll() is not None] == []
+        end_run({"n1": lab.guest}, "run")
+        assert {begun[task].wait(timeout=5) for task in others} == {-9}
+    finally:
+        for process_ in begun.values():
+            process_.kill()
+            process_.wait()
+
+
+def test_a_command_s_children_are_ended_with_it(lab: Lab) -> None:
+    """Those that it begins while it is being ended, too."""
+    forks = "while :; do sleep 60 & sleep 0.05; done"
+    begun = subprocess.Popen(["sh", "-c", forks], env=os.environ | {lab.mark: mark("run", "m", "t")})
+    try:
+        assert until(lambda: len(lab.left()) > 2, Deadline.after(10))
+        end_leftovers({"n1": lab.guest})
+        assert begun.wait(timeout=5) == -9
+        assert lab.left() == []
+    finally:
+        begun.kill()
+        begun.wait()
+
+
+def test_who_does_not_hold_the_bed_ends_nothing_of_a_run_that_goes_on(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VMLAB_LOCK_DIR", str(tmp_path))
+    host: Any = SimpleNamespace(uri="test:///default")
+    code = (
+        "import sys, time\nfrom types import SimpleNamespace\nfrom vmlab.lab.bed import locked\n"
+        "with locked(SimpleNamespace(uri='test:///default'), 'ha'):\n"
+        "    print('held', flush=True)\n    time.sleep(60)\n"
+    )
+    run = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert run.stdout is not None
+    assert run.stdout.readline() == "held\n"
+    begun = subprocess.Popen(["sleep", "60"], env=os.environ | {lab.mark: mark("run", "m", "t")})
+    end_leftovers_unless_held(host, "ha", {"n1": lab.guest})
+    assert begun.poll() is None
+    run.kill()
+    run.wait()
+    run.stdout.close()
+    end_leftovers_unless_held(host, "ha", {"n1": lab.guest})
+    assert begun.wait(timeout=5) == -9
+
+
+class Breaks(Script):
+    """Its second measurement breaks the run off."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(one("a", task("echo 7")), one("b", task("echo 8")), one("c", task("echo 9")))
+        self.error = error
+
+    @override
+    def parse(self, options: Options, measurement: Measurement, outputs: Any) -> tuple[Sample, ...]:
+        if measurement.name == "b":
+            raise self.error
+        return super().parse(options, measurement, outputs)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (KeyboardInterrupt(), "interrupted"),
+        (ZeroDivisionError("division by zero"), "ZeroDivisionError: division by zero"),
+    ],
+)
+def test_what_was_measured_before_a_run_is_broken_off_is_kept_and_marked(
+    lab: Lab, error: BaseException, said: str
+) -> None:
+    with pytest.raises(type(error)):
+        lab.run(workload=Breaks(error))
+    [run] = complete(lab.runs)
+    record = read(lab.runs, run)
+    assert record.incomplete == said
+    assert [(s.labels["name"], s.value) for s in record.samples] == [("a", 7)]
+    assert [c.measurement for c in record.commands] == ["a", "b"]
+    assert (record.problems, record.faults) == ((), ())
+    assert f"incomplete, it was broken off: {said}" in printed(record)
+    assert f"incomplete: {said}" in tabled(runs_table([record]))
+    assert lab.said[-1] == f"what was measured is kept: vmlab results show {run}"
+    assert list((lab.runs / run).glob("reserve")) == []
+
+
+def test_a_full_disk_breaks_a_run_off_and_its_record_still_finds_its_place(lab: Lab) -> None:
+    """On a disk of its own, so that it is really full."""
+    lab.runs.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", lab.runs], check=False).returncode:
+        pytest.skip("nobody but root can mount a small disk")
+    try:
+        much = one("b", task("echo 8; head -c 1500000 /dev/zero | tr '\\0' x >&2"))
+        with pytest.raises(HostError, match="No space left on device") as caught:
+            lab.run(one("a", task("echo 7")), much, one("c", task("echo 9")))
+        assert caught.value.hint == f"df -h {lab.runs}"
+        [run] = complete(lab.runs)
+        record = read(lab.runs, run)
+        assert "No space left on device" in record.incomplete
+        assert [(s.labels["name"], s.value) for s in record.samples] == [("a", 7)]
+    finally:
+        subprocess.run(["umount", lab.runs], check=True)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_ends_what_runs_in_guests_and_keeps_what_was_measured(lab: Lab, tmp_path: Path, number: int) -> None:
+    code = (
+        "import signal, sys\nfrom pathlib import Path\nfrom vmlab.cli.app import _be_interrupted\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n_be_interrupted()\n"
+        "from test_runs import Lab, one, server, task\n"
+        "lab = Lab(Path(sys.argv[1]))\nlab.mark = lab.guest.mark = sys.argv[2]\n"
+        "quick, slow = task('echo 7'), task('echo going >' + sys.argv[3] + '; sleep 60')\n"
+        "at_once = one('b', slow, services=(server('sleep 60', 'true'),)) + one('c', task('sleep 60'))\n"
+        "lab.run(one('a', quick), at_once)\n"
+    )
+    flag = tmp_path / "flag"
+    where = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[1])])
+    run = subprocess.Popen(
+        [sys.executable, "-c", code, str(lab.runs), lab.mark, str(flag)], env=os.environ | {"PYTHONPATH": where}
+    )
+    assert until(flag.exists, Deadline.after(30))
+    run.send_signal(number)
+    run.wait(timeout=30)
+    assert lab.left() == []
+    [name] = complete(lab.runs)
+    record = read(lab.runs, name)
+    assert (record.incomplete, record.faults) == ("interrupted", ())
+    assert [s.value for s in record.samples] == [7]
+    assert "server" in {command.task for command in record.commands}
+
+
+def test_a_command_that_the_kernel_killed_for_want_of_memory_did_not_time_out(lab: Lab) -> None:
+    lab.guest = OomGuest(lab.mark, "[    1.000000] Out of memory: Killed process 1 (old) total-vm:1kB, anon-rss:1kB")
+    record = lab.run(one("a", task("kill -9 $$")))
+    assert record.faults == (
+        "a: client on n1 was killed after 0 s, neither by vmlab nor, as its log says, by its kernel for want of memory",
+    )
+    assert not record.commands[0].timed_out
+    uptime = float(Path("/proc/uptime").read_text().split()[0])
+    lab.guest = OomGuest(
+        lab.mark,
+        f"[{uptime:12.6f}] Out of memory: Killed process 812 (ior) total-vm:9000kB, anon-rss:900kB, file-rss:0kB",
+    )
+    record = lab.run(one("a", task("kill -9 $$")))
+    assert record.faults == ("a: client on n1 failed: n1 ran out of memory, and its kernel killed ior",)
+    # mpirun ends otherwise when one of its tasks is killed.
+    record = lab.run(one("a", task("echo 'process rank 1 on node n1 exited on signal 9 (Killed).'; exit 1")))
+    assert record.faults == ("a: client on n1 failed: n1 ran out of memory, and its kernel killed ior",)
+
+
+def test_a_command_that_takes_sigkill_at_its_deadline_did_time_out(lab: Lab) -> None:
+    record = lab.run(one("a", task("trap '' TERM; sleep 60; sleep 60", deadline_s=1)))
+    assert record.faults == ("a: client on n1 did not end within 1 s",)
+
+
+def test_a_service_that_failed_meanwhile_is_the_cause(lab: Lab, tmp_path: Path) -> None:
+    flag = tmp_path / "flag"
+    service = server(f"touch {flag}; sleep 0.3; echo could not allocate MR >&2; exit 1", f"test -e {flag}")
+    record = lab.run(one("a", task("sleep 0.6; echo the other side is gone: error; exit 1"), services=(service,)))
+    assert record.faults == (
+        "a: server on n1 failed: could not allocate MR; client on n1 failed: the other side is gone: error",
+    )
+
+
+def test_notes_are_shown_and_kept(lab: Lab) -> None:
+    class Noted(Script):
+        @override
+        def notes(self, options: Options, measurement: Measurement, outputs: Any) -> tuple[str, ...]:
+            return ("of the client's cache",)
+
+    record = lab.run(workload=Noted(one("a", task("echo 7"))))
+    assert record.notes == ("a: of the client's cache",)
+    assert read(lab.runs, record.id).notes == record.notes
+    assert "note: a: of the client's cache" in printed(record)
 
 
 def test_nothing_to_measure(lab: Lab) -> None:
@@ -317,9 +539,40 @@ def test_damaged_and_unknown_records(tmp_path: Path) -> None:
         from_json(None)
 
 
+def test_records_of_older_and_of_newer_vmlabs_are_read() -> None:
+    content = to_json(record_of("x"))
+    older = {key: value for key, value in content.items() if key not in ("notes", "incomplete")}
+    assert from_json(older) == record_of("x")
+    assert from_json(content | {"host": {"cpus": 2}}) == record_of("x")
+    for wrong in ({"nodes": 5}, {"samples": [5]}, {"samples": [{}]}, {"problems": [5]}, {"bed": None}):
+        with pytest.raises(ValueError, match=r"\w"):
+            from_json(content | wrong)
+
+
+def test_one_damaged_record_is_named_and_the_others_are_read(tmp_path: Path) -> None:
+    for _ in range(3):
+        with open_run(tmp_path, at=AT, bed="ha", workload="rdma") as run:
+            run.finish(record_of(run.id))
+    ids = complete(tmp_path)
+    for damaged, content in ((ids[0], b'{"schema": 1}'), (ids[2], b"\xff\xfe")):
+        (tmp_path / damaged / RECORD).write_bytes(content)
+    records, wrong = readable(tmp_path)
+    assert [record.id for record in records] == [ids[1]]
+    assert [str(tmp_path / name / RECORD) in error.message for name, error in zip(ids[::2], wrong, strict=True)]
+    record, newer = latest(tmp_path)
+    assert record is not None
+    assert record.id == ids[1]
+    assert [ids[2] in error.message for error in newer] == [True]
+    assert latest(tmp_path / "none") == (None, ())
+
+
 def printed(record: RunRecord, **more: bool) -> str:
-    console = Console(width=120, record=True, file=io.StringIO())
-    console.print(run_table(record, **more))
+    return tabled(run_table(record, **more))
+
+
+def tabled(what: RenderableType) -> str:
+    console = Console(width=180, record=True, file=io.StringIO())
+    console.print(what)
     return console.export_text()
 
 

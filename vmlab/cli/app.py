@@ -1,6 +1,8 @@
 """The command `vmlab`: what commands there are, and the one place where errors become messages and exit statuses."""
 
 import os
+import resource
+import signal
 import sys
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 _INTERRUPTED = 130
+_DESCRIPTORS = 1 << 16
 
 _STATUSES = """\b
 Exit statuses:
@@ -172,6 +175,8 @@ _add_commands()
 
 def main() -> NoReturn:
     """Run the command line of this process and end it."""
+    _be_interrupted()
+    _have_descriptors()
     try:
         if shells.asked():
             shells.answer(typer.main.get_command(app))
@@ -186,6 +191,24 @@ def main() -> NoReturn:
     if status == _INTERRUPTED:
         _leave(status)
     sys.exit(status)
+
+
+def _be_interrupted() -> None:
+    """SIGTERM and SIGHUP are what Ctrl-C is: what runs in guests is ended, what was measured is kept.
+
+    Whom `nohup` started ignores SIGHUP, and so do we.
+    """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
+
+
+def _have_descriptors() -> None:
+    """As many open files as we may have, within reason: the usual 1024 is for programs that use `select`."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _leave(status: int) -> NoReturn:

@@ -9,8 +9,11 @@ from vmlab.cli.options import Bed, Form, Output, option
 from vmlab.cli.shells import Group
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pydantic import BaseModel
 
+    from vmlab.errors import VmlabError
     from vmlab.topology import Topology
     from vmlab.workloads import Workload
 
@@ -32,6 +35,7 @@ def run(
     """Run a workload on a bed, print and keep its figures.
 
     Without WORKLOAD: those of the topology file, in order. `-o json` prints the run's record, or then a list of them.
+    One that cannot run does not keep the others from it. When it is broken off, what was measured is kept and marked.
 
     \b
     Examples:
@@ -39,7 +43,7 @@ def run(
       vmlab run ha-topology.yaml
     """
     from vmlab.cli.target import at
-    from vmlab.errors import together
+    from vmlab.errors import GuestError, UsageError, VmlabError, WorkloadError, together
     from vmlab.lab.measure import measure, runs_dir
     from vmlab.lab.run import verdict
     from vmlab.metrics import to_json
@@ -51,18 +55,21 @@ def run(
     topology = _described(bed)
     todo = _todo(bed, topology, workload, settings or [])
     records = []
-    errors = []
+    errors: list[VmlabError] = []
     with at(bed, topology) as (host, name):
         for kind, options in todo:
-            with shown() as progress:
-                record = measure(host, name, kind, options, topology=topology, progress=progress)
+            try:
+                with shown() as progress:
+                    record = measure(host, name, kind, options, topology=topology, progress=progress)
+            except (WorkloadError, GuestError, UsageError) as error:
+                errors.append(error)
+                continue
             records.append(to_json(record))
             if output is Form.TABLE:
                 show(run_table(record, findings=False))
-            error = verdict(record, runs_dir())
-            if error is not None:
-                errors.append(error)
-    if output is Form.JSON:
+            if (wrong := verdict(record, runs_dir())) is not None:
+                errors.append(wrong)
+    if output is Form.JSON and (workload is None or records):
         typer.echo(dumped(records if workload is None else records[0]))
     if errors:
         raise together(errors, f"{len(errors)} of {len(todo)} workloads failed")
@@ -108,10 +115,10 @@ def list_(output: Output = Form.TABLE) -> None:
     from vmlab.report.plain import dumped
     from vmlab.report.tables import show
     from vmlab.report.workloads import runs_table
-    from vmlab.store.runs import complete as finished
-    from vmlab.store.runs import read
+    from vmlab.store.runs import readable
 
-    records = [read(runs_dir(), name) for name in finished(runs_dir())]
+    records, damaged = readable(runs_dir())
+    _warn(damaged)
     if output is Form.JSON:
         left_out = ("commands", "nodes", "samples")
         typer.echo(dumped([{k: v for k, v in to_json(r).items() if k not in left_out} for r in records]))
@@ -140,17 +147,21 @@ def show_(
     from vmlab.report.plain import dumped
     from vmlab.report.run import run_table
     from vmlab.report.tables import show
-    from vmlab.store.runs import complete as finished
-    from vmlab.store.runs import read
+    from vmlab.store.runs import latest, read
 
-    known = finished(runs_dir())
-    if not run and not known:
+    record, damaged = (read(runs_dir(), run), ()) if run else latest(runs_dir())
+    _warn(damaged)
+    if record is None:
         raise UsageError("there are no runs yet", hint="vmlab run BED WORKLOAD")
-    record = read(runs_dir(), run or known[-1])
     if output is Form.JSON:
         typer.echo(dumped(to_json(record)))
     else:
         show(run_table(record))
+
+
+def _warn(damaged: "Sequence[VmlabError]") -> None:
+    for error in damaged:
+        typer.echo(f"vmlab: warning: skipped: {error.message}", err=True)
 
 
 def _described(bed: str) -> "Topology | None":

@@ -14,6 +14,7 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import IO, Any
 
 from vmlab.errors import HostError, VmlabError
@@ -51,10 +52,13 @@ def stream(
     our pipes to the process that shares its connection, which holds them open as long as the guest likes.
     """
     command = tuple(argv)
-    with tempfile.TemporaryFile() as source:
-        source.write(stdin.encode())
-        source.seek(0)
-        process = _start(command, source, subprocess.PIPE)
+    if stdin:
+        with tempfile.TemporaryFile() as source:
+            source.write(stdin.encode())
+            source.seek(0)
+            process = _start(command, source, subprocess.PIPE)
+    else:
+        process = _start(command, subprocess.DEVNULL, subprocess.PIPE)
     output = {"stdout": bytearray(), "stderr": bytearray()}
     told = 0
     timed_out = False
@@ -103,23 +107,29 @@ def attached(argv: Sequence[str], watch: Watch) -> int:
 
 
 class Background:
-    """A process with an open standard input that runs until `end`, or until we die in whatever way."""
+    """A process with an open standard input that runs until `end`, or until we die in whatever way.
 
-    def __init__(self, argv: Sequence[str]) -> None:
+    Its standard error goes to the file `complaints`. When it was heard once (`says`) it costs one descriptor only.
+    """
+
+    def __init__(self, argv: Sequence[str], complaints: Path) -> None:
         """Start it. Raises HostError if setpriv is not installed."""
-        self._complaints: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  closed in `end`
+        self._complaints = complaints
         started: queue.SimpleQueue[subprocess.Popen[bytes] | VmlabError] = queue.SimpleQueue()
         # A daemon thread: an interpreter that ends does not wait for it, and its end kills the process.
         threading.Thread(target=self._keep, args=(tuple(argv), started), name="keeper", daemon=True).start()
         process = started.get()
         if isinstance(process, VmlabError):
-            self._complaints.close()
             raise process
         self._process = process
 
     def _keep(self, argv: tuple[str, ...], started: "queue.SimpleQueue[subprocess.Popen[bytes] | VmlabError]") -> None:
         try:
-            process = _start(argv, subprocess.PIPE, self._complaints)
+            with self._complaints.open("wb") as complaints:
+                process = _start(argv, subprocess.PIPE, complaints)
+        except OSError as error:
+            started.put(HostError(f"{self._complaints}: {error.strerror}"))
+            return
         except VmlabError as error:
             started.put(error)
             return
@@ -137,13 +147,16 @@ class Background:
         for _, data in _output(self._process, deadline, watch):
             seen += data
             if b"\n" + wanted in seen:
+                if self._process.stdout is not None:
+                    self._process.stdout.close()
                 return True
         return False
 
     def complaints(self) -> str:
         """What it wrote to standard error so far."""
-        self._complaints.seek(0)
-        return self._complaints.read().decode(errors="replace")
+        with contextlib.suppress(OSError):
+            return self._complaints.read_bytes().decode(errors="replace")
+        return ""
 
     def end(self, patience_s: float = 1.0) -> None:
         """Ask it to end (SIGTERM), and kill it if it does not within `patience_s`."""
@@ -151,7 +164,6 @@ class Background:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(patience_s)
         _kill(self._process)
-        self._complaints.close()
 
 
 def _start(argv: tuple[str, ...], stdin: int | IO[bytes], stderr: int | IO[bytes]) -> "subprocess.Popen[bytes]":

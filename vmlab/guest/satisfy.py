@@ -1,6 +1,7 @@
 """Make a guest satisfy its steps: all of them in one round trip, each checked, applied if needed, and checked again."""
 
 import shlex
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
@@ -8,10 +9,12 @@ from vmlab.errors import GuestError
 from vmlab.guest.child import Watch
 from vmlab.guest.patience import Advances, never
 from vmlab.guest.ssh import Guest
-from vmlab.guest.trouble import complaint
 from vmlab.runtime.process import Result
 from vmlab.runtime.wait import Deadline
 from vmlab.steps import Command, Step
+from vmlab.values.complaint import complaint
+
+_LONG = 100  # a word that is worth a name of its own
 
 # The functions that the calls below refer to; nothing is ever put into this text. The commands' output goes to a file
 # and not to a pipe, which a daemon that a step starts would hold open; the file has no name, so that none is left.
@@ -97,10 +100,15 @@ def satisfy(
 def _program(steps: Sequence[Step], stretch: float = 1) -> str:
     """A shell program: constant functions, and calls whose every word is quoted.
 
-    The calls are a function's body, so that a program that arrives incomplete does nothing.
+    The calls are a function's body, so that a program that arrives incomplete does nothing. Long words that come again
+    are written once: a step's check, its application and its check again all have the text of a block.
     """
-    calls = (shlex.join(call) for number, step in enumerate(steps) for call in _calls(number, step, stretch))
-    return "\n".join([_RUNNER, "main() {", *calls, "}", "main", ""])
+    calls = [call for number, step in enumerate(steps) for call in _calls(number, step, stretch)]
+    often = Counter(word for call in calls for word in call if len(word) > _LONG)
+    names = {word: f"w{number}" for number, (word, times) in enumerate(often.items()) if times > 1}
+    words = [f"{name}={shlex.quote(word)}" for word, name in names.items()]
+    lines = (" ".join(f'"${names[w]}"' if w in names else shlex.quote(w) for w in call) for call in calls)
+    return "\n".join([_RUNNER, "main() {", *words, *lines, "}", "main", ""])
 
 
 def _calls(number: int, step: Step, stretch: float) -> Iterator[Command]:

@@ -1,22 +1,41 @@
 """The one door into a guest: the OpenSSH client, with keys that vmlab made and none of the user's configuration."""
 
+import contextlib
 import math
+import random
 import shlex
 import socket
-from collections.abc import Callable, Iterable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from ipaddress import IPv4Address
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from vmlab.guest.child import Background, Watch, no_watch, stream
-from vmlab.guest.control import ControlFolder
+from vmlab.guest.control import ControlPlace
 from vmlab.guest.keys import IDENTITY, KNOWN_HOSTS, host_alias
 from vmlab.guest.trouble import Trouble, Unreachable
 from vmlab.runtime.process import Result
-from vmlab.runtime.wait import Deadline, until
+from vmlab.runtime.wait import Deadline, sleep, until
 
 _FAILED = 255  # ssh's own status: no connection, or none any more
+_OWN = "vmlab: the command itself ended with 255"
+# The shell that sshd starts stays, so that a command's 255 is told from ssh's own, and that one that a signal ended has
+# a status (128 and the signal), where ssh would say 255. What the shell itself says of that is nobody's output.
+_BEGIN = "{ "
+_TOLD = f" 2>&3 3>&-; ended=$?; }} 3>&2 2>/dev/null; [ $ended != {_FAILED} ] || echo '{_OWN}' >&2; exit $ended"
+
+# sshd takes ten sessions of a connection (MaxSessions); one of them holds it open.
+_SESSIONS = 8
+_FOR_A_SESSION_S = 1.0
+# Nobody logged in yet when these are said, and nothing ran: sshd had too many who were about to (MaxStartups), or the
+# connection's master too many sessions. Whoever comes again later is let in.
+_REFUSALS = ("kex_exchange_identification", "banner exchange", "ession open refused by peer", "session request failed")
+_REFUSED_S = 30.0
+_AGAIN_S = (0.05, 1.5)
+_OF_THE_MASTER = 4  # tries over the shared connection, before a command gets one of its own
 _OPEN = "vmlab: open"
 _HANDSHAKE_S = 900.0
 _LONGEST_S = 7 * 86400.0  # of a command without an end of its own
@@ -66,23 +85,41 @@ class Guest:
         self.watch: Watch = no_watch
         self.look: Watch = no_watch
         self._master: Background | None = None
-        self._control: ControlFolder | None = None
+        self._control: ControlPlace | None = None
+        self._sessions = threading.BoundedSemaphore(_SESSIONS)
 
     def connect(self, deadline: Deadline, *, watch: Watch | None = None) -> None:
-        """Open a connection that `run`, `stream` and `copy` then share: one attempt, or nothing if it is open.
+        """Open a connection that `run`, `stream` and `copy` then share, or nothing if it is open.
 
-        It lives until `close`, or until this process ends in whatever way. Raises Unreachable, and what `watch` raises.
+        It lives until `close`, or until this process ends in whatever way. One attempt, but whom sshd turns away
+        because it has too many at the door comes again. Raises Unreachable, and what `watch` raises.
         """
         if self.connected:
             return
+        watch = watch or self.watch
+        patience = deadline.capped(_REFUSED_S)
+        for pause_s in _pauses():
+            try:
+                self._connect(deadline, watch)
+            except Unreachable as error:
+                if not _turned_away(error.message) or patience.left_s <= pause_s:
+                    raise
+            else:
+                return
+            watch()
+            sleep(pause_s)
+
+    def _connect(self, deadline: Deadline, watch: Watch) -> None:
         self.close()
         try:
-            self._control = ControlFolder(self.keys_folder)
+            self._control = ControlPlace(self.keys_folder)
             # The deadline says how long a handshake may take: under TCG, with other guests booting, that is long.
             more = {"ControlMaster": "yes", "ConnectTimeout": str(_whole_s(deadline, _HANDSHAKE_S) or 1)}
             options = self._options("-p", self._control.socket, more)
-            self._master = Background(("ssh", *options, "-T", "--", self._destination, shlex.join(_HOLD)))
-            self._await_open(self._master, deadline, watch or self.watch)
+            self._master = Background(
+                ("ssh", *options, "-T", "--", self._destination, shlex.join(_HOLD)), self._control.file
+            )
+            self._await_open(self._master, deadline, watch)
         except BaseException:
             self.close()
             raise
@@ -119,8 +156,9 @@ class Guest:
     def run(self, argv: Sequence[str], *, deadline_s: float, stdin: str | None = None, as_root: bool = False) -> Result:
         """Run a command in the guest, over the shared connection if it is open.
 
-        The result is the command's, whatever its status. Raises Unreachable if ssh itself failed. The command is
-        ended at the deadline, in the guest too, even if we are killed before.
+        The result is the command's, whatever its status: 128 and the signal if one ended it. Raises Unreachable if ssh
+        itself failed; where sshd takes no more at once the command waits. It is ended at the deadline, in the guest
+        too, even if we are killed before.
         """
         return self.stream(argv, deadline=Deadline.after(deadline_s), stdin=stdin or "", as_root=as_root)
 
@@ -135,14 +173,48 @@ class Guest:
         watch: Watch | None = None,
     ) -> Result:
         """Like `run`, handing over each line of output as it comes; what `on_line` or `watch` raises ends it."""
-        # Without a terminal nothing tells a program in the guest that we are gone: `timeout` bounds its life.
-        bounded = ("timeout", "-k", "5", str(_whole_s(deadline, _LONGEST_S) + 1), *argv)
-        remote = ("sudo", "-n", "--", *bounded) if as_root and self.user != "root" else bounded
-        options = self._options("-p", self._shared)
-        command = ("ssh", *options, "-T", "--", self._destination, shlex.join(remote))
-        return self._judged(
-            stream(command, deadline=deadline, stdin=stdin, on_line=on_line, watch=watch or self.watch)
-        )
+
+        def attempt(control: str) -> Result:
+            # Without a terminal nothing tells a program in the guest that we are gone: `timeout` bounds its life.
+            bounded = ("timeout", "-k", "5", str(_whole_s(deadline, _LONGEST_S) + 1), *argv)
+            remote = ("sudo", "-n", "--", *bounded) if as_root and self.user != "root" else bounded
+            options = self._options("-p", control)
+            command = ("ssh", *options, "-T", "--", self._destination, f"{_BEGIN}{shlex.join(remote)}{_TOLD}")
+            return stream(command, deadline=deadline, stdin=stdin, on_line=on_line, watch=watch or self.watch)
+
+        result = self._admitted(attempt, deadline, watch or self.watch)
+        if result.status == _FAILED and result.stderr.endswith(f"{_OWN}\n"):
+            return replace(result, stderr=result.stderr.removesuffix(f"{_OWN}\n"))
+        return self._judged(result, certain=True)
+
+    def _admitted(self, attempt: Callable[[str], Result], deadline: Deadline, watch: Watch) -> Result:
+        """What came of it when it was let in, or at last was not."""
+        patience = deadline.capped(_REFUSED_S)
+        for tries, pause_s in enumerate(_pauses()):
+            with self._session(deadline, alone=tries >= _OF_THE_MASTER) as control:
+                result = attempt(control)
+            refused = not result.ok and not result.timed_out and not result.stdout and _turned_away(result.stderr)
+            # At the end it is the refusal that is told, not that one more try had no time left.
+            if not refused or patience.left_s <= pause_s:
+                break
+            watch()
+            sleep(pause_s)
+        return result
+
+    @contextlib.contextmanager
+    def _session(self, deadline: Deadline, *, alone: bool) -> Iterator[str]:
+        """The control socket of a connection that has room for one more, "none" for one of its own.
+
+        Who only waited could wait for ever: what holds the others may run as long as the one that waits.
+        """
+        shared = "none" if alone else self._shared
+        if shared == "none" or not self._sessions.acquire(timeout=min(_FOR_A_SESSION_S, deadline.left_s)):
+            yield "none"
+            return
+        try:
+            yield shared
+        finally:
+            self._sessions.release()
 
     def copy(
         self,
@@ -157,8 +229,13 @@ class Guest:
 
         Raises Unreachable; scp's other failures are in the result.
         """
-        argv = self._copy_argv(sources, destination, to_guest=to_guest, recursive=recursive, control=self._shared)
-        return self._judged(stream(argv, deadline=Deadline.after(deadline_s), watch=self.watch))
+        deadline = Deadline.after(deadline_s)
+
+        def attempt(control: str) -> Result:
+            argv = self._copy_argv(sources, destination, to_guest=to_guest, recursive=recursive, control=control)
+            return stream(argv, deadline=deadline, watch=self.watch)
+
+        return self._judged(self._admitted(attempt, deadline, self.watch))
 
     def argv(self, command: Sequence[str] = (), *, tty: bool = False) -> tuple[str, ...]:
         """An ssh command that works by itself, for execution in our place or for pasting; a login shell by default."""
@@ -212,7 +289,9 @@ class Guest:
         return self._control.socket if self._control is not None and self.connected else "none"
 
     def _options(self, port: str, control: str, more: dict[str, str] | None = None) -> tuple[str, ...]:
-        options = {**_OPTIONS, **self.own_options(), "ControlPath": control, **(more or {})}
+        # Over a shared connection or not at all: where its master refuses ssh would make another by itself.
+        only = {"ProxyCommand": "false"} if control != "none" and not more else {}
+        options = {**_OPTIONS, **self.own_options(), "ControlPath": control, **only, **(more or {})}
         return ("-F", "none", port, str(self.port), *(f"-o{name}={value}" for name, value in options.items()))
 
     def _copy_argv(
@@ -225,8 +304,8 @@ class Guest:
             paths = (*(remote + source for source in sources), _local(destination))
         return ("scp", *self._options("-P", control), *(("-r",) if recursive else ()), "--", *paths)
 
-    def _judged(self, result: Result) -> Result:
-        """The result, unless its status is ssh's own."""
+    def _judged(self, result: Result, *, certain: bool = False) -> Result:
+        """The result, unless its status is ssh's own, which is `certain` of a command that did not say otherwise."""
         if result.status != _FAILED or result.timed_out:
             return result
         # The program's words come first, ssh's last. Over a shared connection ssh says nothing when that breaks;
@@ -235,6 +314,8 @@ class Guest:
         trouble = None if self.connected else Trouble.of(said)
         if trouble is None and self._master is not None and until(lambda: not self.connected, Deadline.after(0.3)):
             trouble = Trouble.of(self._master.complaints()) or Trouble.LOST
+        if trouble is None and certain:
+            trouble = Trouble.of(said) or Trouble.LOST
         if trouble is not None:
             self.look()
             raise self._unreachable(trouble, said)
@@ -252,6 +333,18 @@ class Guest:
             folder=self.keys_folder,
             detail="".join(last),
         )
+
+
+def _turned_away(said: str) -> bool:
+    return any(sign in said for sign in _REFUSALS)
+
+
+def _pauses() -> Iterator[float]:
+    """Longer and longer, and never the same for all who wait."""
+    pause_s, longest_s = _AGAIN_S
+    while True:
+        yield pause_s * (0.5 + random.random())  # noqa: S311 - no secret
+        pause_s = min(longest_s, pause_s * 2)
 
 
 def ssh_config(guests: Iterable[Guest]) -> str:

@@ -1,7 +1,5 @@
-"""Why ssh did not come through, told from what it says on standard error; and why a command in a guest failed."""
+"""Why ssh did not come through, told from what it says on standard error."""
 
-import re
-from collections.abc import Sequence
 from enum import Enum
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -92,26 +90,3 @@ class Unreachable(GuestError):
             hint=hint.format(**words),
         )
         self.trouble = trouble
-
-
-_COMPLAINS = re.compile(
-    r"\b(?:errors?(?!=)|fatal|fail(?:ed|s|ure)?|cannot|can't|could ?n[o']t|unable|must|"
-    r"not (?:found|permitted|supported|loaded|exist)|already|no such|no space|invalid|illegal|unknown|unrecognized|"
-    r"denied|refused?|missing|timed out|busy|in use|is down|out of memory|killed|unreachable)\b",
-    re.IGNORECASE,
-)
-# What tools add to their complaint, what shells make of it, and the kernel's log, which is of others, too.
-_ADDS = re.compile(
-    r"^\W*$|^\[ *\d+\.\d+\] |exiting with \d+|FATAL: *$|^(?:Is|Are|Do|Check|See|Try|This may have|Use|If) |"
-    r"^\s*dmesg\(1\)|^hint: |\bwarning\b|^make(?:\[\d+\])?: |^exit status",
-    re.IGNORECASE,
-)
-
-
-def complaint(lines: Sequence[str]) -> str:
-    """The line that says why a command failed: tools tell the cause first, and what follows from it after it.
-
-    Without a line that complains the last one that says anything; "" if none does.
-    """
-    telling = [line.strip() for line in lines if not _ADDS.search(line)]
-    return next(filter(_COMPLAINS.search, telling), next(reversed(telling), next(reversed(lines), "").strip()))

@@ -4,6 +4,8 @@ import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import lru_cache
+from ipaddress import IPv4Address
 
 from vmlab.domainxml.metadata import NodeMetadata
 from vmlab.errors import BusyError, UsageError
@@ -111,11 +113,18 @@ def steps_of(
 ) -> tuple[Step, ...]:
     """What a node has to satisfy; `serials` are its disks', `nodes` the whole bed."""
     keys = BedKeys.of(folder(host, metadata.bed))
-    addresses = {name: nodes[name].management.ip.ip for name in sorted(nodes)}
     return (
-        hosts_step(addresses),
-        *trust_steps({name: (address, keys.host_key(name).public) for name, address in addresses.items()}),
+        *_common_steps(keys, tuple((name, nodes[name].management.ip.ip) for name in sorted(nodes))),
         disks_step(serials),
         *(step for address in metadata.addresses for step in kind_of(address).steps(address, mtu=address.mtu)),
         kept_step(),
+    )
+
+
+@lru_cache(maxsize=4)
+def _common_steps(keys: BedKeys, addresses: tuple[tuple[str, IPv4Address], ...]) -> tuple[Step, ...]:
+    """What is the same for all nodes: made once, for with thousands of nodes it is long."""
+    return (
+        hosts_step(dict(addresses)),
+        *trust_steps({name: (address, keys.host_key(name).public) for name, address in addresses}),
     )

@@ -7,12 +7,12 @@ from vmlab.errors import GuestError, UsageError
 from vmlab.guest.boot import DeadGuest
 from vmlab.guest.killed import why_killed
 from vmlab.guest.ssh import Guest
-from vmlab.guest.trouble import complaint
 from vmlab.lab.bed import chosen, existing
 from vmlab.lab.doors import doors
 from vmlab.plan.observed import ObservedBed
 from vmlab.runtime.parallel import each
 from vmlab.topology.select import select
+from vmlab.values.complaint import complaint
 from vmlab.values.nodeset import fold
 from vmlab.virt.connection import Host
 from vmlab.virt.observe import observe

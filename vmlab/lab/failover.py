@@ -6,6 +6,7 @@ from typing import Literal
 
 from vmlab.errors import GuestError, HostError
 from vmlab.lab.bed import locked
+from vmlab.lab.leftovers import end_leftovers_unless_held
 from vmlab.lab.lustre import OFF, LustreBed, opened
 from vmlab.lab.progress import Progress
 from vmlab.lab.recovery import recovered
@@ -89,6 +90,7 @@ def failover(
     done, GuestError when a partner does not mount or a recovery does not end.
     """
     with locked(host, f"{topology.name}.failover"), opened(host, topology, tolerant=True) as bed:
+        end_leftovers_unless_held(host, topology.name, bed.guests)
         off = [node for node, why in bed.silent.items() if why == "off"]
         presumably = presumed(topology, bed.active(), bed.silent, off=off, what=what)
         active = {label: node for label, node in presumably.items() if label in bed.targets}
@@ -125,6 +127,7 @@ def failback(
 ) -> Failover | None:
     """Unmount where partners have targets, and mount them on their primaries again; None if all are at home."""
     with locked(host, f"{topology.name}.failover"), opened(host, topology, tolerant=True) as bed:
+        end_leftovers_unless_held(host, topology.name, bed.guests)
         active = bed.active()
         moves = moves_home(topology, active, what, running=bed.guests.keys())
         if not moves:

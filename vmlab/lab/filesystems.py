@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from vmlab.errors import GuestError, HostError
 from vmlab.lab.bed import locked
+from vmlab.lab.leftovers import end_leftovers
 from vmlab.lab.lustre import LustreBed, opened
 from vmlab.lab.mounting import raise_filesystems
 from vmlab.lab.progress import Progress
@@ -194,6 +195,7 @@ def format_(
     Raises HostError if one to be formatted anew is mounted anywhere, GuestError for a disk with foreign content.
     """
     with locked(host, topology.name), opened(host, topology) as bed:
+        end_leftovers(bed.guests)
         mounted = bed.active()
         if reformat and mounted:
             where = ", ".join(f"{label} on {node}" for label, node in mounted.items())
@@ -215,7 +217,7 @@ def mount(
     """LNet, targets and clients, as `up` does, but nothing is formatted."""
     with locked(host, topology.name):
         return raise_filesystems(
-            host, topology, progress, deadline, recovery=recovery, only=lambda stage: stage.name != FORMAT
+            host, topology, progress, deadline, recovery=recovery, alone=True, only=lambda stage: stage.name != FORMAT
         )
 
 
@@ -226,5 +228,6 @@ def unmount(host: Host, topology: Topology, progress: Progress, deadline: Deadli
         if lost:
             node, why = next(iter(lost.items()))
             raise GuestError(f"{node}: {why}", node=node, stage="ssh", hint=f"vmlab power cycle {topology.name} {node}")
+        end_leftovers(bed.guests)
         here = {name: member for name, member in bed.members.items() if name in bed.guests}
         return bed.drive(unmount_stages(topology, here, bed.forgotten()), progress, deadline)

@@ -13,7 +13,7 @@ from vmlab.guest.boot import Vigil
 from vmlab.guest.facts import LOOK, Facts, direct_cmdline
 from vmlab.guest.forget import FORGOTTEN, forget_and_switch_off
 from vmlab.guest.killed import why_killed
-from vmlab.guest.trouble import Unreachable, complaint
+from vmlab.guest.trouble import Unreachable
 from vmlab.lab.bed import guest_of
 from vmlab.lab.progress import Progress
 from vmlab.lab.up import Raised
@@ -26,6 +26,7 @@ from vmlab.store.images import Files, Manifest
 from vmlab.store.managers import Manager, failed_scriptlets, installed, lacking, manager_of, worth_asking
 from vmlab.store.packages import Kind, Package, kernel_to_boot, listing_commands, package
 from vmlab.values import identity
+from vmlab.values.complaint import complaint
 from vmlab.virt.connection import Host
 from vmlab.virt.console import console_text
 from vmlab.virt.observe import domain_state

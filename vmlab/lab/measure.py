@@ -12,8 +12,9 @@ from vmlab.lab.bed import existing, locked
 from vmlab.lab.consoles import Consoles
 from vmlab.lab.deeds import Deeds
 from vmlab.lab.doors import advances, doors, open_door
+from vmlab.lab.participants import participant
 from vmlab.lab.progress import Progress
-from vmlab.lab.run import participant, run_workload
+from vmlab.lab.run import run_workload
 from vmlab.metrics import RunRecord
 from vmlab.runtime.files import state_dir
 from vmlab.runtime.parallel import each

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from vmlab.lab.leftovers import end_leftovers
 from vmlab.lab.lustre import LustreBed, opened
 from vmlab.lab.progress import Progress
 from vmlab.lab.recovery import recovered
@@ -35,13 +36,15 @@ def raise_filesystems(
     deadline: Deadline,
     *,
     recovery: Recovery | None = None,
+    alone: bool,
     only: Callable[[Stage], bool] = lambda _: True,
     sure: bool = True,
 ) -> tuple[StageTime, ...]:
     """LNet, then the file systems: formatted where a disk is empty, mounted where nobody has a target; what it took.
 
     A target that a partner has stays there. A file system in memory that is gone begins anew, empty. Targets that are
-    mounted have recovered before clients are. `only` leaves out stages. Unless it is `sure` that images carry Lustre
+    mounted have recovered before clients are. `alone`: no run goes on, and what one left is ended. `only` leaves out
+    stages. Unless it is `sure` that images carry Lustre
     all guests may turn out to have none, which is told, and nothing is done. Raises GuestError naming the node, the
     step and what is wrong, for LNet the pair that cannot talk; HostError if a file system lost a part that was in
     memory.
@@ -51,6 +54,8 @@ def raise_filesystems(
             told = ", ".join(("LNet", *topology.filesystems))
             progress.say(f"{topology.name}: its guests were asked, and have no Lustre: the bed is up without {told}")
             return ()
+        if alone:
+            end_leftovers(bed.guests)
         active = bed.active()
         everyone = bed.members
         bed.refuse_left(bed.targets)

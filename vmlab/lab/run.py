@@ -5,82 +5,28 @@ error. The caller holds the bed's lock: what an earlier, killed run left running
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from math import ceil
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from pydantic import BaseModel
 
 from vmlab import __version__
 from vmlab.domainxml.metadata import NodeMetadata
-from vmlab.errors import ReferenceMissed, UsageError, VmlabError, WorkloadError
-from vmlab.fabrics import SURVEY, kind_of, read_survey
-from vmlab.metrics import RunCommand, RunNode, RunRecord, Sample
+from vmlab.errors import HostError, ReferenceMissed, UsageError, VmlabError, WorkloadError
+from vmlab.lab.leftovers import RunsCommands
+from vmlab.lab.participants import Placement, ask, participant, run_node
+from vmlab.lab.session import Deeds, Session, iso
+from vmlab.metrics import RunRecord
 from vmlab.runtime import parallel
-from vmlab.runtime.process import Result
-from vmlab.runtime.wait import Deadline, now
-from vmlab.steps import Command
 from vmlab.store.runs import OpenRun, open_run
-from vmlab.workloads import Deed, Endpoint, Measurement, Node, Output, Service, Task, Workload
+from vmlab.workloads import Deed, Measurement, Workload
 
-
-class Guest(Protocol):
-    """What is needed of `guest.ssh.Guest`, connected already."""
-
-    def run(self, argv: Sequence[str], *, deadline_s: float, as_root: bool = False) -> Result:
-        """Run to the end; raises GuestError when the guest cannot be reached."""
-
-
-class Deeds(Protocol):
-    """What is needed of `lab.deeds.Deeds`."""
-
-    def __call__(self, deed: Deed) -> Result:
-        """Do it to the end; raises VmlabError if that cannot even begin."""
-
-
-Placement = Mapping[str, Mapping[int, Sequence[int]]]
-"""Node, virtual CPU, the host CPUs that it may use."""
-
-_ASK_S = 60.0
 _JOBS = 16
-_SSH_S = 15.0  # what a command may take longer here than in the guest
-
-# Each command carries this variable, and so do its children: what the kernel knows needs no pid file, and a variable's
-# value cannot be that of another process. `timeout` bounds what nobody is left to end.
-_MARK = "VMLAB_RUN"
-_KILL = f"""
-for found in $(grep -lsz -e "^{_MARK}=$1" /proc/[0-9]*/environ); do
-    process=${{found#/proc/}}
-    kill -KILL "${{process%/environ}}"
-done 2>/dev/null
-exit 0
-"""
-_TIMED_OUT = (124, 137)
-
-_SYSTEM = r"""
-uname -r
-if command -v dpkg-query >/dev/null; then dpkg-query -W -f '${Package} ${Version}\n' "$@"
-elif command -v rpm >/dev/null; then rpm -q --qf '%{NAME} %{VERSION}-%{RELEASE}\n' "$@" | grep -v ' is not installed'
-fi 2>/dev/null
-exit 0
-"""
-
-# One round trip asks twenty times; the answer comes as soon as it is yes.
-_UNTIL_READY = """
-tries=0
-until "$@" >/dev/null 2>&1; do
-    tries=$((tries + 1))
-    [ $tries -lt 20 ] || exit 1
-    sleep 0.1
-done
-"""
 
 
 def run_workload(
-    guests: Mapping[str, Guest],
+    guests: Mapping[str, RunsCommands],
     nodes: Mapping[str, NodeMetadata],
     workload: Workload[Any],
     options: BaseModel,
@@ -104,7 +50,7 @@ def run_workload(
     names = workload.takes_part(options, known)
     asked = dict(
         parallel.each(
-            lambda name: (name, _ask(guests[name], nodes[name], workload)),
+            lambda name: (name, ask(guests[name], nodes[name], workload)),
             names,
             jobs=_JOBS,
             failed="guests do not answer",
@@ -121,260 +67,100 @@ def run_workload(
             f"{workload.name} has to know the topology of {bed}, and its file is not here",
             hint=f"vmlab run FILE {workload.name}",
         )
-    with open_run(runs_dir, at=started, bed=bed, workload=workload.name) as run:
-        session = _Session(run, guests, deeds, workload, options)
-        results: list[_Result] = []
-        try:
-            for measurements in rounds:
-                todo = [m for m in measurements if not m.skipped]
-                for number, measurement in enumerate(todo, start=len(results) + 1):
-                    progress(f"{number}/{total} {measurement.name}")
-                done = session.measure_all(todo)
-                results += done
-                for result in done:
-                    for said in (*result.faults, *result.problems):
-                        progress(said)
-        finally:
-            session.end(names)
-        record = RunRecord(
-            id=run.id,
-            bed=bed,
-            workload=workload.name,
-            options=options.model_dump(mode="json", by_alias=True),
-            accel=accel,
-            soft=workload.soft(options, everyone),
-            vmlab=__version__,
-            started=_iso(started),
-            ended=_iso(datetime.now(UTC)),
-            nodes=tuple(_run_node(nodes[name], asked[name], placement.get(name, {})) for name in names),
-            commands=tuple(c for result in results for c in result.commands),
-            samples=tuple(s for result in results for s in result.samples),
-            problems=(*(p for result in results for p in result.problems), *noticed()),
-            faults=tuple(f for result in results for f in result.faults),
-            skipped=tuple(skipped),
-        )
-        run.finish(record)
-    return record
+    try:
+        with open_run(runs_dir, at=started, bed=bed, workload=workload.name) as run:
+            session = Session(run, {name: guests[name] for name in names}, deeds, workload, options)
+
+            def record(incomplete: str) -> RunRecord:
+                results = session.results
+                return RunRecord(
+                    id=run.id,
+                    bed=bed,
+                    workload=workload.name,
+                    options=options.model_dump(mode="json", by_alias=True),
+                    accel=accel,
+                    soft=workload.soft(options, everyone),
+                    vmlab=__version__,
+                    started=iso(started),
+                    ended=iso(datetime.now(UTC)),
+                    nodes=tuple(run_node(nodes[name], asked[name], placement.get(name, {})) for name in names),
+                    commands=tuple(c for result in results for c in result.commands),
+                    samples=tuple(s for result in results for s in result.samples),
+                    problems=(*(p for result in results for p in result.problems), *noticed()),
+                    faults=tuple(f for result in results for f in result.faults),
+                    skipped=tuple(skipped),
+                    notes=tuple(n for result in results for n in result.notes),
+                    incomplete=incomplete,
+                )
+
+            try:
+                for measurements in rounds:
+                    _round(session, [m for m in measurements if not m.skipped], total, progress)
+            except BaseException as error:
+                _keep_what_there_is(session, run, record, error, progress)
+                raise
+            session.end()
+            done = record("")
+            run.finish(done)
+            return done
+    except OSError as error:
+        where = error.filename or runs_dir
+        raise HostError(f"{where}: {error.strerror}: no run can be recorded", hint=f"df -h {runs_dir}") from error
+
+
+def _round(session: Session, todo: Sequence[Measurement], total: int, progress: Callable[[str], None]) -> None:
+    before = len(session.results)
+    for number, measurement in enumerate(todo, start=before + 1):
+        progress(f"{number}/{total} {measurement.name}")
+    session.measure_all(todo)
+    for result in session.results[before:]:
+        for said in (*result.faults, *result.problems):
+            progress(said)
+
+
+def _keep_what_there_is(
+    session: Session,
+    run: OpenRun,
+    record: Callable[[str], RunRecord],
+    error: BaseException,
+    progress: Callable[[str], None],
+) -> None:
+    """What was measured until now becomes a run that says that it is not all; a second Ctrl-C does not prevent it."""
+    try:
+        session.break_off()
+    finally:
+        kept = record(_broken_off(error))
+        if kept.commands:
+            run.finish(kept)
+            progress(f"what was measured is kept: vmlab results show {run.id}")
+
+
+def _broken_off(error: BaseException) -> str:
+    """Why a run did not go on, in words for its record."""
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
+    if isinstance(error, OSError):
+        return f"{error.filename or 'a file'}: {error.strerror}"
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def verdict(record: RunRecord, runs_dir: Path) -> VmlabError | None:
     """The error that the command ends with, to be raised after the figures were printed; None if all is well.
 
-    WorkloadError when something could not be measured, else ReferenceMissed when what was measured did not behave.
+    ReferenceMissed when what was measured did not behave, whatever else happened; WorkloadError when only something
+    could not be measured.
     """
-    kind = WorkloadError if record.faults else ReferenceMissed
-    said = (*record.faults, *record.problems)
-    if not said:
+    causes: list[VmlabError] = [ReferenceMissed(line) for line in record.problems]
+    causes += [WorkloadError(line) for line in record.faults]
+    if not causes:
         return None
+    kind = type(causes[0])
     hint = f"what the commands printed is in {runs_dir / record.id}"
-    if len(said) == 1:
-        return kind(said[0], hint=hint)
-    what = "could not be measured" if record.faults else "did not behave as they must"
-    number = len(record.faults) or len(record.problems)
-    return kind(f"{record.workload}: {number} measurements {what}", hint=hint, causes=[kind(line) for line in said])
-
-
-def _iso(moment: datetime) -> str:
-    return moment.astimezone().isoformat(timespec="milliseconds")
-
-
-def participant(node: NodeMetadata) -> Node:
-    """A node as workloads see it."""
-    endpoints = tuple(Endpoint(a.fabric, a.kind, a.ip.ip, a.interface, a.soft) for a in node.addresses)
-    return Node(node.node, node.roles, endpoints)
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    node: Node
-    kernel: str
-    packages: Mapping[str, str]
-
-
-def _ask(guest: Guest, metadata: NodeMetadata, workload: Workload[Any]) -> _Asked:
-    """What a guest knows of itself; whatever an earlier run left in it is ended."""
-
-    def said(argv: Command) -> str:
-        return guest.run(argv, deadline_s=_ASK_S, as_root=True).stdout
-
-    guest.run(("sh", "-c", _KILL, "vmlab", ""), deadline_s=_ASK_S, as_root=True)
-    survey = read_survey(said(SURVEY))
-    endpoints = []
-    for endpoint, address in zip(participant(metadata).endpoints, metadata.addresses, strict=True):
-        device = kind_of(address).device(address, survey)
-        if device is None:
-            endpoints.append(endpoint)
-        else:
-            endpoints.append(replace(endpoint, device=device.name, port=device.port, gid_index=device.gid_index))
-    kernel, *packages = said(("sh", "-c", _SYSTEM, "vmlab", *workload.packages)).splitlines() or [""]
-    facts = {name: said(command) for name, command in workload.facts.items()}
-    return _Asked(
-        Node(metadata.node, metadata.roles, tuple(endpoints), facts),
-        kernel,
-        {name: version for name, _, version in (line.partition(" ") for line in packages) if version},
-    )
-
-
-def _run_node(metadata: NodeMetadata, asked: _Asked, vcpus: Mapping[int, Sequence[int]]) -> RunNode:
-    return RunNode(
-        name=metadata.node,
-        roles=metadata.roles,
-        image=metadata.image,
-        kernel=asked.kernel,
-        packages=asked.packages,
-        addresses={a.interface: str(a.ip) for a in metadata.addresses},
-        devices={e.netdev: f"{e.device}/{e.port}" for e in asked.node.endpoints if e.device},
-        vcpus={str(vcpu): tuple(cpus) for vcpu, cpus in vcpus.items()},
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _Result:
-    commands: tuple[RunCommand, ...]
-    samples: tuple[Sample, ...]
-    problems: tuple[str, ...]
-    faults: tuple[str, ...]
-
-
-class _Session:
-    """One run's measurements."""
-
-    def __init__(
-        self,
-        run: OpenRun,
-        guests: Mapping[str, Guest],
-        deeds: Deeds | None,
-        workload: Workload[Any],
-        options: BaseModel,
-    ) -> None:
-        self._run = run
-        self._guests = guests
-        self._deeds = deeds
-        self._workload = workload
-        self._options = options
-
-    def measure_all(self, measurements: Sequence[Measurement]) -> list[_Result]:
-        """Those of one round, at once."""
-        if len(measurements) == 1:
-            return [self._measure(measurements[0])]
-        return parallel.each(self._measure, measurements, jobs=len(measurements), failed="the round failed")
-
-    def end(self, names: Sequence[str]) -> None:
-        """Leave nothing running in the guests, whatever happened; a guest that is gone has nothing running."""
-        for name in names:
-            self._kill(name, f"{self._run.id}/")
-
-    def _measure(self, measurement: Measurement) -> _Result:
-        outputs: dict[str, Output] = {}
-        commands: list[RunCommand] = []
-        samples: tuple[Sample, ...] = ()
-        faults: list[str] = []
-
-        def keep(task: Task, output: Output, started: datetime) -> None:
-            outputs[task.name] = output
-            files = self._run.keep(f"{measurement.name}.{task.name}", output.stdout, output.stderr)
-            commands.append(
-                RunCommand(
-                    measurement.name,
-                    task.name,
-                    task.node,
-                    task.argv,
-                    _iso(started),
-                    round(output.seconds, 3),
-                    output.status,
-                    output.timed_out,
-                    *files,
-                )
-            )
-
-        try:
-            fault = self._perform(measurement, keep)
-            if not fault:
-                samples = self._workload.parse(self._options, measurement, outputs)
-        except VmlabError as error:
-            fault = error.message
-        problems = self._workload.sanity(self._options, measurement, outputs, samples)
-        if fault and not problems:  # what is wrong with the thing under test explains the failure
-            faults.append(fault)
-        return _Result(
-            tuple(commands),
-            samples,
-            tuple(f"{measurement.name}: {problem}" for problem in problems),
-            tuple(f"{measurement.name}: {fault}" for fault in faults),
-        )
-
-    def _perform(self, measurement: Measurement, keep: Callable[[Task, Output, datetime], None]) -> str:
-        """Services, then tasks; why it failed, or ""."""
-        with ThreadPoolExecutor(max_workers=max(1, len(measurement.services))) as pool:
-            running: list[tuple[Service, datetime, Future[Output]]] = []
-            fault = ""
-            lingered = False
-            try:
-                for service in measurement.services:
-                    future = pool.submit(self._command, measurement, service)
-                    running.append((service, datetime.now(UTC), future))
-                for service, _, future in running:
-                    fault = fault or self._not_ready(service, future)
-                for task in measurement.tasks:
-                    if fault:
-                        break
-                    started = datetime.now(UTC)
-                    output = self._command(measurement, task)
-                    keep(task, output, started)
-                    if not output.ok:
-                        fault = self._failed(task, output)
-                lingered = not fault
-            finally:
-                for service, started, future in running:
-                    stopped = self._stop(measurement, service, future, lingered)
-                    if future.done() and future.exception() is None:
-                        output = future.result()
-                        timed_out = output.timed_out and not stopped
-                        keep(service, replace(output, stopped=stopped, timed_out=timed_out), started)
-        return fault
-
-    def _not_ready(self, service: Service, future: "Future[Output]") -> str:
-        deadline = Deadline.after(service.ready_s)
-        guest = self._guests[service.node]
-        ask = ("sh", "-c", _UNTIL_READY, "vmlab", *service.ready)
-        while not guest.run(ask, deadline_s=_ASK_S, as_root=True).ok:
-            if future.done():
-                return self._failed(service, future.result())
-            if deadline.passed:
-                return f"{service.name} on {service.node} is not ready after {service.ready_s:g} s"
-        return ""
-
-    def _failed(self, task: Task, output: Output) -> str:
-        where = f" on {task.node}" if task.node else ""
-        if output.timed_out:
-            return f"{task.name}{where} did not end within {task.deadline_s:g} s"
-        return f"{task.name}{where} failed: {self._workload.explain(output)}"
-
-    def _stop(self, measurement: Measurement, service: Service, future: "Future[Output]", lingered: bool) -> bool:
-        """Let a service end, or end it; whether it had to be ended."""
-        wait([future], timeout=service.linger_s if lingered else 0)
-        if future.done():
-            return False
-        self._kill(service.node, self._mark(measurement, service))
-        wait([future])  # bounded: by its own deadline at the latest
-        return True
-
-    def _mark(self, measurement: Measurement, task: Task) -> str:
-        return f"{self._run.id}/{measurement.name}/{task.name}"
-
-    def _kill(self, node: str, mark: str) -> None:
-        try:
-            self._guests[node].run(("sh", "-c", _KILL, "vmlab", mark), deadline_s=_ASK_S, as_root=True)
-        except VmlabError:
-            return  # the guest does not answer: `timeout` in it ends what runs
-
-    def _command(self, measurement: Measurement, task: Task) -> Output:
-        limit = str(ceil(task.deadline_s))
-        argv = ("env", f"{_MARK}={self._mark(measurement, task)}", "timeout", "-k", "5", limit, *task.argv)
-        begin = now()
-        if isinstance(task, Deed) and self._deeds is not None:
-            result = self._deeds(task)
-        else:
-            result = self._guests[task.node].run(argv, deadline_s=task.deadline_s + _SSH_S, as_root=True)
-        timed_out = result.timed_out or result.status in _TIMED_OUT
-        return Output(result.status, result.stdout, result.stderr, now() - begin, timed_out)
+    if len(causes) == 1:
+        return kind(causes[0].message, hint=hint)
+    counts = {
+        "did not behave as they must": len(record.problems),
+        "could not be measured": len(record.faults),
+    }
+    told = ", ".join(f"{number} {what}" for what, number in counts.items() if number)
+    return kind(f"{record.workload}: of its measurements {told}", hint=hint, causes=causes)

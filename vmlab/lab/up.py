@@ -90,7 +90,9 @@ def up(
             lustre = lustre_in(images)
             if wait and not host.simulated and lustre is not False and wanted(topology):
                 sure = lustre is not None
-                stages = raise_filesystems(host, topology, going, overall, recovery=recovery, sure=sure)
+                stages = raise_filesystems(
+                    host, topology, going, overall, recovery=recovery, alone=not held, sure=sure
+                )
         return Raised(prepared, (*made, *prepared.plan.actions), stages)
 
 

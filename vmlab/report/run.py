@@ -38,6 +38,10 @@ def _notes(record: RunRecord) -> Iterator[tuple[str, str]]:
         yield "soft-RoCE: these figures say nothing about hardware", "yellow"
     if record.accel == "tcg":
         yield "the guests ran without KVM (tcg): everything in them is many times slower than it would be", "yellow"
+    if record.incomplete:
+        yield f"incomplete, it was broken off: {record.incomplete}", "red"
+    for line in record.notes:
+        yield f"note: {line}", "yellow"
     for line in record.skipped:
         yield f"not measured: {line}", ""
 

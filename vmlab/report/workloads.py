@@ -27,10 +27,12 @@ def runs_table(records: Sequence[RunRecord]) -> Table:
     table = grid("RUN", "BED", "WORKLOAD", "ACCEL", "FIGURES", "OUTCOME")
     for record in records:
         outcome = Text("ok", "green")
-        if record.faults:
-            outcome = Text(f"{len(record.faults)} not measured", "red")
-        elif record.problems:
+        if record.problems:
             outcome = Text(f"{len(record.problems)} failed", "red")
+        elif record.faults:
+            outcome = Text(f"{len(record.faults)} not measured", "red")
+        elif record.incomplete:
+            outcome = Text(f"incomplete: {record.incomplete}", "red")
         accel = record.accel + (", soft-RoCE" if record.soft else "")
         table.add_row(record.id, record.bed, record.workload, accel, str(len(record.samples)), outcome)
     return table

@@ -23,6 +23,10 @@ from vmlab.runtime.files import write_atomically
 
 RECORD = "run.json"
 _PARTIAL = ".partial"
+# Given up when the record is written: on a disk that is full by then it still finds its place.
+_RESERVE = "reserve"
+_RESERVED = 1 << 20
+_LONGEST = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,7 @@ class OpenRun:
 
     def finish(self, record: RunRecord) -> Path:
         """Make the run complete; its final folder."""
+        (self.folder / _RESERVE).unlink(missing_ok=True)
         write_atomically(self.folder / RECORD, json.dumps(to_json(record), indent=1) + "\n")
         final = self.folder.with_name(self.id)
         self.folder.rename(final)
@@ -65,11 +70,18 @@ def open_run(runs_dir: Path, *, at: datetime, bed: str, workload: str) -> Iterat
         raise HostError(f"cannot make a folder for the run in {runs_dir}: {error.strerror}") from error
     folder = runs_dir / (name + _PARTIAL)
     try:
+        _reserve(folder / _RESERVE)
         yield OpenRun(name, folder)
     finally:
         with contextlib.suppress(OSError):
+            (folder / _RESERVE).unlink(missing_ok=True)
             folder.rmdir()
         os.close(descriptor)
+
+
+def _reserve(path: Path) -> None:
+    with path.open("xb") as file:
+        os.posix_fallocate(file.fileno(), 0, _RESERVED)
 
 
 def _claim(runs_dir: Path, stem: str) -> tuple[str, int]:
@@ -122,8 +134,32 @@ def read(runs_dir: Path, run: str) -> RunRecord:
     path = runs_dir / run / RECORD
     try:
         return from_json(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
-        raise WorkloadError(f"{path} cannot be read: {error}") from error
+    except (OSError, ValueError, RecursionError) as error:
+        why = " ".join(str(error).split())[:_LONGEST]
+        raise WorkloadError(f"{path} cannot be read: {why}", hint=f"ls -l {path.parent}") from error
+
+
+def readable(runs_dir: Path) -> tuple[tuple[RunRecord, ...], tuple[WorkloadError, ...]]:
+    """All complete runs, oldest first, and what is wrong with those that cannot be read."""
+    records: list[RunRecord] = []
+    damaged: list[WorkloadError] = []
+    for run in complete(runs_dir):
+        try:
+            records.append(read(runs_dir, run))
+        except WorkloadError as error:
+            damaged.append(error)
+    return tuple(records), tuple(damaged)
+
+
+def latest(runs_dir: Path) -> tuple[RunRecord | None, tuple[WorkloadError, ...]]:
+    """The newest run that can be read, None if there is none; and what is wrong with those that are newer."""
+    damaged: list[WorkloadError] = []
+    for run in reversed(complete(runs_dir)):
+        try:
+            return read(runs_dir, run), tuple(damaged)
+        except WorkloadError as error:
+            damaged.append(error)
+    return None, tuple(damaged)
 
 
 def incomplete(runs_dir: Path) -> tuple[Path, ...]:

@@ -24,6 +24,10 @@ from pydantic import BaseModel
 
 from vmlab.metrics import Metric, Sample
 from vmlab.steps import Command
+from vmlab.workloads._causes import cause
+
+MARK = "VMLAB_RUN"
+"""The variable that each command of a run carries in its guest, and so do its children: whose they are."""
 
 GROUP = "vmlab.workloads"
 """The entry point group by which a lab adds its own: each is a module, or a class, that registers itself."""
@@ -129,10 +133,14 @@ class Output:
         return self.status == 0 and not self.timed_out
 
     @property
+    def cause(self) -> str:
+        """Why it failed: the first thing that it complained of, standard error first."""
+        return cause(self.stderr, self.stdout) or f"status {self.status}"
+
+    @property
     def last_line(self) -> str:
-        """The last thing it said, standard error first."""
-        lines = self.stderr.strip().splitlines() or self.stdout.strip().splitlines()
-        return lines[-1].strip() if lines else f"status {self.status}"
+        """The last thing it said: of a deed that is why it failed."""
+        return next(reversed(self.stderr.strip().splitlines()), f"status {self.status}").strip()
 
 
 O = TypeVar("O", bound=BaseModel)  # noqa: E741 (the options' class; a longer name would only be noise)
@@ -188,9 +196,14 @@ class Workload(abc.ABC, Generic[O]):
         del options, measurement, outputs, samples
         return ()
 
+    def notes(self, options: O, measurement: Measurement, outputs: Outputs) -> tuple[str, ...]:
+        """What makes its figures worth less than they look, though nothing went wrong."""
+        del options, measurement, outputs
+        return ()
+
     def explain(self, output: Output) -> str:
         """Why a task failed, in one line, from what it printed."""
-        return output.last_line
+        return output.cause
 
 
 _registered: dict[str, Workload[Any]] = {}

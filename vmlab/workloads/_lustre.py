@@ -1,5 +1,6 @@
-"""Where a workload's files go: the first Lustre file system that is mounted on all of its nodes; and over what."""
+"""Where a workload's files go: a Lustre file system that all its nodes have mounted; over what, and what they cache."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import IPv4Address
 
@@ -67,3 +68,34 @@ def directory(workload: str, asked: str | None, known: Mapping[str, Mapping[str,
         f"{workload}: no Lustre file system is mounted on all of its nodes",
         hint="vmlab fs mount BED, or --set directory=PATH",
     )
+
+
+# Without its locks a client has no pages of a file; whether it has any left is asked, too. "dropped" is said only when
+# all of it was done, else "kept" and why.
+DROP_CACHES = """
+drop_caches() {
+    refused=
+    sync
+    case $(stat -f -c %T "$1" 2>/dev/null) in
+    lustre | UNKNOWN*)
+        command -v lctl >/dev/null || { kept there is no lctl to give up its locks; return; }
+        lctl set_param -n 'ldlm.namespaces.*.lru_size=clear' >/dev/null 2>&1 || refused=1 ;;
+    esac
+    { echo 3 >/proc/sys/vm/drop_caches; } 2>/dev/null || { kept drop_caches cannot be written; return; }
+    left=$(lctl get_param -n 'llite.*.max_cached_mb' 2>/dev/null | awk '$1 == "used_mb:" { n += $2; seen = 1 }
+        END { if (seen) print n }')
+    [ "${left:-0}" -le 1 ] || { kept "$left MiB stay in its cache"; return; }
+    [ -n "$left" ] || [ -z "$refused" ] || { kept lctl cannot give up its locks; return; }
+    echo "dropped $(hostname -s)"
+}
+kept() { echo "kept $(hostname -s) $*"; }
+"""
+"""A shell function that makes a node read the files of a folder from where they are."""
+
+
+def kept_caches(said: str) -> str:
+    """Why a node may still read from its own cache, by what the function printed; "" if it cannot."""
+    kept = re.search(r"^kept (\S+) (.+)$", said, re.MULTILINE)
+    if kept is not None:
+        return f"{kept[1]}: {kept[2]}"
+    return "" if re.search(r"^dropped \S", said, re.MULTILINE) else "its caches were not dropped"

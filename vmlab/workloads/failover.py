@@ -18,7 +18,7 @@ from vmlab.metrics import Metric, Sample, Unit
 from vmlab.steps import Command
 from vmlab.values.size import Bytes
 from vmlab.workloads import Deed, Measurement, Node, Output, Outputs, Service, Task, Workload, register
-from vmlab.workloads._lustre import MOUNTS, NETS, directory, mounts, over_soft_roce
+from vmlab.workloads._lustre import DROP_CACHES, MOUNTS, NETS, directory, kept_caches, mounts, over_soft_roce
 from vmlab.workloads._nodes import NodeNames, clients_of
 from vmlab.workloads._sizes import Size
 
@@ -64,11 +64,12 @@ until [ -e "$1/ended" ]; do sleep 0.2; done
 cat "$1/failed" >&2
 [ ! -s "$1/failed" ]
 """
-# Without its locks a client has no pages to read from. On which OSTs the files are tells whether the failure met any.
-_VERIFY = """
+# On which OSTs the files are tells whether the failure met any.
+_VERIFY = (
+    DROP_CACHES
+    + """
 folder=$1 notes=$2
-lctl set_param -n 'ldlm.namespaces.*.lru_size=clear' >/dev/null 2>&1
-echo 3 >/proc/sys/vm/drop_caches
+drop_caches "$folder"
 cd "$folder" || exit
 sha256sum -c "$notes/acknowledged" 2>/dev/null | sed -n '/: OK$/d; s/:.*//; s/^/lost /p'
 sed 's/^/at /' "$notes/times"
@@ -81,6 +82,7 @@ cd / && rm -rf "$folder" "$notes"
 rmdir "${folder%/*}" 2>/dev/null
 echo verified
 """
+)
 
 
 class Options(BaseModel):
@@ -189,6 +191,12 @@ class Failover(Workload[Options]):
                 problems.append(f"the recovery of {one.target} ended as {one.recovery}")
         return tuple(problems)
 
+    @override
+    def notes(self, options: Options, measurement: Measurement, outputs: Outputs) -> tuple[str, ...]:
+        del options, measurement
+        kept = [why for _, output in _of("verify", outputs) if output.ok and (why := kept_caches(output.stdout))]
+        return tuple(f"files were read again from the client's own cache, for {why}" for why in kept)
+
 
 class _Move(BaseModel):
     """As `lab.failover.Moved`."""
@@ -284,7 +292,7 @@ def _of(task: str, outputs: Outputs) -> list[tuple[str, Output]]:
 def _unwritten(node: str, output: Output) -> str:
     if output.timed_out:
         return f"a write on {node} hangs, {output.seconds:.0f} s after it should have been the last"
-    return f"a write on {node} failed: {output.last_line}"
+    return f"a write on {node} failed: {output.cause}"
 
 
 def _moved(outputs: Outputs, phase: str) -> _Moves:

@@ -1,14 +1,15 @@
 """A file system from several clients at once, by IOR over MPI: bandwidth of writing and reading files.
 
-The block, which each task writes, is by default so large that a node writes twice its memory: what it reads back
-cannot lie in its cache. With several nodes each reads what another one wrote, besides. IOR (https://github.com/hpc/ior)
-must be 3.2 or later for its JSON; MPI must be Open MPI, which starts its processes over ssh between the nodes.
+Writing and reading are two runs of IOR, and between them each node gives up its locks and drops its caches: what is
+read, and compared, comes from the servers. With several nodes each reads what another one wrote, besides, and the block
+is by default so large that a node writes twice its memory. IOR (https://github.com/hpc/ior) must be 3.2 or later for
+its JSON; MPI must be Open MPI, which starts its processes over ssh between the nodes.
 """
 
-import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
+from statistics import fmean
 from types import MappingProxyType
 from typing import Any, Literal, Self
 
@@ -17,11 +18,14 @@ from typing_extensions import override
 
 from vmlab.errors import WorkloadError
 from vmlab.metrics import Metric, Sample, Unit
+from vmlab.steps import Command
 from vmlab.topology.wording import quote
 from vmlab.values.nodeset import fold
 from vmlab.values.size import Bytes
-from vmlab.workloads import Measurement, Node, Output, Outputs, Task, Workload, register
-from vmlab.workloads._lustre import MOUNTS, NETS, directory, mounts, over_soft_roce
+from vmlab.workloads import MARK, Measurement, Node, Output, Outputs, Task, Workload, _mpirun, register
+from vmlab.workloads._causes import matched
+from vmlab.workloads._ior_report import complaints, reported, summary
+from vmlab.workloads._lustre import DROP_CACHES, MOUNTS, NETS, directory, kept_caches, mounts, over_soft_roce
 from vmlab.workloads._nodes import NodeNames, clients_of
 from vmlab.workloads._sizes import Size
 
@@ -29,13 +33,24 @@ _BANDWIDTH = Metric("bandwidth", Unit.MIB_PER_S, "higher", "bandwidth", "mean of
 _MAX = Metric("bandwidth_max", Unit.MIB_PER_S, "higher", "bandwidth", "best repetition")
 _MIN = Metric("bandwidth_min", Unit.MIB_PER_S, "higher", "bandwidth", "worst repetition")
 _RATE = Metric("operations", Unit.OPERATIONS_PER_S, "higher", "operations", "transfers, mean of the repetitions")
-_FIGURES = {"bwMeanMIB": _BANDWIDTH, "bwMaxMIB": _MAX, "bwMinMIB": _MIN, "OPsMean": _RATE}
+_FIGURES: Mapping[
+    str, tuple[Metric, Callable[[Sequence[float]], float]]
+] = {  # how those of several repetitions become one
+    "bwMeanMIB": (_BANDWIDTH, fmean),
+    "bwMaxMIB": (_MAX, max),
+    "bwMinMIB": (_MIN, min),
+    "OPsMean": (_RATE, fmean),
+}
 
 _FOLDER = "vmlab-ior"
 _FREE = 0.95  # of the file system, at most
 _MIB = 1 << 20
 _LEAST_REPORT = 0.999  # IOR rounds
 _PREPARE_S = 300.0
+_DROP_S = 600.0
+_TASK = "ior"
+"""The task's name, or how it begins, wherever IOR runs."""
+_DROP = "drop"
 
 # What an earlier run left goes first. Without lfs, or not on Lustre, files lie as they do.
 _PREPARE = """
@@ -79,7 +94,9 @@ class Options(BaseModel):
     stripe_count: int = Field(
         -1, ge=-1, le=2000, description="OSTs under a shared file; -1: all, 0: as the directory has it"
     )
-    check: bool = Field(default=False, description="compare what is read with what was written; figures are lower then")
+    check: bool = Field(
+        default=False, description="compare what is read with what was written; read figures are lower then"
+    )
     repetitions: int = Field(1, ge=1, le=1000, description="how often each is measured")
     fabric: str = Field("mgmt", description="the fabric of MPI's own messages")
     timeout_s: int = Field(3600, ge=1, le=604_800, description="deadline of each command")
@@ -141,74 +158,86 @@ class Ior(Workload[Options]):
 
     @override
     def parse(self, options: Options, measurement: Measurement, outputs: Outputs) -> tuple[Sample, ...]:
-        output = outputs.get("ior")
-        if output is None:
+        reports = list(self._reports(outputs))
+        if not reports:
             raise WorkloadError("IOR printed nothing")
-        samples = [
-            Sample(metric, _number(row, name), {**measurement.labels, "operation": operation})
-            for row in self._summary(output)
-            if (operation := str(row.get("operation"))) in options.operations
-            for name, metric in _FIGURES.items()
-            if name in row and (metric in (_BANDWIDTH, _RATE) or options.repetitions > 1)
-        ]
-        missing = set(options.operations) - {sample.labels["operation"] for sample in samples}
+        rows = [row for report in reports for row in report if row.get("operation") in options.operations]
+        missing = set(options.operations) - {row["operation"] for row in rows}
         if missing:
             raise WorkloadError(f"IOR's report has no figures of {' and '.join(sorted(missing))}")
-        return tuple(samples)
+        cached = bool(_kept(measurement, outputs))
+        return tuple(
+            Sample(metric, join([_number(row, name) for row in same]), _labels(measurement, operation, cached=cached))
+            for operation in options.operations
+            for name, (metric, join) in _FIGURES.items()
+            if (same := [row for row in rows if row["operation"] == operation and name in row])
+            and (metric in (_BANDWIDTH, _RATE) or options.repetitions > 1)
+        )
 
     @override
     def sanity(
         self, options: Options, measurement: Measurement, outputs: Outputs, samples: Sequence[Sample]
     ) -> tuple[str, ...]:
-        output = outputs.get("ior")
-        if output is None:
-            return ()
-        text = output.stdout + "\n" + output.stderr
-        problems = [found.strip() for found in re.findall(r"WARNING: (?:.*(?:incorrect|differs|mismatch).*)", text)]
+        del options
+        said = [line for output in _of_ior(outputs) for line in complaints(f"{output.stdout}\n{output.stderr}")]
+        problems = list(dict.fromkeys(said))
         if not samples:
             return tuple(problems)
         wanted = _wanted_bytes(measurement)
-        for row in self._summary(output):
+        for row in (row for report in self._reports(outputs) for row in report):
             moved = row.get("xsizeMiB")
             if isinstance(moved, int | float) and 0 < moved < wanted / _MIB * _LEAST_REPORT:
                 problems.append(f"only {moved:g} of {wanted / _MIB:g} MiB were moved by {row.get('operation')}")
         still = [sample for sample in samples if sample.metric is _BANDWIDTH and not sample.value]
         problems += [f"bandwidth of {sample.labels['operation']} is 0" for sample in still]
-        del options
         return tuple(problems)
 
     @override
-    def explain(self, output: Output) -> str:
-        text = output.stdout + "\n" + output.stderr
-        for pattern, said in _FAILURES:
-            if found := re.search(pattern, text):
-                return said.format(*found.groups())
-        return output.last_line
+    def notes(self, options: Options, measurement: Measurement, outputs: Outputs) -> tuple[str, ...]:
+        if not (why := _kept(measurement, outputs)):
+            return ()
+        what = "read figures" if "read" in options.operations else ""
+        what = f"{what} and `check`".removeprefix(" and ") if options.check else what
+        return (f"{what}: of the client's own cache, not of the servers, for {why}",)
 
-    def _summary(self, output: Output) -> list[dict[str, Any]]:
-        """The report's list of figures, by operation. MPI's warnings may stand around the report."""
-        begin = re.search(r"^\{", output.stdout, re.MULTILINE)
-        if begin is None:
-            raise WorkloadError(f"IOR printed no report: {self.explain(output)}")
-        try:
-            report, _ = json.JSONDecoder().raw_decode(output.stdout, begin.start())
-        except (ValueError, RecursionError):
-            raise WorkloadError("IOR's report is cut off") from None
-        summary = report.get("summary") if isinstance(report, dict) else None
-        rows = [row for row in summary if isinstance(row, dict)] if isinstance(summary, list) else []
-        if not rows:
-            raise WorkloadError("IOR's report has no summary")
-        return rows
+    @override
+    def explain(self, output: Output) -> str:
+        text = f"{output.stdout}\n{output.stderr}"
+        return matched(_FAILURES, text) or _mpirun.explain(output.stderr, output.stdout) or super().explain(output)
+
+    def _reports(self, outputs: Outputs) -> Iterator[list[dict[str, Any]]]:
+        """Each run's list of figures."""
+        for output in _of_ior(outputs):
+            if not reported(output.stdout):
+                raise WorkloadError(f"IOR printed no report: {self.explain(output)}")
+            yield summary(output.stdout)
+
+
+def _of_ior(outputs: Outputs) -> list[Output]:
+    return [output for name, output in outputs.items() if name == _TASK or name.startswith(f"{_TASK}-")]
+
+
+def _labels(measurement: Measurement, operation: str, *, cached: bool) -> dict[str, str]:
+    mark = {"cache": "client"} if cached and operation == "read" else {}
+    return {**measurement.labels, "operation": operation, **mark}
+
+
+def _kept(measurement: Measurement, outputs: Outputs) -> str:
+    """Why what was read may have come from a node's own cache; "" if it did not.
+
+    Where several nodes take part each reads what another one wrote (-C), so that none has it.
+    """
+    if re.search(r"[\[,]", measurement.labels.get("nodes", "")):
+        return ""
+    dropping = [output.stdout for name, output in outputs.items() if name.startswith(_DROP)]
+    return next(filter(None, map(kept_caches, dropping)), "")
 
 
 _FAILURES = (
-    (r"ssh: connect to host (\S+) port \d+: ([^\n]+)", "mpirun cannot reach {} by ssh: {}"),
-    (r"(Permission denied|Host key verification failed)", "mpirun's ssh from the first node to the others: {}"),
-    (r"ORTE was unable to reliably start|PRTE has lost communication", "mpirun cannot start on all nodes"),
-    (r"There are not enough slots available", "mpirun finds too few slots for the tasks"),
     (r"ERROR: ([^\n]*No space left on device[^\n]*)", "the file system is full: {}"),
     (r"ERROR: ([^\n]{1,200}?),? \(\S+:\d+\)", "{}"),
     (r"ERROR: ([^\n]{1,200})", "{}"),
+    (r"Process \d+: FAILED in [^,\n]+, ([^\n]{1,200})", "{}"),
     (r"ior: (?:command )?not found|could not find an executable", "a node has no ior"),
 )
 
@@ -249,26 +278,42 @@ def _measurement(
     interface = _interface(options, clients)
     access = "file-per-process" if own else "shared"
     names = [node.name for node in clients]
-    argv = (
-        *(first.mpirun, "--allow-run-as-root"),
+    mpirun = (
+        *(first.mpirun, "--allow-run-as-root", "-x", MARK),
         *("--mca", "btl_tcp_if_include", interface, "--mca", "oob_tcp_if_include", interface),
-        *("--host", ",".join(f"{name}:{options.tasks_per_node}" for name in names), "-np", str(tasks)),
-        *(first.ior, "-a", "POSIX", *(("-F",) if own else ()), "-w"),
-        *(("-r",) if "read" in options.operations else ()),
-        *(("-W", "-R") if options.check and "read" in options.operations else ("-W",) if options.check else ()),
-        # -C: each reads what its neighbour wrote. -e: what is written is on the servers before the clock stops.
-        *("-C", "-Q", str(options.tasks_per_node), "-e", "-g", "-i", str(options.repetitions)),
-        *("-t", str(int(size)), "-b", str(block), "-o", f"{folder}/data", "-O", "summaryFormat=JSON"),
     )
+    everyone = ("--host", ",".join(f"{name}:{options.tasks_per_node}" for name in names), "-np", str(tasks))
+    files = ("-t", str(int(size)), "-b", str(block), "-o", f"{folder}/data", "-O", "summaryFormat=JSON")
+
+    def ior(repetition: int, *operation: str) -> Command:
+        # -C -Q 1: each reads what the next node wrote. -e: what is written is on the servers before the clock stops.
+        # -G: what is written is known to the run that compares it, and differs each time.
+        check = ("-G", str(repetition)) if options.check else ()
+        layout = ("-F",) if own else ()
+        return (*mpirun, *everyone, first.ior, "-a", "POSIX", *layout, *operation, "-C", "-Q", "1", *check, *files)
+
+    once_each = ("--host", ",".join(f"{name}:1" for name in names), "-np", str(len(names)))
+    drop = (*mpirun, *once_each, "sh", "-c", f'{DROP_CACHES}drop_caches "$1"', "vmlab", folder)
+    reading = (*(("-r",) if "read" in options.operations else ()), *(("-R",) if options.check else ()))
+    keep = ("-k",) if reading else ()
     prepare = ("sh", "-c", _PREPARE, "vmlab", folder, "1" if own else str(options.stripe_count))
+    runs = [_task("prepare", names[0], prepare, _PREPARE_S)]
+    for repetition in range(1, options.repetitions + 1):
+        end = f".{repetition}" if options.repetitions > 1 else ""
+        limit = float(options.timeout_s)
+        runs.append(_task(f"{_TASK}-write{end}", names[0], ior(repetition, "-w", *keep, "-e", "-g"), limit))
+        if reading:
+            runs.append(_task(f"{_DROP}{end}", names[0], drop, _DROP_S))
+            runs.append(_task(f"{_TASK}-read{end}", names[0], ior(repetition, *reading, "-g"), limit))
     return Measurement(
         name=f"{access}.{size}.{fold(names)}",
         labels={"nodes": fold(names), "tasks": str(tasks), "access": access, "size": str(int(size))},
-        tasks=(
-            Task(name="prepare", node=names[0], argv=prepare, deadline_s=_PREPARE_S),
-            Task(name="ior", node=names[0], argv=argv, deadline_s=float(options.timeout_s)),
-        ),
+        tasks=tuple(runs),
     )
+
+
+def _task(name: str, node: str, argv: Command, deadline_s: float) -> Task:
+    return Task(name=name, node=node, argv=argv, deadline_s=deadline_s)
 
 
 def _block(options: Options, facts: Mapping[str, _Facts], size: Bytes) -> int:
@@ -300,7 +345,7 @@ def _number(row: Mapping[str, Any], name: str) -> float:
 
 def _wanted_bytes(measurement: Measurement) -> int:
     """What the command line asks for; 0 if it does not say."""
-    argv = next((task.argv for task in measurement.tasks if task.name == "ior"), ())
+    argv = next((task.argv for task in measurement.tasks if "-b" in task.argv), ())
     after = {name: value for name, value in pairwise(argv) if name in ("-b", "-np")}
     block, tasks = after.get("-b", ""), after.get("-np", "")
     return int(block) * int(tasks) if block.isdecimal() and tasks.isdecimal() else 0

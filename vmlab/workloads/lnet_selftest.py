@@ -198,7 +198,7 @@ class LnetSelftest(Workload[Options]):
     @override
     def explain(self, output: Output) -> str:
         found = trouble.explain(output.stdout + "\n" + output.stderr)
-        return found.message if found is not None else output.last_line
+        return found.message if found is not None else super().explain(output)
 
 
 _SEEN: Mapping[str, str] = MappingProxyType({"read": "R", "write": "W", "ping": "R"})

@@ -22,7 +22,7 @@ SSHD = shutil.which("sshd") or "/usr/sbin/sshd"
 class Sshd:
     """An OpenSSH server of our own on an unprivileged port of 127.0.0.1, with the host key of node `oss1`."""
 
-    def __init__(self, folder: Path, keys: BedKeys, node: str = "oss1") -> None:
+    def __init__(self, folder: Path, keys: BedKeys, node: str = "oss1", more: str = "") -> None:
         self.folder = folder
         self.keys = keys
         self.node = node
@@ -40,7 +40,7 @@ class Sshd:
             f"AuthorizedKeysFile {folder / 'authorized'}\nStrictModes no\nUsePAM no\nPasswordAuthentication no\n"
             "KbdInteractiveAuthentication no\nSubsystem sftp internal-sftp\nPermitRootLogin yes\n"
             # Nobody's ~/.bashrc: one that waits for something (pyenv's does) would be the tests' weather.
-            f"SetEnv TMPDIR={folder / 'tmp'} HOME={folder / 'tmp'}\n"
+            f"SetEnv TMPDIR={folder / 'tmp'} HOME={folder / 'tmp'}\n{more}\n"
         )
         self._process: subprocess.Popen[bytes] | None = None
 

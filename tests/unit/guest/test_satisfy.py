@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 
 from vmlab.errors import GuestError
+from vmlab.guest import satisfy as satisfying
 from vmlab.guest.satisfy import Outcome, satisfy
 from vmlab.guest.ssh import Guest
-from vmlab.guest.trouble import complaint
 from vmlab.runtime.log import log
 from vmlab.runtime.process import Result
 from vmlab.runtime.wait import Deadline
 from vmlab.steps import Step
+from vmlab.values.complaint import complaint
 
 from .conftest import Sshd
 
@@ -75,6 +76,16 @@ def test_a_command_that_fails(guest: Guest, tmp_path: Path) -> None:
 def test_a_step_that_does_not_hold_after_it_was_applied(guest: Guest) -> None:
     with pytest.raises(GuestError, match=r"^oss1: step vain: `false` ended with status 1 after the step was applied$"):
         satisfy(guest, [Step("vain", ("false",), (("true",),))], deadline=soon())
+
+
+def test_a_long_word_is_sent_once_and_arrives_as_it_is(guest: Guest, tmp_path: Path) -> None:
+    text = "$HOME `id` 'quoted' \"twice\" \\ \n" * 3000
+    is_there = ("sh", "-c", '[ "$(cat "$1"; echo .)" = "$2." ]', "vmlab", str(tmp_path / "text"), text)
+    write = ("sh", "-c", 'printf %s "$2" >"$1"', "vmlab", str(tmp_path / "text"), text)
+    step = Step("write", is_there, (write,))
+    assert len(satisfying._program([step])) < 1.5 * len(text)
+    assert [outcome.did for outcome in satisfy(guest, [step, step], deadline=soon())] == ["applied", "ok"]
+    assert (tmp_path / "text").read_text() == text
 
 
 def test_a_program_that_is_absent(guest: Guest) -> None:
@@ -239,7 +250,7 @@ def test_another_login_goes_by_sudo(
     login = Guest("ha", "oss1", guest.address, "rocky", guest.keys_folder, port=guest.port)
     with pytest.raises(GuestError, match="does not let rocky in"):
         satisfy(login, [Step("x", ("true",), ())], deadline=soon())
-    assert "rocky@127.0.0.1 'sudo -n -- timeout " in caplog.text
+    assert "rocky@127.0.0.1 '{ sudo -n -- timeout " in caplog.text
 
 
 @pytest.mark.parametrize(

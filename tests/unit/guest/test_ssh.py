@@ -1,7 +1,9 @@
 import contextlib
+import getpass
 import os
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -138,6 +140,92 @@ def test_more_commands_at_once_than_a_connection_has_sessions(guest: Guest) -> N
     for thread in threads:
         thread.join()
     assert results == [0] * 14
+
+
+@pytest.mark.parametrize(
+    "limits",
+    ["MaxSessions 2", "MaxSessions 2\nMaxStartups 2:100:2", "MaxSessions 1", "MaxStartups 1:100:1"],
+    ids=lambda limits: limits.replace("\n", ", "),
+)
+def test_where_sshd_takes_few_at_once_the_others_wait(tmp_path: Path, keys: BedKeys, limits: str) -> None:
+    sshd = Sshd(tmp_path / "strict", keys, more=limits)
+    sshd.start()
+    try:
+        with Guest("ha", "oss1", IPv4Address("127.0.0.1"), getpass.getuser(), keys.folder, port=sshd.port) as guest:
+            guest.connect(soon())
+            results: list[tuple[int, str, str]] = []
+
+            def one(number: int) -> None:
+                done = guest.run(["sh", "-c", f"sleep 0.5; echo {number}; exit 3"], deadline_s=60)
+                results.append((done.status, done.stdout, done.stderr))
+
+            threads = [threading.Thread(target=one, args=(number,)) for number in range(12)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            assert sorted(results) == sorted((3, f"{number}\n", "") for number in range(12))
+    finally:
+        sshd.stop()
+
+
+def test_a_refusal_is_never_taken_for_the_commands_status(tmp_path: Path, keys: BedKeys) -> None:
+    """Somebody stands at the only door and does not log in."""
+    sshd = Sshd(tmp_path / "strict", keys, more="MaxStartups 1:100:1\nLoginGraceTime 60")
+    sshd.start()
+    guest = Guest("ha", "oss1", IPv4Address("127.0.0.1"), getpass.getuser(), keys.folder, port=sshd.port)
+    try:
+        with socket.create_connection(("127.0.0.1", sshd.port)) as idle:
+            idle.recv(8)
+            for ask in (lambda: guest.run(["exit", "255"], deadline_s=2), lambda: guest.connect(Deadline.after(2))):
+                with pytest.raises(Unreachable) as caught:
+                    ask()
+                assert caught.value.trouble is Trouble.CLOSED
+            with pytest.raises(Unreachable):
+                guest.copy([str(tmp_path / "x")], "/nowhere", to_guest=True, deadline_s=2)
+        # And is let in as soon as there is room.
+        with contextlib.closing(socket.create_connection(("127.0.0.1", sshd.port))) as idle:
+            idle.recv(8)
+            threading.Timer(1.0, idle.close).start()
+            assert guest.run(["echo", "in"], deadline_s=20).stdout == "in\n"
+    finally:
+        guest.close()
+        sshd.stop()
+
+
+def test_a_command_that_a_signal_ended_has_a_status_as_in_a_shell(connected: Guest) -> None:
+    result = connected.run(["sh", "-c", "echo one; echo two >&2; kill -9 $$"], deadline_s=20)
+    assert (result.status, result.stdout, result.stderr) == (137, "one\n", "two\n")
+
+
+MANY = """
+import resource, sys
+from ipaddress import IPv4Address
+from pathlib import Path
+from vmlab.guest.ssh import Guest
+from vmlab.runtime.parallel import each
+from vmlab.runtime.wait import Deadline
+resource.setrlimit(resource.RLIMIT_NOFILE, (96, 96))
+user, folder, port = sys.argv[1:]
+guests = [Guest("ha", "oss1", IPv4Address("127.0.0.1"), user, Path(folder), port=int(port)) for _ in range(40)]
+each(lambda guest: guest.connect(Deadline.after(60)), guests, jobs=4, failed="not all could be reached")
+done = each(lambda guest: guest.run(["cat"], stdin="here", deadline_s=60).stdout, guests, jobs=4, failed="not all ran")
+print(done.count("here"), sum(guest.connected for guest in guests))
+each(Guest.close, guests, jobs=4, failed="not all were closed")
+"""
+
+
+def test_a_connection_costs_one_descriptor(tmp_path: Path, keys: BedKeys) -> None:
+    """So that 500 of them fit into the usual 1024, with what works on them."""
+    sshd = Sshd(tmp_path / "strict", keys, more="MaxStartups 100")
+    sshd.start()
+    try:
+        argv = [sys.executable, "-c", MANY, getpass.getuser(), str(keys.folder), str(sshd.port)]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
+        assert done.stdout == "40 40\n", done.stderr
+        assert not list(keys.folder.glob("mux.*"))
+    finally:
+        sshd.stop()
 
 
 def test_close_leaves_nothing(guest: Guest, sshd: Sshd) -> None:

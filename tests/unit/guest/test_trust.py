@@ -35,7 +35,7 @@ class Root:
 
     def steps(self, *nodes: str) -> tuple[Step, ...]:
         return trust_steps(
-            {n: (IPv4Address(f"10.0.2.{10 + i}"), self.keys.host_key(n).public) for i, n in enumerate(nodes)}
+            {n: (IPv4Address("10.0.2.10") + i, self.keys.host_key(n).public) for i, n in enumerate(nodes)}
         )
 
     def apply(self, *nodes: str) -> None:
@@ -82,3 +82,14 @@ def test_another_node_is_a_change(root: Root) -> None:
     assert not root.holds("mds1", "oss1", "oss2")
     root.apply("mds1", "oss1", "oss2")
     assert not root.holds("mds1", "oss1")
+
+
+def test_the_keys_of_two_thousand_nodes_are_no_argument_too_long_for_the_kernel(root: Root) -> None:
+    names = [f"node{number:04}" for number in range(2000)]
+    root.apply(*names)
+    known = (root.folder / "etc/ssh/ssh_known_hosts").read_text().splitlines()
+    assert len(known) == len(names) + 2
+    assert known[-2].startswith("node1999,")
+    longest = max(len(word.encode()) for step in root.steps(*names) for word in step.check)
+    assert longest < 128 << 10
+    assert not root.holds(*names[:-1])

@@ -70,16 +70,18 @@ class Here(LocalGuest):
     def __init__(self, mark: str, notes: Path) -> None:
         super().__init__(mark)
         self.notes = notes
+        self.drops = True
 
     def run(self, argv: Sequence[str], *, deadline_s: float, as_root: bool = False) -> process.Result:
+        dropping = "true" if self.drops else "false"
         words = [
-            word.replace("/var/tmp/", f"{self.notes}/").replace("echo 3 >/proc/sys/vm/drop_caches", ":")
+            word.replace("/var/tmp/", f"{self.notes}/").replace("echo 3 >/proc/sys/vm/drop_caches", dropping)
             for word in argv
         ]
         return super().run(words, deadline_s=deadline_s, as_root=as_root)
 
 
-Lab = Callable[[Callable[[Path], None]], RunRecord]
+Lab = Callable[..., RunRecord]
 MGS = {
     "how": "power",
     "down_s": 1.5,
@@ -102,7 +104,7 @@ MGS = {
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Lab:
-    def run(happens: Callable[[Path], None]) -> RunRecord:
+    def run(happens: Callable[[Path], None], *, drops: bool = True) -> RunRecord:
         files = tmp_path / "files"
         files.mkdir()
 
@@ -110,8 +112,10 @@ def lab(tmp_path: Path) -> Lab:
             happens(files / "vmlab-failover/n1")
             return process.Result(asked.argv, 0, json.dumps(MGS), "")
 
+        here = Here(f"VMLAB_TEST_{tmp_path.name}", tmp_path)
+        here.drops = drops
         return run_workload(
-            {"n1": Here(f"VMLAB_TEST_{tmp_path.name}", tmp_path)},
+            {"n1": here},
             nodes("n1", role="client"),
             FAILOVER,
             Options(directory=str(files), before_s=1, after_s=1, failback=False),
@@ -127,11 +131,17 @@ def lab(tmp_path: Path) -> Lab:
 
 def test_all_is_well(lab: Lab) -> None:
     record = lab(lambda _: None)
-    assert (record.problems, record.faults) == ((), ())
+    assert (record.problems, record.faults, record.notes) == ((), (), ())
     figures = {sample.metric.name: sample.value for sample in record.samples}
     assert figures["writes"] > 5
     assert 0 < figures["outage"] < 2
     assert (figures["down"], figures["total"], figures["mount"], figures["evicted"]) == (1.5, 4.0, 2.0, 0)
+
+
+def test_what_was_read_again_from_a_cache_is_marked(lab: Lab) -> None:
+    (note,) = lab(lambda _: None, drops=False).notes
+    assert note.startswith("failover: files were read again from the client's own cache, for ")
+    assert note.endswith("drop_caches cannot be written")
 
 
 def test_a_changed_and_a_lost_file_are_found(lab: Lab) -> None:

@@ -1,8 +1,10 @@
 """IOR's command lines, and recorded output: `$ COMMAND`, what it printed, `# rc=STATUS`."""
 
 import json
+import os
 import re
 import shlex
+import socket
 from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import IPv4Address
@@ -14,7 +16,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from vmlab.errors import UsageError, WorkloadError
-from vmlab.workloads import Endpoint, Measurement, Node, Output, Task
+from vmlab.runtime import process
+from vmlab.workloads import Endpoint, Measurement, Node, Output, Outputs, Task
 from vmlab.workloads.ior import Ior, Options
 
 CASES = Path(__file__).parents[2] / "cases" / "ior"
@@ -43,23 +46,35 @@ def measured(bed: list[Node], **options: object) -> list[Measurement]:
     return [m for r in IOR.measurements(Options.model_validate(options), bed) for m in r]
 
 
-def command(measurement: Measurement) -> str:
-    return shlex.join(measurement.tasks[-1].argv)
+def command(measurement: Measurement, task: str = "ior-read") -> str:
+    return shlex.join(next(t.argv for t in measurement.tasks if t.name == task))
 
 
-def test_all_clients_write_twice_their_memory() -> None:
+def test_all_clients_write_twice_their_memory_and_read_it_in_a_run_of_its_own() -> None:
     own, shared = measured(BED)
-    assert command(own) == (
-        "/usr/bin/mpirun --allow-run-as-root --mca btl_tcp_if_include mgmt --mca oob_tcp_if_include mgmt "
-        "--host client1:1,client2:1 -np 2 /usr/local/bin/ior -a POSIX -F -w -r -C -Q 1 -e -g -i 1 "
-        "-t 1048576 -b 2147483648 -o /mnt/lustre/vmlab-ior/data -O summaryFormat=JSON"
-    )
-    assert command(shared) == command(own).replace(" -F", "")
+    mpirun = "/usr/bin/mpirun --allow-run-as-root -x VMLAB_RUN --mca btl_tcp_if_include mgmt "
+    mpirun += "--mca oob_tcp_if_include mgmt --host client1:1,client2:1 -np 2 "
+    files = "-C -Q 1 -t 1048576 -b 2147483648 -o /mnt/lustre/vmlab-ior/data -O summaryFormat=JSON"
+    ior = mpirun + "/usr/local/bin/ior -a POSIX -F "
+    assert [task.name for task in own.tasks] == ["prepare", "ior-write", "drop", "ior-read"]
+    assert command(own, "ior-write") == f"{ior}-w -k -e -g {files}"
+    assert command(own, "drop").startswith(f"{mpirun}sh -c ")
+    assert command(own, "ior-read") == f"{ior}-r -g {files}"
+    for name in ("ior-write", "ior-read"):
+        assert command(shared, name) == command(own, name).replace(" -F", "")
     assert [m.tasks[0].argv[-2:] for m in (own, shared)] == [
         ("/mnt/lustre/vmlab-ior", "1"),
         ("/mnt/lustre/vmlab-ior", "-1"),
     ]
     assert IOR.takes_part(Options(), BED) == ("client1", "client2")
+
+
+def test_each_repetition_drops_the_caches() -> None:
+    names = [task.name for task in measured(BED, repetitions=2)[0].tasks]
+    assert names == ["prepare", "ior-write.1", "drop.1", "ior-read.1", "ior-write.2", "drop.2", "ior-read.2"]
+    only = measured(BED, operations=["write"])[0]
+    assert [task.name for task in only.tasks] == ["prepare", "ior-write"]
+    assert " -k " not in command(only, "ior-write")
 
 
 def test_the_example_of_the_topology_page() -> None:
@@ -76,16 +91,23 @@ def test_the_example_of_the_topology_page() -> None:
 
 
 def test_what_is_read_is_compared_on_request() -> None:
-    assert " -w -r -W -R -C " in command(measured(BED, check=True)[0])
-    assert " -w -W -C " in command(measured(BED, check=True, operations=["write"])[0])
+    first = measured(BED, check=True, repetitions=2)[0]
+    assert " -w -k -e -g -C -Q 1 -G 2 " in command(first, "ior-write.2")
+    assert " -r -R -g -C -Q 1 -G 2 " in command(first, "ior-read.2")
+    written = measured(BED, check=True, operations=["write"])[0]
+    assert " -R -g " in command(written)
+    assert " -r " not in command(written)
 
 
 def test_tasks_share_their_nodes_memory() -> None:
-    argv = measured(BED, tasks_per_node=4)[0].tasks[-1].argv
+    first = measured(BED, tasks_per_node=4)[0]
+    argv = first.tasks[-1].argv
     assert argv[argv.index("-b") + 1] == str(1 << 29)
     assert argv[argv.index("-np") + 1] == "8"
-    assert argv[argv.index("-Q") + 1] == "4"
+    # The unit of -Q is nodes, since 3.2: more would lead back to the node itself.
+    assert argv[argv.index("-Q") + 1] == "1"
     assert "client1:4,client2:4" in argv
+    assert "--host client1:1,client2:1 -np 2 sh -c" in command(first, "drop")
 
 
 def test_what_does_not_fit_is_refused_before_it_runs() -> None:
@@ -153,10 +175,11 @@ def test_there_are_cases_of_each_kind_with_the_version_in_their_names() -> None:
 @pytest.mark.parametrize("path", kind("good"), ids=lambda path: path.stem)
 def test_good(path: Path, golden: Callable[[Path, str], None]) -> None:
     measurement, output = read(path)
-    samples = IOR.parse(Options(), measurement, {"ior": output})
+    options = Options.model_validate({"operations": ["write"]} if "-r" not in measurement.tasks[0].argv else {})
+    samples = IOR.parse(options, measurement, {"ior": output})
     rows = [{"metric": s.metric.name, "value": s.value, "operation": s.labels["operation"]} for s in samples]
     golden(path.with_suffix(".json"), json.dumps(rows, indent=1) + "\n")
-    assert IOR.sanity(Options(), measurement, {"ior": output}, samples) == ()
+    assert IOR.sanity(options, measurement, {"ior": output}, samples) == ()
 
 
 @pytest.mark.parametrize("path", kind("truncated"), ids=lambda path: path.stem)
@@ -209,12 +232,176 @@ def test_sanity() -> None:
     outputs = {"ior": Output(0, REPORT, "WARNING: data differs at 0\n", 1.0)}
     samples = IOR.parse(options, measurement, outputs)
     assert IOR.sanity(options, measurement, outputs, samples) == (
-        "WARNING: data differs at 0",
+        "data read back are not what was written: data differs at 0",
         "only 16 of 32 MiB were moved by write",
     )
 
 
-WHOLE = [path.read_text() for path in kind("good")]
+WRONG = {
+    "corrupt-ior-3.3.0": "data read back are not what was written: incorrect data on read (1 errors found) "
+    "(data/data.00000000 from byte 100000)",
+    "corrupt-ior-4.0.0": "data read back are not what was written: Incorrect data on read (1 errors found)",
+    "corrupt-shared-ior-3.2.1": "data read back are not what was written: incorrect data on read (1 errors found) "
+    "(/mnt/lustre/vmlab-ior/data from byte 100000)",
+    "corrupt-shared-ior-4.1.0": "data read back are not what was written: Incorrect data on read (1 errors found)",
+    "fsync-ior-3.3.0": "fsync(29) failed, errno 28, No space left on device (and 1 more like it)",
+    "fsync-ior-4.0.0": "fsync(29) failed (and 1 more like it)",
+}
+
+
+@pytest.mark.parametrize("path", kind("wrong"), ids=lambda path: path.stem)
+def test_what_the_file_system_did_wrong_is_named_and_the_figures_are_read(path: Path) -> None:
+    measurement, output = read(path)
+    options = Options.model_validate({"operations": ["read"]})
+    samples = IOR.parse(options, measurement, {"ior": output})
+    assert [s.value for s in samples if s.metric.name == "bandwidth"]
+    assert IOR.sanity(options, measurement, {"ior": output}, samples) == (WRONG[path.stem],)
+    assert IOR.sanity(options, measurement, {"ior": output}, ()) == (WRONG[path.stem],)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        # 3.2 and 3.3: src/iordef.h, ior.c, aiori-POSIX.c
+        (
+            "ior ERROR: read() returned EOF prematurely, errno 0, Success (aiori-POSIX.c:463)",
+            "returned EOF prematurely",
+        ),
+        ("ior ERROR: data check error, aborting execution, errno 0, Success (ior.c:422)", "data check error"),
+        ("ior WARNING: overflow in errors counted.", "overflow in errors counted"),
+        ("WARNING: incorrect data on write (12 errors found).", "incorrect data on write (12 errors found)"),
+        ("ior ERROR: write() failed, errno 5, Input/output error (aiori-POSIX.c:451)", "write() failed, errno 5"),
+        ("ior WARNING: inconsistent file size by different tasks.", "do not see the same size"),
+        (
+            (
+                "WARNING: Expected aggregate file size       = 8388608.\n"
+                "WARNING: Stat() of aggregate file size      = 4194304.\n"
+                "WARNING: Using actual aggregate bytes moved = 8388608.\n"
+            ),
+            "the file system says that 4194304 bytes were written: 8388608 were",
+        ),
+        ("[1] FAILED comparison of buffer containing 8-byte ints:", "not what was written"),
+        # 4.0 and later: src/aiori-debug.h, ior.c, aiori-POSIX.c
+        ("WARNING: write(8, 0x7f00, 1048576) failed Input/output error", "write(8, 0x7f00, 1048576) failed Input"),
+        ("WARNING: read(8, 0x7f00, 1048576) returned EOF prematurely", "not what was written"),
+        ("WARNING: task 0, partial write(), 4096 of 8192 bytes at offset 0\n", "partial write(), 4096 of 8192"),
+        ('WARNING: [RANK 000]: unlink() of file "/mnt/lustre/d" failed', "unlink() of file"),
+    ],
+)
+def test_words_of_all_versions_for_what_went_wrong(text: str, problem: str) -> None:
+    outputs = {"ior-read.3": Output(0, f"{{\n{text}\n", "", 1.0)}
+    [said] = IOR.sanity(Options(), Measurement(name="m", labels={}), outputs, ())
+    assert problem in said
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'WARNING: The file "/mnt/lustre/data" exists already and will be overwritten',
+        "ior WARNING: fsync() not supported in selected backend.  Using value of 0.",
+        "WARNING: There was an error initializing an OpenFabrics device.",
+        "ior WARNING: cannot use O_DIRECT.",
+        "WARNING: Backend returned error during statfs",
+        "ior ERROR: open64() failed, errno 28, No space left on device (aiori-POSIX.c:295)",
+    ],
+)
+def test_what_is_not_the_file_systems_doing_is_no_problem(text: str) -> None:
+    outputs = {"ior": Output(0, f"{text}\n", text, 1.0)}
+    assert IOR.sanity(Options(), Measurement(name="m", labels={}), outputs, ()) == ()
+
+
+@pytest.mark.parametrize(
+    "noise",
+    [
+        "WARNING: fsync(29) failed\n",
+        "ior WARNING: fsync(29) failed, errno 28, No space left on device \n",
+        "[1] FAILED comparison of buffer containing 8-byte ints:\n",
+        "Used Time Stamp 1234 (0x4d2) for Data Signature\n",
+        "[client1:812] 1 more process has sent help message help-mpi-btl-base.txt / btl:no-nics\n",
+    ],
+)
+@given(where=st.floats(0, 1))
+def test_complaints_may_stand_between_any_two_lines(noise: str, where: float) -> None:
+    lines = (CASES / "good/shared-check-i3-ior-3.2.0.txt").read_text().splitlines(keepends=True)[1:-1]
+    place = 1 + int(where * (len(lines) - 1))
+    text = "".join([*lines[:place], noise, *lines[place:]])
+    assert parsed(text)["bandwidth"] == 200.8889
+    assert parsed(text, operations=["read"])["bandwidth"] == 187.0646
+
+
+def test_warnings_may_stand_in_a_line() -> None:
+    text = REPORT.replace("10.0", "ior WARNING: fsync(29) failed, errno 28, No space left on device \n10.0")
+    assert parsed(text)["bandwidth"] == 10
+
+
+def repeated(*figures: float, dropped: str = "dropped client1", nodes: str = "client1") -> tuple[Measurement, Outputs]:
+    report = '{{"summary": [{{"operation": "{}", "bwMeanMIB": {}, "bwMaxMIB": {}, "bwMinMIB": {}, "xsizeMiB": 16.0}}]}}'
+    outputs = {}
+    for number, value in enumerate(figures):
+        outputs[f"ior-write.{number}"] = Output(0, report.format("write", *[value] * 3), "", 1.0)
+        outputs[f"drop.{number}"] = Output(0, f"{dropped}\n", "", 1.0)
+        outputs[f"ior-read.{number}"] = Output(0, report.format("read", *[2 * value] * 3), "", 1.0)
+    return Measurement(name="m", labels={"nodes": nodes}), outputs
+
+
+def test_repetitions_are_put_together() -> None:
+    options = Options.model_validate({"repetitions": 2})
+    samples = IOR.parse(options, *repeated(10, 30))
+    assert {(s.labels["operation"], s.metric.name): s.value for s in samples} == {
+        ("write", "bandwidth"): 20,
+        ("write", "bandwidth_max"): 30,
+        ("write", "bandwidth_min"): 10,
+        ("read", "bandwidth"): 40,
+        ("read", "bandwidth_max"): 60,
+        ("read", "bandwidth_min"): 20,
+    }
+    assert not any("cache" in s.labels for s in samples)
+    assert IOR.notes(options, *repeated(10, 30)) == ()
+
+
+@pytest.mark.parametrize(
+    ("dropped", "why"),
+    [("kept client1 there is no lctl to give up its locks", "there is no lctl"), ("", "were not dropped")],
+)
+def test_what_was_read_with_caches_kept_is_marked(dropped: str, why: str) -> None:
+    options = Options.model_validate({"check": True})
+    case = repeated(10, dropped=dropped)
+    marked = {(s.labels["operation"], s.labels.get("cache")) for s in IOR.parse(options, *case)}
+    assert marked == {("write", None), ("read", "client")}
+    [note] = IOR.notes(options, *case)
+    assert note.startswith("read figures and `check`: of the client's own cache, not of the servers")
+    assert why in note
+    # Each reads what another one wrote.
+    assert IOR.notes(options, *repeated(10, dropped=dropped, nodes="client[1-2]")) == ()
+
+
+def test_dropping_says_what_it_did(tmp_path: Path) -> None:
+    """On a file system of this machine; as root it can drop caches, else it says that it cannot."""
+    argv = next(t.argv for t in measured(BED)[0].tasks if t.name == "drop")
+    script = argv[argv.index("sh") :]
+    said = process.run([*script[:-1], str(tmp_path)], deadline_s=60).stdout
+    host = socket.gethostname().partition(".")[0]
+    assert re.fullmatch(rf"(dropped {host}|kept {host} drop_caches cannot be written)\n", said)
+    tools = tmp_path / "tools"
+    tools.mkdir()
+
+    def lustre(lctl: str) -> str:
+        for name, text in {"stat": "echo lustre", "lctl": lctl, "sync": ":"}.items():
+            (tools / name).write_text(f"#!/bin/sh\n{text}\n")
+            (tools / name).chmod(0o755)
+        env = {"PATH": f"{tools}:{os.environ['PATH']}"}
+        return process.run([*script[:-1], str(tmp_path)], deadline_s=60, env=env).stdout
+
+    if "dropped" in said:
+        cached = "case $1 in set_param) exit {} ;; get_param) {} ;; esac"
+        used = "printf 'users: 5\\nmax_cached_mb: 7765\\nused_mb: {}\\n'"
+        assert lustre(cached.format(0, used.format(0))) == f"dropped {host}\n"
+        assert lustre(cached.format(1, used.format(0))) == f"dropped {host}\n"
+        assert lustre(cached.format(0, used.format(512))) == f"kept {host} 512 MiB stay in its cache\n"
+        assert lustre(cached.format(1, ":")) == f"kept {host} lctl cannot give up its locks\n"
+
+
+WHOLE = [path.read_text() for path in (*kind("good"), *kind("wrong"))]
 
 
 @given(

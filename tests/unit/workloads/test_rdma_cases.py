@@ -74,7 +74,7 @@ def test_truncated(path: Path) -> None:
 SAID = {
     "no-device": "the guest has no RDMA device mlx5_0",
     "no-server": "could not connect to 10.77.1.12:18515",
-    "wrong-gid": "Parser function exited with Error",
+    "wrong-gid": "Gid index should be between 0 and 64",
     "completion-error": "a transfer ended with completion status 5",
     "link-down": "a transfer ended with completion status 12",
     "no-lid": "the port has no LID: no subnet manager runs on this fabric",
@@ -88,6 +88,60 @@ def test_failed(path: Path) -> None:
     assert RDMA.explain(output) == next(said for name, said in SAID.items() if name in path.name)
     with pytest.raises(WorkloadError):
         RDMA.parse(options, measurement, {"client": output})
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            (
+                "Failed to allocate hugepages. Please configure hugepages\nFailed to allocate hugepage region.\n"
+                "failed to create mr\nFailed to create MR\nCouldn't create IB resources\n"
+            ),
+            "Failed to allocate hugepages. Please configure hugepages",
+        ),
+        (
+            "Couldn't allocate MR\nfailed to create mr\nFailed to create MR\n Couldn't create IB resources\n",
+            "Couldn't allocate MR",
+        ),
+        (
+            " Port number 1 state is Down\n Couldn't set the link layer\n Couldn't get context for the device\n",
+            "Port number 1 state is Down: the RDMA device's port has no link",
+        ),
+        (
+            "Unable to create QP.\nFailed to create QP.\n Couldn't create IB resources\n",
+            "Unable to create QP.",
+        ),
+        ("Couldn't create CQ\nFailed to create CQs\nCouldn't create IB resources\n", "Couldn't create CQ"),
+        (
+            "Couldn't get device attributes\nUnable to create QP.\nFailed to create QP.\n",
+            "Couldn't get device attributes",
+        ),
+        (
+            (
+                "ethernet_read_keys: Couldn't read remote address\n Unable to read to socket/rdma_cm\n"
+                " Failed to exchange data between server and clients\n"
+            ),
+            "the other side went away: Couldn't read remote address",
+        ),
+        (
+            "Couldn't allocate MR\nfailed to create mr\nFailed to create MR\nSegmentation fault (core dumped)\n",
+            "Couldn't allocate MR",
+        ),
+        (
+            (
+                "ib_write_bw: error while loading shared libraries: libibumad.so.3: cannot open shared object file: "
+                "No such file or directory\n"
+            ),
+            "ib_write_bw needs the library libibumad.so.3, which is absent",
+        ),
+        ("-----------\n", "status 1"),
+    ],
+)
+def test_the_cause_is_told_and_not_what_follows(text: str, said: str) -> None:
+    """Words of perftest, collected from reports about it."""
+    assert RDMA.explain(Output(1, "", text, 1.0)) == said
+    assert RDMA.explain(Output(1, text, "", 1.0)) == said
 
 
 def test_a_completion_error_is_the_fault_of_what_is_measured() -> None:
