@@ -108,9 +108,8 @@ def _acquire(path: Path, folder: int, file: str, what: str, deadline: Deadline, 
         try:
             descriptor = _open(folder, file)
         except OSError as error:
-            raise HostError(
-                f"cannot open the lock {path / file}: {error.strerror}", hint=f"ls -l {_quoted(path / file)}"
-            ) from error
+            hint = f"ls -l {_quoted(path / file)}, and remove it if no vmlab runs"
+            raise HostError(f"cannot open the lock {path / file}: {error.strerror}", hint=hint) from error
         held_ = _locked(descriptor, folder, file, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
         if held_:
             return descriptor

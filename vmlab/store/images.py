@@ -120,7 +120,8 @@ def _read(path: Path, *, hint: str) -> Manifest:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"
-        raise HostError(f"the image manifest {path} is broken: {where}: {first['msg']}", hint=hint) from error
+        what = first["msg"].removeprefix("Value error, ")
+        raise HostError(f"the image manifest {path} is broken: {where}: {what}", hint=hint) from error
 
 
 def manifest_of(disk: Path) -> Manifest | None:
@@ -216,13 +217,13 @@ def _beside(folder: Path, name: str) -> Path:
         found = real.stat()
     except (OSError, RuntimeError, ValueError):
         raise HostError(f"there is no image file {path}", hint="vmlab image list") from None
-    if real.parent != home or path.name in {"", ".", ".."}:
+    if not stat.S_ISREG(found.st_mode):
+        raise HostError(f"{path} is no file", hint=f"ls -l {shlex.quote(str(path))}")
+    if real.parent != home:
         raise HostError(
             f"{path} is a link to {real}, and an image is one folder's files",
             hint=f"name that file itself: {shlex.quote(str(real))}",
         )
-    if not stat.S_ISREG(found.st_mode):
-        raise HostError(f"{path} is no file", hint=f"ls -l {shlex.quote(str(path))}")
     return real
 
 
