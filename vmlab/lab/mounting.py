@@ -36,7 +36,7 @@ def raise_filesystems(
     deadline: Deadline,
     *,
     recovery: Recovery | None = None,
-    alone: bool,
+    alone: bool = False,
     only: Callable[[Stage], bool] = lambda _: True,
     sure: bool = True,
 ) -> tuple[StageTime, ...]:

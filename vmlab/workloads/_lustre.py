@@ -86,9 +86,9 @@ drop_caches() {
         END { if (seen) print n }')
     [ "${left:-0}" -le 1 ] || { kept "$left MiB stay in its cache"; return; }
     [ -n "$left" ] || [ -z "$refused" ] || { kept lctl cannot give up its locks; return; }
-    echo "dropped $(hostname -s)"
+    echo "dropped $(uname -n)"
 }
-kept() { echo "kept $(hostname -s) $*"; }
+kept() { echo "kept $(uname -n) $*"; }
 """
 """A shell function that makes a node read the files of a folder from where they are."""
 
