@@ -44,10 +44,9 @@ def raise_filesystems(
 
     A target that a partner has stays there. A file system in memory that is gone begins anew, empty. Targets that are
     mounted have recovered before clients are. `alone`: no run goes on, and what one left is ended. `only` leaves out
-    stages. Unless it is `sure` that images carry Lustre
-    all guests may turn out to have none, which is told, and nothing is done. Raises GuestError naming the node, the
-    step and what is wrong, for LNet the pair that cannot talk; HostError if a file system lost a part that was in
-    memory.
+    stages. Unless it is `sure` that images carry Lustre, all guests may turn out to have none, which is told, and
+    nothing is done. Raises GuestError naming the node, the step and what is wrong, for LNet the pair that cannot talk;
+    HostError if a file system lost a part that was in memory.
     """
     with opened(host, topology) as bed:
         if not sure and all(survey.version is None for survey in bed.surveys.values()):

@@ -38,10 +38,10 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> Topology:
 
 def test_guests_that_have_no_lustre_are_left_as_they_are(bare: Topology) -> None:
     heard = Heard()
-    assert mounting.raise_filesystems(HOST, bare, heard, Deadline.after(1), alone=True, sure=False) == ()
+    assert mounting.raise_filesystems(HOST, bare, heard, Deadline.after(1), sure=False) == ()
     assert heard.lines == ["ha: its guests were asked, and have no Lustre: the bed is up without LNet, lustre"]
 
 
 def test_where_lustre_must_be_its_absence_is_an_error(bare: Topology) -> None:
     with pytest.raises(HostError, match="the image has no Lustre: demo"):
-        mounting.raise_filesystems(HOST, bare, Heard(), Deadline.after(1), alone=True)
+        mounting.raise_filesystems(HOST, bare, Heard(), Deadline.after(1))
