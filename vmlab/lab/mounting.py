@@ -53,10 +53,10 @@ def raise_filesystems(
             told = ", ".join(("LNet", *topology.filesystems))
             progress.say(f"{topology.name}: its guests were asked, and have no Lustre: the bed is up without {told}")
             return ()
-        if alone:
-            end_leftovers(bed.guests)
         active = bed.active()
         everyone = bed.members
+        if alone:
+            end_leftovers(bed.guests)
         bed.refuse_left(bed.targets)
         bed.refuse_strangers(bed.targets)
         clients_left = any(mount.client_of for survey in bed.surveys.values() for mount in survey.mounts)
