@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from vmlab.report.graphviz import FONT, INK, quoted, write
+from vmlab.report.graphviz import FONT, INK, clean, quoted, write
 from vmlab.runtime.files import write_atomically
 from vmlab.topology import Fabric, Node, Target, Topology
 from vmlab.values.nodeset import fold
@@ -269,7 +269,7 @@ def render(topology: Topology, path: Path) -> None:
 
 
 def _html(lines: Iterable[str], size: int = 12, smaller: int = 10) -> str:
-    first, *others = (html.escape(line) for line in lines if line)
+    first, *others = (html.escape(clean(line)) for line in lines if line)
     rest = "".join(f'<BR/><FONT POINT-SIZE="{smaller}">{line}</FONT>' for line in others)
     return f'<FONT POINT-SIZE="{size}"><B>{first}</B></FONT>{rest}'
 

@@ -44,13 +44,16 @@ def element(tag: str, *content: etree._Element | str, **attributes: object) -> e
         if not isinstance(part, str):
             made.append(part)
             continue
-        # Neither XML nor Graphviz has a way to write a control character.
-        clean = "".join(c if c.isprintable() else "\ufffd" for c in part)
         if len(made):
-            made[-1].tail = (made[-1].tail or "") + clean
+            made[-1].tail = (made[-1].tail or "") + clean(part)
         else:
-            made.text = (made.text or "") + clean
+            made.text = (made.text or "") + clean(part)
     return made
+
+
+def clean(text: str) -> str:
+    """Neither XML nor Graphviz has a way to write a control character, or a code that is none (U+FFFE)."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in text)
 
 
 def words(text: str, size: float, colour: str = "", *, style: str = "") -> etree._Element:
