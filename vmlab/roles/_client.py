@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from vmlab.lustre.target import client_mount_argv, client_source
+from vmlab.roles._alone import alone
 from vmlab.roles._mount import MOUNT
 from vmlab.roles._target import unmounted
 from vmlab.steps import Step
@@ -20,14 +21,14 @@ _MOUNT_S = 240.0
 
 def mount(fsname: str, mgs: Sequence[Sequence[Nid]], point: str, options: str) -> tuple[Step, ...]:
     """It is mounted at that point."""
-    # A mount that a killed vmlab began goes on in the guest; a second one would come to lie over it.
-    alone = ("flock", f"/run/lock/vmlab-{fsname}-client")
+    # A second mount would come to lie over one that goes on.
+    lock = alone(f"{fsname}-client")
     argv = client_mount_argv(client_source(fsname, mgs), point, options)
     return (
         Step(
             name=f"mount {fsname} at {point}",
-            check=(*alone, "sh", "-c", _MOUNTED, "vmlab", point, fsname),
-            apply=((*alone, "sh", "-c", MOUNT, "vmlab", point, "lustre", *argv),),
+            check=(*lock, "sh", "-c", _MOUNTED, "vmlab", point, fsname),
+            apply=((*lock, "sh", "-c", MOUNT, "vmlab", point, "lustre", *argv),),
             deadline_s=_MOUNT_S,
         ),
     )

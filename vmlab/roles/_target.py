@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from vmlab.lustre.target import Recovery, Target, mkfs_argv, mount_argv
 from vmlab.lustre.version import Version
+from vmlab.roles._alone import alone
 from vmlab.roles._mount import MOUNT
 from vmlab.steps import Command, Step
 
@@ -264,8 +265,8 @@ def _words(target: Target) -> Command:
 
 
 def _alone(target: Target, script: str, *words: str) -> Command:
-    """The script, after any other of the target: one that a killed vmlab began goes on in the guest."""
-    return ("flock", f"/run/lock/vmlab-{target.label}", "sh", "-c", script, "vmlab", *words)
+    """The script, after any other of the target."""
+    return (*alone(target.label), "sh", "-c", script, "vmlab", *words)
 
 
 def erase(target: Target) -> tuple[Step, ...]:
