@@ -137,7 +137,8 @@ def test_a_panic_is_noticed_by_whoever_waits(bed: Vmlab) -> None:
     stages = {node["name"]: (node["stage"], node["hint"]) for node in bed.json("status", BED)}
     assert stages["client1"] == ("panic", f"vmlab power cycle {BED} client1")
     assert stages["oss1"][0] == "ready"
-    for verb in (("ssh", BED, "client1", "--", "true"), ("run", BED, "rdma", "--set", "from=client1")):
+    measured = ("run", BED, "rdma", "--set", "from=client1", "--set", "to=oss1")
+    for verb in (("ssh", BED, "client1", "--", "true"), measured):
         bed.run(*verb, status=6)
         assert "stage panic" in bed.complaints
     assert time.monotonic() - begin < 120
