@@ -1,20 +1,24 @@
 """Wait until targets have recovered: their clients replayed what a server that went away had not yet on disk.
 
 A target that is mounted waits for the clients it had, five minutes and more if one of them is gone (a window that mount
-options shorten). Until then it refuses other clients, and their mounts hang.
+options shorten). Until then it refuses other clients, and their mounts hang. Clients that went idle are woken.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from vmlab.errors import GuestError
 from vmlab.lab.lustre import LustreBed
 from vmlab.lab.progress import Progress
+from vmlab.lustre.idle import wake
 from vmlab.lustre.status import RecoveryStatus
+from vmlab.runtime.parallel import each
 from vmlab.runtime.wait import Deadline, now, until
 from vmlab.steps import Command
 
 _LOOK_EVERY_S = 1.0
 _ABORT_S = 30.0
+_WAKE_S = 10.0
+_JOBS = 64
 _SILENCE_S = 1200.0
 
 
@@ -36,9 +40,11 @@ def recovered(
     left = {label: node for label, node in where.items() if targets[label].kind != "MGT"}
     ended = {label: (now(), RecoveryStatus("MGS", "")) for label in where if label not in left}
     said: dict[str, str] = {}
+    clients = _Clients(bed)
     heard = [now()]
 
     def over() -> bool:
+        clients.wake(left)
         for node in dict.fromkeys(left.values()):
             known = bed.survey(node).recovery or {}
             for label in [label for label, at in left.items() if at == node]:
@@ -69,6 +75,37 @@ def recovered(
             hint=f"vmlab ssh {bed.topology.name} {node} -- {' '.join(_abort(targets[label].service))}",
         )
     return ended
+
+
+class _Clients:
+    """The nodes that had a file system mounted when the bed was opened, as long as they answer."""
+
+    def __init__(self, bed: LustreBed) -> None:
+        self._bed = bed
+        self._mounted = {
+            node: mounted
+            for node, survey in bed.surveys.items()
+            if (mounted := {mount.client_of for mount in survey.mounts} - {""})
+        }
+
+    def wake(self, labels: Collection[str]) -> None:
+        """Whoever does not answer is not asked again: its target will wait for it, and must not wait for us."""
+        fsnames = {label: self._bed.targets[label].fsname for label in labels}
+        asked = {
+            node: tuple(label for label, fsname in fsnames.items() if fsname in mounted)
+            for node, mounted in self._mounted.items()
+        }
+
+        def answers(node: str) -> bool:
+            try:
+                return not self._bed.guests[node].run(wake(asked[node]), deadline_s=_WAKE_S, as_root=True).timed_out
+            except GuestError:
+                return False
+
+        nodes = [node for node, mine in asked.items() if mine]
+        for node, answered in zip(nodes, each(answers, nodes, jobs=_JOBS, failed="clients were lost"), strict=True):
+            if not answered:
+                del self._mounted[node]
 
 
 def _abort(service: str) -> Command:
