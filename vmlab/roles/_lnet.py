@@ -13,7 +13,7 @@ _MODPROBE = "/etc/modprobe.d/zz-vmlab-lnet.conf"
 _SYSCTL = "/etc/sysctl.d/90-vmlab-lnet.conf"
 
 _WRITTEN = 'printf "%s" "$2" | cmp -s - "$1"'
-_WRITE = 'printf "%s" "$2" >"$1.vmlab" && mv "$1.vmlab" "$1"'
+_WRITE = 'mkdir -p "${1%/*}" && printf "%s" "$2" >"$1.vmlab" && mv "$1.vmlab" "$1"'
 
 # An InfiniBand interface's address ends in its port's GUID.
 _NAMED = """
@@ -89,7 +89,6 @@ done
 """
 )
 
-# After a reboot the unit's import has told it so, and it begins by itself, later.
 _FORWARDS = "lnetctl routing show 2>/dev/null | grep -qE 'enable: *1$'"
 _FORWARD = (
     """
@@ -106,6 +105,14 @@ done
 )
 _FORWARD_S = 180.0
 
+# The unit that Lustre brings imports the file, and so a router that boots would forward after those 110 s only.
+_BOOT = "/etc/systemd/system/lnet.service.d/vmlab.conf"
+_BOOT_AS_ROUTER = """\
+[Service]
+ExecStart=
+ExecStart=/sbin/modprobe lnet
+ExecStart=/bin/sh -c 'if command -v lnetctl; then lnetctl lnet configure --all; else lctl network up; fi'
+"""
 _ENABLED = "systemctl is-enabled --quiet lnet.service"
 _ENABLE = "systemctl enable lnet.service"
 
@@ -151,6 +158,7 @@ def _steps(config: Lnet) -> Iterator[Step]:
             apply=(("sh", "-c", _FORWARD),),
             deadline_s=_FORWARD_S,
         )
+        yield _file(_BOOT, _BOOT_AS_ROUTER)
     yield Step(name="LNet at boot", check=("sh", "-c", _ENABLED), apply=(("sh", "-c", _ENABLE),))
 
 

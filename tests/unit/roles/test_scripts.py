@@ -4,6 +4,7 @@ No step is applied here that would touch this machine: what is left of PATH are 
 """
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -29,7 +30,7 @@ SCRIPTS = {
     f"{module.__name__}.{name}": text
     for module in (_client, _lnet, _modules, _mount, _target)
     for name, text in vars(module).items()
-    if name.isupper() and not name.startswith("__") and isinstance(text, str) and not text.startswith("/")
+    if name.isupper() and not name.startswith("__") and isinstance(text, str) and not text.startswith(("/", "["))
 } | {"lnetping": lnetping.PING}
 
 
@@ -105,6 +106,20 @@ def test_a_router_takes_the_modules_options_and_forwards_at_once(guest: Guest) -
     router = Lnet(LNET.interfaces, forwarding=True)
     assert guest.run(step("LNet networks", router).apply[0]).returncode == 0
     assert guest.calls() == ["modprobe lnet", "lnetctl lnet configure --all"]
+
+
+@pytest.mark.parametrize(
+    ("built", "called"), [("lnetctl", "lnetctl lnet configure --all"), ("lctl", "lctl network up")]
+)
+def test_a_router_does_the_same_when_it_boots(guest: Guest, built: str, called: str) -> None:
+    guest.tool(built, "")
+    boot = step("/etc/systemd/system/lnet.service.d/vmlab.conf", Lnet(LNET.interfaces, forwarding=True))
+    unit = boot.check[-1].splitlines()
+    # systemd adds to the list unless it is emptied first.
+    assert unit[:3] == ["[Service]", "ExecStart=", "ExecStart=/sbin/modprobe lnet"]
+    start = shlex.split(unit[3].removeprefix("ExecStart=/bin/"))
+    assert guest.run(tuple(start)).returncode == 0
+    assert guest.calls() == [called]
 
 
 def test_a_router_that_is_told_later_is_waited_for(guest: Guest) -> None:
