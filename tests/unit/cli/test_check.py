@@ -93,7 +93,7 @@ def test_a_kernel_that_hangs_is_told_as_it_is_by_plan(qemu: Path, tmp_path: Path
 
     found = check._kvm(check.Kernel("demo", tmp_path / "vmlinuz"), say)
     assert (found.what, found.verdict, found.found) == ("KVM", "warning", "a guest hangs in it")
-    assert said == ["trying whether KVM runs a guest, for 4.5 s at most"]
+    assert said == ["trying whether KVM runs a guest, for 20.5 s at most"]
     assert [f"-kernel {tmp_path}/vmlinuz" in line for line in started(qemu)] == [False, True]
 
 
