@@ -175,7 +175,7 @@ def test_an_image_that_is_none(vmlab: Vmlab, tmp_path: Path) -> None:
     subprocess.run(("qemu-img", "create", "-q", "-f", "qcow2", str(base), "64M"), check=True)
     subprocess.run(("qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", str(base), str(top)), check=True)
     vmlab.run("image", "import", "t-top", str(top), status=4)
-    assert "only the top of a chain" in vmlab.complaints
+    assert f"{top} is not whole: it needs a backing file, {base}" in vmlab.complaints
 
 
 def test_a_template_that_is_no_domain(vmlab: Vmlab, tmp_path: Path) -> None:
