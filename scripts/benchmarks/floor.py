@@ -24,8 +24,8 @@ from vmlab.errors import GuestError, HostError
 from vmlab.guest.child import tied
 from vmlab.guest.seed import iso
 from vmlab.guest.ssh import Guest
-from vmlab.lab.prepare import Prepared, acceleration, images_of, prepare
-from vmlab.lab.progress import Silent
+from vmlab.lab.beds.prepare import Prepared, acceleration, images_of, prepare
+from vmlab.lab.ground.progress import Silent
 from vmlab.plan.desired import DesiredNode
 from vmlab.runtime import process
 from vmlab.runtime.wait import Deadline, now, sleep

@@ -16,8 +16,8 @@ from benchmarks.floor import accelerator, machines, start_and_wait
 from benchmarks.line import Line
 
 from vmlab.errors import HostError
-from vmlab.lab.bed import DEFAULT_URI
-from vmlab.lab.prepare import images_of
+from vmlab.lab.beds.prepare import images_of
+from vmlab.lab.ground.bed import DEFAULT_URI
 from vmlab.runtime.shipped import shipped
 from vmlab.runtime.wait import now
 from vmlab.topology import Topology, load

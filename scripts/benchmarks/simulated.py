@@ -19,12 +19,12 @@ from vmlab.domainxml.build import text
 from vmlab.domainxml.network import network_xml
 from vmlab.domainxml.volume import Volume, volume_xml
 from vmlab.guest.seed import iso
-from vmlab.lab.down import down
-from vmlab.lab.plan import look
-from vmlab.lab.prepare import Prepared
-from vmlab.lab.progress import Silent
-from vmlab.lab.status import status
-from vmlab.lab.up import up
+from vmlab.lab.beds.down import down
+from vmlab.lab.beds.plan import look
+from vmlab.lab.beds.prepare import Prepared
+from vmlab.lab.beds.status import status
+from vmlab.lab.beds.up import up
+from vmlab.lab.ground.progress import Silent
 from vmlab.topology import load
 from vmlab.virt.connection import Host, connected
 from vmlab.virt.pool import BEDS

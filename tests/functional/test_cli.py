@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 from vmlab.cli.app import app
 from vmlab.errors import GuestError, WorkloadError
 from vmlab.guest.boot import DeadGuest
-from vmlab.lab import execute as execute_module
-from vmlab.lab.bed import locked
+from vmlab.lab.beds import execute as execute_module
+from vmlab.lab.ground.bed import locked
 from vmlab.metrics import Metric, RunRecord, Sample, Unit
 from vmlab.runtime.lock import held
 from vmlab.runtime.process import Result
@@ -594,7 +594,7 @@ def test_of_several_workloads_what_failed_under_test_counts_most_and_all_run(
         assert isinstance(outcome, RunRecord)
         return outcome
 
-    monkeypatch.setattr("vmlab.lab.measure.measure", measure)
+    monkeypatch.setattr("vmlab.lab.measuring.run.measure", measure)
     done = cli("run", "many.yaml", "-o", "json")
     assert done.exit_code == status
     assert left == []

@@ -9,13 +9,13 @@ import pytest
 from vmlab.errors import HostError
 from vmlab.guest.ssh import Guest
 from vmlab.guest.trouble import Trouble, Unreachable
-from vmlab.lab import failover as module
-from vmlab.lab import lustre
-from vmlab.lab.bed import existing
-from vmlab.lab.failover import failback, failover
-from vmlab.lab.lustre import LustreBed
-from vmlab.lab.progress import Silent
-from vmlab.lab.up import up
+from vmlab.lab.beds.up import up
+from vmlab.lab.filesystems import failover as module
+from vmlab.lab.filesystems import lustre_bed as lustre
+from vmlab.lab.filesystems.failover import failback, failover
+from vmlab.lab.filesystems.lustre_bed import LustreBed
+from vmlab.lab.ground.bed import existing
+from vmlab.lab.ground.progress import Silent
 from vmlab.lustre import status
 from vmlab.lustre.survey import Survey
 from vmlab.plan.actions import StopDomain
@@ -95,9 +95,7 @@ class Lab:
 
     def failover(self, what: str, how: Any = "power") -> module.Failover:
         deadline = Deadline.after(10)
-        return failover(
-            self.host, self.topology, what, how=how, recovery=None, progress=Silent(), deadline=deadline
-        )
+        return failover(self.host, self.topology, what, how=how, recovery=None, progress=Silent(), deadline=deadline)
 
     def state(self, node: str) -> str:
         return domain_state(self.host, f"ha.{node}")
@@ -258,7 +256,13 @@ def test_a_node_that_answers_no_more_is_silent() -> None:
 
         def run(self, *_: Any, **__: Any) -> Any:
             raise Unreachable(
-                Trouble.SILENT, bed="ha", node="s1", address=None, port=22, user="root", folder=None  # type: ignore[arg-type]
+                Trouble.SILENT,
+                bed="ha",
+                node="s1",
+                address=None,
+                port=22,
+                user="root",
+                folder=None,  # type: ignore[arg-type]
             )
 
     assert isinstance(lustre._said(Gone()), str)  # type: ignore[arg-type]

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from vmlab.errors import GuestError, HostError, VmlabError, together
-from vmlab.lab import hard_end as module
-from vmlab.lab import up as up_module
-from vmlab.lab.hard_end import Going, limit_s, told
-from vmlab.lab.progress import Silent
-from vmlab.lab.up import up
+from vmlab.lab.beds import up as up_module
+from vmlab.lab.beds.up import up
+from vmlab.lab.ground import hard_end as module
+from vmlab.lab.ground.hard_end import Going, limit_s, told
+from vmlab.lab.ground.progress import Silent
 from vmlab.plan.actions import Action, StartDomain
 from vmlab.runtime.wait import Deadline
 from vmlab.topology import Topology
@@ -80,9 +80,7 @@ def test_what_fails_before_the_end_is_told_as_it_is(host: Host) -> None:
     assert failing(host, Going(Silent()), error, over=False) is error
 
 
-def test_time_that_libvirt_took_is_told_as_that(
-    host: Host, bed: Topology, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_time_that_libvirt_took_is_told_as_that(host: Host, bed: Topology, monkeypatch: pytest.MonkeyPatch) -> None:
     perform = up_module.perform
 
     def slow(host: Host, action: Action, *rest: Any) -> None:

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from vmlab.cli.app import app
 from vmlab.errors import HostError, UsageError
 from vmlab.inventory.model import HostInventory
-from vmlab.lab.hosts import capture, recorded
+from vmlab.lab.ground.recorded import capture, recorded
 from vmlab.values.pci import PciAddress
 from vmlab.virt.connection import Host
 from vmlab.virt.inventory import inventory

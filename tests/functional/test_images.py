@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from vmlab.errors import BusyError, HostError
-from vmlab.lab import image
-from vmlab.lab import up as up_module
-from vmlab.lab.gc import collect, leftovers
-from vmlab.lab.prepare import Images
+from vmlab.lab.beds import up as up_module
+from vmlab.lab.beds.prepare import Images
+from vmlab.lab.ground import image_store
+from vmlab.lab.hosts.gc import collect, leftovers
+from vmlab.lab.images import images
 from vmlab.plan.actions import Action, CreateVolume, StartDomain
 from vmlab.store.images import find
 from vmlab.topology import Topology
@@ -24,7 +25,7 @@ NO_RUNS = Path("/nowhere")
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image, "_PATIENCE_S", 0.0)
+    monkeypatch.setattr(images, "_PATIENCE_S", 0.0)
 
 
 def test_from_the_choice_to_the_clone_an_image_is_not_removed(
@@ -37,7 +38,7 @@ def test_from_the_choice_to_the_clone_an_image_is_not_removed(
     def attack(when: str) -> None:
         seen.append(when)
         with pytest.raises(BusyError, match="the image store is in use by"):
-            image.remove(host, "demo")
+            images.remove(host, "demo")
         manifest = (store / "demo.json").rename(store / ".hidden")
         unused = leftovers(host, NO_RUNS)
         assert [item.name for item in unused] == ([str(disk)] if when == "chosen" else [])
@@ -58,7 +59,7 @@ def test_from_the_choice_to_the_clone_an_image_is_not_removed(
             if isinstance(action, StartDomain) and "started" not in seen:
                 seen.append("started")
                 with pytest.raises(HostError, match="the image demo is in use"):
-                    image.remove(host, "demo")
+                    images.remove(host, "demo")
 
     one_by_one = threading.Lock()
     images_of, perform = up_module.images_of, up_module.perform
@@ -70,14 +71,14 @@ def test_from_the_choice_to_the_clone_an_image_is_not_removed(
 
 def test_two_may_clone_at_once_and_a_removal_waits_for_both(host: Host) -> None:
     del host  # its environment
-    with image.cloning():
-        with image.cloning(), pytest.raises(BusyError), image.removing():
+    with image_store.cloning():
+        with image_store.cloning(), pytest.raises(BusyError), image_store.removing():
             pass
-        with pytest.raises(BusyError), image.removing():
+        with pytest.raises(BusyError), image_store.removing():
             pass
-    with image.removing(), pytest.raises(BusyError), image.changing():
+    with image_store.removing(), pytest.raises(BusyError), image_store.changing():
         pass
-    with image.removing():
+    with image_store.removing():
         pass
 
 
@@ -90,7 +91,7 @@ def test_an_image_below_somebody_s_disk_is_not_removed(host: Host) -> None:
     other = with_disk(f"file='{top}'")
     host.call(lambda connection: connection.defineXML(other))
     with pytest.raises(HostError, match=r"the image demo is in use: .* other"):
-        image.removable(host, "demo")
+        images.removable(host, "demo")
     (store / "demo.json").unlink()
     assert collect(host, leftovers(host, NO_RUNS)) == []
     assert disk.exists()
@@ -107,4 +108,4 @@ def test_a_kernel_that_somebody_s_domain_boots_is_not_removed(host: Host) -> Non
         )
     )
     with pytest.raises(HostError, match=r"the image demo is in use: .* copy"):
-        image.removable(host, "demo")
+        images.removable(host, "demo")

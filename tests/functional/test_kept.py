@@ -7,12 +7,12 @@ import pytest
 
 from vmlab.errors import HostError
 from vmlab.guest.keys import BedKeys
-from vmlab.lab import bed_folder
-from vmlab.lab import down as down_module
-from vmlab.lab.down import down, refuse_of_another_host
-from vmlab.lab.gc import collect, leftovers
-from vmlab.lab.progress import Silent
-from vmlab.lab.status import beds
+from vmlab.lab.beds import down as down_module
+from vmlab.lab.beds.down import down, refuse_of_another_host
+from vmlab.lab.beds.status import beds
+from vmlab.lab.ground import bed_folder
+from vmlab.lab.ground.progress import Silent
+from vmlab.lab.hosts.gc import collect, leftovers
 from vmlab.runtime.files import state_dir
 from vmlab.topology import Topology, loads
 from vmlab.values import identity

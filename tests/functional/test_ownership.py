@@ -9,11 +9,11 @@ from lxml import etree
 
 from vmlab.errors import HostError
 from vmlab.inventory.claims import read_claims
-from vmlab.lab.bed import existing
-from vmlab.lab.down import down
-from vmlab.lab.gc import collect, leftovers
-from vmlab.lab.progress import Silent
-from vmlab.lab.status import beds
+from vmlab.lab.beds.down import down
+from vmlab.lab.beds.status import beds
+from vmlab.lab.ground.bed import existing
+from vmlab.lab.ground.progress import Silent
+from vmlab.lab.hosts.gc import collect, leftovers
 from vmlab.plan.actions import RemoveNetwork, StopDomain, UndefineDomain
 from vmlab.runtime.log import tell_warnings
 from vmlab.topology import Topology

@@ -5,14 +5,14 @@ from collections.abc import Callable
 import pytest
 
 from vmlab.errors import BusyError, HostError, VmlabError
-from vmlab.lab import bed_folder
-from vmlab.lab import down as down_module
-from vmlab.lab import up as up_module
-from vmlab.lab.bed import locked, steps_of
-from vmlab.lab.down import down
-from vmlab.lab.plan import look
-from vmlab.lab.progress import Silent
-from vmlab.lab.up import Raised, up
+from vmlab.lab.beds import down as down_module
+from vmlab.lab.beds import up as up_module
+from vmlab.lab.beds.down import down
+from vmlab.lab.beds.plan import look
+from vmlab.lab.beds.up import Raised, up
+from vmlab.lab.ground import bed_folder
+from vmlab.lab.ground.bed import locked, steps_of
+from vmlab.lab.ground.progress import Silent
 from vmlab.plan.actions import Action
 from vmlab.runtime.files import state_dir
 from vmlab.topology import Topology, loads
@@ -284,6 +284,6 @@ def test_a_subnet_that_was_lost_before_the_network_started_is_leased_anew(host: 
 
 
 def test_plan_asks_for_the_memory_that_up_asks_for(host: Host, bed: Topology, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vmlab.lab.prepare.available_memory", lambda _: 512 << 10)
+    monkeypatch.setattr("vmlab.lab.beds.prepare.available_memory", lambda _: 512 << 10)
     with pytest.raises(HostError, match="5 nodes want 2304 MiB of memory, and the host has 512 MiB available"):
         look(host, bed, accel="auto", restart=False, progress=Silent())

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import libvirt
 
-from vmlab.lab.hosts import recorded
+from vmlab.lab.ground.recorded import recorded
 
 from .conftest import Vmlab
 

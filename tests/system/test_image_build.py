@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from vmlab.lab.bed import DEFAULT_URI
-from vmlab.lab.gc import Leftover, collect, leftovers
-from vmlab.lab.image import folder as image_folder
+from vmlab.lab.ground.bed import DEFAULT_URI
+from vmlab.lab.ground.image_store import folder as image_folder
+from vmlab.lab.hosts.gc import Leftover, collect, leftovers
 from vmlab.store.images import Manifest, find
 from vmlab.virt.connection import connected
 

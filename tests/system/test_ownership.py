@@ -37,9 +37,7 @@ def by_path(path: str | Path, driver: str) -> str:
 
 
 def by_volume(name: str) -> str:
-    return (
-        f"<disk type='volume'><driver name='qemu' type='raw'/><source pool='vmlab' volume='{name}'/><target/></disk>"
-    )
+    return f"<disk type='volume'><driver name='qemu' type='raw'/><source pool='vmlab' volume='{name}'/><target/></disk>"
 
 
 @pytest.fixture

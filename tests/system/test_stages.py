@@ -7,9 +7,9 @@ import pytest
 import yaml
 
 from vmlab.guest.child import no_watch
-from vmlab.lab.bed import DEFAULT_URI, existing, guests
-from vmlab.lab.progress import Silent
-from vmlab.lab.stages import drive
+from vmlab.lab.ground.bed import DEFAULT_URI, existing, guests
+from vmlab.lab.ground.progress import Silent
+from vmlab.lab.ground.stages import drive
 from vmlab.plan.filesystems import Stage, Track
 from vmlab.runtime.wait import Deadline
 from vmlab.steps import Step

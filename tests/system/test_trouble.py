@@ -13,8 +13,8 @@ from pathlib import Path
 import libvirt
 import pytest
 
-from vmlab.lab.bed import DEFAULT_URI
-from vmlab.lab.image import folder as image_folder
+from vmlab.lab.ground.bed import DEFAULT_URI
+from vmlab.lab.ground.image_store import folder as image_folder
 from vmlab.virt.connection import connected
 from vmlab.virt.pool import MARK
 

@@ -29,10 +29,10 @@ from vmlab.errors import GuestError, HostError, TopologyError, VmlabError, Workl
 from vmlab.guest import console, facts
 from vmlab.guest.keys import BedKeys
 from vmlab.guest.trouble import Trouble
-from vmlab.lab.hosts import recorded
-from vmlab.lab.plan import look_at_records
-from vmlab.lab.prepare import decide_all
-from vmlab.lab.progress import Silent
+from vmlab.lab.beds.plan import look_at_records
+from vmlab.lab.beds.prepare import decide_all
+from vmlab.lab.ground.progress import Silent
+from vmlab.lab.ground.recorded import recorded
 from vmlab.lustre import lnetctl, status, survey, target, trouble
 from vmlab.metrics import from_json, to_json
 from vmlab.plan.desired import Image
@@ -165,9 +165,20 @@ filesystems:
     mount_options: OPTIONS
 """
 SOUND = {
-    "NAME": "ha", "DESCRIPTION": "a bed", "IMAGE": "demo", "BRIDGE": "br0", "DISK": "scratch", "HOST": "local",
-    "AVOID": "mds1", "TEMPLATE": "server", "FSNAME": "lustre", "DEVICE": "/dev/vdb", "CLIENTS": "client1",
-    "MOUNT": "/mnt/lustre", "MKFS": "-N 1000", "OPTIONS": "flock",
+    "NAME": "ha",
+    "DESCRIPTION": "a bed",
+    "IMAGE": "demo",
+    "BRIDGE": "br0",
+    "DISK": "scratch",
+    "HOST": "local",
+    "AVOID": "mds1",
+    "TEMPLATE": "server",
+    "FSNAME": "lustre",
+    "DEVICE": "/dev/vdb",
+    "CLIENTS": "client1",
+    "MOUNT": "/mnt/lustre",
+    "MKFS": "-N 1000",
+    "OPTIONS": "flock",
 }
 NOTHING = Observed({}, {}, {}, pool_path="/pool/beds")
 KEYS = BedKeys.fresh(Path("/state/beds/b"))
@@ -299,18 +310,46 @@ def _is_word(text: str) -> bool:
 
 METRIC = {"metric": "m", "value": 1.5, "unit": "MiB/s", "better": "higher", "group": "g", "labels": {"size": "4096"}}
 COMMAND = {
-    "measurement": "m", "task": "t", "node": "n1", "argv": ["true"], "started": "2026-01-01T00:00:00+00:00",
-    "seconds": 1.0, "status": 0, "timed_out": False, "stdout": "t.out", "stderr": "t.err",
+    "measurement": "m",
+    "task": "t",
+    "node": "n1",
+    "argv": ["true"],
+    "started": "2026-01-01T00:00:00+00:00",
+    "seconds": 1.0,
+    "status": 0,
+    "timed_out": False,
+    "stdout": "t.out",
+    "stderr": "t.err",
 }
 NODE = {
-    "name": "n1", "roles": ["client"], "image": "demo", "kernel": "6.1", "packages": {"a": "1"},
-    "addresses": {"mgmt": "10.0.0.1"}, "devices": {}, "vcpus": {"0": [1]},
+    "name": "n1",
+    "roles": ["client"],
+    "image": "demo",
+    "kernel": "6.1",
+    "packages": {"a": "1"},
+    "addresses": {"mgmt": "10.0.0.1"},
+    "devices": {},
+    "vcpus": {"0": [1]},
 }
 RUN = {
-    "schema": 1, "id": "20260101T000000Z-ha-rdma", "bed": "ha", "workload": "rdma", "options": {}, "accel": "tcg",
-    "soft": True, "vmlab": "0.1", "started": "2026-01-01T00:00:00+00:00", "ended": "2026-01-01T00:00:01+00:00",
-    "nodes": [NODE], "commands": [COMMAND], "samples": [METRIC, METRIC], "problems": [], "faults": [], "skipped": [],
+    "schema": 1,
+    "id": "20260101T000000Z-ha-rdma",
+    "bed": "ha",
+    "workload": "rdma",
+    "options": {},
+    "accel": "tcg",
+    "soft": True,
+    "vmlab": "0.1",
+    "started": "2026-01-01T00:00:00+00:00",
+    "ended": "2026-01-01T00:00:01+00:00",
+    "nodes": [NODE],
+    "commands": [COMMAND],
+    "samples": [METRIC, METRIC],
+    "problems": [],
+    "faults": [],
+    "skipped": [],
 }
+
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     yield path

@@ -11,7 +11,7 @@ import typer
 import typer.main
 
 from vmlab import __version__
-from vmlab.cli import beds, export, files, filesystems, host, images, lnet, measure, nodes, shells, sriov
+from vmlab.cli import beds, export, files, filesystems, hosts, images, lnet, measuring, nodes, shells, sriov
 from vmlab.errors import VmlabError
 
 if TYPE_CHECKING:
@@ -63,8 +63,8 @@ _SECTIONS: "Mapping[str, tuple[tuple[str, Callable[..., Any]], ...]]" = {
         ("power", nodes.power),
     ),
     "Lustre": (),
-    "Measuring": (("run", measure.run), ("workloads", measure.workloads)),
-    "This host": (("gc", host.gc), ("completion", shells.completion)),
+    "Measuring": (("run", measuring.run), ("workloads", measuring.workloads)),
+    "This host": (("gc", hosts.gc), ("completion", shells.completion)),
 }
 _GROUPS = {
     "lnet": "Lustre",
@@ -164,9 +164,9 @@ def _add_commands() -> None:
             app.command(name, context_settings=settings)(command)
     app.add_typer(lnet.app, name="lnet")
     app.add_typer(filesystems.app, name="fs")
-    app.add_typer(measure.results, name="results")
+    app.add_typer(measuring.results, name="results")
     app.add_typer(images.app, name="image")
-    app.add_typer(host.app, name="host")
+    app.add_typer(hosts.app, name="host")
     app.add_typer(sriov.app, name="sriov")
 
 

@@ -53,7 +53,7 @@ def up(
     """
     from vmlab.cli.files import plan
     from vmlab.cli.target import load
-    from vmlab.lab.bed import opened, uri_of
+    from vmlab.lab.ground.bed import opened, uri_of
 
     if dry_run:
         plan(file, name, accel=accel, restart=restart)
@@ -84,7 +84,7 @@ def down(bed: Bed, yes: Yes = False, keep_disks: KeepDisks = False) -> None:
       vmlab down ha-topology.yaml -y --keep-disks
     """
     from vmlab.cli.target import at
-    from vmlab.lab.down import refuse_of_another_host
+    from vmlab.lab.beds.down import refuse_of_another_host
 
     with at(bed) as (host, name):
         refuse_of_another_host(host, name)
@@ -108,8 +108,8 @@ def rebuild(
       vmlab rebuild ha-topology.yaml -y
     """
     from vmlab.cli.target import file_of, load
-    from vmlab.lab.bed import opened, uri_of
-    from vmlab.lab.prepare import images_of
+    from vmlab.lab.beds.prepare import images_of
+    from vmlab.lab.ground.bed import opened, uri_of
 
     topology = load(file_of(bed), name)
     with opened(uri_of(topology)) as host:
@@ -126,7 +126,7 @@ def list_(output: Output = Form.TABLE) -> None:
       vmlab list -o json
     """
     from vmlab.cli.target import here
-    from vmlab.lab.status import beds
+    from vmlab.lab.beds.status import beds
     from vmlab.report.plain import dumped
     from vmlab.report.tables import bed_table, show
 
@@ -151,7 +151,7 @@ def status(bed: Bed, output: Output = Form.TABLE) -> None:
       vmlab status ha -o json
     """
     from vmlab.cli.target import at
-    from vmlab.lab.status import status as look
+    from vmlab.lab.beds.status import status as look
     from vmlab.report.plain import dumped
     from vmlab.report.tables import node_table, show
 
@@ -178,7 +178,7 @@ def _up(
     recovery: "Recovery | None" = None,
     timings: bool = False,
 ) -> None:
-    from vmlab.lab.up import up as bring_up
+    from vmlab.lab.beds.up import up as bring_up
     from vmlab.report.progress import shown
     from vmlab.report.tables import raised_table, show
     from vmlab.report.timings import Timed, stage_table, timing_table
@@ -213,8 +213,8 @@ def _up(
 
 def _down(host: "Host", bed: str, *, yes: bool, keep_disks: bool, verb: str) -> None:
     from vmlab.cli.target import agreed
-    from vmlab.lab.down import down as take_down
-    from vmlab.lab.down import planned_removal
+    from vmlab.lab.beds.down import down as take_down
+    from vmlab.lab.beds.down import planned_removal
     from vmlab.report.plan import removal_lines
     from vmlab.report.progress import shown
 

@@ -28,7 +28,7 @@ def export(
       vmlab export hosts ha | sudo tee -a /etc/hosts
     """
     from vmlab.cli.target import at
-    from vmlab.lab import export as forms
+    from vmlab.lab.beds import export as forms
 
     with at(bed) as (host, name):
         match kind:

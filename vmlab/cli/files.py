@@ -97,8 +97,8 @@ def plan(
       vmlab plan fta-sriov.yaml --inventory hosts/fta --picture fta.svg
     """
     from vmlab.cli.target import load
-    from vmlab.lab.bed import opened, uri_of
-    from vmlab.lab.plan import look, look_at_records
+    from vmlab.lab.beds.plan import look, look_at_records
+    from vmlab.lab.ground.bed import opened, uri_of
     from vmlab.report.plain import dumped
     from vmlab.report.plan import document, text
     from vmlab.report.progress import shown

@@ -11,7 +11,7 @@ from vmlab.cli.shells import Group
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from vmlab.lab.stages import StageTime
+    from vmlab.lab.ground.stages import StageTime
 
 app = typer.Typer(
     cls=Group,
@@ -19,7 +19,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="File systems: format, mount, umount, status, failover.",
 )
-
 
 
 class How(StrEnum):
@@ -51,9 +50,9 @@ def format_(
     """
     from vmlab.cli.target import agreed, described
     from vmlab.errors import HostError
-    from vmlab.lab.filesystems import contents
-    from vmlab.lab.filesystems import format_ as make
-    from vmlab.lab.hard_end import ending
+    from vmlab.lab.filesystems.format import contents
+    from vmlab.lab.filesystems.format import format_ as make
+    from vmlab.lab.ground.hard_end import ending
     from vmlab.report.progress import shown
 
     with described(bed, name) as (host, topology):
@@ -93,8 +92,8 @@ def mount(
       vmlab fs mount ha --recovery-time 2m
     """
     from vmlab.cli.target import described
-    from vmlab.lab.filesystems import mount as make
-    from vmlab.lab.hard_end import ending
+    from vmlab.lab.filesystems.mount import mount as make
+    from vmlab.lab.ground.hard_end import ending
     from vmlab.report.progress import shown
 
     with (
@@ -121,8 +120,8 @@ def umount(
       vmlab fs umount ha
     """
     from vmlab.cli.target import described
-    from vmlab.lab.filesystems import unmount
-    from vmlab.lab.hard_end import ending
+    from vmlab.lab.filesystems.mount import unmount
+    from vmlab.lab.ground.hard_end import ending
     from vmlab.report.progress import shown
 
     with (
@@ -146,7 +145,7 @@ def status(bed: Bed, name: Name = None, output: Output = Form.TABLE) -> None:
       vmlab fs status ha -o json
     """
     from vmlab.cli.target import described
-    from vmlab.lab.filesystems import status as look
+    from vmlab.lab.filesystems.status import status as look
     from vmlab.report.filesystems import fs_tables
     from vmlab.report.plain import dumped
     from vmlab.report.tables import show
@@ -182,8 +181,8 @@ def failover(
       vmlab fs failover ha OST0001 --how umount --recovery-time 2m
     """
     from vmlab.cli.target import described
-    from vmlab.lab.failover import failover as fail
-    from vmlab.lab.hard_end import ending
+    from vmlab.lab.filesystems.failover import failover as fail
+    from vmlab.lab.ground.hard_end import ending
     from vmlab.report.filesystems import failover_table
     from vmlab.report.plain import dumped
     from vmlab.report.progress import shown
@@ -229,8 +228,8 @@ def failback(
       vmlab fs failback ha
     """
     from vmlab.cli.target import described
-    from vmlab.lab.failover import failback as back
-    from vmlab.lab.hard_end import ending
+    from vmlab.lab.filesystems.failover import failback as back
+    from vmlab.lab.ground.hard_end import ending
     from vmlab.report.filesystems import failover_table
     from vmlab.report.plain import dumped
     from vmlab.report.progress import shown

@@ -33,7 +33,7 @@ def list_(output: Output = Form.TABLE) -> None:
       vmlab image list
     """
     from vmlab.cli.target import here
-    from vmlab.lab.image import listed
+    from vmlab.lab.images.images import listed
     from vmlab.report.plain import dumped
     from vmlab.report.tables import image_table, show
 
@@ -84,9 +84,9 @@ def build(
     """
     from vmlab.cli.target import here
     from vmlab.errors import UsageError
-    from vmlab.lab.image import build as by_recipe
-    from vmlab.lab.image_build import Wish, build_from
-    from vmlab.lab.image_session import NODE
+    from vmlab.lab.images.derive import Wish, build_from
+    from vmlab.lab.images.images import build as by_recipe
+    from vmlab.lab.images.session import NODE
     from vmlab.report.progress import shown
 
     files = (*(packages or ()), *(more or ()))
@@ -138,7 +138,7 @@ def import_(
       vmlab image import rocky9 Rocky-9.qcow2 --user rocky
     """
     from vmlab.cli.target import here
-    from vmlab.lab.image import bring
+    from vmlab.lab.images.images import bring
 
     with here() as host:
         manifest = bring(host, name, disk, user=user)
@@ -154,7 +154,7 @@ def rm(name: _Name, yes: Yes = False) -> None:
       vmlab image rm rocky9
     """
     from vmlab.cli.target import agreed, here
-    from vmlab.lab.image import removable, remove
+    from vmlab.lab.images.images import removable, remove
 
     with here() as host:
         files = removable(host, name)

@@ -20,7 +20,7 @@ def show(bed: Bed, name: Name = None, output: Output = Form.TABLE) -> None:
       vmlab lnet show two-hop-routing.yaml -o json
     """
     from vmlab.cli.target import described
-    from vmlab.lab.lnet import show as look
+    from vmlab.lab.filesystems.lnet import show as look
     from vmlab.report.lnet import lnet_table
     from vmlab.report.plain import dumped
     from vmlab.report.tables import show as printed
@@ -48,7 +48,7 @@ def ping(bed: Bed, name: Name = None, output: Output = Form.TABLE) -> None:
     """
     from vmlab.cli.target import described
     from vmlab.errors import ReferenceMissed, together
-    from vmlab.lab.lnet import ping as ask
+    from vmlab.lab.filesystems.lnet import ping as ask
     from vmlab.report.lnet import ping_failures, ping_matrix
     from vmlab.report.plain import dumped
     from vmlab.report.tables import show as printed

@@ -27,7 +27,7 @@ def ssh(
     """
     from vmlab.cli.target import at
     from vmlab.guest.child import attached
-    from vmlab.lab.execute import door
+    from vmlab.lab.beds.execute import door
 
     with at(bed) as (host, name):
         guest = door(host, name, node)
@@ -61,7 +61,7 @@ def exec_(
     """
     from vmlab.cli.target import at
     from vmlab.errors import together
-    from vmlab.lab.execute import execute
+    from vmlab.lab.beds.execute import execute
     from vmlab.report.answers import tell
     from vmlab.report.plain import dumped
 
@@ -90,7 +90,7 @@ def cp(
       vmlab cp ha.client1:/var/log/syslog .
     """
     from vmlab.cli.target import here
-    from vmlab.lab.execute import copy
+    from vmlab.lab.beds.execute import copy
 
     with here() as host:
         copy(host, source, destination, recursive=recursive, jobs=jobs)
@@ -106,7 +106,7 @@ def console(bed: Bed, node: Node) -> None:
       vmlab console ha oss1
     """
     from vmlab.cli.target import at
-    from vmlab.lab.execute import domain_of
+    from vmlab.lab.beds.execute import domain_of
     from vmlab.virt.console import attach
 
     with at(bed) as (host, name):
@@ -139,7 +139,7 @@ def power(
       vmlab power status ha
     """
     from vmlab.cli.target import at
-    from vmlab.lab.power import power as switch
+    from vmlab.lab.beds.power import power as switch
     from vmlab.report.plain import dumped
     from vmlab.report.progress import shown
     from vmlab.report.tables import power_table, show

@@ -34,8 +34,8 @@ def show(
       vmlab sriov show mlx5_0 -o json
     """
     from vmlab.cli.target import here
-    from vmlab.lab.hosts import recorded
-    from vmlab.lab.sriov import show as look
+    from vmlab.lab.ground.recorded import recorded
+    from vmlab.lab.hosts.sriov import show as look
     from vmlab.report.plain import dumped
     from vmlab.report.sriov import sriov_table
     from vmlab.report.tables import show as printed
@@ -69,7 +69,7 @@ def create(
       vmlab sriov create 0000:41:00.0 4
     """
     from vmlab.cli.target import here
-    from vmlab.lab.sriov import create as make
+    from vmlab.lab.hosts.sriov import create as make
     from vmlab.report.progress import shown
     from vmlab.report.sriov import sriov_table
     from vmlab.report.tables import show as printed
@@ -91,8 +91,8 @@ def release(pf: _Pf, yes: Yes = False) -> None:
       vmlab sriov release mlx5_0
     """
     from vmlab.cli.target import agreed, here
-    from vmlab.lab.sriov import losses
-    from vmlab.lab.sriov import release as destroy
+    from vmlab.lab.hosts.sriov import losses
+    from vmlab.lab.hosts.sriov import release as destroy
 
     with here() as host:
         function, lines = losses(host, pf)

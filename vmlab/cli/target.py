@@ -76,7 +76,7 @@ def file_of(bed: str) -> str:
 def at(bed: str, topology: "Topology | None" = None) -> "Iterator[tuple[Host, str]]":
     """A bed's host, and the bed's name, from its name or its topology file, which may have been loaded already."""
     from vmlab.errors import UsageError
-    from vmlab.lab.bed import opened, uri_of
+    from vmlab.lab.ground.bed import opened, uri_of
 
     if is_file(bed):
         topology = topology or load(bed)
@@ -93,7 +93,7 @@ def at(bed: str, topology: "Topology | None" = None) -> "Iterator[tuple[Host, st
 def described(bed: str, name: str | None = None) -> "Iterator[tuple[Host, Topology]]":
     """A bed's host and its topology: for what libvirt does not know of a bed. `file_of` says how the file is found."""
     from vmlab.errors import UsageError
-    from vmlab.lab.bed import opened, uri_of
+    from vmlab.lab.ground.bed import opened, uri_of
 
     try:
         file = file_of(bed)
@@ -107,7 +107,7 @@ def described(bed: str, name: str | None = None) -> "Iterator[tuple[Host, Topolo
 @contextlib.contextmanager
 def here(*, anywhere: bool = False) -> "Iterator[Host]":
     """The host that LIBVIRT_DEFAULT_URI names, or this machine; another one only where `anywhere` will do."""
-    from vmlab.lab.bed import opened, uri_of
+    from vmlab.lab.ground.bed import opened, uri_of
 
     with opened(uri_of(), anywhere=anywhere) as host:
         yield host

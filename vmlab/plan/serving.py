@@ -132,8 +132,7 @@ def holders(topology: Topology, found: ObservedBed) -> dict[str, tuple[str, ...]
         return any(disk.rpartition("/")[2] == volume for disk in left[node].facts.disks)
 
     return {
-        target.label: (*target.servers, *(node for node in left if given(target, node)))
-        for target in topology.targets
+        target.label: (*target.servers, *(node for node in left if given(target, node))) for target in topology.targets
     }
 
 
@@ -141,9 +140,7 @@ Evidence = Literal["off", "free", "mounted", "silent"]
 """Of a node and a target: its domain is off; it answers and has it not, or has it; it runs and does not answer."""
 
 
-def refuse_unproven(
-    bed_name: str, label: str, nodes: Iterable[str], evidence: Callable[[str, str], Evidence]
-) -> None:
+def refuse_unproven(bed_name: str, label: str, nodes: Iterable[str], evidence: Callable[[str, str], Evidence]) -> None:
     """Raise HostError unless each of `nodes` is proven off, or proven not to have the target, so that another may."""
     for node in nodes:
         match evidence(label, node):

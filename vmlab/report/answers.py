@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 
-from vmlab.lab.execute import Answer
+from vmlab.lab.beds.execute import Answer
 from vmlab.report.errors import painted
 from vmlab.values.nodeset import fold
 

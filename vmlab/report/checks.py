@@ -9,7 +9,7 @@ from rich.text import Text
 from vmlab.report.tables import grid
 
 if TYPE_CHECKING:
-    from vmlab.lab.gc import Leftover
+    from vmlab.lab.hosts.gc import Leftover
     from vmlab.virt.check import Finding
 
 _STYLES = {"ok": "green", "warning": "yellow", "no": "red"}

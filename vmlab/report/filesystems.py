@@ -13,8 +13,8 @@ from vmlab.values.size import Bytes
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from vmlab.lab.failover import Failover
-    from vmlab.lab.filesystems import ClientStatus, FsStatus, TargetStatus
+    from vmlab.lab.filesystems.failover import Failover
+    from vmlab.lab.filesystems.status import ClientStatus, FsStatus, TargetStatus
 
 _GOOD, _MIDDLING, _BAD = "green", "yellow", "red"
 _UNDER_WAY = ("formatting", "mounting", "unmounting")

@@ -10,7 +10,7 @@ from vmlab.report.tables import grid
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from vmlab.lab.lnet import LnetNode, Ping, RouteLine
+    from vmlab.lab.filesystems.lnet import LnetNode, Ping, RouteLine
 
 _GOOD, _BAD = "green", "red"
 

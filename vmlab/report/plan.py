@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import Any, TextIO
 
-from vmlab.lab.prepare import Prepared
+from vmlab.lab.beds.prepare import Prepared
 from vmlab.lustre.lnet import routes
 from vmlab.placement.request import PlacedCell, PlacedDevice
 from vmlab.plan.actions import Action, Plan

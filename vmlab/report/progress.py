@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from vmlab.lab.progress import Progress
+from vmlab.lab.ground.progress import Progress
 from vmlab.report.errors import coloured
 from vmlab.runtime.wait import now
 from vmlab.values.printable import printable

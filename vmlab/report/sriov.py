@@ -10,7 +10,7 @@ from vmlab.report.tables import grid
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from vmlab.lab.sriov import PfLine
+    from vmlab.lab.hosts.sriov import PfLine
 
 
 def sriov_table(functions: Sequence["PfLine"]) -> "Table":

@@ -17,8 +17,8 @@ from vmlab.values.size import Bytes
 
 if TYPE_CHECKING:
     from vmlab.domainxml.metadata import Address
-    from vmlab.lab.status import BedLine, NodeStatus
-    from vmlab.lab.up import Raised
+    from vmlab.lab.beds.status import BedLine, NodeStatus
+    from vmlab.lab.beds.up import Raised
     from vmlab.store.images import Manifest
     from vmlab.topology import Topology
     from vmlab.values.pci import PciAddress

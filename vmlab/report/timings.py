@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from vmlab.lab.progress import Progress
-from vmlab.lab.stages import StageTime
+from vmlab.lab.ground.progress import Progress
+from vmlab.lab.ground.stages import StageTime
 from vmlab.report.tables import grid
 from vmlab.runtime.wait import now
 

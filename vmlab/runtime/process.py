@@ -75,9 +75,7 @@ def run(
         _kill_group(process)
         process.wait()
         raise
-    result = Result(
-        command, process.returncode, out.decode(errors="replace"), err.decode(errors="replace"), timed_out
-    )
+    result = Result(command, process.returncode, out.decode(errors="replace"), err.decode(errors="replace"), timed_out)
     log.debug("= %s%s", result.status, " (deadline)" if timed_out else "")
     return result
 

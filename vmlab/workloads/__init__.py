@@ -1,7 +1,7 @@
 """What can be measured on a bed: one file each, found by being in this folder or by an entry point `vmlab.workloads`.
 
 A workload describes and never runs anything. It says which nodes take part, which commands make its measurements, how
-their output is read and what must hold apart from performance. `lab.run` asks, runs, reads and records.
+their output is read and what must hold apart from performance. `lab.measuring` asks, runs, reads and records.
 
     @register
     class Rdma(Workload[Options]):
@@ -93,7 +93,7 @@ class Deed(Task):
     """What vmlab itself does to the bed, as for a user who types `argv`; no node does it. Its output is JSON.
 
     "failover" takes down the server of `target`, a target or a node; "" lets vmlab choose. "up" brings up again what is
-    down, "failback" moves targets to their primaries. See `lab.deeds` for what they print.
+    down, "failback" moves targets to their primaries. See `lab.measuring.deeds` for what they print.
     """
 
     node: str = ""

@@ -199,7 +199,7 @@ class Failover(Workload[Options]):
 
 
 class _Move(BaseModel):
-    """As `lab.failover.Moved`."""
+    """As `lab.filesystems.failover.Moved`."""
 
     target: str
     source: str
@@ -212,7 +212,7 @@ class _Move(BaseModel):
 
 
 class _Moves(BaseModel):
-    """As `lab.failover.Failover`; without times nothing had to move."""
+    """As `lab.filesystems.failover.Failover`; without times nothing had to move."""
 
     down_s: FiniteFloat | None = None
     total_s: FiniteFloat | None = None
@@ -296,7 +296,7 @@ def _unwritten(node: str, output: Output) -> str:
 
 
 def _moved(outputs: Outputs, phase: str) -> _Moves:
-    """What `lab.failover.Failover` became as JSON. Raises WorkloadError."""
+    """What `lab.filesystems.failover.Failover` became as JSON. Raises WorkloadError."""
     output = outputs.get(phase)
     if output is None or not output.ok:
         raise WorkloadError(f"there was no {phase}")

@@ -3,7 +3,7 @@
 import pytest
 
 from vmlab.cli.nodes import _command
-from vmlab.lab.execute import Answer
+from vmlab.lab.beds.execute import Answer
 from vmlab.report.answers import tell
 
 

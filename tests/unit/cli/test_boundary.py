@@ -112,23 +112,23 @@ def process(code: str, tmp_path: Path, *argv: str) -> "subprocess.Popen[str]":
 
 
 BROKEN = """
-import vmlab.lab.status
+import vmlab.lab.beds.status
 def beds(host): raise ValueError("of a kind\\nthat nobody foresaw")
-vmlab.lab.status.beds = beds
+vmlab.lab.beds.status.beds = beds
 """
 SLEEPING = """
-import signal, threading, time, vmlab.lab.status
+import signal, threading, time, vmlab.lab.beds.status
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job, as a nightly run, ignores it
 def beds(host):
     threading.Thread(target=time.sleep, args=(60,)).start()
     print("asleep", flush=True)
     time.sleep(60)
-vmlab.lab.status.beds = beds
+vmlab.lab.beds.status.beds = beds
 """
 TALKING = """
-import vmlab.lab.status
-from vmlab.lab.status import BedLine
-vmlab.lab.status.beds = lambda host: [BedLine(f"bed{i}", 1, 1, 1) for i in range(20_000)]
+import vmlab.lab.beds.status
+from vmlab.lab.beds.status import BedLine
+vmlab.lab.beds.status.beds = lambda host: [BedLine(f"bed{i}", 1, 1, 1) for i in range(20_000)]
 """
 
 

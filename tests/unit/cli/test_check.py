@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from vmlab.lab import check as lab
+from vmlab.lab.hosts import check as lab
 from vmlab.store.images import Files, Manifest
 from vmlab.virt import accel, check
 from vmlab.virt.connection import Host

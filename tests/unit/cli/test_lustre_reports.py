@@ -2,11 +2,11 @@
 
 import pytest
 
-from vmlab.lab.failover import Failover, Moved
-from vmlab.lab.filesystems import ClientStatus, FsStatus, TargetStatus
-from vmlab.lab.lnet import LnetNode, NidLine, Ping, RouteLine
-from vmlab.lab.progress import Silent
-from vmlab.lab.stages import StageTime, TrackTime
+from vmlab.lab.filesystems.failover import Failover, Moved
+from vmlab.lab.filesystems.lnet import LnetNode, NidLine, Ping, RouteLine
+from vmlab.lab.filesystems.status import ClientStatus, FsStatus, TargetStatus
+from vmlab.lab.ground.progress import Silent
+from vmlab.lab.ground.stages import StageTime, TrackTime
 from vmlab.report import timings
 from vmlab.report.filesystems import failover_table, fs_tables
 from vmlab.report.lnet import lnet_table, ping_failures, ping_matrix

@@ -15,7 +15,7 @@ from rich.console import Console
 from vmlab.report.progress import Lines, Plain
 
 if TYPE_CHECKING:
-    from vmlab.lab.progress import Progress
+    from vmlab.lab.ground.progress import Progress
 
 
 def drawn(lines: Lines, console: Console) -> list[str]:

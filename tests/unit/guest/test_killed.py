@@ -21,7 +21,13 @@ class Guest:
         assert argv == ("dmesg",)
         if self.log is None:
             raise Unreachable(
-                Trouble.LOST, bed="b", node="n", address=None, port=22, user="root", folder=None  # type: ignore[arg-type]
+                Trouble.LOST,
+                bed="b",
+                node="n",
+                address=None,
+                port=22,
+                user="root",
+                folder=None,  # type: ignore[arg-type]
             )
         return Result(argv, 0, self.log, "")
 

@@ -9,7 +9,7 @@ import pytest
 from vmlab.errors import GuestError
 from vmlab.guest.child import no_watch
 from vmlab.guest.ssh import Guest
-from vmlab.lab.stages import StageTime, drive
+from vmlab.lab.ground.stages import StageTime, drive
 from vmlab.plan.filesystems import Stage, Track
 from vmlab.runtime.wait import Deadline
 from vmlab.steps import Step

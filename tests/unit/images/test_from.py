@@ -9,7 +9,7 @@ import pytest
 from other_users import MALLORY, as_user, needs_root
 
 from vmlab.errors import HostError
-from vmlab.lab.image_build import _settled
+from vmlab.lab.images.derive import _settled
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from vmlab.errors import UsageError
 from vmlab.guest.facts import LOOK, Facts, direct_cmdline
 from vmlab.guest.forget import FORGOTTEN, forget_and_switch_off
-from vmlab.lab.image_build import bed_name
+from vmlab.lab.images.derive import bed_name
 from vmlab.store.carried import backends, carried
 from vmlab.store.images import Files, Manifest, check_name
 from vmlab.topology import loads

@@ -111,9 +111,7 @@ def test_an_older_file_that_a_clone_needs_stays(store: Path) -> None:
     assert older.exists()
 
 
-@pytest.mark.parametrize(
-    ("user", "hint"), [("ha.oss1", "vmlab down ha"), ("windows", "virsh dumpxml windows")]
-)
+@pytest.mark.parametrize(("user", "hint"), [("ha.oss1", "vmlab down ha"), ("windows", "virsh dumpxml windows")])
 @pytest.mark.parametrize("suffix", [".qcow2", ".vmlinuz"])
 def test_an_image_that_is_needed_is_not_removed(store: Path, user: str, hint: str, suffix: str) -> None:
     used = {str(Path(current(store)).with_suffix(suffix)): [user]}

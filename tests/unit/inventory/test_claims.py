@@ -9,7 +9,7 @@ from vmlab.inventory.claims import read_claims
 from vmlab.inventory.model import Cell, Claim
 from vmlab.inventory.record import read_record
 from vmlab.inventory.scrub import NO_UUID
-from vmlab.lab.hosts import recorded
+from vmlab.lab.ground.recorded import recorded
 from vmlab.runtime.log import tell_warnings
 from vmlab.values.identity import domain_uuid
 from vmlab.values.pci import PciAddress

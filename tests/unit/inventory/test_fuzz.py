@@ -17,7 +17,7 @@ from vmlab.inventory.capabilities import read_capabilities
 from vmlab.inventory.model import HostInventory
 from vmlab.inventory.record import read_record
 from vmlab.inventory.scrub import scrubbed
-from vmlab.lab.hosts import recorded
+from vmlab.lab.ground.recorded import recorded
 from vmlab.report.inventory import inventory_object, inventory_tables
 from vmlab.report.plain import dumped
 

@@ -64,9 +64,7 @@ WANTED = {
     "mount-err-wrong-net": (
         "10.77.0.10@tcp9:/lab was refused: no LNet network or route leads to the MGS, or a mount option is wrong"
     ),
-    "zpool-import-err-in-use": (
-        "the pool vmlab-lustre-OST0000 is imported on s2, and ZFS gives it to one server only"
-    ),
+    "zpool-import-err-in-use": ("the pool vmlab-lustre-OST0000 is imported on s2, and ZFS gives it to one server only"),
     "lctl-abort_recovery": "the target is not recovering: there is nothing to abort",
 }
 PASS = {"lnetctl-ping-err", "mount-err-mgs-unreachable"}

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from vmlab.errors import HostError
-from vmlab.lab.plan import look_at_records
-from vmlab.lab.progress import Silent
+from vmlab.lab.beds.plan import look_at_records
+from vmlab.lab.ground.progress import Silent
 from vmlab.report.plain import dumped
 from vmlab.report.plan import document
 from vmlab.topology import load

@@ -13,9 +13,9 @@ from lxml import etree
 
 from vmlab.domainxml.read import read_domain
 from vmlab.errors import HostError
-from vmlab.lab.plan import look_at_records
-from vmlab.lab.prepare import Prepared
-from vmlab.lab.progress import Silent
+from vmlab.lab.beds.plan import look_at_records
+from vmlab.lab.beds.prepare import Prepared
+from vmlab.lab.ground.progress import Silent
 from vmlab.plan.actions import CreateVfs, ReturnDevices
 from vmlab.topology import load, loads
 

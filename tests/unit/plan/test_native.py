@@ -11,7 +11,7 @@ from vmlab.domainxml.template import emulates
 from vmlab.errors import HostError
 from vmlab.inventory.architecture import runs
 from vmlab.inventory.model import HostInventory
-from vmlab.lab.hosts import recorded
+from vmlab.lab.ground.recorded import recorded
 from vmlab.plan.desired import Image
 from vmlab.plan.native import guest_architectures
 from vmlab.topology import loads
@@ -27,9 +27,7 @@ def template(kind: str) -> etree._Element:
 SERVER = template("arch='x86_64' machine='q35'")
 
 
-def found(
-    hosts: Mapping[str, str], *, image: str = "", kind: etree._Element = SERVER
-) -> Mapping[str, str]:
+def found(hosts: Mapping[str, str], *, image: str = "", kind: etree._Element = SERVER) -> Mapping[str, str]:
     some = recorded(ROOT / "tests/hosts/mixed")
     inventories: dict[str, HostInventory] = {name: replace(some, arch=arch) for name, arch in hosts.items()}
     images = {"demo": Image("demo", "/demo.qcow2", 1, "root", None, image)}

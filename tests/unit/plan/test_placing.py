@@ -16,8 +16,8 @@ from vmlab.errors import HostError
 from vmlab.guest.keys import BedKeys
 from vmlab.inventory.model import Claim, HostInventory
 from vmlab.inventory.vfs import plan_vfs
-from vmlab.lab.hosts import recorded
-from vmlab.lab.prepare import Prepared, decide_all
+from vmlab.lab.beds.prepare import Prepared, decide_all
+from vmlab.lab.ground.recorded import recorded
 from vmlab.placement.request import NodePlacement
 from vmlab.plan.actions import Action, CreateVfs, DefineDomain, ReturnDevices, StartDomain, TakeDevices
 from vmlab.plan.desired import Image

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from vmlab.errors import HostError
-from vmlab.lab import bed
+from vmlab.lab.ground import bed
 from vmlab.runtime import lock
 from vmlab.virt.borrowed import Notes, borrowed, put_back
 from vmlab.virt.connection import Host

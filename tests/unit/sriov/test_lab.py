@@ -9,10 +9,10 @@ import pytest
 
 from vmlab.errors import BusyError, HostError
 from vmlab.inventory.model import HostInventory, PciFunction
-from vmlab.lab import sriov
-from vmlab.lab.bed import leasing
-from vmlab.lab.hosts import recorded
-from vmlab.lab.progress import Silent
+from vmlab.lab.ground.bed import leasing
+from vmlab.lab.ground.progress import Silent
+from vmlab.lab.ground.recorded import recorded
+from vmlab.lab.hosts import sriov
 from vmlab.report.plain import dumped
 from vmlab.report.sriov import sriov_table
 from vmlab.report.tables import show

@@ -49,9 +49,7 @@ def domain(ports: dict[str, PciAddress], *addresses: Address) -> str:
         hostdev = etree.SubElement(devices, "hostdev", mode="subsystem", type="pci", managed="yes")
         named = str(function).replace(".", ":").split(":")
         parts = zip(("domain", "bus", "slot", "function"), named, strict=True)
-        etree.SubElement(
-            etree.SubElement(hostdev, "source"), "address", {name: f"0x{value}" for name, value in parts}
-        )
+        etree.SubElement(etree.SubElement(hostdev, "source"), "address", {name: f"0x{value}" for name, value in parts})
         serves = "_".join(interface for interface, at in ports.items() if at == function)
         etree.SubElement(hostdev, "alias", name=f"ua-{serves}")
     return etree.tostring(root, encoding="unicode")

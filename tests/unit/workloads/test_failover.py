@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from local_guest import LocalGuest, nodes
 
 from vmlab.errors import UsageError, WorkloadError
-from vmlab.lab.run import run_workload
+from vmlab.lab.measuring.workload import run_workload
 from vmlab.metrics import RunRecord
 from vmlab.runtime import process
 from vmlab.workloads import Deed, Measurement, Node, Output

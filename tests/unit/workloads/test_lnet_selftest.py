@@ -80,9 +80,7 @@ def test_the_sizes_are_those_of_the_topology_page() -> None:
     written = {"from": "client1", "to": "oss[1-2]", "size": "1MiB", "concurrency": 8}
     [[read], [write], [ping]] = LST.measurements(Options.model_validate(written), HA)
     assert read.tasks[0].argv[-3:] == ("brw", "read", "size=1M")
-    assert write.labels == {
-        "from": "client1", "to": "oss[1-2]", "test": "write", "concurrency": "8", "size": "1048576"
-    }
+    assert write.labels == {"from": "client1", "to": "oss[1-2]", "test": "write", "concurrency": "8", "size": "1048576"}
     assert ping.tasks[0].argv[-1] == "ping"
     assert "size" not in ping.labels
     [[odd]] = LST.measurements(Options.model_validate({"tests": ["read"], "size": "65537B", "check": "full"}), HA)

@@ -1,0 +1,209 @@
+"""run, workloads, results: measuring, and what was measured."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vmlab.cli import complete
+from vmlab.cli.options import Bed, Form, Output, option
+from vmlab.cli.shells import Group
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pydantic import BaseModel
+
+    from vmlab.errors import VmlabError
+    from vmlab.topology import Topology
+    from vmlab.workloads import Workload
+
+results = typer.Typer(cls=Group, no_args_is_help=True, rich_markup_mode=None, help="What was measured: list, show.")
+_Workload = Annotated[
+    str | None,
+    typer.Argument(metavar="WORKLOAD", help="Absent: those of the topology file.", autocompletion=complete.workloads),
+]
+
+
+def run(
+    bed: Bed,
+    workload: _Workload = None,
+    settings: Annotated[
+        list[str] | None, option("--set", metavar="KEY=VALUE", help="An option of the workload; may be repeated.")
+    ] = None,
+    output: Output = Form.TABLE,
+) -> None:
+    """Run a workload on a bed, print and keep its figures.
+
+    Without WORKLOAD: those of the topology file, in order. `-o json` prints the run's record, or then a list of them.
+    One that cannot run does not keep the others from it. When it is broken off, what was measured is kept and marked.
+
+    \b
+    Examples:
+      vmlab run ha rdma --set verbs=write,read --set sizes=64KiB
+      vmlab run ha-topology.yaml
+    """
+    from vmlab.cli.target import at
+    from vmlab.errors import GuestError, UsageError, VmlabError, WorkloadError, together
+    from vmlab.lab.measuring.run import measure, runs_dir
+    from vmlab.lab.measuring.workload import verdict
+    from vmlab.metrics import to_json
+    from vmlab.report.plain import dumped
+    from vmlab.report.progress import shown
+    from vmlab.report.run import run_table
+    from vmlab.report.tables import show
+
+    topology = _described(bed)
+    todo = _todo(bed, topology, workload, settings or [])
+    records = []
+    errors: list[VmlabError] = []
+    with at(bed, topology) as (host, name):
+        for kind, options in todo:
+            try:
+                with shown() as progress:
+                    record = measure(host, name, kind, options, topology=topology, progress=progress)
+            except (WorkloadError, GuestError, UsageError) as error:
+                errors.append(error)
+                continue
+            records.append(to_json(record))
+            if output is Form.TABLE:
+                show(run_table(record, findings=False))
+            if (wrong := verdict(record, runs_dir())) is not None:
+                errors.append(wrong)
+    if output is Form.JSON and (workload is None or records):
+        typer.echo(dumped(records if workload is None else records[0]))
+    if errors:
+        raise together(errors, f"{len(errors)} of {len(todo)} workloads failed")
+
+
+def workloads(
+    workload: _Workload = None,
+    output: Output = Form.TABLE,
+) -> None:
+    """List workloads with options, defaults, metrics, units.
+
+    \b
+    Examples:
+      vmlab workloads
+      vmlab workloads rdma -o json
+    """
+    from vmlab import workloads as known
+    from vmlab.report.plain import dumped
+    from vmlab.report.workloads import workload_help
+    from vmlab.workloads._options import describe
+
+    names = [workload] if workload is not None else list(known.workloads())
+    told = [describe(_known(name)) for name in names]
+    if output is Form.JSON:
+        typer.echo(dumped(told))
+        return
+    from vmlab.report.tables import show
+
+    for help_ in told:
+        show(workload_help(help_))
+
+
+@results.command("list")
+def list_(output: Output = Form.TABLE) -> None:
+    """List the runs, oldest first.
+
+    \b
+    Example:
+      vmlab results list
+    """
+    from vmlab.lab.measuring.run import runs_dir
+    from vmlab.metrics import to_json
+    from vmlab.report.plain import dumped
+    from vmlab.report.tables import show
+    from vmlab.report.workloads import runs_table
+    from vmlab.store.runs import readable
+
+    records, damaged = readable(runs_dir())
+    _warn(damaged)
+    if output is Form.JSON:
+        left_out = ("commands", "nodes", "samples")
+        typer.echo(dumped([{k: v for k, v in to_json(r).items() if k not in left_out} for r in records]))
+    elif records:
+        show(runs_table(records))
+    else:
+        typer.echo("no runs: vmlab run BED WORKLOAD", err=True)
+
+
+@results.command("show")
+def show_(
+    run: Annotated[
+        str, typer.Argument(metavar="RUN", help="A run's ID; absent: the latest.", autocompletion=complete.runs)
+    ] = "",
+    output: Output = Form.TABLE,
+) -> None:
+    """Show one run's figures.
+
+    \b
+    Example:
+      vmlab results show 20260801T020000Z-ha-rdma
+    """
+    from vmlab.errors import UsageError
+    from vmlab.lab.measuring.run import runs_dir
+    from vmlab.metrics import to_json
+    from vmlab.report.plain import dumped
+    from vmlab.report.run import run_table
+    from vmlab.report.tables import show
+    from vmlab.store.runs import latest, read
+
+    record, damaged = (read(runs_dir(), run), ()) if run else latest(runs_dir())
+    _warn(damaged)
+    if record is None:
+        raise UsageError("there are no runs yet", hint="vmlab run BED WORKLOAD")
+    if output is Form.JSON:
+        typer.echo(dumped(to_json(record)))
+    else:
+        show(run_table(record))
+
+
+def _warn(damaged: "Sequence[VmlabError]") -> None:
+    for error in damaged:
+        typer.echo(f"vmlab: warning: skipped: {error.message}", err=True)
+
+
+def _described(bed: str) -> "Topology | None":
+    """The topology of a bed; None for a bed's name if no file here describes it."""
+    from vmlab.cli.target import file_of, is_file, load
+    from vmlab.errors import UsageError
+
+    try:
+        file = file_of(bed)
+    except UsageError:
+        return None
+    return load(file) if is_file(file) else None
+
+
+def _todo(
+    bed: str, topology: "Topology | None", workload: str | None, settings: list[str]
+) -> "list[tuple[Workload[Any], BaseModel]]":
+    """The named workload, with what the topology file sets for it; or all of the file."""
+    from vmlab.errors import UsageError
+    from vmlab.workloads._options import parse_set, validated
+
+    in_file = topology.workloads if topology is not None else ()
+    if workload is not None:
+        kind = _known(workload)
+        written = next((dict(item.options) for item in in_file if item.name == workload), {})
+        return [(kind, validated(kind, written | parse_set(kind, settings)))]
+    if settings:
+        raise UsageError("--set needs a WORKLOAD", hint="vmlab run BED WORKLOAD --set KEY=VALUE")
+    if not in_file:
+        why = (
+            "the topology file of {} is not here" if topology is None else "the topology file of {} lists no workloads"
+        )
+        raise UsageError(why.format(bed), hint="vmlab run BED WORKLOAD; `vmlab workloads` lists them")
+    return [(_known(item.name), validated(_known(item.name), item.options)) for item in in_file]
+
+
+def _known(name: str) -> "Workload[Any]":
+    from vmlab.errors import UsageError
+    from vmlab.topology.wording import expected
+    from vmlab.workloads import workloads as known
+
+    found = known()
+    if name not in found:
+        raise UsageError(f"there is no workload `{name:.60}` ({expected(name, found)})", hint="vmlab workloads")
+    return found[name]

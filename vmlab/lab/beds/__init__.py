@@ -1,0 +1,1 @@
+"""Whole beds and their nodes: plan, up, down, status, power, exec, cp, export."""

@@ -1,0 +1,132 @@
+"""Run a command on many nodes at once, and copy files to and from them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from vmlab.errors import GuestError, UsageError
+from vmlab.guest.boot import DeadGuest
+from vmlab.guest.killed import why_killed
+from vmlab.guest.ssh import Guest
+from vmlab.lab.ground.bed import chosen, existing
+from vmlab.lab.ground.doors import doors
+from vmlab.plan.observed import ObservedBed
+from vmlab.runtime.parallel import each
+from vmlab.topology.select import select
+from vmlab.values.complaint import complaint
+from vmlab.values.nodeset import fold
+from vmlab.virt.connection import Host
+from vmlab.virt.observe import observe
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a command printed on one node. An ssh that failed has status 255, as ssh itself says it."""
+
+    node: str
+    status: int
+    stdout: str
+    stderr: str
+
+
+def execute(
+    host: Host,
+    bed: str,
+    nodes: str,
+    command: Sequence[str],
+    *,
+    jobs: int,
+    deadline_s: float,
+) -> tuple[list[Answer], list[DeadGuest]]:
+    """The command's answers in the nodes' order, and what is to be told of guests that are dead."""
+    found = existing(host, bed)
+    guests = doors(host, found)
+    dead: list[DeadGuest] = []
+
+    def ask(name: str) -> Answer:
+        try:
+            result = guests[name].run(command, deadline_s=deadline_s)
+            killed = why_killed(guests[name], result)
+        except GuestError as error:
+            if isinstance(error, DeadGuest):
+                dead.append(error)
+            return Answer(name, 255, "", f"{error.message}\n")
+        why = f"no end after {deadline_s:.0f} s" if result.timed_out else killed
+        told = f"{why}\n" if why else ""
+        return Answer(name, 124 if result.timed_out else result.status, result.stdout, result.stderr + told)
+
+    return each(ask, chosen(found, nodes), jobs=jobs, failed="exec failed"), dead
+
+
+def door(host: Host, bed: str, node: str) -> Guest:
+    """One node, to be reached by ssh. Raises UsageError if there is none of this name, or if several are meant."""
+    found = existing(host, bed)
+    return doors(host, found)[_one(found, node)]
+
+
+def domain_of(host: Host, bed: str, node: str) -> str:
+    """The libvirt domain of one node; raises UsageError as `door`."""
+    found = existing(host, bed)
+    return found.nodes[_one(found, node)].facts.name
+
+
+def _one(bed: ObservedBed, node: str) -> str:
+    names = list(chosen(bed, node))
+    if len(names) != 1:
+        raise UsageError(f"{node} are {len(names)} nodes: {fold(names)}", hint=f"name one, such as {names[0]}")
+    return names[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """`NODES:path` on a bed's nodes, or a local path (no nodes)."""
+
+    bed: ObservedBed | None
+    nodes: tuple[str, ...]
+    path: str
+
+
+def copy(host: Host, source: str, destination: str, *, recursive: bool, jobs: int) -> None:
+    """Copy between here and nodes: `FILE NODES:PATH`, or `NODE:PATH FILE`; a node may be written BED.NODE.
+
+    Raises UsageError when neither or both sides are on nodes, GuestError with scp's own words when one fails.
+    """
+    here, there = _place(host, source), _place(host, destination)
+    if (here.bed is None) == (there.bed is None):
+        raise UsageError("one side of a copy is a file here, the other NODE:PATH", hint="vmlab cp FILE oss1:/tmp/")
+    remote = here if here.bed is not None else there
+    if here.bed is not None and len(here.nodes) > 1:
+        raise UsageError("files of several nodes would overwrite each other here", hint="copy from one node at a time")
+
+    assert remote.bed is not None  # noqa: S101 - seen above, for mypy
+    guests = doors(host, remote.bed)
+
+    def transfer(name: str) -> None:
+        result = guests[name].copy([here.path], there.path, to_guest=remote is there, recursive=recursive)
+        if not result.ok:
+            why = complaint(result.stderr.splitlines()) or result.last_line
+            raise GuestError(f"{name}: {why}", node=name, stage="copy")
+
+    each(transfer, remote.nodes, jobs=jobs, failed="not all copies succeeded")
+
+
+def _place(host: Host, text: str) -> Place:
+    nodes, colon, path = text.partition(":")
+    if not colon or "/" in nodes:
+        return Place(None, (), text)
+    observed = observe(host)
+    bed_name, dot, rest = nodes.partition(".")
+    if dot:
+        bed = existing(host, bed_name)
+        return Place(bed, tuple(chosen(bed, rest)), path or ".")
+    owners = []
+    for name in observed.beds:
+        bed = observed.bed(name)
+        try:
+            owners.append((bed, select(nodes, {n: m.roles for n, m in bed.metadata.items()})))
+        except UsageError:
+            continue
+    if len(owners) != 1:
+        which = " or ".join(f"{bed.name}.{nodes}" for bed, _ in owners)
+        told = f"{nodes} is a node of several beds" if owners else f"no bed has a node {nodes}"
+        raise UsageError(told, hint=f"write {which}" if owners else "vmlab list")
+    return Place(owners[0][0], tuple(owners[0][1]), path or ".")

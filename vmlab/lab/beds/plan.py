@@ -1,0 +1,74 @@
+"""What `up` would do: looked at, decided, and nothing done."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from vmlab.errors import UsageError
+from vmlab.guest.keys import BedKeys
+from vmlab.inventory.model import HostInventory
+from vmlab.lab.beds.prepare import Prepared, acceleration, admit, decide_all, images_of, prepare, remarks
+from vmlab.lab.ground.progress import Progress
+from vmlab.lab.ground.recorded import recorded
+from vmlab.plan.desired import Image
+from vmlab.plan.observed import Observed
+from vmlab.topology import Topology
+from vmlab.virt.connection import Host
+
+# Where things would lie on a host that is not there: libvirt's and vmlab's own defaults.
+_POOL = "/var/lib/libvirt/vmlab/beds"
+_IMAGES = "/var/lib/libvirt/vmlab/images"
+
+
+def look(host: Host, topology: Topology, *, accel: str, restart: bool, progress: Progress) -> Prepared:
+    """The decisions of `up` with the same arguments, as the host is now. Subnets are not leased, only looked for."""
+    images = images_of(host, topology)
+    works_with = acceleration(host, accel, images, progress)
+    prepared = prepare(host, topology, accel=works_with, restart=restart, images=images)
+    remarks(prepared, images, progress)
+    admit(host, prepared)
+    return prepared
+
+
+def look_at_records(topology: Topology, records: Sequence[str], *, progress: Progress) -> Prepared:
+    """The decisions of `up` on recorded hosts, under KVM and with nothing of the bed there yet.
+
+    `records` are a folder for the only host, or NAME=FOLDER for each. Raises UsageError if they do not fit the
+    topology's hosts.
+    """
+    hosts = _hosts(topology, records)
+    images = {
+        name: Image(name, f"{_IMAGES}/{name}.qcow2", 0, "root", None)
+        for name in {node.image: None for node in topology.nodes.values()}
+    }
+    observed = Observed({}, {}, {}, pool_path=_POOL)
+    prepared = decide_all(
+        topology,
+        observed,
+        hosts,
+        images=images,
+        keys=BedKeys.fresh(Path(topology.name)),
+        accel="kvm",
+        restart=False,
+        recorded=True,
+    )
+    remarks(prepared, {}, progress)
+    return prepared
+
+
+def _hosts(topology: Topology, records: Sequence[str]) -> Mapping[str, HostInventory]:
+    found = {}
+    for record in records:
+        name, given, folder = record.partition("=")
+        if not given:
+            if len(topology.hosts) != 1 or len(records) != 1:
+                raise UsageError(
+                    f"which host is {record}? (hosts of {topology.name}: {', '.join(topology.hosts)})",
+                    hint="--inventory NAME=DIR for each",
+                )
+            name, folder = next(iter(topology.hosts)), record
+        if name not in topology.hosts:
+            raise UsageError(f"{topology.name} has no host {name} (hosts: {', '.join(topology.hosts)})")
+        found[name] = recorded(Path(folder), name)
+    if missing := [name for name in topology.hosts if name not in found]:
+        raise UsageError(f"no record of {', '.join(missing)}", hint=f"--inventory {missing[0]}=DIR")
+    return found

@@ -1,0 +1,39 @@
+"""Power, as a management board would switch it: off is hard, and over when QEMU is gone."""
+
+from vmlab.errors import UsageError
+from vmlab.lab.ground.bed import chosen, existing
+from vmlab.lab.ground.progress import Progress
+from vmlab.plan.actions import Action, StartDomain, StopDomain
+from vmlab.runtime.parallel import LIBVIRT_JOBS, each
+from vmlab.virt.connection import Host
+from vmlab.virt.observe import domain_state
+from vmlab.virt.perform import perform
+
+_SEQUENCES: dict[str, tuple[type[Action], ...]] = {
+    "on": (StartDomain,),
+    "off": (StopDomain,),
+    "cycle": (StopDomain, StartDomain),
+}
+
+
+def power(host: Host, bed: str, nodes: str | None, verb: str, progress: Progress) -> dict[str, str]:
+    """Switch nodes ("on", "off", "cycle") or only look ("status"): each node's state afterwards.
+
+    Without `nodes` all are meant, but never to be switched off. Does not take the bed's lock: whoever tests failover
+    switches nodes while something else runs on the bed.
+    """
+    if nodes is None and StopDomain in _SEQUENCES.get(verb, ()):
+        raise UsageError(
+            f"power {verb} of which nodes of {bed}?", hint=f"vmlab power {verb} {bed} NODES; all of them: '*'"
+        )
+    nodes = "*" if nodes is None else nodes
+    found = chosen(existing(host, bed), nodes)
+
+    def switch(name: str) -> str:
+        domain = found[name].facts.name
+        for kind in _SEQUENCES.get(verb, ()):
+            progress.stage(name, kind.kind)
+            perform(host, kind(domain, name, f"power {verb}"))
+        return domain_state(host, domain)
+
+    return dict(zip(found, each(switch, found, jobs=LIBVIRT_JOBS, failed=f"power {verb} failed"), strict=True))

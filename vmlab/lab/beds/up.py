@@ -1,0 +1,254 @@
+"""Bring a bed up: look, plan, act in parallel, verify."""
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
+
+from vmlab.domainxml.read import DomainFacts, read_domain
+from vmlab.errors import GuestError
+from vmlab.guest.boot import Deadlines, FailedStart, Vigil, wait_until_ready
+from vmlab.guest.patience import Patience
+from vmlab.guest.satisfy import satisfy
+from vmlab.guest.seed import iso
+from vmlab.guest.ssh import Guest
+from vmlab.inventory.passable import stranded
+from vmlab.lab.beds.prepare import Images, Prepared, acceleration, admit, images_of, lustre_in, prepare, remarks
+from vmlab.lab.filesystems.bring_up import raise_filesystems, wanted
+from vmlab.lab.ground.bed import guest_of, leasing, locked, steps_of
+from vmlab.lab.ground.bed_folder import register
+from vmlab.lab.ground.doors import advance
+from vmlab.lab.ground.hard_end import UP_S, Going, limit_s, told
+from vmlab.lab.ground.image_store import cloning
+from vmlab.lab.ground.progress import Progress
+from vmlab.lab.ground.stages import StageTime
+from vmlab.lustre.target import Recovery
+from vmlab.plan.actions import Action, ReturnDevices, StartDomain, StopDomain, before_start, by_name
+from vmlab.plan.desired import DesiredNode
+from vmlab.runtime.parallel import LIBVIRT_JOBS, each
+from vmlab.runtime.wait import Deadline, now
+from vmlab.topology import Topology
+from vmlab.values import identity
+from vmlab.virt.connection import Host
+from vmlab.virt.console import console_text
+from vmlab.virt.observe import domain_state
+from vmlab.virt.perform import perform
+from vmlab.virt.pool import BEDS, IMAGES, ensure_pool
+
+_KINDS = {"kvm": "kvm", "tcg": "qemu"}
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """What `up` did. `stages` are those of LNet and the file systems, with what they took."""
+
+    prepared: Prepared
+    actions: tuple[Action, ...]
+    stages: tuple[StageTime, ...] = ()
+
+
+def up(
+    host: Host,
+    topology: Topology,
+    *,
+    accel: str,
+    restart: bool,
+    timeout_s: float | None,
+    jobs: int,
+    wait: bool,
+    progress: Progress,
+    recovery: Recovery | None = None,
+    held: bool = False,
+) -> Raised:
+    """Make the bed as the topology says: every guest ready, LNet and file systems up where the images carry Lustre.
+
+    With `wait` False it returns when all guests are started. What is already so is left alone. `recovery` bounds the
+    time that targets mounted now wait for their clients. `held`: the caller holds the bed. Without `timeout_s` it ends
+    after ten minutes, or with emulated guests when nothing advances. Raises one error for all nodes that failed, after
+    all others are done.
+    """
+    begin = now()
+    with nullcontext() if held else locked(host, topology.name):
+        ensure_pool(host, BEDS)
+        ensure_pool(host, IMAGES)
+        with cloning():
+            images = images_of(host, topology)
+            accel = acceleration(host, accel, images, progress)
+            seconds = limit_s(timeout_s, UP_S, emulated=accel != "kvm")
+            overall, going = Deadline(begin + seconds), Going(progress)
+            ending = partial(told, host, topology.name, overall, seconds, going, again="vmlab up")
+            with ending():
+                prepared, made = _claimed(host, topology, accel=accel, restart=restart, images=images, progress=going)
+
+        def node(asked: DesiredNode) -> None:
+            _node(host, prepared, asked, going, overall, wait=wait)
+
+        with ending():
+            # Whoever waits for guests has many in hand; whoever does not has libvirt to wait for.
+            jobs = jobs if wait else min(jobs, LIBVIRT_JOBS)
+            each(node, prepared.desired.nodes.values(), jobs=jobs, failed=f"{topology.name}: not all nodes came up")
+            stages: tuple[StageTime, ...] = ()
+            lustre = lustre_in(images)
+            if wait and not host.simulated and lustre is not False and wanted(topology):
+                sure = lustre is not None
+                stages = raise_filesystems(host, topology, going, overall, recovery=recovery, alone=not held, sure=sure)
+        return Raised(prepared, (*made, *prepared.plan.actions), stages)
+
+
+def _claimed(
+    host: Host, topology: Topology, *, accel: str, restart: bool, images: Images, progress: Progress
+) -> tuple[Prepared, tuple[Action, ...]]:
+    """What is decided, when all that others could take is ours; and what was done to the host for it."""
+    with leasing(host):
+        prepared, made = _decided(host, topology, accel=accel, restart=restart, images=images)
+        remarks(prepared, images, progress)
+        admit(host, prepared)
+        _make_room(host, prepared, progress)
+        placed = prepared.places.placement is not None
+        if placed:
+            # What is defined is a claim that other beds see: CPUs, memory and functions are ours from then on.
+            _define(host, prepared, progress)
+    if not placed:
+        _define(host, prepared, progress)
+    return prepared, made
+
+
+def _decided(
+    host: Host, topology: Topology, *, accel: str, restart: bool, images: Images
+) -> tuple[Prepared, tuple[Action, ...]]:
+    """The plan, when what a killed start left is taken back and all virtual functions exist; and what that took."""
+
+    def decide() -> Prepared:
+        return prepare(host, topology, accel=accel, restart=restart, images=images)
+
+    prepared = decide()
+    if _take_back(host, prepared):
+        prepared = decide()
+    made = prepared.plan.host
+    if made:
+        _each_by_name(host, made, "not all functions could be made ready")
+        prepared = decide()  # with the addresses that the kernel gave them, and those that their drivers show
+    return prepared, made
+
+
+def _make_room(host: Host, prepared: Prepared, progress: Progress) -> None:
+    """What is to be there before nodes are: keys, networks, shared disks; and what is to go."""
+    plan = prepared.plan
+    register(host)
+    prepared.keys.write(tuple(prepared.members))
+    _each_by_name(host, plan.networks, "not all networks could be made")
+    _each_by_name(host, plan.volumes, "not all shared disks could be made")
+
+    def gone(name: str) -> None:
+        for action in plan.lanes[name]:
+            _do(host, action)
+        progress.stage(name, "gone")
+
+    removed = [name for name in plan.lanes if name not in prepared.desired.nodes]
+    each(gone, removed, jobs=LIBVIRT_JOBS, failed="not all nodes could be removed")
+
+
+def _define(host: Host, prepared: Prepared, progress: Progress) -> None:
+    """Each node's lane up to its definition: from then on its clone keeps its image from being removed."""
+
+    def define(name: str) -> None:
+        for action in before_start(prepared.plan.lanes.get(name, ())):
+            progress.stage(name, action.kind)
+            _do(host, action)
+
+    each(define, prepared.desired.nodes, jobs=LIBVIRT_JOBS, failed="not all nodes could be defined")
+
+
+def _each_by_name(host: Host, actions: tuple[Action, ...], failed: str) -> None:
+    def act(lane: tuple[Action, ...]) -> None:
+        for action in lane:
+            _do(host, action)
+
+    each(act, by_name(actions), jobs=LIBVIRT_JOBS, failed=failed)
+
+
+def _do(host: Host, action: Action) -> None:
+    perform(host, action, lambda seed: iso(seed.documents))
+
+
+def _node(
+    host: Host, prepared: Prepared, node: DesiredNode, progress: Progress, overall: Deadline, *, wait: bool
+) -> None:
+    """The rest of one node's lane, then, if that is to be waited for, its boot and its steps."""
+    if overall.passed:
+        progress.stage(node.name, "waiting for its turn")
+        raise GuestError(f"{node.name} was not begun", node=node.name, stage="waiting")
+    lane = prepared.plan.lanes.get(node.name, ())
+    for action in lane[len(before_start(lane)) :]:
+        progress.stage(node.name, action.kind)
+        _do(host, action)
+    if not wait or host.simulated:
+        progress.stage(node.name, "started")
+        return
+    # A node whose change is pending runs as it was defined then: at its old address, with its old disks.
+    observed = prepared.observed.bed(prepared.topology.name).nodes.get(node.name)
+    held = any(action.node == node.name for action in prepared.plan.pending)
+    facts = observed.facts if held and observed is not None else read_domain(node.xml)
+    _follow(host, prepared, node, facts, progress=progress, overall=overall)
+    progress.stage(node.name, "ready")
+
+
+def _follow(
+    host: Host, prepared: Prepared, node: DesiredNode, facts: DomainFacts, *, progress: Progress, overall: Deadline
+) -> None:
+    """See a started node through its boot and its steps."""
+    metadata = facts.metadata or node.metadata
+    deadlines = Deadlines.of("kvm" if prepared.accel == "kvm" else "tcg")
+    log = identity.console_volume(prepared.topology.name, node.name)
+
+    def state() -> str:
+        return domain_state(host, node.domain)
+
+    def console() -> str:
+        return console_text(host, prepared.observed.pool_path, log)
+
+    getting_on = advance(host, node.domain, _KINDS.get(prepared.accel, ""), console)
+
+    def booted(guest: Guest) -> tuple[str, ...]:
+        return wait_until_ready(
+            guest,
+            console=console,
+            domain_state=state,
+            on_stage=lambda stage: progress.stage(node.name, stage),
+            deadlines=deadlines,
+            overall=overall,
+            advances=getting_on,
+        )
+
+    with guest_of(host, metadata) as guest:
+        try:
+            complaints = booted(guest)
+        except FailedStart as error:
+            if prepared.accel != "tcg":
+                raise
+            # QEMU's emulation lets a kernel down at its start now and then, when the host is busy: it panics, or hangs.
+            progress.warn(f"{error.message}; under emulation that happens, so it is started once more")
+            for kind in (StopDomain, StartDomain):
+                _do(host, kind(node.domain, node.name, "it failed at its start"))
+            complaints = booted(guest)
+        for complaint in complaints:
+            progress.warn(f"{node.name}: cloud-init: {complaint}")
+        progress.stage(node.name, "roles")
+        satisfy(
+            guest,
+            steps_of(host, metadata, facts.serials, prepared.members),
+            deadline=Patience.of(deadlines.roles_s, overall, getting_on),
+            watch=Vigil(guest, console, state, "roles"),
+            advances=getting_on,
+        )
+
+
+def _take_back(host: Host, prepared: Prepared) -> bool:
+    """Give functions that a killed start of the bed left on vfio-pci back to their drivers; whether there were any."""
+    bed, left = prepared.topology.name, False
+    for inventory in prepared.places.hosts.values():
+        for function in stranded(inventory):
+            owner = inventory.owner(function.address)
+            if owner is not None and owner.bed == bed:
+                left = True
+                _do(host, ReturnDevices(owner.domain, owner.node, "left on vfio-pci", (function.address,)))
+    return left

@@ -1,0 +1,1 @@
+"""LNet and Lustre in a bed's guests: format, mount, status, failover, recovery."""

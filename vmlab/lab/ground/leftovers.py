@@ -1,0 +1,83 @@
+"""What runs started in guests is ended: by the mark that each of their commands carries, and so do its children.
+
+What the kernel knows needs no pid file, and a variable's value cannot be that of another process. Who holds a bed knows
+that no run goes on in it: then whatever carries a mark there is what a killed run left.
+"""
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from vmlab.errors import BusyError, VmlabError
+from vmlab.lab.ground.bed import locked
+from vmlab.runtime.parallel import each
+from vmlab.runtime.process import Result
+from vmlab.virt.connection import Host
+from vmlab.workloads import MARK
+
+_END_S = 60.0
+_JOBS = 32
+
+# Values are compared and are no patterns: a quoted word in `case` matches itself only. What dies may have begun
+# another, and has its files open until it is gone: asked again until nothing is left, for a few seconds at most.
+_END = f"""
+how=$1 mark=$2
+tries=0
+while [ $tries -lt 25 ]; do
+    left=
+    for found in $(grep -lsz -e "^{MARK}=" /proc/[0-9]*/environ); do
+        value=$(tr '\\0' '\\n' <"$found" | sed -n 's/^{MARK}=//p' | head -n 1)
+        case $how in
+        task) [ "$value" = "$mark" ] || continue ;;
+        run) case $value in "$mark"/*) ;; *) continue ;; esac ;;
+        esac
+        process=${{found#/proc/}}
+        kill -KILL "${{process%/environ}}" && left=1
+    done
+    [ -n "$left" ] || break
+    sleep 0.2
+    tries=$((tries + 1))
+done 2>/dev/null
+exit 0
+"""
+
+
+class RunsCommands(Protocol):
+    """What is needed of `guest.ssh.Guest`, connected already."""
+
+    def run(self, argv: Sequence[str], *, deadline_s: float, as_root: bool = False) -> Result:
+        """Run to the end; raises GuestError when the guest cannot be reached."""
+
+
+def mark(run: str, measurement: str, task: str) -> str:
+    """The value of the variable of one task."""
+    return f"{run}/{measurement}/{task}"
+
+
+def end_task(guest: RunsCommands, value: str) -> None:
+    """End the task of exactly this mark. Raises GuestError."""
+    guest.run(("sh", "-c", _END, "vmlab", "task", value), deadline_s=_END_S, as_root=True)
+
+
+def end_run(guests: Mapping[str, RunsCommands], run: str, deadline_s: float = _END_S) -> None:
+    """End all of one run; a guest that does not answer is passed over: `timeout` in it ends what runs."""
+    _end_in(guests, "run", run, deadline_s)
+
+
+def end_leftovers(guests: Mapping[str, RunsCommands]) -> None:
+    """End what runs left in the guests of a bed that the caller holds; one that does not answer is passed over."""
+    _end_in(guests, "any", "", _END_S)
+
+
+def end_leftovers_unless_held(host: Host, bed: str, guests: Mapping[str, RunsCommands]) -> None:
+    """The same for who does not hold the bed: nothing is ended while somebody does, whose run it may be."""
+    with contextlib.suppress(BusyError), locked(host, bed):
+        end_leftovers(guests)
+
+
+def _end_in(guests: Mapping[str, RunsCommands], how: str, value: str, deadline_s: float) -> None:
+    def end(name: str) -> None:
+        with contextlib.suppress(VmlabError):
+            guests[name].run(("sh", "-c", _END, "vmlab", how, value), deadline_s=deadline_s, as_root=True)
+
+    each(end, guests, jobs=_JOBS, failed="what runs left could not be ended")

@@ -1,0 +1,1 @@
+"""Hosts, whatever bed is on them: check, SR-IOV, and what belongs to no bed."""

@@ -1,0 +1,114 @@
+"""What belongs to no bed: found, and removed if asked."""
+
+import contextlib
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from vmlab.errors import BusyError
+from vmlab.lab.ground.bed import locked
+from vmlab.lab.ground.bed_folder import folder, named, new_folder
+from vmlab.lab.ground.image_store import folder as image_folder
+from vmlab.lab.ground.image_store import removing, used
+from vmlab.lab.images.derive import abandoned, bed_name, remove_abandoned
+from vmlab.plan.actions import RemoveNetwork, RemoveVolume
+from vmlab.plan.observed import Observed
+from vmlab.store.images import begun, unused
+from vmlab.store.runs import incomplete, remove_incomplete
+from vmlab.virt.connection import Host
+from vmlab.virt.observe import observe
+from vmlab.virt.perform import perform
+from vmlab.virt.pool import BEDS, refresh_pool
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """Something that no bed needs, and why it is thought so.
+
+    A "volume", "network", "keys", "image build" (all that is left of it), "image file" or "run".
+    """
+
+    kind: str
+    name: str
+    reason: str
+    bed: str | None = None
+
+
+def leftovers(host: Host, runs: Path) -> list[Leftover]:
+    """Everything that belongs to no bed. A bed is what has a domain, or disks that were kept.
+
+    Keys are only told of that are this user's, for this host.
+    """
+    refresh_pool(host, BEDS)
+    observed = observe(host)
+    built_in = {bed_name(name) for name in begun(image_folder(host))}
+    return [
+        *(item for bed in _names(host, observed) if bed not in built_in for item in _of_bed(host, observed, bed)),
+        *(Leftover("image build", name, "it was cut off") for name in abandoned(host)),
+        *(Leftover("image file", str(p), "no image, no clone") for p in unused(image_folder(host), used(host))),
+        *(Leftover("run", str(p), "it was cut off") for p in incomplete(runs)),
+    ]
+
+
+def _names(host: Host, observed: Observed) -> list[str]:
+    """Beds of which anything is left: on the host, or only their keys."""
+    return sorted({*observed.beds, *named(host)})
+
+
+def _of_bed(host: Host, observed: Observed, name: str) -> list[Leftover]:
+    bed = observed.bed(name)
+    if bed.nodes or bed.kept:
+        return []
+    if not bed.exists:
+        keys = new_folder(host, name)
+        return [Leftover("keys", str(keys), "nothing of its bed is there", name)] if keys.exists() else []
+    if folder(host, name).exists():  # disks that were kept before there was a mark for that
+        return []
+    in_use = {path for domain in observed.domains.values() for path in domain.disks_in_use}
+    free = [volume.name for volume in bed.volumes.values() if volume.path not in in_use]
+    return [
+        *(Leftover("volume", volume, "its bed has no domain", name) for volume in free),
+        *(Leftover("network", n.facts.name, "its bed has no domain", name) for n in bed.networks.values()),
+    ]
+
+
+def collect(host: Host, items: list[Leftover]) -> list[Leftover]:
+    """Remove them and return what was removed. What a vmlab works on at this moment, or took up since, is skipped."""
+    done = [item for item in items if item.kind == "run" and remove_incomplete(Path(item.name))]
+    # Before the image files: what a build's clone is linked to is none.
+    for item in items:
+        if item.kind == "image build":
+            with contextlib.suppress(BusyError):
+                remove_abandoned(host, item.name)
+                done.append(item)
+    with contextlib.suppress(BusyError), removing():
+        still = set(map(str, unused(image_folder(host), used(host))))
+        for item in items:
+            if item.kind == "image file" and item.name in still:
+                _delete(Path(item.name))
+                done.append(item)
+    for bed in {item.bed: None for item in items if item.bed is not None}:
+        try:
+            with locked(host, bed):
+                for item in _of_bed(host, observe(host), bed):
+                    _remove(host, item)
+                    done.append(item)
+        except BusyError:
+            continue
+    return done
+
+
+def _remove(host: Host, item: Leftover) -> None:
+    if item.kind == "volume":
+        perform(host, RemoveVolume(item.name, None, item.reason))
+    elif item.kind == "network":
+        perform(host, RemoveNetwork(item.name, None, item.reason))
+    else:
+        shutil.rmtree(item.name)
+
+
+def _delete(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,65 @@
+"""Images: list, build, import, remove."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from vmlab.errors import UsageError
+from vmlab.lab.ground.image_store import changing, folder, removing, used
+from vmlab.store import images as store
+from vmlab.store.build import build_demo
+from vmlab.store.images import Files, Manifest
+from vmlab.virt.connection import Host
+
+_PATIENCE_S = 10.0
+
+
+def build(host: Host, name: str, *, mirror: str | None, suite: str, progress: Callable[[str], None]) -> Manifest:
+    """Build an image that vmlab has a recipe for (`demo`) and put it into the store."""
+    if name != "demo":
+        raise UsageError(f"vmlab has no recipe for an image {name} (recipes: demo)", hint="vmlab image import")
+    where = folder(host)
+    with changing():
+        built = build_demo(where / store.RECIPE_WORK, mirror=mirror, suite=suite, progress=progress)
+        manifest = store.add(where, store.read(built), built.parent, move=True)
+        shutil.rmtree(built.parent)
+    return manifest
+
+
+def bring(host: Host, name: str, source: Path, *, user: str | None) -> Manifest:
+    """Import a disk: a qcow2 without backing chain. A `NAME.json` manifest beside it is taken over, if there is one.
+
+    `user` None: whom that manifest names, else root.
+    """
+    store.check_name(name)
+    if user:
+        store.check_user(user)
+    store.check_disk(source)
+    where = folder(host)
+    files = Files(disk=source.name)
+    if beside := store.manifest_of(source):
+        files = beside.files.model_copy(update={"disk": source.name})
+        manifest = beside.model_copy(update={"name": name, "files": files} | ({"user": user} if user else {}))
+    else:
+        manifest = Manifest(name=name, user=user or "root", files=files)
+    with changing():
+        return store.add(where, manifest, source.parent)
+
+
+def removable(host: Host, name: str) -> list[str]:
+    """What `remove` would remove, a line each; HostError names who needs it."""
+    return [f"{name}: this goes:", *(f"  {path.name}" for path in store.removable(folder(host), name, used(host)))]
+
+
+def remove(host: Host, name: str) -> None:
+    """Remove an image; HostError names who needs it, BusyError who is about to clone one."""
+    where = folder(host)
+    with removing(wait_s=_PATIENCE_S):
+        store.remove(where, name, used(host))
+
+
+def listed(host: Host) -> list[tuple[Manifest, list[str]]]:
+    """All images with the domains that need each. What is broken is warned of."""
+    where = folder(host)
+    users = used(host)
+    return [(manifest, users.get(manifest.files.disk, [])) for manifest in store.images(where)]

@@ -1,0 +1,1 @@
+"""Workloads on a bed: who takes part, what is run, watched, ended and recorded."""

@@ -1,0 +1,102 @@
+"""The consoles of a bed while something is measured on it: a kernel's Oops, LBUG or panic fails what was measured."""
+
+import threading
+from collections.abc import Callable, Collection, Sequence
+from types import TracebackType
+from typing import Self
+
+from vmlab.errors import GuestError, VmlabError
+from vmlab.guest.console import complaints, fatal
+from vmlab.plan.observed import ObservedBed
+from vmlab.runtime.log import log
+from vmlab.runtime.wait import now
+from vmlab.values import identity
+from vmlab.virt.connection import Host
+from vmlab.virt.console import console_end, console_lines
+from vmlab.virt.pool import BEDS, pool_path
+
+_LOOK_EVERY_S = 1.0
+_COSTLY = 10  # who may not read the files has them from libvirt, one by one
+_LINES = 3  # of one node: the first tells what happened, the others what came of it
+
+
+class Consoles:
+    """Looks at the consoles of nodes that run from its beginning to its end.
+
+    A node that is `spared` is not looked at, for as long as it is: somebody took it down on purpose.
+    """
+
+    def __init__(self, host: Host, bed: ObservedBed, *, spared: Callable[[], Collection[str]] = frozenset) -> None:
+        self._host = host
+        self._bed = bed
+        self._spared = spared
+        self._folder = host.call(lambda connection: pool_path(connection, BEDS))
+        self._at = {name: self._end(name) for name, domain in bed.nodes.items() if domain.running}
+        self._seen: dict[str, list[str]] = {}
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="consoles", daemon=True)
+
+    def __enter__(self) -> Self:
+        if not self._host.simulated:
+            self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+
+    def findings(self) -> tuple[str, ...]:
+        """What kernels complained of until now, each line with its node's name."""
+        if not self._host.simulated:
+            self._look()
+        return tuple(f"{node}: {line}" for node, lines in self._seen.items() for line in lines)
+
+    def watch(self) -> None:
+        """A `Watch`: raises GuestError when it makes no sense any more to wait for the bed."""
+        for node, lines in list(self._seen.items()):
+            if line := next(filter(fatal, lines), None):
+                raise GuestError(
+                    f"{node}: {line}",
+                    node=node,
+                    stage="panic",
+                    console=lines,
+                    hint=f"vmlab power cycle {self._bed.name} {node}",
+                )
+
+    def _watch(self) -> None:
+        took_s = 0.0
+        while not self._over.wait(max(_LOOK_EVERY_S, _COSTLY * took_s)):
+            begin = now()
+            self._look()
+            took_s = now() - begin
+
+    def _look(self) -> None:
+        with self._lock:
+            spared = self._spared()
+            for node in self._at:
+                if node in spared:
+                    self._at[node] = 0  # its next start begins the console anew
+                else:
+                    self._note(node, complaints(self._news(node)))
+
+    def _note(self, node: str, lines: Sequence[str]) -> None:
+        seen = self._seen.get(node, [])
+        new = [line for line in dict.fromkeys(lines) if line not in seen][: _LINES - len(seen)]
+        if new:
+            self._seen[node] = [*seen, *new]
+
+    def _news(self, node: str) -> str:
+        try:
+            text, self._at[node] = console_lines(self._host, self._folder, self._volume(node), self._at[node])
+        except VmlabError as error:
+            log.debug("the console of %s is not read: %s", node, error)
+            return ""
+        return text
+
+    def _end(self, node: str) -> int:
+        return console_end(self._host, self._folder, self._volume(node))
+
+    def _volume(self, node: str) -> str:
+        return identity.console_volume(self._bed.name, node)
