@@ -8,7 +8,7 @@ import pytest
 
 from vmlab.errors import HostError
 from vmlab.guest.ssh import Guest
-from vmlab.guest.trouble import Trouble, Unreachable
+from vmlab.guest.trouble import SshTrouble, Unreachable
 from vmlab.lab.beds.up import up
 from vmlab.lab.filesystems import failover as module
 from vmlab.lab.filesystems import lustre_bed as lustre
@@ -256,7 +256,7 @@ def test_a_node_that_answers_no_more_is_silent() -> None:
 
         def run(self, *_: Any, **__: Any) -> Any:
             raise Unreachable(
-                Trouble.SILENT,
+                SshTrouble.SILENT,
                 bed="ha",
                 node="s1",
                 address=None,

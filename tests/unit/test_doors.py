@@ -28,7 +28,7 @@ from vmlab.domainxml.read import read_domain
 from vmlab.errors import GuestError, HostError, TopologyError, VmlabError, WorkloadError
 from vmlab.guest import console, facts
 from vmlab.guest.keys import BedKeys
-from vmlab.guest.trouble import Trouble
+from vmlab.guest.trouble import SshTrouble
 from vmlab.lab.beds.plan import look_at_records
 from vmlab.lab.beds.prepare import decide_all
 from vmlab.lab.ground.progress import Silent
@@ -395,7 +395,7 @@ READ: Mapping[str, Callable[[str], object]] = {
     "on disk": target.read_on_disk,
     "trouble": trouble.explain,
     "console": lambda said: (console.death(said), console.booted(said), console.last_lines(said)),
-    "ssh": Trouble.of,
+    "ssh": SshTrouble.of,
 }
 SAID = [path.read_text(errors="replace") for path in sorted((CASES / "lustre").glob("*.txt"))]
 

@@ -8,7 +8,7 @@ import libvirt
 import pytest
 from lxml import etree
 
-from vmlab.domainxml.build import Machine, build, text
+from vmlab.domainxml.build import WantedDomain, build, text
 from vmlab.domainxml.devices import Disk, Interface
 from vmlab.domainxml.hostdev import Hostdev
 from vmlab.domainxml.metadata import NodeMetadata
@@ -27,8 +27,8 @@ PAIRED = {cpu: frozenset({cpu % 4, cpu % 4 + 4}) for cpu in range(8)}
 HCA, VF0, VF1 = (PciAddress.parse(text) for text in ("0000:41:00.0", "0000:41:00.2", "0000:c1:01.7"))
 
 
-def machine(name: str, vcpus: int, memory_kib: int) -> Machine:
-    return Machine(
+def machine(name: str, vcpus: int, memory_kib: int) -> WantedDomain:
+    return WantedDomain(
         name=f"lab.{name}",
         uuid="5b1bc070-2c4d-55b3-a944-482b5b3fb352",
         domain_type="kvm",
@@ -70,7 +70,7 @@ CASES = {
 }
 
 
-def built(wanted: Machine, template: bytes | None = None) -> etree._Element:
+def built(wanted: WantedDomain, template: bytes | None = None) -> etree._Element:
     source = TEMPLATE.read_bytes() if template is None else template
     return build(parse_template(source, TEMPLATE), wanted, METADATA)
 

@@ -22,7 +22,7 @@ class Boot:
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class WantedDomain:
     """What one node asks of libvirt. `domain_type` is "kvm", "qemu" (TCG) or "test"; memory and pages in KiB.
 
     `tuning` is None where the host decides on CPUs and memory; where it is given, its pages count and not `page_kib`.
@@ -42,7 +42,7 @@ class Machine:
     hostdevs: tuple[Hostdev, ...] = ()
 
 
-def build(template: etree._Element, machine: Machine, metadata: NodeMetadata) -> etree._Element:
+def build(template: etree._Element, machine: WantedDomain, metadata: NodeMetadata) -> etree._Element:
     """The domain to define. The template is not changed."""
     domain = copy.deepcopy(template)
     domain.set("type", machine.domain_type)

@@ -13,10 +13,10 @@ from ipaddress import IPv4Interface
 from types import MappingProxyType
 from typing import ClassVar, Protocol, TypeVar
 
-from vmlab.fabrics._devices import SURVEY, RdmaDevice, Survey, read_survey
+from vmlab.fabrics._devices import SURVEY, RdmaDevice, RdmaPorts, read_survey
 from vmlab.steps import Step
 
-__all__ = ["SURVEY", "Attached", "Fabric", "RdmaDevice", "Survey", "fabrics", "kind_of", "read_survey", "register"]
+__all__ = ["SURVEY", "Attached", "Fabric", "RdmaDevice", "RdmaPorts", "fabrics", "kind_of", "read_survey", "register"]
 
 
 class Attached(Protocol):
@@ -75,7 +75,7 @@ class Fabric(abc.ABC):
             ),
         )
 
-    def device(self, address: Attached, survey: Survey) -> RdmaDevice | None:
+    def device(self, address: Attached, survey: RdmaPorts) -> RdmaDevice | None:
         """The RDMA device of that place, from what `SURVEY` printed in the guest; None if there is none."""
         del address, survey
         return None

@@ -56,7 +56,7 @@ class _Port:
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
+class RdmaPorts:
     """All RDMA ports of one guest, and the RDMA devices behind its network interfaces."""
 
     ports: tuple[_Port, ...]
@@ -97,7 +97,7 @@ class Survey:
         return None
 
 
-def read_survey(text: str) -> Survey:
+def read_survey(text: str) -> RdmaPorts:
     """What `SURVEY` printed. Never fails: lines of another form, such as a cut last one, are left out."""
     attributes: dict[tuple[str, int], dict[str, str]] = {}
     dev_ports: dict[str, int] = {}
@@ -111,7 +111,7 @@ def read_survey(text: str) -> Survey:
         elif path.startswith("net/") and path.endswith("/dev_port") and re.fullmatch("[0-9]{1,9}", value.strip()):
             dev_ports[path.split("/")[1]] = int(value)
     ports = tuple(_port(device, number, found) for (device, number), found in sorted(attributes.items()))
-    return Survey(ports, dev_ports, behind)
+    return RdmaPorts(ports, dev_ports, behind)
 
 
 def _port(device: str, number: int, attributes: dict[str, str]) -> _Port:

@@ -2,7 +2,7 @@
 
 from typing_extensions import override
 
-from vmlab.fabrics import Attached, Fabric, RdmaDevice, Survey, register
+from vmlab.fabrics import Attached, Fabric, RdmaDevice, RdmaPorts, register
 
 
 @register
@@ -16,5 +16,5 @@ class Ethernet(Fabric):
         return address.kind in ("ethernet", "management")
 
     @override
-    def device(self, address: Attached, survey: Survey) -> RdmaDevice | None:
+    def device(self, address: Attached, survey: RdmaPorts) -> RdmaDevice | None:
         return survey.by_gid(address.ip.ip)

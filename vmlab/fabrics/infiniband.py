@@ -6,7 +6,7 @@ boot. cloud-init sets up no IPoIB interface: it knows interfaces by addresses of
 
 from typing_extensions import override
 
-from vmlab.fabrics import Attached, Fabric, RdmaDevice, Survey, register
+from vmlab.fabrics import Attached, Fabric, RdmaDevice, RdmaPorts, register
 from vmlab.steps import Step
 from vmlab.values.guid import Guid
 
@@ -133,7 +133,7 @@ class InfiniBand(Fabric):
         )
 
     @override
-    def device(self, address: Attached, survey: Survey) -> RdmaDevice | None:
+    def device(self, address: Attached, survey: RdmaPorts) -> RdmaDevice | None:
         guid = _guid(address)
         found = survey.by_guid(guid) if guid is not None else None
         return found or survey.by_interface(address.interface) or survey.by_gid(address.ip.ip)

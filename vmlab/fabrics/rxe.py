@@ -2,7 +2,7 @@
 
 from typing_extensions import override
 
-from vmlab.fabrics import FIND_INTERFACE, Attached, Fabric, RdmaDevice, Survey, register
+from vmlab.fabrics import FIND_INTERFACE, Attached, Fabric, RdmaDevice, RdmaPorts, register
 from vmlab.steps import Step
 
 # An rxe device is there, on this interface, active, and has the GID of the address: without that GID no connection
@@ -65,5 +65,5 @@ class Rxe(Fabric):
         )
 
     @override
-    def device(self, address: Attached, survey: Survey) -> RdmaDevice | None:
+    def device(self, address: Attached, survey: RdmaPorts) -> RdmaDevice | None:
         return survey.by_gid(address.ip.ip)

@@ -11,7 +11,7 @@ from vmlab.errors import GuestError
 from vmlab.guest.console import booted, cloud_init_seen, death, kernel_seen, last_lines
 from vmlab.guest.patience import Advances, Patience, never
 from vmlab.guest.ssh import Guest
-from vmlab.guest.trouble import Trouble, Unreachable
+from vmlab.guest.trouble import SshTrouble, Unreachable
 from vmlab.runtime.wait import Deadline, now, until
 
 Stage = Literal["domain", "kernel", "ssh", "cloud-init", "roles", "install"]
@@ -233,9 +233,9 @@ def _wait_for_ssh(guest: Guest, vigil: Vigil, deadline: Deadline) -> None:
             guest.connect(deadline, watch=vigil)
         except Unreachable as error:
             reason, hint = error.message, error.hint
-            if error.trouble in (Trouble.HOST_KEY, Trouble.LOGIN, Trouble.KEY_FILE):
+            if error.trouble in (SshTrouble.HOST_KEY, SshTrouble.LOGIN, SshTrouble.KEY_FILE):
                 refused_since = refused_since or now()
-                if error.trouble is Trouble.KEY_FILE or now() - refused_since > _CHANGE_OF_MIND_S:
+                if error.trouble is SshTrouble.KEY_FILE or now() - refused_since > _CHANGE_OF_MIND_S:
                     raise vigil.failure(reason, hint) from error
                 # sshd since OpenSSH 9.8 shuts out who fails too often: slow down.
                 pause_s = min(8.0, pause_s * 2)

@@ -31,7 +31,7 @@ echo "default $gateway - -" >"$folder/ifroute-$interface"
 
 
 @dataclass(frozen=True, slots=True)
-class Interface:
+class SeedInterface:
     """One network interface of a guest: found by `mac`, called `name` from then on."""
 
     name: str
@@ -43,7 +43,7 @@ class Interface:
 
 
 def documents(
-    *, bed: str, node: str, user: str, authorized_key: str, host_key: HostKey, interfaces: Sequence[Interface]
+    *, bed: str, node: str, user: str, authorized_key: str, host_key: HostKey, interfaces: Sequence[SeedInterface]
 ) -> dict[str, str]:
     """The three documents by file name.
 
@@ -85,14 +85,14 @@ def _user_data(node: str, user: str, authorized_key: str, host_key: HostKey) -> 
     }
 
 
-def _routes(interfaces: Sequence[Interface]) -> dict[str, Any]:
+def _routes(interfaces: Sequence[SeedInterface]) -> dict[str, Any]:
     """The default route where cloud-init's renderer makes none; `bootcmd` runs at each boot, when interfaces are up."""
     ways = [(i.name, str(i.gateway)) for i in interfaces if i.gateway is not None]
     commands = [["sh", "-c", _SUSE_ROUTE, "vmlab", _SUSE_NETWORK, *way] for way in ways]
     return {"bootcmd": commands} if commands else {}
 
 
-def _ethernet(interface: Interface) -> dict[str, Any]:
+def _ethernet(interface: SeedInterface) -> dict[str, Any]:
     # No `dhcp4: false`, which is the default: cloud-init 18 takes the mere key for a yes.
     ethernet: dict[str, Any] = {
         "match": {"macaddress": interface.mac},

@@ -16,7 +16,7 @@ from typing import Self
 from vmlab.guest.child import Background, Watch, no_watch, stream
 from vmlab.guest.control import ControlPlace
 from vmlab.guest.keys import IDENTITY, KNOWN_HOSTS, host_alias
-from vmlab.guest.trouble import Trouble, Unreachable
+from vmlab.guest.trouble import SshTrouble, Unreachable
 from vmlab.runtime.process import Result
 from vmlab.runtime.wait import Deadline, sleep, until
 
@@ -128,7 +128,7 @@ class Guest:
         if not master.says(_OPEN, deadline, watch):
             self.look()
             complaint = master.complaints()
-            trouble = Trouble.of(complaint) or (Trouble.SILENT if master.alive else Trouble.LOST)
+            trouble = SshTrouble.of(complaint) or (SshTrouble.SILENT if master.alive else SshTrouble.LOST)
             raise self._unreachable(trouble, complaint)
 
     @property
@@ -311,18 +311,22 @@ class Guest:
         # The program's words come first, ssh's last. Over a shared connection ssh says nothing when that breaks;
         # but then the connection's own process ends, too, within moments.
         said = "\n".join(result.stderr.strip().splitlines()[-2:])
-        trouble = None if self.connected else Trouble.of(said)
+        trouble = None if self.connected else SshTrouble.of(said)
         if trouble is None and self._master is not None and until(lambda: not self.connected, Deadline.after(0.3)):
-            trouble = Trouble.of(self._master.complaints()) or Trouble.LOST
+            trouble = SshTrouble.of(self._master.complaints()) or SshTrouble.LOST
         if trouble is None and certain:
-            trouble = Trouble.of(said) or Trouble.LOST
+            trouble = SshTrouble.of(said) or SshTrouble.LOST
         if trouble is not None:
             self.look()
             raise self._unreachable(trouble, said)
         return result
 
-    def _unreachable(self, trouble: Trouble, said: str) -> Unreachable:
-        last = said.strip().splitlines()[-1:] if trouble in (Trouble.LOST, Trouble.CLOSED, Trouble.KEY_FILE) else []
+    def _unreachable(self, trouble: SshTrouble, said: str) -> Unreachable:
+        last = (
+            said.strip().splitlines()[-1:]
+            if trouble in (SshTrouble.LOST, SshTrouble.CLOSED, SshTrouble.KEY_FILE)
+            else []
+        )
         return Unreachable(
             trouble,
             bed=self.bed,

@@ -7,7 +7,7 @@ from pathlib import Path
 from vmlab.errors import GuestError
 
 
-class Trouble(Enum):
+class SshTrouble(Enum):
     """Parts of ssh's messages, what they mean, and what may help. The first member that fits counts."""
 
     HOST_KEY = (
@@ -61,7 +61,7 @@ class Trouble(Enum):
     )
 
     @classmethod
-    def of(cls, complaint: str) -> "Trouble | None":
+    def of(cls, complaint: str) -> "SshTrouble | None":
         """What ssh complains about; None if that is nothing we know of."""
         return next((trouble for trouble in cls if any(sign in complaint for sign in trouble.value[0])), None)
 
@@ -71,7 +71,7 @@ class Unreachable(GuestError):
 
     def __init__(
         self,
-        trouble: Trouble,
+        trouble: SshTrouble,
         *,
         bed: str,
         node: str,

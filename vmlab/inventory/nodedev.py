@@ -12,7 +12,7 @@ from lxml import etree
 from vmlab.errors import HostError
 from vmlab.inventory.document import checked_address, document, natural, number, pci_address
 from vmlab.inventory.model import PciFunction, PciLink
-from vmlab.inventory.ports import Interface, interface_ports, own_interfaces
+from vmlab.inventory.ports import Netdev, interface_ports, own_interfaces
 from vmlab.values.pci import PciAddress
 
 _MELLANOX = 0x15B3
@@ -35,7 +35,7 @@ class _Child:
     parent: str
     path: str
     names: tuple[str, ...]
-    interface: Interface | None = None
+    interface: Netdev | None = None
     wireless: bool = False
 
 
@@ -177,9 +177,9 @@ def _child(root: etree._Element) -> _Child | None:
     return _Child(parent, path, tuple(name.strip() for name in told if name.strip()))
 
 
-def _interface(net: etree._Element, path: str) -> Interface:
+def _interface(net: etree._Element, path: str) -> Netdev:
     link = net.find("link")
-    return Interface(
+    return Netdev(
         name=net.findtext("interface", "").strip(),
         address=net.findtext("address", "").strip().lower(),
         state=None if link is None else link.get("state"),

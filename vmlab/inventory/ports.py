@@ -22,7 +22,7 @@ _LOCAL = 0x02  # an address that software made up
 
 
 @dataclass(frozen=True, slots=True)
-class Interface:
+class Netdev:
     """A network interface of a function. `address` has 6 bytes, of IPoIB 20.
 
     `port_name` is its phys_port_name, `dev_port` counts from 0; None: not told. `part`: it is below a subfunction.
@@ -57,7 +57,7 @@ def guid_of(address: str) -> str:
     return ":".join(first + second for first, second in zip(tail[::2], tail[1::2], strict=True))
 
 
-def own_interfaces(interfaces: Iterable[Interface], *, virtual_functions: bool = False) -> tuple[Interface, ...]:
+def own_interfaces(interfaces: Iterable[Netdev], *, virtual_functions: bool = False) -> tuple[Netdev, ...]:
     """Those with a port of their own, shorter names first: `ib0` before `ib0.8001`, `ens1f2` before `ens1f10`.
 
     `virtual_functions`: the function has some, which may have representors under any name.
@@ -66,7 +66,7 @@ def own_interfaces(interfaces: Iterable[Interface], *, virtual_functions: bool =
     found.sort(key=lambda i: (len(i.name), i.name))
     names = {i.name for i in found}
     told = [i for i in found if i.port_name or not (_NAMED_SO.fullmatch(i.name) or _numbered_after(i.name, names))]
-    children: dict[str, Interface] = {}
+    children: dict[str, Netdev] = {}
     for interface in told:
         children.setdefault(interface.guid or interface.name, interface)
     ports = tuple(children.values())
@@ -86,7 +86,7 @@ def _made_up(address: str) -> bool:
     return re.fullmatch("[0-9a-fA-F]{2}", first) is not None and bool(int(first, 16) & _LOCAL)
 
 
-def interface_ports(interfaces: Iterable[Interface]) -> tuple[Port, ...]:
+def interface_ports(interfaces: Iterable[Netdev]) -> tuple[Port, ...]:
     """A port for each interface, numbered as the driver or the names tell, else by GUIDs and names."""
     ordered = sorted(interfaces, key=lambda i: i.guid or "")
     places = [i.place for i in ordered]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from vmlab.inventory.facts import DeviceFacts
 from vmlab.inventory.model import Port
-from vmlab.inventory.ports import Interface, interface_ports, own_interfaces
+from vmlab.inventory.ports import Netdev, interface_ports, own_interfaces
 from vmlab.values.cpuset import parse_cpu_list
 from vmlab.values.pci import PciAddress
 
@@ -127,8 +127,8 @@ def _ports(files: _Files) -> Iterable[Port]:
     return [_rdma_port(rdma, number, texts, interfaces) for (rdma, number), texts in sorted(files.rdma.items())]
 
 
-def _interface(name: str, net: Mapping[str, str]) -> Interface:
-    return Interface(
+def _interface(name: str, net: Mapping[str, str]) -> Netdev:
+    return Netdev(
         name,
         net.get("address", ""),
         net.get("operstate") or None,
@@ -137,7 +137,7 @@ def _interface(name: str, net: Mapping[str, str]) -> Interface:
     )
 
 
-def _rdma_port(rdma: str, number: int, texts: Mapping[str, str], interfaces: Iterable[Interface]) -> Port:
+def _rdma_port(rdma: str, number: int, texts: Mapping[str, str], interfaces: Iterable[Netdev]) -> Port:
     infiniband = texts.get("link_layer", "InfiniBand") == "InfiniBand"
     guid = _guid(texts.get("gids/0", "")) if infiniband else None
     own = next((i for i in interfaces if _belongs(i, number, guid)), None)
@@ -153,7 +153,7 @@ def _rdma_port(rdma: str, number: int, texts: Mapping[str, str], interfaces: Ite
     )
 
 
-def _belongs(interface: Interface, number: int, guid: str | None) -> bool:
+def _belongs(interface: Netdev, number: int, guid: str | None) -> bool:
     if interface.guid is not None:
         return guid == interface.guid
     return guid is None and (interface.dev_port or 0) + 1 == number

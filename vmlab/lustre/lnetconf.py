@@ -16,7 +16,7 @@ from vmlab.values.nid import Nid
 
 
 @dataclass(frozen=True, slots=True)
-class Interface:
+class LnetInterface:
     """A network interface that LNet uses: its name in the guest, its MAC address and its NID."""
 
     name: str
@@ -40,14 +40,14 @@ class Via:
 class Lnet:
     """One node's configuration. Several interfaces on one network are Multi-Rail."""
 
-    interfaces: tuple[Interface, ...] = ()
+    interfaces: tuple[LnetInterface, ...] = ()
     routes: tuple[Via, ...] = ()
     forwarding: bool = False
 
     @property
-    def nets(self) -> Mapping[str, tuple[Interface, ...]]:
+    def nets(self) -> Mapping[str, tuple[LnetInterface, ...]]:
         """The interfaces by network, both in the order of the node's fabrics."""
-        found: dict[str, list[Interface]] = {}
+        found: dict[str, list[LnetInterface]] = {}
         for interface in self.interfaces:
             found.setdefault(interface.nid.net, []).append(interface)
         return {net: tuple(interfaces) for net, interfaces in found.items()}
@@ -75,7 +75,7 @@ class Path:
     gateways: tuple[Nid, ...] = ()
 
 
-def configure(places: Mapping[str, Sequence[Interface]], routers: Collection[str]) -> dict[str, Lnet]:
+def configure(places: Mapping[str, Sequence[LnetInterface]], routers: Collection[str]) -> dict[str, Lnet]:
     """Each node's configuration, from the interfaces of all.
 
     Of a router with several interfaces on a network the first is the gateway. LNet since 2.13 finds the others and uses

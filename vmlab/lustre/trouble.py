@@ -11,7 +11,7 @@ from vmlab.lustre import lnetctl
 from vmlab.lustre.words import formatting, lnet, modules, mounting, own
 
 
-class Trouble(NamedTuple):
+class LustreTrouble(NamedTuple):
     """`message` says what is wrong, `hint` what to do; `passes`: the same command may succeed a little later."""
 
     message: str
@@ -25,18 +25,18 @@ TABLE = tuple(
 )
 
 
-def troubles(text: str) -> Iterator[Trouble]:
+def troubles(text: str) -> Iterator[LustreTrouble]:
     """All that the text tells of, in the table's order: causes come before what follows from them."""
     for pattern, row in TABLE:
         found = pattern.search(text)
         if found is not None:
             words = {name: value or "it" for name, value in found.groupdict().items()}
-            yield Trouble(row.message.format_map(words), row.hint.format_map(words), row.passes)
+            yield LustreTrouble(row.message.format_map(words), row.hint.format_map(words), row.passes)
     for error in lnetctl.errors(text):
-        yield Trouble(lnetctl.meaning(error), "vmlab lnet show BED")
+        yield LustreTrouble(lnetctl.meaning(error), "vmlab lnet show BED")
 
 
-def explain(text: str) -> Trouble | None:
+def explain(text: str) -> LustreTrouble | None:
     """What is wrong, from everything that a command printed, and the kernel's log if it is at hand; None: unknown."""
     return next(troubles(text), None)
 

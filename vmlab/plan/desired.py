@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from lxml import etree
 
-from vmlab.domainxml.build import Boot, Machine, build, text
+from vmlab.domainxml.build import Boot, WantedDomain, build, text
 from vmlab.domainxml.devices import Disk, Interface
 from vmlab.domainxml.metadata import Address, NetworkMetadata, NodeMetadata, write_digest
 from vmlab.domainxml.network import Network
@@ -165,7 +165,7 @@ def desired_node(
         digest="",
         addresses=addresses,
     )
-    machine = Machine(
+    machine = WantedDomain(
         name=identity.domain_name(bed, node.name),
         uuid=str(identity.domain_uuid(bed, node.name)),
         domain_type=domain_type,

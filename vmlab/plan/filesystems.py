@@ -11,7 +11,7 @@ from itertools import groupby
 from vmlab.domainxml.metadata import Address
 from vmlab.errors import HostError
 from vmlab.lustre import lnetconf
-from vmlab.lustre.lnetconf import Interface, Lnet
+from vmlab.lustre.lnetconf import Lnet, LnetInterface
 from vmlab.lustre.target import Recovery, Target, disk_path
 from vmlab.lustre.version import Version
 from vmlab.roles import ClientMount, Member, Role, erase, role_steps, roles, unmount, unmount_client
@@ -66,7 +66,7 @@ def lnet(topology: Topology, addresses: Mapping[str, Sequence[Address]]) -> dict
     """Each node's LNet configuration; LNet uses what the topology gives it, and never the management network."""
     places = {
         node: [
-            Interface(address.interface, address.mac, Nid(address.ip.ip, net))
+            LnetInterface(address.interface, address.mac, Nid(address.ip.ip, net))
             for address in addresses[node]
             if (net := topology.lnet(address.fabric)) is not None
         ]
@@ -282,7 +282,7 @@ def _servers(topology: Topology) -> frozenset[str] | None:
     return frozenset(server for target in topology.targets for server in target.servers) or None
 
 
-def _lies_with_mdt0(topology: Topology, target: bed.Target) -> bool:
+def _lies_with_mdt0(topology: Topology, target: bed.TargetSpec) -> bool:
     """An MGT without a disk of its own, where it could have one."""
     in_memory = topology.filesystems[target.fsname].backend == "wbcfs"
     return target.kind == "MGT" and target.size is None and target.device is None and not in_memory

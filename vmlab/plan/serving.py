@@ -125,7 +125,7 @@ def holders(topology: Topology, found: ObservedBed) -> dict[str, tuple[str, ...]
     """
     left = {name: domain for name, domain in found.nodes.items() if name not in topology.nodes}
 
-    def given(target: bed.Target, node: str) -> bool:
+    def given(target: bed.TargetSpec, node: str) -> bool:
         if target.device:
             return bool(_SERVERS & {*found.metadata[node].roles})
         volume = identity.target_volume(topology.name, target.label)

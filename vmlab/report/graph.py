@@ -13,7 +13,7 @@ from pathlib import Path
 
 from vmlab.report.graphviz import FONT, INK, clean, quoted, write
 from vmlab.runtime.files import write_atomically
-from vmlab.topology import Fabric, Node, Target, Topology
+from vmlab.topology import Fabric, Node, TargetSpec, Topology
 from vmlab.values.nodeset import fold
 
 _DRAWN_SINGLY = 8
@@ -56,7 +56,7 @@ class Box:
 class Disks:
     """Targets with the same servers, and the numbers of those servers' boxes, primary first."""
 
-    targets: tuple[Target, ...]
+    targets: tuple[TargetSpec, ...]
     boxes: tuple[int, ...]
     named: bool
 
@@ -134,7 +134,7 @@ def picture(topology: Topology) -> Picture:
         groups = [tuple(names)] if len(names) > _DRAWN_SINGLY else [(name,) for name in names]
         boxes.extend(Box(group, topology.nodes[group[0]], levels[group[0]]) for group in groups)
     drawn = {name: number for number, box in enumerate(boxes) for name in box.names}
-    disks: dict[tuple[str, str, tuple[int, ...]], list[Target]] = defaultdict(list)
+    disks: dict[tuple[str, str, tuple[int, ...]], list[TargetSpec]] = defaultdict(list)
     for target in topology.targets:
         servers = tuple(dict.fromkeys(drawn[server] for server in target.servers))
         disks[target.fsname, target.kind, servers].append(target)

@@ -32,7 +32,7 @@ class Reserve:
 
 
 @dataclass(frozen=True, slots=True)
-class Host:
+class HostSpec:
     """A machine that runs nodes. No `uri`: LIBVIRT_DEFAULT_URI, or qemu:///system."""
 
     name: str
@@ -118,7 +118,7 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class TargetSpec:
     """One Lustre target: a shared volume of `size`, or a `device` that its servers see by themselves.
 
     `servers[0]` is the primary, the others its failover partners. Neither size nor device: backend wbcfs, in memory.
@@ -167,10 +167,10 @@ class Topology:
     name: str
     description: str
     file: str
-    hosts: Mapping[str, Host]
+    hosts: Mapping[str, HostSpec]
     fabrics: Mapping[str, Fabric]
     nodes: Mapping[str, Node]
-    targets: tuple[Target, ...]
+    targets: tuple[TargetSpec, ...]
     filesystems: Mapping[str, FileSystem]
     workloads: tuple[Workload, ...]
     management_lnet: str | None = None

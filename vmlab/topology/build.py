@@ -7,11 +7,11 @@ from vmlab.topology.bed import (
     Disk,
     Fabric,
     FileSystem,
-    Host,
+    HostSpec,
     Node,
     Reserve,
-    Target,
     TargetKind,
+    TargetSpec,
     Topology,
     VfSettings,
 )
@@ -39,12 +39,12 @@ def build(draft: Draft, file: str) -> Topology:
     )
 
 
-def _hosts(draft: Draft) -> dict[str, Host]:
+def _hosts(draft: Draft) -> dict[str, HostSpec]:
     hosts = {}
     for name, parsed in draft.hosts.items():
         reserve = Reserve(parsed.value.reserve.cpus, parsed.value.reserve.memory)
-        hosts[name] = Host(name, parsed.value.uri, reserve)
-    return hosts or {DEFAULT_HOST: Host(DEFAULT_HOST)}
+        hosts[name] = HostSpec(name, parsed.value.uri, reserve)
+    return hosts or {DEFAULT_HOST: HostSpec(DEFAULT_HOST)}
 
 
 def _fabrics(draft: Draft) -> dict[str, Fabric]:
@@ -97,13 +97,13 @@ def _nodes(draft: Draft) -> dict[str, Node]:
     return nodes
 
 
-def _targets(filesystem: FileSystemDraft, draft: Draft) -> list[Target]:
+def _targets(filesystem: FileSystemDraft, draft: Draft) -> list[TargetSpec]:
     targets = []
     for kind in _KINDS:
         for target, index in numbered(filesystem, kind):
             entry = target.entry.value
             servers = names.nodes(entry.servers, draft)
-            targets.append(Target(filesystem.name, kind, index, servers, entry.size, entry.device))
+            targets.append(TargetSpec(filesystem.name, kind, index, servers, entry.size, entry.device))
     return targets
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from vmlab.guest.killed import why_killed
-from vmlab.guest.trouble import Trouble, Unreachable
+from vmlab.guest.trouble import SshTrouble, Unreachable
 from vmlab.runtime import process
 from vmlab.runtime.process import Result
 
@@ -21,7 +21,7 @@ class Guest:
         assert argv == ("dmesg",)
         if self.log is None:
             raise Unreachable(
-                Trouble.LOST,
+                SshTrouble.LOST,
                 bed="b",
                 node="n",
                 address=None,

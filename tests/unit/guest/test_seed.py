@@ -10,15 +10,15 @@ import pytest
 import yaml
 
 from vmlab.guest.keys import HostKey
-from vmlab.guest.seed import Interface, documents, iso
+from vmlab.guest.seed import SeedInterface, documents, iso
 
 KEY = HostKey(
     "-----BEGIN OPENSSH PRIVATE KEY-----\nb3Bl\n-----END OPENSSH PRIVATE KEY-----\n", "ssh-ed25519 AAAA oss1.ha"
 )
-MGMT = Interface(
+MGMT = SeedInterface(
     "mgmt", "52:54:00:00:00:01", IPv4Interface("10.0.2.15/24"), None, IPv4Address("10.0.2.2"), IPv4Address("10.0.2.3")
 )
-IB0 = Interface("ib0", "52:54:00:00:00:02", IPv4Interface("10.77.0.5/16"), 9000)
+IB0 = SeedInterface("ib0", "52:54:00:00:00:02", IPv4Interface("10.77.0.5/16"), 9000)
 
 
 def told(**changes: Any) -> dict[str, str]:

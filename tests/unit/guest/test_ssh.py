@@ -17,7 +17,7 @@ import pytest
 from vmlab.errors import GuestError
 from vmlab.guest.keys import BedKeys
 from vmlab.guest.ssh import Guest, ssh_config
-from vmlab.guest.trouble import Trouble, Unreachable
+from vmlab.guest.trouble import SshTrouble, Unreachable
 from vmlab.runtime.process import run
 from vmlab.runtime.wait import Deadline, until
 
@@ -180,7 +180,7 @@ def test_a_refusal_is_never_taken_for_the_commands_status(tmp_path: Path, keys: 
             for ask in (lambda: guest.run(["exit", "255"], deadline_s=2), lambda: guest.connect(Deadline.after(2))):
                 with pytest.raises(Unreachable) as caught:
                     ask()
-                assert caught.value.trouble is Trouble.CLOSED
+                assert caught.value.trouble is SshTrouble.CLOSED
             with pytest.raises(Unreachable):
                 guest.copy([str(tmp_path / "x")], "/nowhere", to_guest=True, deadline_s=2)
         # And is let in as soon as there is room.
@@ -329,7 +329,7 @@ def test_a_lost_shared_connection_is_no_result(guest: Guest, sshd: Sshd) -> None
     threading.Thread(target=cut).start()
     with pytest.raises(Unreachable) as caught:
         guest.run(["sleep", "30"], deadline_s=20)
-    assert caught.value.trouble in (Trouble.CLOSED, Trouble.LOST)
+    assert caught.value.trouble in (SshTrouble.CLOSED, SshTrouble.LOST)
 
 
 def test_a_connection_that_was_lost_is_replaced(guest: Guest, sshd: Sshd) -> None:
@@ -342,7 +342,7 @@ def test_a_connection_that_was_lost_is_replaced(guest: Guest, sshd: Sshd) -> Non
     assert said(guest, "echo", "shared") == "shared\n"
 
 
-def both(guest: Guest, trouble: Trouble) -> Unreachable:
+def both(guest: Guest, trouble: SshTrouble) -> Unreachable:
     """`connect` and `run` fail for the same reason."""
     with pytest.raises(Unreachable) as one:
         guest.connect(soon())
@@ -356,29 +356,29 @@ def both(guest: Guest, trouble: Trouble) -> Unreachable:
 
 def test_another_host_key_is_refused(keys: BedKeys, guest: Guest) -> None:
     other = Guest("ha", "mds1", guest.address, guest.user, keys.folder, port=guest.port)
-    error = both(other, Trouble.HOST_KEY)
+    error = both(other, SshTrouble.HOST_KEY)
     assert error.message == "what answers at 127.0.0.1 does not have the host key that vmlab gave to mds1"
     assert error.hint == "vmlab console ha mds1"
     assert (error.status, error.node, error.stage) == (6, "mds1", "ssh")
 
 
 def test_an_unknown_host_is_refused(keys: BedKeys, guest: Guest) -> None:
-    both(Guest("ha", "oss9", guest.address, guest.user, keys.folder, port=guest.port), Trouble.HOST_KEY)
+    both(Guest("ha", "oss9", guest.address, guest.user, keys.folder, port=guest.port), SshTrouble.HOST_KEY)
 
 
 def test_a_key_that_is_not_authorized(sshd: Sshd, guest: Guest) -> None:
     (sshd.folder / "authorized").write_text("")
-    assert both(guest, Trouble.LOGIN).message == f"oss1 does not let {guest.user} in with the bed's key"
+    assert both(guest, SshTrouble.LOGIN).message == f"oss1 does not let {guest.user} in with the bed's key"
 
 
 def test_a_key_file_that_others_may_read(guest: Guest) -> None:
     (guest.keys_folder / "id_ed25519").chmod(0o644)
-    both(guest, Trouble.KEY_FILE)
+    both(guest, SshTrouble.KEY_FILE)
 
 
 def test_nothing_listens(sshd: Sshd, guest: Guest) -> None:
     sshd.stop()
-    error = both(guest, Trouble.REFUSED)
+    error = both(guest, SshTrouble.REFUSED)
     assert error.message == f"nothing listens at 127.0.0.1 port {guest.port}"
     assert not guest.listens(1)
     assert not guest.answers(1)
@@ -393,7 +393,7 @@ def test_a_server_that_says_nothing(sshd: Sshd, guest: Guest) -> None:
         with pytest.raises(Unreachable, match=r"127.0.0.1 does not answer") as caught:
             guest.connect(Deadline.after(1))
         assert time.monotonic() - began < 4
-        assert caught.value.trouble is Trouble.SILENT
+        assert caught.value.trouble is SshTrouble.SILENT
         assert guest.listens(1)
         assert not guest.answers(0.3)
 

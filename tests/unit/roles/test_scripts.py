@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from vmlab.lustre import lnetconf, lnetping, trouble
-from vmlab.lustre.lnetconf import Interface, Lnet, Via, import_text, modprobe_text
+from vmlab.lustre.lnetconf import Lnet, LnetInterface, Via, import_text, modprobe_text
 from vmlab.lustre.target import Target, mkfs_argv
 from vmlab.lustre.version import Version
 from vmlab.roles import ClientMount, Member, _client, _lnet, _modules, _mount, _target, roles
@@ -74,7 +74,7 @@ def test_each_script_is_one_for_any_posix_shell(name: str) -> None:
 
 
 A, B, GATEWAY = Nid.parse("10.77.1.11@o2ib"), Nid.parse("10.77.2.11@tcp"), Nid.parse("10.77.1.13@o2ib")
-LNET = Lnet((Interface("ib0", "52:54:00:00:00:01", A),), (Via("tcp", GATEWAY, 1), Via("o2ib1", GATEWAY, 2)))
+LNET = Lnet((LnetInterface("ib0", "52:54:00:00:00:01", A),), (Via("tcp", GATEWAY, 1), Via("o2ib1", GATEWAY, 2)))
 
 
 def step(name: str, config: Lnet = LNET) -> Step:
@@ -82,7 +82,7 @@ def step(name: str, config: Lnet = LNET) -> Step:
 
 
 def test_networks_are_compared_whole(guest: Guest) -> None:
-    networks = step("LNet networks", Lnet((*LNET.interfaces, Interface("eth", "52:54:00:00:00:02", B))))
+    networks = step("LNet networks", Lnet((*LNET.interfaces, LnetInterface("eth", "52:54:00:00:00:02", B))))
     guest.tool("lctl", f"echo {B}; echo {A}")
     assert guest.run(networks.check).returncode == 0
     guest.tool("lctl", f"echo {A}")

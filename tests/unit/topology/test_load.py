@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict
 
 from vmlab.errors import TopologyError, UsageError
-from vmlab.topology import DeviceSelector, Disk, Host, Numa, Reserve, Topology, load, loads
+from vmlab.topology import DeviceSelector, Disk, HostSpec, Numa, Reserve, Topology, load, loads
 from vmlab.values.pci import PciAddress
 from vmlab.values.size import Bytes
 
@@ -47,7 +47,7 @@ def test_defaults() -> None:
     assert (node.cpus, str(node.memory), node.image, node.template, node.disk) == (1, "1GiB", "demo", "server", None)
     assert (node.pin, node.threads, node.numa, node.hugepages) == ("dedicated", "prefer", Numa("strict", None), None)
     assert (node.fabrics, node.disks, node.avoid, node.host) == ({}, (), (), None)
-    assert topology.hosts == {"local": Host("local", None, Reserve(None, None))}
+    assert topology.hosts == {"local": HostSpec("local", None, Reserve(None, None))}
     assert (topology.fabrics, topology.targets, topology.filesystems, topology.workloads) == ({}, (), {}, ())
     assert (topology.description, topology.file) == ("", "<string>")
 

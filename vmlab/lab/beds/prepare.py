@@ -14,7 +14,7 @@ from vmlab.domainxml.template import emulates, parse_template
 from vmlab.errors import HostError, Problem, TopologyError
 from vmlab.fabrics.infiniband import has_guid
 from vmlab.guest.keys import BedKeys
-from vmlab.guest.seed import Interface, documents
+from vmlab.guest.seed import SeedInterface, documents
 from vmlab.inventory.model import HostInventory
 from vmlab.inventory.passable import refuse_unpassable
 from vmlab.inventory.vfs import plan_vfs
@@ -361,8 +361,8 @@ def _image(manifest: Manifest, store: Path, accel: str) -> Image:
     return Image(manifest.name, disk, manifest.size, manifest.user, boot, manifest.architecture)
 
 
-def _interface(topology: Topology, leases: Leases, place: Address) -> Interface:
+def _interface(topology: Topology, leases: Leases, place: Address) -> SeedInterface:
     if place.fabric == MANAGEMENT:
         host = IPv4Address(gateway(leases.subnets[MANAGEMENT]))
-        return Interface(place.interface, place.mac, place.ip, gateway=host, nameserver=host)
-    return Interface(place.interface, place.mac, place.ip, mtu=topology.fabrics[place.fabric].mtu)
+        return SeedInterface(place.interface, place.mac, place.ip, gateway=host, nameserver=host)
+    return SeedInterface(place.interface, place.mac, place.ip, mtu=topology.fabrics[place.fabric].mtu)

@@ -13,7 +13,7 @@ from vmlab.guest.patience import Advances, never
 from vmlab.guest.satisfy import satisfy
 from vmlab.guest.ssh import Guest
 from vmlab.lab.ground.progress import Progress
-from vmlab.lustre.trouble import Trouble, explain
+from vmlab.lustre.trouble import LustreTrouble, explain
 from vmlab.plan.filesystems import Stage, Track
 from vmlab.runtime.parallel import each
 from vmlab.runtime.wait import Deadline, now, sleep
@@ -152,7 +152,7 @@ def _satisfied(
     return sum(outcome.did == "applied" for outcome in outcomes)
 
 
-def _told(error: GuestError, step: str, found: Trouble | None, bed: str) -> GuestError:
+def _told(error: GuestError, step: str, found: LustreTrouble | None, bed: str) -> GuestError:
     """The same failure in words that say what is wrong with Lustre, where they are known."""
     why = error.message.partition(f"step {step}: ")[2] or error.message
     message = f"{error.node}: {step}: {why if found is None else found.message}"
