@@ -24,7 +24,9 @@ from vmlab.errors import GuestError, HostError
 from vmlab.guest.child import tied
 from vmlab.guest.seed import iso
 from vmlab.guest.ssh import Guest
-from vmlab.lab.beds.prepare import Prepared, acceleration, images_of, prepare
+from vmlab.lab.beds.decide import Prepared
+from vmlab.lab.beds.prepare import acceleration, images_of, prepare
+from vmlab.lab.ground.hosts import only
 from vmlab.lab.ground.progress import Silent
 from vmlab.plan.desired import DesiredNode
 from vmlab.runtime import process
@@ -50,16 +52,19 @@ class Machine:
 def machines(host: Host, topology: Topology, accel: str) -> Iterator[list[Machine]]:
     """Clones, seeds, shared disks, bridges and taps of a bed that libvirt does not know; all gone afterwards."""
     ensure_pool(host, BEDS)
-    images = images_of(host, topology)
+    images = images_of(only(host), topology)
     with ExitStack() as stack:
-        prepared = prepare(host, topology, accel=accel, restart=False, images=images)
+        prepared = prepare(only(host), topology, accel=accel, restart=False, images=images)
         prepared.keys.write(tuple(topology.nodes))
-        nodes = list(prepared.desired.nodes.values())
+        nodes = list(prepared.nodes.values())
         # Beside the beds, not in /tmp: the disks are to lie on the same file system.
-        pool = Path(prepared.observed.pool_path)
+        pool = Path(prepared.parts[host.name].observed.pool_path)
         folder = Path(tempfile.mkdtemp(prefix="benchmark-", dir=pool.parent))
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        for volume in (*prepared.desired.targets, *(v for node in nodes for v in (node.root, *node.disks))):
+        for volume in (
+            *prepared.parts[host.name].desired.targets,
+            *(v for node in nodes for v in (node.root, *node.disks)),
+        ):
             _create(folder, volume)
         for node in nodes:
             (folder / node.seed).write_bytes(iso(node.documents))
@@ -99,7 +104,7 @@ def start_and_wait(started: Sequence[Machine]) -> dict[str, float]:
 
 def accelerator(host: Host, topology: Topology) -> str:
     """What the bed's guests run on. Finding it out takes long, and vmlab keeps the answer for the commands to come."""
-    return acceleration(host, "auto", images_of(host, topology), Silent())
+    return acceleration(only(host), "auto", images_of(only(host), topology), Silent())
 
 
 def _answered(guest: Guest, qemu: "subprocess.Popen[bytes]", over: Event, deadline: Deadline) -> float:
@@ -122,14 +127,14 @@ def _create(folder: Path, volume: Volume) -> None:
 
 def _make_links(prepared: Prepared) -> None:
     bridges = {}
-    for number, network in enumerate(prepared.desired.networks):
+    for number, network in enumerate(prepared.parts["local"].desired.networks):
         bridge = bridges[network.metadata.fabric] = f"{_PREFIX}{number}"
         run("ip", "link", "add", bridge, "type", "bridge", "stp_state", "0", "forward_delay", "0")
         if network.routed:
             subnet = network.metadata.subnet
             run("ip", "address", "add", f"{gateway(subnet)}/{subnet.prefixlen}", "dev", bridge)
         run("ip", "link", "set", bridge, "up")
-    for number, node in enumerate(prepared.desired.nodes.values()):
+    for number, node in enumerate(prepared.nodes.values()):
         for index, address in enumerate(node.metadata.addresses):
             tap = _tap(number, index)
             run("ip", "tuntap", "add", "dev", tap, "mode", "tap", "vnet_hdr")

@@ -18,6 +18,7 @@ from benchmarks.line import Line
 from vmlab.errors import HostError
 from vmlab.lab.beds.prepare import images_of
 from vmlab.lab.ground.bed import DEFAULT_URI
+from vmlab.lab.ground.hosts import only
 from vmlab.runtime.shipped import shipped
 from vmlab.runtime.wait import now
 from vmlab.topology import Topology, load
@@ -84,7 +85,7 @@ def _bench() -> Iterator[Host]:
 
 def _warmed(host: Host, topology: Topology) -> str:
     """Read the image, and find out whether KVM works, before any clock runs; returns what guests run on."""
-    for manifest, folder in images_of(host, topology).values():
+    for manifest, folder in images_of(only(host), topology).values():
         for name in manifest.files.model_dump(exclude_none=True).values():
             (folder / name).read_bytes()
     return accelerator(host, topology)

@@ -19,11 +19,12 @@ from vmlab.domainxml.build import text
 from vmlab.domainxml.network import network_xml
 from vmlab.domainxml.volume import Volume, volume_xml
 from vmlab.guest.seed import iso
+from vmlab.lab.beds.decide import Prepared
 from vmlab.lab.beds.down import down
 from vmlab.lab.beds.plan import look
-from vmlab.lab.beds.prepare import Prepared
 from vmlab.lab.beds.status import status
 from vmlab.lab.beds.up import up
+from vmlab.lab.ground.hosts import only
 from vmlab.lab.ground.progress import Silent
 from vmlab.topology import load
 from vmlab.virt.connection import Host, connected
@@ -51,11 +52,12 @@ class Objects(NamedTuple):
     @classmethod
     def of(cls, prepared: Prepared) -> "Objects":
         """What `up` would make."""
-        desired = prepared.desired
+        (part,) = prepared.parts.values()
+        desired = part.desired
         nodes = desired.nodes.values()
         seeds = [Volume(node.seed, len(iso(node.documents)), "raw") for node in nodes]
         volumes = (*desired.targets, *(node.root for node in nodes), *(d for node in nodes for d in node.disks), *seeds)
-        path = prepared.observed.pool_path
+        path = part.observed.pool_path
         return cls(
             f"<pool type='dir'><name>{BEDS}</name><target><path>{path}</path></target></pool>",
             tuple(text(network_xml(network)) for network in desired.networks),
@@ -110,7 +112,7 @@ def two_hundred_nodes(rounds: int) -> list[Line]:
         file = path / "many.yaml"
         file.write_text(pairs_of_servers(_BED, servers=_NODES - 40, clients=40))
         with connected(_URI) as host:
-            prepared = look(host, load(file), accel="auto", restart=False, progress=Silent())
+            prepared = look(only(host), load(file), accel="auto", restart=False, progress=Silent())
         lives: dict[str, Life] = {"floor": _bare(prepared), "ours": _operations(file), "command": _commands(file)}
         taken: dict[tuple[str, str], list[float]] = {}
         for number in range((rounds or 3) + 1):
@@ -146,12 +148,12 @@ def _bare(prepared: Prepared) -> Life:
 def _operations(file: Path) -> Life:
     def bring_up(host: Host) -> None:
         quiet = Silent()
-        up(host, load(file), accel="auto", restart=False, timeout_s=600, jobs=32, wait=False, progress=quiet)
+        up(only(host), load(file), accel="auto", restart=False, timeout_s=600, jobs=32, wait=False, progress=quiet)
 
     return {
         "up": bring_up,
-        "status": lambda host: status(host, _BED),
-        "down": lambda host: down(host, _BED, keep_disks=False, progress=Silent()),
+        "status": lambda host: status(only(host), _BED),
+        "down": lambda host: down(only(host), _BED, keep_disks=False, progress=Silent()),
     }
 
 

@@ -17,6 +17,7 @@ from vmlab.errors import GuestError, WorkloadError
 from vmlab.guest.boot import DeadGuest
 from vmlab.lab.beds import execute as execute_module
 from vmlab.lab.ground.bed import locked
+from vmlab.lab.ground.hosts import only
 from vmlab.metrics import Metric, RunRecord, Sample, Unit
 from vmlab.runtime.lock import held
 from vmlab.runtime.process import Result
@@ -335,7 +336,7 @@ def test_images(cli: Cli, tmp_path: Path) -> None:
 
 
 def test_busy_bed_exits_9_and_names_the_owner(cli: Cli) -> None:
-    with connected("test:///default") as host, locked(host, "ha"):
+    with connected("test:///default") as host, locked(only(host), "ha"):
         refused = cli("up", "bed.yaml", "--no-wait")
     assert refused.exit_code == 9
     assert "the bed ha is in use by" in refused.stderr

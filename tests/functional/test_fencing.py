@@ -15,6 +15,7 @@ from vmlab.lab.filesystems import lustre_bed as lustre
 from vmlab.lab.filesystems.failover import failback, failover
 from vmlab.lab.filesystems.lustre_bed import LustreBed
 from vmlab.lab.ground.bed import existing
+from vmlab.lab.ground.hosts import Hosts, only
 from vmlab.lab.ground.progress import Silent
 from vmlab.lustre import status
 from vmlab.lustre.survey import Survey
@@ -63,9 +64,9 @@ class Lab:
         monkeypatch.setattr(module, "recovered", lambda *_: {"lustre-OST0000": (0.0, status.RecoveryStatus("", ""))})
 
     @contextmanager
-    def opened(self, host: Host, topology: Topology, *, tolerant: bool) -> Iterator[LustreBed]:
+    def opened(self, hosts: Hosts, topology: Topology, *, tolerant: bool) -> Iterator[LustreBed]:
         assert tolerant
-        found = existing(host, topology.name)
+        found = existing(hosts, topology.name)
         on = {name for name, domain in found.nodes.items() if domain.running}
         said = {name: said if name in on else "off" for name, said in self.says.items()}
         guests = {
@@ -75,7 +76,7 @@ class Lab:
         }
         configs = lnet(topology, {name: found.metadata[name].addresses for name in topology.nodes})
         yield LustreBed(
-            host,
+            hosts,
             topology,
             found,
             guests,
@@ -95,7 +96,9 @@ class Lab:
 
     def failover(self, what: str, how: Any = "power") -> module.Failover:
         deadline = Deadline.after(10)
-        return failover(self.host, self.topology, what, how=how, recovery=None, progress=Silent(), deadline=deadline)
+        return failover(
+            only(self.host), self.topology, what, how=how, recovery=None, progress=Silent(), deadline=deadline
+        )
 
     def state(self, node: str) -> str:
         return domain_state(self.host, f"ha.{node}")
@@ -109,7 +112,7 @@ def lustre_folder() -> Any:
 
 
 def bring_up(host: Host, topology: Topology) -> None:
-    up(host, topology, accel="auto", restart=False, timeout_s=60, jobs=1, wait=False, progress=Silent())
+    up(only(host), topology, accel="auto", restart=False, timeout_s=60, jobs=1, wait=False, progress=Silent())
 
 
 @pytest.fixture
@@ -191,7 +194,7 @@ def test_a_server_that_the_file_no_longer_has_keeps_its_disks(
     monkeypatch.setattr(lustre, "guest_of", lambda _, metadata: _Door(metadata.node))
     with pytest.raises(HostError, match="s3 runs, does not answer, and could have lustre-OST0000"):
         short.failover("s1")
-    with short.opened(host, short.topology, tolerant=True) as bed:
+    with short.opened(only(host), short.topology, tolerant=True) as bed:
         with pytest.raises(HostError, match="s3 runs"):
             bed.refuse_left(bed.targets)
         short.says["s3"] = MOUNTED

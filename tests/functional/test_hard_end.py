@@ -11,6 +11,7 @@ from vmlab.lab.beds import up as up_module
 from vmlab.lab.beds.up import up
 from vmlab.lab.ground import hard_end as module
 from vmlab.lab.ground.hard_end import Going, limit_s, told
+from vmlab.lab.ground.hosts import only
 from vmlab.lab.ground.progress import Silent
 from vmlab.plan.actions import Action, StartDomain
 from vmlab.runtime.wait import Deadline
@@ -32,7 +33,7 @@ class Clock:
 
 def failing(host: Host, going: Going, *errors: VmlabError, over: bool = True, seconds: float = 600) -> VmlabError:
     end = Deadline.after(-1 if over else 60)
-    with pytest.raises(VmlabError) as caught, told(host, "t", end, seconds, going, again="vmlab up"):
+    with pytest.raises(VmlabError) as caught, told(only(host), "t", end, seconds, going, again="vmlab up"):
         raise together(list(errors), "t: not all nodes came up")
     return caught.value
 
@@ -91,10 +92,10 @@ def test_time_that_libvirt_took_is_told_as_that(host: Host, bed: Topology, monke
     monkeypatch.setattr(up_module, "perform", slow)
     monkeypatch.setattr(module, "_WORTH_TELLING_S", 1.0)
     with pytest.raises(GuestError) as caught:
-        up(host, bed, accel="auto", restart=False, timeout_s=1.5, jobs=1, wait=True, progress=Silent())
+        up(only(host), bed, accel="auto", restart=False, timeout_s=1.5, jobs=1, wait=True, progress=Silent())
     error = caught.value
     assert error.message.startswith("ha: --timeout 1.5s is over, and this was still going on: ")
     assert "waiting for its turn" in error.message
     assert {cause.message for cause in error.causes} <= {f"{node} was not begun" for node in bed.nodes}
-    again = up(host, bed, accel="auto", restart=False, timeout_s=60, jobs=5, wait=False, progress=Silent())
+    again = up(only(host), bed, accel="auto", restart=False, timeout_s=60, jobs=5, wait=False, progress=Silent())
     assert {action.kind for action in again.actions} <= {"start-domain", "define-domain", "create-volume", "write-seed"}

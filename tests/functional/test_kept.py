@@ -11,6 +11,7 @@ from vmlab.lab.beds import down as down_module
 from vmlab.lab.beds.down import down, refuse_of_another_host
 from vmlab.lab.beds.status import beds
 from vmlab.lab.ground import bed_folder
+from vmlab.lab.ground.hosts import only
 from vmlab.lab.ground.progress import Silent
 from vmlab.lab.hosts.gc import collect, leftovers
 from vmlab.runtime.files import state_dir
@@ -37,7 +38,7 @@ def other_host(tmp_path: Path, host: Host) -> Iterator[Host]:
 
 
 def take_down(host: Host, *, keep_disks: bool = False) -> None:
-    down(host, "ha", keep_disks=keep_disks, progress=Silent())
+    down(only(host), "ha", keep_disks=keep_disks, progress=Silent())
 
 
 def old_place() -> BedKeys:
@@ -66,13 +67,13 @@ def test_down_on_the_wrong_host_says_where_the_bed_is_and_keeps_its_secret(
 ) -> None:
     bring_up(host, bed)
     with pytest.raises(HostError, match=f"its ssh secret is kept for {host.uri}") as raised:
-        refuse_of_another_host(other_host, "ha")
+        refuse_of_another_host(only(other_host), "ha")
     assert (raised.value.status, f"LIBVIRT_DEFAULT_URI={host.uri} vmlab down ha" in raised.value.hint) == (4, True)
     assert public_key(host)
-    refuse_of_another_host(host, "ha")
-    refuse_of_another_host(other_host, "ha-2")
+    refuse_of_another_host(only(host), "ha")
+    refuse_of_another_host(only(other_host), "ha-2")
     take_down(host)
-    refuse_of_another_host(other_host, "ha")
+    refuse_of_another_host(only(other_host), "ha")
 
 
 @pytest.mark.parametrize(
@@ -175,7 +176,7 @@ def test_a_secret_in_the_old_place_is_not_taken_for_a_new_bed_nor_removed_with_i
     """It may be that of a bed on another host."""
     key = old_place().public_key
     with pytest.raises(HostError, match="its ssh secret is kept for another host") as raised:
-        refuse_of_another_host(host, "ha")
+        refuse_of_another_host(only(host), "ha")
     assert f"rm -r {state_dir()}/beds/ha" in raised.value.hint
     bring_up(host, bed)
     assert public_key(host) != key

@@ -12,6 +12,7 @@ from vmlab.inventory.claims import read_claims
 from vmlab.lab.beds.down import down
 from vmlab.lab.beds.status import beds
 from vmlab.lab.ground.bed import existing
+from vmlab.lab.ground.hosts import only
 from vmlab.lab.ground.progress import Silent
 from vmlab.lab.hosts.gc import collect, leftovers
 from vmlab.plan.actions import RemoveNetwork, StopDomain, UndefineDomain
@@ -28,7 +29,7 @@ OTHER_UUID = "0f2b7a52-6d0e-4c0a-9c1e-766d6c616231"
 
 
 def take_down(host: Host, *, keep_disks: bool = False) -> None:
-    down(host, "ha", keep_disks=keep_disks, progress=Silent())
+    down(only(host), "ha", keep_disks=keep_disks, progress=Silent())
 
 
 def copy_of(host: Host, domain: str, **changes: str) -> str:
@@ -75,7 +76,7 @@ def test_a_copy_of_a_node_with_our_metadata_is_foreign(
 ) -> None:
     bring_up(host, bed)
     define(host, copy_of(host, "ha.oss1", **changes))
-    assert set(existing(host, "ha").nodes) == {"mds1", "mds2", "oss1", "oss2", "client1"}
+    assert set(existing(only(host), "ha").nodes) == {"mds1", "mds2", "oss1", "oss2", "client1"}
     assert [line.nodes for line in beds(host)] == [5]
     xml = host.call(lambda connection: connection.lookupByName(name).XMLDesc())
     (claim,) = read_claims({name: xml}, ())
@@ -332,7 +333,7 @@ def test_metadata_that_cannot_be_understood_is_named_and_skipped(
     network = f"<network><name>net</name><metadata>{fabric}</metadata><bridge name='virbr9'/></network>"
     host.call(lambda connection: connection.networkDefineXML(network))
     bring_up(host, bed)
-    assert len(existing(host, "ha").nodes) == 5
+    assert len(existing(only(host), "ha").nodes) == 5
     take_down(host)
     assert set(observe(host).domains) == {"odd"}
     assert set(observe(host).networks) == {"net"}
@@ -345,7 +346,7 @@ def test_a_maimed_node_is_named_and_left_alone(host: Host, bed: Topology, warnin
     maimed = copy_of(host, "ha.oss1").replace('kind="management"', 'kind="lost"')
     assert "lost" in maimed
     host.call(lambda connection: connection.defineXML(maimed))
-    assert set(existing(host, "ha").nodes) == {"mds1", "mds2", "oss2", "client1"}
+    assert set(existing(only(host), "ha").nodes) == {"mds1", "mds2", "oss2", "client1"}
     (line,) = warnings
     assert line.startswith("domain ha.oss1: vmlab's metadata of it cannot be understood (it has no management address)")
     with pytest.raises(HostError, match=r"the domain ha\.oss1, which is not of the bed ha, uses"):

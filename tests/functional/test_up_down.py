@@ -12,6 +12,7 @@ from vmlab.lab.beds.plan import look
 from vmlab.lab.beds.up import Raised, up
 from vmlab.lab.ground import bed_folder
 from vmlab.lab.ground.bed import locked, steps_of
+from vmlab.lab.ground.hosts import only
 from vmlab.lab.ground.progress import Silent
 from vmlab.plan.actions import Action
 from vmlab.runtime.files import state_dir
@@ -23,7 +24,7 @@ from .conftest import BED
 
 
 def bring_up(host: Host, bed: Topology, *, restart: bool = False) -> Raised:
-    return up(host, bed, accel="auto", restart=restart, timeout_s=60, jobs=1, wait=False, progress=Silent())
+    return up(only(host), bed, accel="auto", restart=restart, timeout_s=60, jobs=1, wait=False, progress=Silent())
 
 
 def kinds(raised: Raised) -> list[str]:
@@ -58,14 +59,14 @@ def test_up_makes_everything_once(host: Host, bed: Topology) -> None:
 
 def test_down_leaves_nothing(host: Host, bed: Topology) -> None:
     bring_up(host, bed)
-    assert down(host, "ha", keep_disks=False, progress=Silent())
+    assert down(only(host), "ha", keep_disks=False, progress=Silent())
     assert_nothing_left(host)
-    assert down(host, "ha", keep_disks=False, progress=Silent()) == ()
+    assert down(only(host), "ha", keep_disks=False, progress=Silent()) == ()
 
 
 def test_kept_disks_are_taken_up_again(host: Host, bed: Topology) -> None:
     bring_up(host, bed)
-    down(host, "ha", keep_disks=True, progress=Silent())
+    down(only(host), "ha", keep_disks=True, progress=Silent())
     kept = set(observe(host).volumes)
     assert "ha._lustre-MDT0000.raw" in kept
     assert "ha.oss1.root.qcow2" in kept
@@ -116,7 +117,7 @@ def test_a_node_that_is_gone_from_the_file_is_reached_as_long_as_it_runs(host: H
     prepared = bring_up(host, without).prepared
     assert sorted(known.read_text().splitlines()) == sorted(before.splitlines())
     address = observe(host).bed("ha").metadata["client1"].management.ip.ip
-    steps = steps_of(host, prepared.members["oss1"], (), prepared.members)
+    steps = steps_of(only(host), prepared.members["oss1"], (), prepared.members)
     told = {step.name: " ".join(step.check) for step in steps}
     assert f"{address} client1" in told["hosts"]
     assert f"client1,{address} " in told["known hosts"]
@@ -131,7 +132,7 @@ def test_two_beds_side_by_side(host: Host, bed: Topology) -> None:
     observed = observe(host)
     subnets = [n.facts.metadata.subnet for n in observed.networks.values() if n.facts.metadata]
     assert len(subnets) == len(set(subnets)) == 4
-    down(host, "ha", keep_disks=False, progress=Silent())
+    down(only(host), "ha", keep_disks=False, progress=Silent())
     observed = observe(host)
     assert observed.beds == ("ha-2",)
     assert len(observed.bed("ha-2").nodes) == 5
@@ -159,7 +160,7 @@ def test_a_foreign_object_of_the_same_name_is_left_alone(
     assert raised.value.status == 4
     after = observe(host)
     assert (after.domains, after.networks, after.volumes) == (before.domains, before.networks, before.volumes)
-    down(host, "ha", keep_disks=False, progress=Silent())
+    down(only(host), "ha", keep_disks=False, progress=Silent())
     assert name in {**observe(host).domains, **observe(host).networks}
 
 
@@ -172,7 +173,7 @@ def test_a_disk_that_another_domain_uses_keeps_down_from_everything(host: Host, 
     )
     host.call(lambda connection: connection.defineXML(foreign))
     with pytest.raises(HostError, match="the domain other, which is not of the bed ha, uses"):
-        down(host, "ha", keep_disks=False, progress=Silent())
+        down(only(host), "ha", keep_disks=False, progress=Silent())
     assert len(observe(host).bed("ha").nodes) == 5
 
 
@@ -184,7 +185,10 @@ def test_a_disk_of_another_size_is_not_made_anew(host: Host, bed: Topology) -> N
 
 
 def test_the_second_vmlab_is_told_who_has_the_bed(host: Host, bed: Topology) -> None:
-    with locked(host, "ha"), pytest.raises(BusyError, match=r"the bed ha is in use by .* \(pid \d+\) with `.*` since"):
+    with (
+        locked(only(host), "ha"),
+        pytest.raises(BusyError, match=r"the bed ha is in use by .* \(pid \d+\) with `.*` since"),
+    ):
         bring_up(host, bed)
 
 
@@ -215,7 +219,7 @@ def test_up_goes_on_after_a_stop_at_any_action(
 ) -> None:
     total = len(bring_up(host, bed).actions)
     wanted = observe(host)
-    down(host, "ha", keep_disks=False, progress=Silent())
+    down(only(host), "ha", keep_disks=False, progress=Silent())
     for at in range(total):
         with monkeypatch.context() as patch, pytest.raises(Stop):
             stopping(up_module, patch, at=at, after=after)
@@ -226,7 +230,7 @@ def test_up_goes_on_after_a_stop_at_any_action(
         assert all(domain.running for domain in observed.domains.values()), at
         assert set(observed.volumes) == set(wanted.volumes), at
         assert bring_up(host, bed).actions == (), at
-        down(host, "ha", keep_disks=False, progress=Silent())
+        down(only(host), "ha", keep_disks=False, progress=Silent())
 
 
 @pytest.mark.parametrize("after", [False, True])
@@ -234,12 +238,12 @@ def test_down_after_a_stop_of_up_at_any_action(
     host: Host, bed: Topology, monkeypatch: pytest.MonkeyPatch, *, after: bool
 ) -> None:
     total = len(bring_up(host, bed).actions)
-    down(host, "ha", keep_disks=False, progress=Silent())
+    down(only(host), "ha", keep_disks=False, progress=Silent())
     for at in range(total):
         with monkeypatch.context() as patch, pytest.raises(Stop):
             stopping(up_module, patch, at=at, after=after)
             bring_up(host, bed)
-        down(host, "ha", keep_disks=False, progress=Silent())
+        down(only(host), "ha", keep_disks=False, progress=Silent())
         assert_nothing_left(host)
 
 
@@ -248,19 +252,19 @@ def test_down_goes_on_after_a_stop_at_any_action(
     host: Host, bed: Topology, monkeypatch: pytest.MonkeyPatch, *, after: bool
 ) -> None:
     bring_up(host, bed)
-    total = len(down(host, "ha", keep_disks=False, progress=Silent()))
+    total = len(down(only(host), "ha", keep_disks=False, progress=Silent()))
     for at in range(total):
         bring_up(host, bed)
         with monkeypatch.context() as patch, pytest.raises(Stop):
             stopping(down_module, patch, at=at, after=after)
-            down(host, "ha", keep_disks=False, progress=Silent())
-        down(host, "ha", keep_disks=False, progress=Silent())
+            down(only(host), "ha", keep_disks=False, progress=Silent())
+        down(only(host), "ha", keep_disks=False, progress=Silent())
         assert_nothing_left(host)
 
 
 def test_a_foreign_file_with_a_clones_name_is_left_alone(host: Host, bed: Topology) -> None:
     bring_up(host, bed)
-    down(host, "ha", keep_disks=False, progress=Silent())
+    down(only(host), "ha", keep_disks=False, progress=Silent())
     foreign = "<volume><name>ha.mds1.root.qcow2</name><capacity unit='bytes'>4096</capacity></volume>"
     host.call(lambda connection: connection.storagePoolLookupByName("vmlab").createXML(foreign))
     with pytest.raises(HostError, match=r"ha\.mds1\.root\.qcow2 is in the way"):
@@ -286,4 +290,4 @@ def test_a_subnet_that_was_lost_before_the_network_started_is_leased_anew(host: 
 def test_plan_asks_for_the_memory_that_up_asks_for(host: Host, bed: Topology, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vmlab.lab.beds.prepare.available_memory", lambda _: 512 << 10)
     with pytest.raises(HostError, match="5 nodes want 2304 MiB of memory, and the host has 512 MiB available"):
-        look(host, bed, accel="auto", restart=False, progress=Silent())
+        look(only(host), bed, accel="auto", restart=False, progress=Silent())

@@ -8,6 +8,7 @@ import yaml
 
 from vmlab.guest.child import no_watch
 from vmlab.lab.ground.bed import DEFAULT_URI, existing, guests
+from vmlab.lab.ground.hosts import only
 from vmlab.lab.ground.progress import Silent
 from vmlab.lab.ground.stages import drive
 from vmlab.plan.filesystems import Stage, Track
@@ -68,7 +69,7 @@ def test_stages_go_through_all_guests(vmlab: Vmlab, file: str, monkeypatch: pyte
         Stage("second", tuple(Track(n, "disk", (Step("disk", ("test", "-b", str(disk)), ()),)) for n in NODES)),
     )
     with connected(DEFAULT_URI) as host:
-        doors = guests(host, existing(host, BED))
+        doors = guests(only(host), existing(only(host), BED))
         for door in doors.values():
             door.connect(Deadline.after(120))
         try:

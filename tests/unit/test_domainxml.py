@@ -15,7 +15,7 @@ from vmlab.domainxml.volume import volume_xml
 from vmlab.errors import TopologyError
 from vmlab.plan.desired import Desired, Image, addresses, desired_networks, desired_node, desired_targets
 from vmlab.plan.lease import lease
-from vmlab.plan.observed import Observed
+from vmlab.plan.observed import ObservedBed
 from vmlab.plan.placing import virtual
 from vmlab.topology import Topology, load, loads
 
@@ -43,7 +43,7 @@ nodes:
 
 
 def desired(topology: Topology, *, kind: str = "qemu") -> Desired:
-    leases = lease(topology, Observed({}, {}, {}))
+    leases = lease(topology, ObservedBed(topology.name), ())
     template = parse_template(TEMPLATE.read_bytes(), TEMPLATE)
     nodes = {
         node.name: desired_node(
@@ -59,7 +59,7 @@ def desired(topology: Topology, *, kind: str = "qemu") -> Desired:
         for node in topology.nodes.values()
     }
     networks = desired_networks(topology, leases, virtual(topology))
-    return Desired(topology.name, networks, desired_targets(topology), nodes, {})
+    return Desired(topology.name, networks, desired_targets(topology, topology.nodes.keys()), nodes, {})
 
 
 def topologies() -> list[Topology]:

@@ -29,8 +29,8 @@ from vmlab.errors import GuestError, HostError, TopologyError, VmlabError, Workl
 from vmlab.guest import console, facts
 from vmlab.guest.keys import BedKeys
 from vmlab.guest.trouble import SshTrouble
+from vmlab.lab.beds.decide import decide_all
 from vmlab.lab.beds.plan import look_at_records
-from vmlab.lab.beds.prepare import decide_all
 from vmlab.lab.ground.progress import Silent
 from vmlab.lab.ground.recorded import recorded
 from vmlab.lustre import lnetctl, status, survey, target, trouble
@@ -194,13 +194,15 @@ def test_topologies(changed: Mapping[str, str]) -> None:
     except TopologyError as error:
         told(error)
         return
-    images = {node.image: Image(node.image, "/disk.qcow2", 1, "root", None) for node in topology.nodes.values()}
+    images = {
+        ("local", node.image): Image(node.image, "/disk.qcow2", 1, "root", None) for node in topology.nodes.values()
+    }
     try:
-        prepared = decide_all(topology, NOTHING, {}, images=images, keys=KEYS, accel="tcg", restart=False)
+        prepared = decide_all(topology, {"local": NOTHING}, {}, images=images, keys=KEYS, accel="tcg", restart=False)
     except VmlabError as error:
         told(error)
         return
-    for node in prepared.desired.nodes.values():
+    for node in prepared.nodes.values():
         read = read_domain(node.xml)
         assert read.metadata is not None
         assert read.metadata.image == node.metadata.image
@@ -237,9 +239,9 @@ def test_images(changed: Mapping[str, Any]) -> None:
     shown(tables.image_table([(manifest, ["ha.oss1"])]))
     boot = Boot("/k", None, manifest.cmdline)
     topology = loads("name: b\nnodes: {n1: {role: client, memory: 256MiB}}\n", "b.yaml")
-    images = {"demo": Image(manifest.name, "/disk.qcow2", manifest.size, manifest.user, boot)}
-    prepared = decide_all(topology, NOTHING, {}, images=images, keys=KEYS, accel="tcg", restart=False)
-    node = prepared.desired.nodes["n1"]
+    images = {("local", "demo"): Image(manifest.name, "/disk.qcow2", manifest.size, manifest.user, boot)}
+    prepared = decide_all(topology, {"local": NOTHING}, {}, images=images, keys=KEYS, accel="tcg", restart=False)
+    node = prepared.nodes["n1"]
     read = read_domain(node.xml)
     assert read.metadata is not None
     assert read.metadata.user == manifest.user

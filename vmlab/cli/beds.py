@@ -23,9 +23,9 @@ from vmlab.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from vmlab.lab.ground.hosts import Hosts
     from vmlab.lustre.target import Recovery
     from vmlab.topology import Topology
-    from vmlab.virt.connection import Host
 
 _JOBS = 32
 
@@ -53,15 +53,15 @@ def up(
     """
     from vmlab.cli.files import plan
     from vmlab.cli.target import load
-    from vmlab.lab.ground.bed import opened, uri_of
+    from vmlab.lab.ground.bed import hosts_of
 
     if dry_run:
         plan(file, name, accel=accel, restart=restart)
         return
     topology = load(file, name)
-    with opened(uri_of(topology)) as host:
+    with hosts_of(topology) as hosts:
         _up(
-            host,
+            hosts,
             topology,
             accel=accel,
             restart=restart,
@@ -86,9 +86,9 @@ def down(bed: Bed, yes: Yes = False, keep_disks: KeepDisks = False) -> None:
     from vmlab.cli.target import at
     from vmlab.lab.beds.down import refuse_of_another_host
 
-    with at(bed) as (host, name):
-        refuse_of_another_host(host, name)
-        _down(host, name, yes=yes, keep_disks=keep_disks, verb="down")
+    with at(bed) as (hosts, name):
+        refuse_of_another_host(hosts, name)
+        _down(hosts, name, yes=yes, keep_disks=keep_disks, verb="down")
 
 
 def rebuild(
@@ -109,13 +109,13 @@ def rebuild(
     """
     from vmlab.cli.target import file_of, load
     from vmlab.lab.beds.prepare import images_of
-    from vmlab.lab.ground.bed import opened, uri_of
+    from vmlab.lab.ground.bed import hosts_of
 
     topology = load(file_of(bed), name)
-    with opened(uri_of(topology)) as host:
-        images_of(host, topology)  # what cannot come up again is not taken down
-        _down(host, topology.name, yes=yes, keep_disks=False, verb="rebuild")
-        _up(host, topology, accel=accel, restart=False, timeout_s=timeout, jobs=jobs, wait=True)
+    with hosts_of(topology) as hosts:
+        images_of(hosts, topology)  # what cannot come up again is not taken down
+        _down(hosts, topology.name, yes=yes, keep_disks=False, verb="rebuild")
+        _up(hosts, topology, accel=accel, restart=False, timeout_s=timeout, jobs=jobs, wait=True)
 
 
 def list_(output: Output = Form.TABLE) -> None:
@@ -155,8 +155,8 @@ def status(bed: Bed, output: Output = Form.TABLE) -> None:
     from vmlab.report.plain import dumped
     from vmlab.report.tables import node_table, show
 
-    with at(bed) as (host, name):
-        found = look(host, name)
+    with at(bed) as (hosts, name):
+        found = look(hosts, name)
     if output is Form.JSON:
         typer.echo(dumped(found))
     else:
@@ -167,7 +167,7 @@ def status(bed: Bed, output: Output = Form.TABLE) -> None:
 
 
 def _up(
-    host: "Host",
+    hosts: "Hosts",
     topology: "Topology",
     *,
     accel: Accel,
@@ -188,7 +188,7 @@ def _up(
     with shown(tuple(topology.nodes)) as seen:
         progress = Timed(seen)
         raised = bring_up(
-            host,
+            hosts,
             topology,
             accel=accel,
             restart=restart,
@@ -206,12 +206,12 @@ def _up(
     state = "ready" if wait else "started"
     done = len(raised.actions) + sum(stage.applied for stage in raised.stages)
     changed = f"{done} actions" if done else "nothing to change"
-    number = len(raised.prepared.desired.nodes)
+    number = len(raised.prepared.nodes)
     told = f"{topology.name}: {number} node{'s' * (number != 1)} {state} in {now() - begin:.1f} s ({changed})"
     typer.echo(told, err=True)
 
 
-def _down(host: "Host", bed: str, *, yes: bool, keep_disks: bool, verb: str) -> None:
+def _down(hosts: "Hosts", bed: str, *, yes: bool, keep_disks: bool, verb: str) -> None:
     from vmlab.cli.target import agreed
     from vmlab.lab.beds.down import down as take_down
     from vmlab.lab.beds.down import planned_removal
@@ -219,13 +219,13 @@ def _down(host: "Host", bed: str, *, yes: bool, keep_disks: bool, verb: str) -> 
     from vmlab.report.progress import shown
 
     if not yes:
-        doomed = planned_removal(host, bed, keep_disks=keep_disks)
+        doomed = planned_removal(hosts, bed, keep_disks=keep_disks)
         agreed(
             f"{bed}: take it down?",
-            removal_lines(bed, doomed),
+            removal_lines(bed, doomed.values()),
             yes=False,
             again=f"vmlab {verb} {bed} -y",
         )
     with shown() as progress:
-        done = take_down(host, bed, keep_disks=keep_disks, progress=progress)
+        done = take_down(hosts, bed, keep_disks=keep_disks, progress=progress)
     typer.echo(f"{bed}: {'gone' if done else 'nothing of it is there'}", err=True)

@@ -30,12 +30,12 @@ def export(
     from vmlab.cli.target import at
     from vmlab.lab.beds import export as forms
 
-    with at(bed) as (host, name):
+    with at(bed) as (hosts, name):
         match kind:
             case Kind.SSH_CONFIG:
-                text = forms.ssh(host, name)
+                text = forms.ssh(hosts, name)
             case Kind.HOSTS:
-                text = forms.hosts(host, name)
+                text = forms.hosts_file(hosts, name)
             case Kind.XML:
-                text = forms.xml(host, name)
+                text = forms.xml(hosts, name)
     typer.echo(text, nl=False)

@@ -98,7 +98,7 @@ def plan(
     """
     from vmlab.cli.target import load
     from vmlab.lab.beds.plan import look, look_at_records
-    from vmlab.lab.ground.bed import opened, uri_of
+    from vmlab.lab.ground.bed import hosts_of
     from vmlab.report.plain import dumped
     from vmlab.report.plan import document, text
     from vmlab.report.progress import shown
@@ -108,8 +108,8 @@ def plan(
         if inventory:
             prepared = look_at_records(topology, inventory, progress=progress)
         else:
-            with opened(uri_of(topology)) as host:
-                prepared = look(host, topology, accel=accel, restart=restart, progress=progress)
+            with hosts_of(topology) as hosts:
+                prepared = look(hosts, topology, accel=accel, restart=restart, progress=progress)
     if picture is not None:
         from vmlab.report.hostpicture import draw
 

@@ -55,8 +55,8 @@ def format_(
     from vmlab.lab.ground.hard_end import ending
     from vmlab.report.progress import shown
 
-    with described(bed, name) as (host, topology):
-        there = contents(host, topology)
+    with described(bed, name) as (hosts, topology):
+        there = contents(hosts, topology)
         lines = [f"{label} {found.text}" for label, found in there.items()]
         if reformat:
             again = f"vmlab fs format {bed} --reformat -y"
@@ -68,11 +68,11 @@ def format_(
             )
         with (
             shown(tuple(topology.nodes)) as seen,
-            ending(host, topology.name, timeout, seen, again="vmlab fs format") as (end, progress),
+            ending(hosts, topology.name, timeout, seen, again="vmlab fs format") as (end, progress),
         ):
             for line in () if reformat else lines:
                 progress.say(f"{line}: left alone")
-            times = make(host, topology, progress, end, reformat=reformat)
+            times = make(hosts, topology, progress, end, reformat=reformat)
     _tell(topology.name, times, "formatted")
 
 
@@ -97,11 +97,11 @@ def mount(
     from vmlab.report.progress import shown
 
     with (
-        described(bed, name) as (host, topology),
+        described(bed, name) as (hosts, topology),
         shown(tuple(topology.nodes)) as seen,
-        ending(host, topology.name, timeout, seen, again="vmlab fs mount") as (end, progress),
+        ending(hosts, topology.name, timeout, seen, again="vmlab fs mount") as (end, progress),
     ):
-        times = make(host, topology, progress, end, recovery=window(recovery_time))
+        times = make(hosts, topology, progress, end, recovery=window(recovery_time))
     _tell(topology.name, times, "mounted")
 
 
@@ -125,11 +125,11 @@ def umount(
     from vmlab.report.progress import shown
 
     with (
-        described(bed, name) as (host, topology),
+        described(bed, name) as (hosts, topology),
         shown(tuple(topology.nodes)) as seen,
-        ending(host, topology.name, timeout, seen, again="vmlab fs umount") as (end, progress),
+        ending(hosts, topology.name, timeout, seen, again="vmlab fs umount") as (end, progress),
     ):
-        times = unmount(host, topology, progress, end)
+        times = unmount(hosts, topology, progress, end)
     _tell(topology.name, times, "unmounted")
 
 
@@ -150,8 +150,8 @@ def status(bed: Bed, name: Name = None, output: Output = Form.TABLE) -> None:
     from vmlab.report.plain import dumped
     from vmlab.report.tables import show
 
-    with described(bed, name) as (host, topology):
-        found = look(host, topology)
+    with described(bed, name) as (hosts, topology):
+        found = look(hosts, topology)
     if output is Form.JSON:
         typer.echo(dumped(found))
     else:
@@ -189,12 +189,12 @@ def failover(
     from vmlab.report.tables import show
 
     with (
-        described(bed, name) as (host, topology),
+        described(bed, name) as (hosts, topology),
         shown() as seen,
-        ending(host, topology.name, timeout, seen, again="vmlab fs failover") as (end, progress),
+        ending(hosts, topology.name, timeout, seen, again="vmlab fs failover") as (end, progress),
     ):
         done = fail(
-            host,
+            hosts,
             topology,
             what,
             how=how.value,
@@ -236,12 +236,12 @@ def failback(
     from vmlab.report.tables import show
 
     with (
-        described(bed, name) as (host, topology),
+        described(bed, name) as (hosts, topology),
         shown() as seen,
-        ending(host, topology.name, timeout, seen, again="vmlab fs failback") as (end, progress),
+        ending(hosts, topology.name, timeout, seen, again="vmlab fs failback") as (end, progress),
     ):
         done = back(
-            host,
+            hosts,
             topology,
             what,
             recovery=window(recovery_time),

@@ -32,7 +32,7 @@ def check(output: Output = Form.TABLE) -> None:
     Example:
       vmlab host check
     """
-    from vmlab.lab.ground.bed import uri_of
+    from vmlab.lab.ground.bed import default_uri
     from vmlab.lab.hosts.check import check as look
     from vmlab.report.checks import check_table
     from vmlab.report.plain import dumped
@@ -40,9 +40,9 @@ def check(output: Output = Form.TABLE) -> None:
     from vmlab.report.tables import show
     from vmlab.virt.elsewhere import refuse_elsewhere
 
-    refuse_elsewhere(uri_of())
+    refuse_elsewhere(default_uri())
     with shown() as progress:
-        found = look(uri_of(), progress)
+        found = look(default_uri(), progress)
     if output is Form.JSON:
         typer.echo(dumped(found))
     else:

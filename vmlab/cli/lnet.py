@@ -25,8 +25,8 @@ def show(bed: Bed, name: Name = None, output: Output = Form.TABLE) -> None:
     from vmlab.report.plain import dumped
     from vmlab.report.tables import show as printed
 
-    with described(bed, name) as (host, topology):
-        nodes = look(host, topology)
+    with described(bed, name) as (hosts, topology):
+        nodes = look(hosts, topology)
     if output is Form.JSON:
         typer.echo(dumped(nodes))
     else:
@@ -54,8 +54,8 @@ def ping(bed: Bed, name: Name = None, output: Output = Form.TABLE) -> None:
     from vmlab.report.tables import show as printed
     from vmlab.values.nodeset import fold
 
-    with described(bed, name) as (host, topology):
-        pings = ask(host, topology)
+    with described(bed, name) as (hosts, topology):
+        pings = ask(hosts, topology)
     if output is Form.JSON:
         typer.echo(dumped(pings))
     elif pings:

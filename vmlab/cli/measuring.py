@@ -56,11 +56,11 @@ def run(
     todo = _todo(bed, topology, workload, settings or [])
     records = []
     errors: list[VmlabError] = []
-    with at(bed, topology) as (host, name):
+    with at(bed, topology) as (hosts, name):
         for kind, options in todo:
             try:
                 with shown() as progress:
-                    record = measure(host, name, kind, options, topology=topology, progress=progress)
+                    record = measure(hosts, name, kind, options, topology=topology, progress=progress)
             except (WorkloadError, GuestError, UsageError) as error:
                 errors.append(error)
                 continue

@@ -29,8 +29,8 @@ def ssh(
     from vmlab.guest.child import attached
     from vmlab.lab.beds.execute import door
 
-    with at(bed) as (host, name):
-        guest = door(host, name, node)
+    with at(bed) as (hosts, name):
+        guest = door(hosts, name, node)
         argv = guest.argv(_command(command or []), tty=sys.stdin.isatty() and sys.stdout.isatty())
         sys.stdout.flush()
         status = attached(argv, guest.watch)
@@ -65,8 +65,8 @@ def exec_(
     from vmlab.report.answers import tell
     from vmlab.report.plain import dumped
 
-    with at(bed) as (host, name):
-        answers, dead = execute(host, name, nodes, _command(command), jobs=jobs, deadline_s=timeout)
+    with at(bed) as (hosts, name):
+        answers, dead = execute(hosts, name, nodes, _command(command), jobs=jobs, deadline_s=timeout)
     if output is Form.JSON:
         typer.echo(dumped(answers))
     else:
@@ -91,9 +91,10 @@ def cp(
     """
     from vmlab.cli.target import here
     from vmlab.lab.beds.execute import copy
+    from vmlab.lab.ground.hosts import only
 
     with here() as host:
-        copy(host, source, destination, recursive=recursive, jobs=jobs)
+        copy(only(host), source, destination, recursive=recursive, jobs=jobs)
 
 
 def console(bed: Bed, node: Node) -> None:
@@ -109,8 +110,9 @@ def console(bed: Bed, node: Node) -> None:
     from vmlab.lab.beds.execute import domain_of
     from vmlab.virt.console import attach
 
-    with at(bed) as (host, name):
-        uri, domain = host.uri, domain_of(host, name, node)
+    with at(bed) as (hosts, name):
+        host, domain = domain_of(hosts, name, node)
+        uri = host.uri
     attach(uri, domain)
 
 
@@ -144,8 +146,8 @@ def power(
     from vmlab.report.progress import shown
     from vmlab.report.tables import power_table, show
 
-    with at(bed) as (host, name), shown() as progress:
-        states = switch(host, name, nodes, verb, progress)
+    with at(bed) as (hosts, name), shown() as progress:
+        states = switch(hosts, name, nodes, verb, progress)
     if output is Form.JSON:
         typer.echo(dumped(states))
     else:

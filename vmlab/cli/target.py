@@ -11,6 +11,7 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from vmlab.lab.ground.hosts import Hosts
     from vmlab.topology import Topology
     from vmlab.virt.connection import Host
 
@@ -73,43 +74,44 @@ def file_of(bed: str) -> str:
 
 
 @contextlib.contextmanager
-def at(bed: str, topology: "Topology | None" = None) -> "Iterator[tuple[Host, str]]":
-    """A bed's host, and the bed's name, from its name or its topology file, which may have been loaded already."""
+def at(bed: str, topology: "Topology | None" = None) -> "Iterator[tuple[Hosts, str]]":
+    """A bed's hosts, and the bed's name, from its name or its topology file, which may have been loaded already."""
     from vmlab.errors import UsageError
-    from vmlab.lab.ground.bed import opened, uri_of
+    from vmlab.lab.ground.bed import hosts_of
+    from vmlab.lab.ground.hosts import only
 
     if is_file(bed):
         topology = topology or load(bed)
-        name, uri = topology.name, uri_of(topology)
+        with hosts_of(topology) as hosts:
+            yield hosts, topology.name
     elif _BED.fullmatch(bed):
-        name, uri = bed, uri_of()
+        with here() as host:
+            yield only(host), bed
     else:
         raise UsageError(f"{bed!r:.80} is neither a bed's name nor a topology file", hint="vmlab list")
-    with opened(uri) as host:
-        yield host, name
 
 
 @contextlib.contextmanager
-def described(bed: str, name: str | None = None) -> "Iterator[tuple[Host, Topology]]":
-    """A bed's host and its topology: for what libvirt does not know of a bed. `file_of` says how the file is found."""
+def described(bed: str, name: str | None = None) -> "Iterator[tuple[Hosts, Topology]]":
+    """A bed's hosts and its topology: for what libvirt does not know of a bed. `file_of` says how the file is found."""
     from vmlab.errors import UsageError
-    from vmlab.lab.ground.bed import opened, uri_of
+    from vmlab.lab.ground.bed import hosts_of
 
     try:
         file = file_of(bed)
     except UsageError as error:
         raise UsageError(error.message, hint=f"name the file, and the bed by --name {bed}") from error
     topology = load(file, name)
-    with opened(uri_of(topology)) as host:
-        yield host, topology
+    with hosts_of(topology) as hosts:
+        yield hosts, topology
 
 
 @contextlib.contextmanager
 def here(*, anywhere: bool = False) -> "Iterator[Host]":
     """The host that LIBVIRT_DEFAULT_URI names, or this machine; another one only where `anywhere` will do."""
-    from vmlab.lab.ground.bed import opened, uri_of
+    from vmlab.lab.ground.bed import default_uri, opened
 
-    with opened(uri_of(), anywhere=anywhere) as host:
+    with opened(default_uri(), anywhere=anywhere) as host:
         yield host
 
 

@@ -161,3 +161,15 @@ class Plan:
     def actions(self) -> tuple[Action, ...]:
         """All actions that will be done."""
         return (*self.host, *self.networks, *self.volumes, *(action for lane in self.lanes.values() for action in lane))
+
+
+def together(plans: Iterable[Plan]) -> Plan:
+    """One plan of those of several hosts."""
+    plans = tuple(plans)
+    return Plan(
+        networks=tuple(action for plan in plans for action in plan.networks),
+        volumes=tuple(action for plan in plans for action in plan.volumes),
+        nodes={name: lane for plan in plans for name, lane in plan.lanes.items()},
+        pending=tuple(action for plan in plans for action in plan.pending),
+        host=tuple(action for plan in plans for action in plan.host),
+    )

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
@@ -64,7 +65,7 @@ class DesiredNode:
 
 @dataclass(frozen=True, slots=True)
 class Desired:
-    """A whole bed. `targets` are the shared volumes of the file systems.
+    """What a bed should have on one host. `targets` are the shared volumes of the file systems.
 
     `hidden` are functions whose MAC addresses only show when they are back with their drivers, with their nodes.
     """
@@ -95,12 +96,12 @@ def desired_networks(topology: Topology, leases: Leases, attach: Attach) -> tupl
     return (network(MANAGEMENT, mtu=None), *(network(f.name, mtu=f.mtu) for f in fabrics))
 
 
-def desired_targets(topology: Topology) -> tuple[Volume, ...]:
-    """A raw volume for each Lustre target that vmlab provides the disk of."""
+def desired_targets(topology: Topology, here: AbstractSet[str]) -> tuple[Volume, ...]:
+    """A raw volume for each Lustre target that vmlab provides the disk of, where one of its servers is `here`."""
     return tuple(
         Volume(identity.target_volume(topology.name, target.label), int(target.size), "raw")
         for target in topology.targets
-        if target.size is not None
+        if target.size is not None and not here.isdisjoint(target.servers)
     )
 
 

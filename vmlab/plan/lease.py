@@ -4,7 +4,7 @@ A lease is remembered by the network's and the domains' metadata alone. Whoever 
 until the networks exist.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
@@ -37,13 +37,12 @@ def ports(topology: Topology, node: str) -> Iterator[tuple[str, int]]:
             yield fabric, index
 
 
-def lease(topology: Topology, observed: Observed) -> Leases:
-    """Subnets and addresses for every node; those in force stay as they are.
+def lease(topology: Topology, bed: ObservedBed, looks: Collection[Observed]) -> Leases:
+    """Subnets and addresses for every node; those in force stay as they are. `looks` are at each host of the bed.
 
     Raises HostError when a subnet that the file asks for is taken, or when none is free.
     """
-    bed = observed.bed(topology.name)
-    taken = _taken(topology.name, observed)
+    taken = [found for look in looks for found in _taken(topology.name, look)]
     subnets = _subnets_in_force(bed, taken)
     sizes = {MANAGEMENT: len(topology.nodes)}
     for node in topology.nodes.values():

@@ -6,12 +6,13 @@ from ipaddress import IPv4Network
 
 from vmlab.domainxml.metadata import NodeMetadata, not_understood
 from vmlab.domainxml.read import DomainFacts, NetworkFacts, VolumeFacts
+from vmlab.errors import HostError
 from vmlab.values import identity
 
 
 @dataclass(frozen=True, slots=True)
 class ObservedDomain:
-    """A domain on the host.
+    """A domain on the host of that name.
 
     `disks_in_use` are all files that it needs: those of its definition, what only the running QEMU has, and, if volumes
     were looked at, what `<disk type='volume'>` means and what lies below in backing chains.
@@ -20,6 +21,7 @@ class ObservedDomain:
     facts: DomainFacts
     state: str
     disks_in_use: frozenset[str]
+    host: str = "local"
 
     @property
     def running(self) -> bool:
@@ -109,3 +111,28 @@ class ObservedBed:
     def exists(self) -> bool:
         """Anything of it is there."""
         return bool(self.nodes or self.networks or self.volumes)
+
+
+def over_all(name: str, looks: Mapping[str, Observed]) -> ObservedBed:
+    """A bed on all its hosts, from a look at each. Of networks and shared disks that several have, one is told.
+
+    Raises HostError when a node is on two of them.
+    """
+    parts = {host: observed.bed(name) for host, observed in looks.items()}
+    if len(parts) == 1:
+        return next(iter(parts.values()))
+    nodes: dict[str, ObservedDomain] = {}
+    for part in parts.values():
+        for node, domain in part.nodes.items():
+            if node in nodes:
+                raise HostError(
+                    f"the node {node} of {name} is on {nodes[node].host} and on {domain.host}",
+                    hint=f"virsh undefine {domain.facts.name} on one of them",
+                )
+            nodes[node] = domain
+    return ObservedBed(
+        name,
+        nodes,
+        {fabric: network for part in parts.values() for fabric, network in part.networks.items()},
+        {volume: facts for part in parts.values() for volume, facts in part.volumes.items()},
+    )

@@ -20,7 +20,7 @@ from vmlab.placement.request import (
     Placement,
 )
 from vmlab.plan.lease import interface_name
-from vmlab.plan.observed import ObservedBed
+from vmlab.plan.observed import ObservedBed, ObservedDomain
 from vmlab.topology import Node, Topology
 from vmlab.topology.bed import Numa, Reserve
 from vmlab.values.pci import PciAddress
@@ -49,6 +49,11 @@ class Places:
     def node(self, name: str) -> NodePlacement | None:
         """Where a node goes, if that is decided."""
         return None if self.placement is None else self.placement.nodes.get(name)
+
+    def vfs(self, host: str) -> dict[PciAddress, int]:
+        """How many virtual functions physical functions of a host need."""
+        counts = {} if self.placement is None else self.placement.vfs
+        return {pf: count for (on, pf), count in counts.items() if on == host}
 
 
 def virtual(topology: Topology) -> Attach:
@@ -92,9 +97,14 @@ def decide(
     for words in product(*choices):
         attach = dict(zip(topology.fabrics, words, strict=True))
         kept = keep(attach)
-        in_force = {name: _in_force(bed.nodes[name].facts, hosts) for name in kept}
+        in_force = {name: _in_force(bed.nodes[name], hosts) for name in kept}
         requests = [
-            replace(_request(topology, node, attach, pinned=pinned), architecture=native.get(node.name, ""))
+            replace(
+                _request(topology, node, attach, pinned=pinned),
+                architecture=native.get(node.name, ""),
+                # It is defined there, and its disks are.
+                host=bed.nodes[node.name].host if node.name in bed.nodes else node.host,
+            )
             for node in topology.nodes.values()
         ]
         try:
@@ -156,9 +166,9 @@ def _wishes(topology: Topology, node: Node, attach: Attach) -> Iterator[DeviceWi
             yield from (DeviceWish(name, n, fabric.kind, function, fabric.device, whole) for n in range(count))
 
 
-def _in_force(facts: DomainFacts, hosts: Mapping[str, HostInventory]) -> NodePlacement:
+def _in_force(domain: ObservedDomain, hosts: Mapping[str, HostInventory]) -> NodePlacement:
     """Where a node is, as its domain says. Its vCPUs are sorted into guest cells by the host cells of their CPUs."""
-    host, inventory = next(iter(hosts.items()))
+    facts, inventory = domain.facts, hosts[domain.host]
     cell_of = {cpu.id: cell.id for cell in inventory.cells for cpu in cell.cpus}
     cells: dict[int | None, dict[int, tuple[int, ...]]] = {}
     for vcpu, cpus in sorted(facts.pins.items()):
@@ -169,7 +179,7 @@ def _in_force(facts: DomainFacts, hosts: Mapping[str, HostInventory]) -> NodePla
     share = facts.memory_kib // len(cells)
     return NodePlacement(
         node=facts.metadata.node if facts.metadata is not None else facts.name,
-        host=host,
+        host=domain.host,
         cells=tuple(PlacedCell(cell, vcpus, share, facts.page_kib) for cell, vcpus in cells.items()),
         emulator_cpus=tuple(sorted(facts.emulator_cpus)),
         devices=tuple(_devices_in_force(facts, inventory, frozenset(cells))),

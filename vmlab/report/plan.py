@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Iterator
 from typing import Any, TextIO
 
-from vmlab.lab.beds.prepare import Prepared
+from vmlab.lab.beds.decide import Prepared
 from vmlab.lustre.lnet import routes
 from vmlab.placement.request import PlacedCell, PlacedDevice
-from vmlab.plan.actions import Action, Plan
+from vmlab.plan.actions import Action, Plan, together
 from vmlab.report.errors import painted
 from vmlab.topology import Topology
 from vmlab.topology.bed import DEFAULT_HOST
@@ -48,7 +48,7 @@ def document(prepared: Prepared) -> dict[str, Any]:
                 "addresses": {place.interface: str(place.ip.ip) for place in node.metadata.addresses},
                 "nids": [str(nid) for nid in _nids(prepared, name)],
             }
-            for name, node in prepared.desired.nodes.items()
+            for name, node in prepared.nodes.items()
         ],
         "routes": list(_routes(prepared)),
         "actions": [_action(action) for action in prepared.plan.actions],
@@ -112,14 +112,14 @@ def _action(action: Action) -> dict[str, Any]:
 
 
 def _nids(prepared: Prepared, node: str) -> Iterator[Nid]:
-    for place in prepared.desired.nodes[node].metadata.addresses:
+    for place in prepared.nodes[node].metadata.addresses:
         net = prepared.topology.lnet(place.fabric)
         if net is not None:
             yield Nid(place.ip.ip, net)
 
 
 def _routes(prepared: Prepared) -> Iterator[dict[str, Any]]:
-    nids = {name: {nid.net: nid for nid in reversed(list(_nids(prepared, name)))} for name in prepared.desired.nodes}
+    nids = {name: {nid.net: nid for nid in reversed(list(_nids(prepared, name)))} for name in prepared.nodes}
     for route in routes({name: set(nets) for name, nets in nids.items()}, _routers(prepared.topology)):
         gateways = [str(nids[router][net]) for router, net in route.gateways]
         yield {"node": route.node, "net": route.net, "gateways": gateways, "hops": route.hops}
@@ -152,11 +152,11 @@ Row = tuple[str, str, str, str, str]
 
 def _rows(prepared: Prepared) -> Iterator[Row]:
     plan = prepared.plan
-    there = prepared.observed.bed(prepared.topology.name).nodes
+    there = prepared.bed.nodes
     for action in (*plan.host, *plan.networks, *plan.volumes):
         yield *_SIGNS[action.kind.partition("-")[0]], "-", _what(action), action.reason
     for node, lane in plan.lanes.items():
-        changed = node in there and node in prepared.desired.nodes
+        changed = node in there and node in prepared.nodes
         for number, action in enumerate(lane):
             sign, style = ("~", _YELLOW) if changed else _SIGNS[action.kind.partition("-")[0]]
             yield sign, style, "" if number else node, _what(action), action.reason
@@ -178,8 +178,9 @@ def _what(action: Action) -> str:
     return f"{action.kind} {action.name}"
 
 
-def removal_lines(bed: str, plan: Plan) -> list[str]:
+def removal_lines(bed: str, plans: Iterable[Plan]) -> list[str]:
     """What `down` is going to remove, one line per kind; nothing if there is nothing."""
+    plan = together(plans)
     kinds = (("nodes", [fold(plan.lanes)] if plan.lanes else []), ("networks", _names(plan.networks, "remove-network")))
     disks = [n for n in _names(plan.actions, "remove-volume") if identity.has_data(n)]
     told = [f"  {kind}: {_listed(names)}" for kind, names in (*kinds, ("disks", disks)) if names]

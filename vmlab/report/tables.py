@@ -98,7 +98,7 @@ def node_table(nodes: Sequence["NodeStatus"]) -> Table:
 def raised_table(raised: "Raised") -> Table:
     """What `up` ends with."""
     table = grid("NODE", "ROLE", "ADDRESSES")
-    for node in raised.prepared.desired.nodes.values():
+    for node in raised.prepared.nodes.values():
         place = raised.prepared.places.node(node.name)
         devices = {} if place is None else {interface_name(d.fabric, d.index): d.address for d in place.devices}
         table.add_row(node.name, ",".join(node.metadata.roles), addresses(node.metadata.addresses, devices))

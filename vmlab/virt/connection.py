@@ -134,11 +134,11 @@ class Host:
 
 
 @contextlib.contextmanager
-def connected(uri: str, *, anywhere: bool = False) -> Iterator[Host]:
+def connected(uri: str, *, name: str = "local", anywhere: bool = False) -> Iterator[Host]:
     """A host for the `with` block. Raises HostError for another machine than this one, if that is not `anywhere`."""
     if not anywhere:
         refuse_elsewhere(uri)
-    host = Host(uri)
+    host = Host(uri, name)
     try:
         if not anywhere:
             refuse_elsewhere(host.uri)

@@ -85,7 +85,7 @@ def _observe(host: Host, connection: "libvirt.virConnect", *, volumes: bool) -> 
     else:
         in_use = {facts.name: use.files for facts, _, use in domains}
     observed = Observed(
-        domains={f.name: ObservedDomain(f, state, in_use[f.name]) for f, state, _ in domains},
+        domains={f.name: ObservedDomain(f, state, in_use[f.name], host.name) for f, state, _ in domains},
         networks={n.facts.name: n for n in networks},
         volumes=files,
         routes=_routes() if host.local else (),

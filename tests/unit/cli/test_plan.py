@@ -23,11 +23,11 @@ def test_what_down_removes_in_few_lines() -> None:
         )
         for n in range(1, 21)
     }
-    lines = plan.removal_lines("ha", Plan((RemoveNetwork("ha.mgmt", None, "down"),), (), lanes))
+    lines = plan.removal_lines("ha", [Plan((RemoveNetwork("ha.mgmt", None, "down"),), (), lanes)])
     assert lines[:3] == ["ha: this goes:", "  nodes: oss[1-20]", "  networks: ha.mgmt"]
     assert lines[3].startswith("  disks: ha.oss1.root.qcow2, ")
     assert lines[3].endswith(" and 8 more")
 
 
 def test_nothing_to_remove_is_no_line() -> None:
-    assert plan.removal_lines("ha", Plan()) == []
+    assert plan.removal_lines("ha", [Plan()]) == []

@@ -9,6 +9,7 @@ from local_guest import LocalGuest, nodes
 
 from vmlab.domainxml.read import DomainFacts
 from vmlab.errors import GuestError, ReferenceMissed
+from vmlab.lab.ground.hosts import only
 from vmlab.lab.measuring.consoles import Consoles
 from vmlab.lab.measuring.workload import run_workload, verdict
 from vmlab.plan.observed import ObservedBed, ObservedDomain
@@ -25,6 +26,7 @@ class Pool(Host):
 
     def __init__(self, folder: Path) -> None:
         self.uri = "qemu:///system"
+        self.name = "local"
         self.folder = folder
 
     def call(self, _action: Any, **_: Any) -> Any:
@@ -55,7 +57,7 @@ def bed() -> ObservedBed:
 
 
 def test_only_what_is_new_counts_and_every_line_once(pool: Pool) -> None:
-    with Consoles(pool, bed()) as consoles:
+    with Consoles(only(pool), bed()) as consoles:
         assert consoles.findings() == ()
         pool.prints("oss1", "fine\n" + OOPS[:20])
         assert consoles.findings() == ()
@@ -65,7 +67,7 @@ def test_only_what_is_new_counts_and_every_line_once(pool: Pool) -> None:
 
 
 def test_it_is_noticed_by_itself_and_ends_what_waits(pool: Pool) -> None:
-    with Consoles(pool, bed()) as consoles:
+    with Consoles(only(pool), bed()) as consoles:
         pool.prints("client1", LBUG)
         begin = time.monotonic()
         with pytest.raises(GuestError, match=r"client1: .* LBUG") as caught:
@@ -78,7 +80,7 @@ def test_it_is_noticed_by_itself_and_ends_what_waits(pool: Pool) -> None:
 
 def test_what_was_taken_down_on_purpose_is_spared_until_it_is_up_again(pool: Pool) -> None:
     struck = {"oss1"}
-    with Consoles(pool, bed(), spared=lambda: struck) as consoles:
+    with Consoles(only(pool), bed(), spared=lambda: struck) as consoles:
         pool.prints("oss1", "[ 9.9] Kernel panic - not syncing: sysrq triggered crash\n")
         assert consoles.findings() == ()
         pool.starts_anew("oss1", "[ 0.0] Linux version 6.12\n")
@@ -89,7 +91,7 @@ def test_what_was_taken_down_on_purpose_is_spared_until_it_is_up_again(pool: Poo
 
 
 def test_a_console_that_began_anew_is_read_from_its_beginning(pool: Pool) -> None:
-    with Consoles(pool, bed()) as consoles:
+    with Consoles(only(pool), bed()) as consoles:
         pool.starts_anew("oss1", "x\n")
         assert consoles.findings() == ()
         pool.prints("oss1", OOPS)
@@ -116,7 +118,7 @@ def test_it_fails_the_run_by_name(pool: Pool, tmp_path: Path) -> None:
 
     from vmlab.workloads.failover import Options  # noqa: PLC0415
 
-    with Consoles(pool, bed()) as consoles:
+    with Consoles(only(pool), bed()) as consoles:
         record = run_workload(
             {"oss1": LocalGuest(f"VMLAB_TEST_{tmp_path.name}")},
             nodes("oss1"),

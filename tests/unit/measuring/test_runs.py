@@ -328,22 +328,22 @@ def test_who_does_not_hold_the_bed_ends_nothing_of_a_run_that_goes_on(
     lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("VMLAB_LOCK_DIR", str(tmp_path))
-    host: Any = SimpleNamespace(uri="test:///default", local=True)
+    hosts: Any = {"local": SimpleNamespace(uri="test:///default", local=True)}
     code = (
         "import sys, time\nfrom types import SimpleNamespace\nfrom vmlab.lab.ground.bed import locked\n"
-        "with locked(SimpleNamespace(uri='test:///default', local=True), 'ha'):\n"
+        "with locked({'local': SimpleNamespace(uri='test:///default', local=True)}, 'ha'):\n"
         "    print('held', flush=True)\n    time.sleep(60)\n"
     )
     run = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert run.stdout is not None
     assert run.stdout.readline() == "held\n"
     begun = subprocess.Popen(["sleep", "60"], env=os.environ | {lab.mark: mark("run", "m", "t")})
-    end_leftovers_unless_held(host, "ha", {"n1": lab.guest})
+    end_leftovers_unless_held(hosts, "ha", {"n1": lab.guest})
     assert begun.poll() is None
     run.kill()
     run.wait()
     run.stdout.close()
-    end_leftovers_unless_held(host, "ha", {"n1": lab.guest})
+    end_leftovers_unless_held(hosts, "ha", {"n1": lab.guest})
     assert begun.wait(timeout=5) == -9
 
 

@@ -13,8 +13,8 @@ from lxml import etree
 
 from vmlab.domainxml.read import read_domain
 from vmlab.errors import HostError
+from vmlab.lab.beds.decide import Prepared
 from vmlab.lab.beds.plan import look_at_records
-from vmlab.lab.beds.prepare import Prepared
 from vmlab.lab.ground.progress import Silent
 from vmlab.plan.actions import CreateVfs, ReturnDevices
 from vmlab.topology import load, loads
@@ -196,7 +196,7 @@ def test_vpi_with_ethernet_first(lab: Lab) -> None:
     prepared = look_at_records(topology, [str(lab.folder)], progress=Silent())
     (function,) = prepared.places.hosts["local"].functions.values()
     assert [(port.number, port.link_layer) for port in function.ports] == [(1, "ethernet"), (2, "infiniband")]
-    macs = {a.interface: a.mac for a in prepared.desired.nodes["oss1"].metadata.addresses}
+    macs = {a.interface: a.mac for a in prepared.nodes["oss1"].metadata.addresses}
     assert macs["xge"] == "00:02:c9:0e:b1:9d"
     assert macs["ib0"] == "0002:c903:000e:b19d"
     for kind in ("infiniband", "ethernet"):
@@ -208,7 +208,7 @@ def test_vpi_with_ethernet_first(lab: Lab) -> None:
 def test_each_fabric_has_the_port_of_its_kind(lab: Lab) -> None:
     topology = load(CASES / "vpi-one-ib-one-eth/both.yaml")
     prepared = look_at_records(topology, [str(lab.folder)], progress=Silent())
-    macs = {a.interface: a.mac for a in prepared.desired.nodes["oss1"].metadata.addresses}
+    macs = {a.interface: a.mac for a in prepared.nodes["oss1"].metadata.addresses}
     assert (macs["ib0"], macs["xge"]) == ("0002:c903:000e:b19d", "00:02:c9:0e:b1:9e")
 
 
@@ -297,7 +297,7 @@ def test_a_domain_of_five_digits_in_a_guests_xml(lab: Lab) -> None:
     assert "10000:01:00.0 is refused for f: the domain guest has it" in message
     (lab.folder / "domains/guest.xml").unlink()
     prepared = lab.plan("ethernet", "passthrough", device=device)
-    xml = prepared.desired.nodes["c1"].xml
+    xml = prepared.nodes["c1"].xml
     assert [str(address) for address in read_domain(xml).hostdevs] == ["10000:01:00.0", "0000:64:05.5", "10000:e1:00.0"]
     schema = etree.RelaxNG(etree.parse("/usr/share/libvirt/schemas/domain.rng"))
     schema.assertValid(etree.fromstring(xml))

@@ -16,7 +16,7 @@ from vmlab.errors import HostError
 from vmlab.guest.keys import BedKeys
 from vmlab.inventory.model import Claim, HostInventory
 from vmlab.inventory.vfs import plan_vfs
-from vmlab.lab.beds.prepare import Prepared, decide_all
+from vmlab.lab.beds.decide import Prepared, decide_all
 from vmlab.lab.ground.recorded import recorded
 from vmlab.placement.request import NodePlacement
 from vmlab.plan.actions import Action, CreateVfs, DefineDomain, ReturnDevices, StartDomain, TakeDevices
@@ -54,10 +54,10 @@ NOTHING = Observed({}, {}, {}, pool_path="/pool/beds")
 def decided(
     topology: Topology, host: HostInventory, observed: Observed = NOTHING, *, accel: str = "kvm", restart: bool = False
 ) -> Prepared:
-    images = {"demo": Image("demo", "/pool/images/demo.qcow2", 1 << 30, "root", None)}
+    images = {("local", "demo"): Image("demo", "/pool/images/demo.qcow2", 1 << 30, "root", None)}
     return decide_all(
         topology,
-        observed,
+        {"local": observed},
         {"local": host},
         images=images,
         keys=KEYS,
@@ -69,7 +69,7 @@ def decided(
 
 def exists(prepared: Prepared, states: Mapping[str, str]) -> Observed:
     """The bed as its plan leaves it, with the nodes' domains in these states."""
-    desired = prepared.desired
+    desired = prepared.parts["local"].desired
     domains = {
         node.domain: ObservedDomain(read_domain(node.xml), states[node.name], frozenset())
         for node in desired.nodes.values()
@@ -116,7 +116,7 @@ def kinds(actions: tuple[Action, ...]) -> list[type[Action]]:
 def test_auto_is_the_best_that_the_host_has(host: str, attach: str) -> None:
     prepared = decided(bed(), on(host))
     assert prepared.places.attach == {"ib0": attach}
-    assert [bool(node.functions) for node in prepared.desired.nodes.values()] == [attach != "virtio"] * 2
+    assert [bool(node.functions) for node in prepared.nodes.values()] == [attach != "virtio"] * 2
 
 
 def test_what_is_asked_for_and_cannot_be_had_is_refused() -> None:
@@ -186,7 +186,7 @@ def test_vfs_that_are_missing_are_made_first() -> None:
 
 def test_emulated_guests_get_devices_and_no_pins() -> None:
     prepared = decided(bed(), on("oss-x5670"), accel="tcg")
-    for node in prepared.desired.nodes.values():
+    for node in prepared.nodes.values():
         facts = read_domain(node.xml)
         assert facts.pins == {}
         assert facts.nodeset == frozenset()
@@ -255,7 +255,7 @@ nodes:
   n: {{role: client, cpus: 2, memory: 2GiB, fabrics: {{{short}: {{count: 2}}, x_y: {{}}}}, numa: preferred}}
 """
     prepared = decided(loads(text, "b.yaml"), on("oss-x5670"))
-    node = prepared.desired.nodes["n"]
+    node = prepared.nodes["n"]
     facts = read_domain(node.xml)
     assert facts.metadata is not None
     interfaces = [address.interface for address in facts.metadata.addresses]
@@ -271,7 +271,8 @@ nodes:
     else:
         named = json.loads(node.documents["network-config"])["ethernets"]
         assert [named[f"0-{interface}"]["set-name"] for interface in interfaces] == interfaces
-        assert [network.name for network in prepared.desired.networks] == ["b.mgmt", f"b.{short}", "b.x_y"]
+        networks = prepared.parts["local"].desired.networks
+        assert [network.name for network in networks] == ["b.mgmt", f"b.{short}", "b.x_y"]
 
 
 @given(st.lists(st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}", fullmatch=True), min_size=1, max_size=3))
@@ -312,9 +313,9 @@ def test_a_start_that_was_killed_with_a_whole_function_on_vfio_goes_on() -> None
     first = decided(bed("passthrough"), host)
     observed = exists(first, {"n1": "shut off", "n2": "shut off"})
     live = replace(on_vfio(host, *given(first)), claims=claims(first, running=False))
-    images = {"demo": Image("demo", "/pool/images/demo.qcow2", 1 << 30, "root", None)}
+    images = {("local", "demo"): Image("demo", "/pool/images/demo.qcow2", 1 << 30, "root", None)}
     again = decide_all(
-        bed("passthrough"), observed, {"local": live}, images=images, keys=KEYS, accel="kvm", restart=False
+        bed("passthrough"), {"local": observed}, {"local": live}, images=images, keys=KEYS, accel="kvm", restart=False
     )
     assert kinds(again.plan.host) == [ReturnDevices, ReturnDevices]
     assert given(again) == given(first)

@@ -10,6 +10,7 @@ import pytest
 
 from vmlab.errors import HostError
 from vmlab.lab.ground import bed
+from vmlab.lab.ground.hosts import only
 from vmlab.runtime import lock
 from vmlab.virt.borrowed import Notes, borrowed, put_back
 from vmlab.virt.connection import Host
@@ -72,16 +73,16 @@ class Lab(Host):
 def test_the_next_vmlab_puts_it_back(root: Path, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bed, "sysfs_of", lambda _: Sysfs.local(root))
     monkeypatch.setattr(bed, "Host", Lab)
-    monkeypatch.setattr("vmlab.virt.connection.Host", lambda _: Lab())
+    monkeypatch.setattr("vmlab.virt.connection.Host", lambda *_: Lab())
     killed(root)
-    with bed.leasing(Lab()) if way == "leasing" else bed.opened("qemu:///system"):
+    with bed.leasing(only(Lab())) if way == "leasing" else bed.opened("qemu:///system"):
         assert (root / SWITCH).read_text().strip() == "1"
     assert not Notes.of(Machine()).possible
 
 
 def test_not_while_another_is_at_work(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bed, "sysfs_of", lambda _: Sysfs.local(root))
-    monkeypatch.setattr("vmlab.virt.connection.Host", lambda _: Lab())
+    monkeypatch.setattr("vmlab.virt.connection.Host", lambda *_: Lab())
     killed(root)
     with lock.held("qemu-system.leases", what="x"), bed.opened("qemu:///system"):
         assert (root / SWITCH).read_text().strip() == "0"

@@ -10,6 +10,7 @@ import pytest
 from vmlab.errors import BusyError, HostError
 from vmlab.inventory.model import HostInventory, PciFunction
 from vmlab.lab.ground.bed import leasing
+from vmlab.lab.ground.hosts import only
 from vmlab.lab.ground.progress import Silent
 from vmlab.lab.ground.recorded import recorded
 from vmlab.lab.hosts import sriov
@@ -129,7 +130,7 @@ def test_nothing_changes_while_a_vf_is_held(lab: Lab) -> None:
 def test_one_at_a_time(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     held = lock.held
     monkeypatch.setattr(lock, "held", lambda name, *, what, wait_s: held(name, what=what, wait_s=wait_s / 600))
-    with leasing(lab), pytest.raises(BusyError, match="subnets, CPUs and devices on qemu:///system"):
+    with leasing(only(lab)), pytest.raises(BusyError, match="subnets, CPUs and devices on qemu:///system"):
         sriov.create(lab, "mlx5_0", 2, Silent())
     assert not lab.kernel.written
     assert sriov.create(lab, "mlx5_0", 2, Silent())[1]

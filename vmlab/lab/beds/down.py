@@ -6,58 +6,63 @@ import shutil
 from vmlab.errors import HostError
 from vmlab.lab.ground.bed import locked
 from vmlab.lab.ground.bed_folder import elsewhere, move, new_folder
+from vmlab.lab.ground.hosts import Hosts
 from vmlab.lab.ground.progress import Progress
 from vmlab.plan.actions import Action, Plan
 from vmlab.plan.diff import removal
+from vmlab.plan.observed import over_all
 from vmlab.runtime.parallel import LIBVIRT_JOBS, each
 from vmlab.virt.connection import Host
-from vmlab.virt.observe import observe
 from vmlab.virt.perform import perform
 from vmlab.virt.pool import BEDS, refresh_pool
 
 
-def planned_removal(host: Host, bed: str, *, keep_disks: bool) -> Plan:
-    """What `down` would do. Raises HostError if a domain outside the bed uses one of its disks."""
-    refresh_pool(host, BEDS)
-    observed = observe(host)
-    return removal(observed.bed(bed), observed, keep_disks=keep_disks)
+def planned_removal(hosts: Hosts, bed: str, *, keep_disks: bool) -> dict[str, Plan]:
+    """What `down` would do on each host. Raises HostError if a domain outside the bed uses one of its disks."""
+    for host in hosts.values():
+        refresh_pool(host, BEDS)
+    looks = hosts.look()
+    return {name: removal(look.bed(bed), look, keep_disks=keep_disks) for name, look in looks.items()}
 
 
-def refuse_of_another_host(host: Host, bed: str) -> None:
+def refuse_of_another_host(hosts: Hosts, bed: str) -> None:
     """Nothing of the bed is here, and it is known on another host: whoever asks to take it down means that one.
 
     Raises HostError naming it. Its secret is the only way into its guests.
     """
-    if new_folder(host, bed).exists() or observe(host).bed(bed).exists:
+    home = hosts.home
+    if new_folder(home, bed).exists() or over_all(bed, hosts.look()).exists:
         return
-    for place, uri in elsewhere(host, bed).items():
+    for place, uri in elsewhere(home, bed).items():
         there = shlex.quote(uri) if uri else "URI"
         raise HostError(
-            f"nothing of {bed} is on {host.uri}; its ssh secret is kept for {uri or 'another host'}: {place}",
+            f"nothing of {bed} is on {home.uri}; its ssh secret is kept for {uri or 'another host'}: {place}",
             hint=f"LIBVIRT_DEFAULT_URI={there} vmlab down {bed}; if that bed is gone: rm -r {shlex.quote(str(place))}",
         )
 
 
-def down(host: Host, bed: str, *, keep_disks: bool, progress: Progress) -> tuple[Action, ...]:
+def down(hosts: Hosts, bed: str, *, keep_disks: bool, progress: Progress) -> tuple[Action, ...]:
     """Remove the bed and return what was done: nothing, if nothing of it was there.
 
     With `keep_disks` its disks and ssh secret stay, and the next `up` takes them up again.
     """
-    with locked(host, bed):
+    with locked(hosts, bed):
         done: tuple[Action, ...] = ()
-        plan = planned_removal(host, bed, keep_disks=keep_disks)
-        if plan.actions:
-            move(host, bed)
-        while plan.actions:
-            _perform(host, plan, progress)
-            done += plan.actions
+        plans = planned_removal(hosts, bed, keep_disks=keep_disks)
+        if any(plan.actions for plan in plans.values()):
+            move(hosts.home, bed)
+        while any(plan.actions for plan in plans.values()):
+            for name, plan in plans.items():
+                _perform(hosts[name], plan, progress)
+                done += plan.actions
             # Look again: a console's log, for one, is closed only when its guest is gone.
-            again = planned_removal(host, bed, keep_disks=keep_disks)
-            if again.actions == plan.actions:
+            again = planned_removal(hosts, bed, keep_disks=keep_disks)
+            if again == plans:
                 break
-            plan = again
-        if not keep_disks and new_folder(host, bed).exists():
-            shutil.rmtree(new_folder(host, bed))
+            plans = again
+        secret = new_folder(hosts.home, bed)
+        if not keep_disks and secret.exists():
+            shutil.rmtree(secret)
     return done
 
 

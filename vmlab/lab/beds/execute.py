@@ -9,13 +9,13 @@ from vmlab.guest.killed import why_killed
 from vmlab.guest.ssh import Guest
 from vmlab.lab.ground.bed import chosen, existing
 from vmlab.lab.ground.doors import doors
-from vmlab.plan.observed import ObservedBed
+from vmlab.lab.ground.hosts import Hosts
+from vmlab.plan.observed import ObservedBed, over_all
 from vmlab.runtime.parallel import each
 from vmlab.topology.select import select
 from vmlab.values.complaint import complaint
 from vmlab.values.nodeset import fold
 from vmlab.virt.connection import Host
-from vmlab.virt.observe import observe
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Answer:
 
 
 def execute(
-    host: Host,
+    hosts: Hosts,
     bed: str,
     nodes: str,
     command: Sequence[str],
@@ -38,8 +38,8 @@ def execute(
     deadline_s: float,
 ) -> tuple[list[Answer], list[DeadGuest]]:
     """The command's answers in the nodes' order, and what is to be told of guests that are dead."""
-    found = existing(host, bed)
-    guests = doors(host, found)
+    found = existing(hosts, bed)
+    guests = doors(hosts, found)
     dead: list[DeadGuest] = []
 
     def ask(name: str) -> Answer:
@@ -57,16 +57,17 @@ def execute(
     return each(ask, chosen(found, nodes), jobs=jobs, failed="exec failed"), dead
 
 
-def door(host: Host, bed: str, node: str) -> Guest:
+def door(hosts: Hosts, bed: str, node: str) -> Guest:
     """One node, to be reached by ssh. Raises UsageError if there is none of this name, or if several are meant."""
-    found = existing(host, bed)
-    return doors(host, found)[_one(found, node)]
+    found = existing(hosts, bed)
+    return doors(hosts, found)[_one(found, node)]
 
 
-def domain_of(host: Host, bed: str, node: str) -> str:
-    """The libvirt domain of one node; raises UsageError as `door`."""
-    found = existing(host, bed)
-    return found.nodes[_one(found, node)].facts.name
+def domain_of(hosts: Hosts, bed: str, node: str) -> tuple[Host, str]:
+    """The libvirt domain of one node, and its host; raises UsageError as `door`."""
+    found = existing(hosts, bed)
+    domain = found.nodes[_one(found, node)]
+    return hosts.of(domain), domain.facts.name
 
 
 def _one(bed: ObservedBed, node: str) -> str:
@@ -85,12 +86,12 @@ class Place:
     path: str
 
 
-def copy(host: Host, source: str, destination: str, *, recursive: bool, jobs: int) -> None:
+def copy(hosts: Hosts, source: str, destination: str, *, recursive: bool, jobs: int) -> None:
     """Copy between here and nodes: `FILE NODES:PATH`, or `NODE:PATH FILE`; a node may be written BED.NODE.
 
     Raises UsageError when neither or both sides are on nodes, GuestError with scp's own words when one fails.
     """
-    here, there = _place(host, source), _place(host, destination)
+    here, there = _place(hosts, source), _place(hosts, destination)
     if (here.bed is None) == (there.bed is None):
         raise UsageError("one side of a copy is a file here, the other NODE:PATH", hint="vmlab cp FILE oss1:/tmp/")
     remote = here if here.bed is not None else there
@@ -98,7 +99,7 @@ def copy(host: Host, source: str, destination: str, *, recursive: bool, jobs: in
         raise UsageError("files of several nodes would overwrite each other here", hint="copy from one node at a time")
 
     assert remote.bed is not None  # noqa: S101 - seen above, for mypy
-    guests = doors(host, remote.bed)
+    guests = doors(hosts, remote.bed)
 
     def transfer(name: str) -> None:
         result = guests[name].copy([here.path], there.path, to_guest=remote is there, recursive=recursive)
@@ -109,18 +110,18 @@ def copy(host: Host, source: str, destination: str, *, recursive: bool, jobs: in
     each(transfer, remote.nodes, jobs=jobs, failed="not all copies succeeded")
 
 
-def _place(host: Host, text: str) -> Place:
+def _place(hosts: Hosts, text: str) -> Place:
     nodes, colon, path = text.partition(":")
     if not colon or "/" in nodes:
         return Place(None, (), text)
-    observed = observe(host)
+    looks = hosts.look(volumes=False)
     bed_name, dot, rest = nodes.partition(".")
     if dot:
-        bed = existing(host, bed_name)
+        bed = existing(hosts, bed_name)
         return Place(bed, tuple(chosen(bed, rest)), path or ".")
     owners = []
-    for name in observed.beds:
-        bed = observed.bed(name)
+    for name in sorted({name for look in looks.values() for name in look.beds}):
+        bed = over_all(name, looks)
         try:
             owners.append((bed, select(nodes, {n: m.roles for n, m in bed.metadata.items()})))
         except UsageError:

@@ -2,21 +2,22 @@
 
 from vmlab.guest.ssh import ssh_config
 from vmlab.lab.ground.bed import existing, guests
-from vmlab.virt.connection import Host
+from vmlab.lab.ground.hosts import Hosts
 from vmlab.virt.describe import domain_xml
 
 
-def ssh(host: Host, bed: str) -> str:
+def ssh(hosts: Hosts, bed: str) -> str:
     """A file for `ssh -F`."""
-    return ssh_config(guests(host, existing(host, bed)).values())
+    return ssh_config(guests(hosts, existing(hosts, bed)).values())
 
 
-def hosts(host: Host, bed: str) -> str:
+def hosts_file(hosts: Hosts, bed: str) -> str:
     """Lines for the host's /etc/hosts: NODE.BED and NODE by the management address."""
-    nodes = existing(host, bed).metadata
+    nodes = existing(hosts, bed).metadata
     return "".join(f"{n.management.ip.ip}\t{name}.{bed} {name}\n" for name, n in nodes.items())
 
 
-def xml(host: Host, bed: str) -> str:
+def xml(hosts: Hosts, bed: str) -> str:
     """The bed's domains as libvirt has them defined, one after the other."""
-    return "".join(domain_xml(host, domain.facts.name) for domain in existing(host, bed).nodes.values())
+    found = existing(hosts, bed)
+    return "".join(domain_xml(hosts.of(domain), domain.facts.name) for domain in found.nodes.values())

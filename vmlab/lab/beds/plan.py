@@ -6,26 +6,27 @@ from pathlib import Path
 from vmlab.errors import UsageError
 from vmlab.guest.keys import BedKeys
 from vmlab.inventory.model import HostInventory
-from vmlab.lab.beds.prepare import Prepared, acceleration, admit, decide_all, images_of, prepare, remarks
+from vmlab.lab.beds.decide import Prepared, decide_all
+from vmlab.lab.beds.prepare import acceleration, admit, images_of, prepare, remarks
+from vmlab.lab.ground.hosts import Hosts
 from vmlab.lab.ground.progress import Progress
 from vmlab.lab.ground.recorded import recorded
 from vmlab.plan.desired import Image
 from vmlab.plan.observed import Observed
 from vmlab.topology import Topology
-from vmlab.virt.connection import Host
 
 # Where things would lie on a host that is not there: libvirt's and vmlab's own defaults.
 _POOL = "/var/lib/libvirt/vmlab/beds"
 _IMAGES = "/var/lib/libvirt/vmlab/images"
 
 
-def look(host: Host, topology: Topology, *, accel: str, restart: bool, progress: Progress) -> Prepared:
+def look(hosts: Hosts, topology: Topology, *, accel: str, restart: bool, progress: Progress) -> Prepared:
     """The decisions of `up` with the same arguments, as the host is now. Subnets are not leased, only looked for."""
-    images = images_of(host, topology)
-    works_with = acceleration(host, accel, images, progress)
-    prepared = prepare(host, topology, accel=works_with, restart=restart, images=images)
+    images = images_of(hosts, topology)
+    works_with = acceleration(hosts, accel, images, progress)
+    prepared = prepare(hosts, topology, accel=works_with, restart=restart, images=images)
     remarks(prepared, images, progress)
-    admit(host, prepared)
+    admit(hosts, prepared)
     return prepared
 
 
@@ -37,13 +38,14 @@ def look_at_records(topology: Topology, records: Sequence[str], *, progress: Pro
     """
     hosts = _hosts(topology, records)
     images = {
-        name: Image(name, f"{_IMAGES}/{name}.qcow2", 0, "root", None)
+        (host, name): Image(name, f"{_IMAGES}/{name}.qcow2", 0, "root", None)
+        for host in hosts
         for name in {node.image: None for node in topology.nodes.values()}
     }
-    observed = Observed({}, {}, {}, pool_path=_POOL)
+    looks = {host: Observed({}, {}, {}, pool_path=_POOL) for host in hosts}
     prepared = decide_all(
         topology,
-        observed,
+        looks,
         hosts,
         images=images,
         keys=BedKeys.fresh(Path(topology.name)),

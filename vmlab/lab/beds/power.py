@@ -2,10 +2,10 @@
 
 from vmlab.errors import UsageError
 from vmlab.lab.ground.bed import chosen, existing
+from vmlab.lab.ground.hosts import Hosts
 from vmlab.lab.ground.progress import Progress
 from vmlab.plan.actions import Action, StartDomain, StopDomain
 from vmlab.runtime.parallel import LIBVIRT_JOBS, each
-from vmlab.virt.connection import Host
 from vmlab.virt.observe import domain_state
 from vmlab.virt.perform import perform
 
@@ -16,7 +16,7 @@ _SEQUENCES: dict[str, tuple[type[Action], ...]] = {
 }
 
 
-def power(host: Host, bed: str, nodes: str | None, verb: str, progress: Progress) -> dict[str, str]:
+def power(hosts: Hosts, bed: str, nodes: str | None, verb: str, progress: Progress) -> dict[str, str]:
     """Switch nodes ("on", "off", "cycle") or only look ("status"): each node's state afterwards.
 
     Without `nodes` all are meant, but never to be switched off. Does not take the bed's lock: whoever tests failover
@@ -27,10 +27,10 @@ def power(host: Host, bed: str, nodes: str | None, verb: str, progress: Progress
             f"power {verb} of which nodes of {bed}?", hint=f"vmlab power {verb} {bed} NODES; all of them: '*'"
         )
     nodes = "*" if nodes is None else nodes
-    found = chosen(existing(host, bed), nodes)
+    found = chosen(existing(hosts, bed), nodes)
 
     def switch(name: str) -> str:
-        domain = found[name].facts.name
+        domain, host = found[name].facts.name, hosts.of(found[name])
         for kind in _SEQUENCES.get(verb, ()):
             progress.stage(name, kind.kind)
             perform(host, kind(domain, name, f"power {verb}"))

@@ -11,6 +11,7 @@ from vmlab.guest.satisfy import satisfy
 from vmlab.guest.ssh import Guest
 from vmlab.lab.ground.bed import existing, steps_of
 from vmlab.lab.ground.doors import doors
+from vmlab.lab.ground.hosts import Hosts
 from vmlab.plan.observed import ObservedDomain
 from vmlab.runtime.parallel import each
 from vmlab.runtime.wait import Deadline
@@ -72,25 +73,30 @@ def beds(host: Host) -> list[BedLine]:
     return lines
 
 
-def status(host: Host, bed: str) -> list[NodeStatus]:
+def status(hosts: Hosts, bed: str) -> list[NodeStatus]:
     """Each node of the bed; UsageError if there is no such bed."""
-    found = existing(host, bed)
-    folder = host.call(lambda connection: pool_path(connection, BEDS))
+    found = existing(hosts, bed)
+    folders = {name: host.call(lambda connection: pool_path(connection, BEDS)) for name, host in hosts.items()}
     nodes = found.metadata
     stages = {name: _Stage("off") for name in nodes}
-    guests = doors(host, found)
+    guests = doors(hosts, found)
     running = [name for name in nodes if found.nodes[name].running]
-    if host.simulated:
+    if hosts.simulated:
         stages |= {name: _Stage("domain") for name in running}
     else:
         asked = each(
-            lambda name: _stage(host, nodes, guests[name], found.nodes[name], folder),
+            lambda name: _stage(hosts, nodes, guests[name], found.nodes[name], folders[found.nodes[name].host]),
             running,
             jobs=_JOBS,
             failed="not all nodes could be asked",
         )
         stages |= dict(zip(running, asked, strict=True))
-    return [_node(host, nodes[name], found.nodes[name], stages[name], folder) for name in nodes]
+    return [
+        _node(
+            hosts.of(found.nodes[name]), nodes[name], found.nodes[name], stages[name], folders[found.nodes[name].host]
+        )
+        for name in nodes
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,21 +126,23 @@ def _node(host: Host, metadata: NodeMetadata, domain: ObservedDomain, stage: _St
     )
 
 
-def _stage(host: Host, nodes: Mapping[str, NodeMetadata], guest: Guest, domain: ObservedDomain, folder: str) -> _Stage:
+def _stage(
+    hosts: Hosts, nodes: Mapping[str, NodeMetadata], guest: Guest, domain: ObservedDomain, folder: str
+) -> _Stage:
     """How far a running guest has come."""
     try:
         guest.watch()
-        return _Stage(_reached(host, nodes, guest, domain, folder))
+        return _Stage(_reached(hosts, nodes, guest, domain, folder))
     except DeadGuest as error:
         stages = {PANIC: PANIC, BOOT: "kernel"}
         return _Stage(stages.get(error.stage, "domain"), error.message, error.hint)
 
 
-def _reached(host: Host, nodes: Mapping[str, NodeMetadata], guest: Guest, domain: ObservedDomain, folder: str) -> str:
+def _reached(hosts: Hosts, nodes: Mapping[str, NodeMetadata], guest: Guest, domain: ObservedDomain, folder: str) -> str:
     """The last stage; raises DeadGuest."""
     metadata = nodes[guest.node]
     if not guest.answers(_BANNER_S):
-        printed = console_text(host, folder, identity.console_volume(metadata.bed, guest.node)).strip()
+        printed = console_text(hosts.of(domain), folder, identity.console_volume(metadata.bed, guest.node)).strip()
         return "kernel" if printed else "domain"
     deadline = Deadline.after(_ANSWER_S)
     try:
@@ -143,7 +151,7 @@ def _reached(host: Host, nodes: Mapping[str, NodeMetadata], guest: Guest, domain
             done = guest.run(("test", "-e", "/run/cloud-init/result.json"), deadline_s=deadline.left_s)
             if not done.ok:
                 return "ssh"
-            checks = [replace(s, apply=()) for s in steps_of(host, metadata, domain.facts.serials, nodes)]
+            checks = [replace(s, apply=()) for s in steps_of(hosts, metadata, domain.facts.serials, nodes)]
             satisfy(guest, checks, deadline=deadline)
     except DeadGuest:
         raise

@@ -12,12 +12,14 @@ from vmlab.guest.satisfy import satisfy
 from vmlab.guest.seed import iso
 from vmlab.guest.ssh import Guest
 from vmlab.inventory.passable import stranded
-from vmlab.lab.beds.prepare import Images, Prepared, acceleration, admit, images_of, lustre_in, prepare, remarks
+from vmlab.lab.beds.decide import Part, Prepared
+from vmlab.lab.beds.prepare import Images, acceleration, admit, images_of, lustre_in, prepare, remarks
 from vmlab.lab.filesystems.bring_up import raise_filesystems, wanted
 from vmlab.lab.ground.bed import guest_of, leasing, locked, steps_of
 from vmlab.lab.ground.bed_folder import register
 from vmlab.lab.ground.doors import advance
 from vmlab.lab.ground.hard_end import UP_S, Going, limit_s, told
+from vmlab.lab.ground.hosts import Hosts
 from vmlab.lab.ground.image_store import cloning
 from vmlab.lab.ground.progress import Progress
 from vmlab.lab.ground.stages import StageTime
@@ -47,7 +49,7 @@ class Raised:
 
 
 def up(
-    host: Host,
+    hosts: Hosts,
     topology: Topology,
     *,
     accel: str,
@@ -67,74 +69,83 @@ def up(
     all others are done.
     """
     begin = now()
-    with nullcontext() if held else locked(host, topology.name):
-        ensure_pool(host, BEDS)
-        ensure_pool(host, IMAGES)
+    with nullcontext() if held else locked(hosts, topology.name):
+        for host in hosts.values():
+            ensure_pool(host, BEDS)
+            ensure_pool(host, IMAGES)
         with cloning():
-            images = images_of(host, topology)
-            accel = acceleration(host, accel, images, progress)
+            images = images_of(hosts, topology)
+            accel = acceleration(hosts, accel, images, progress)
             seconds = limit_s(timeout_s, UP_S, emulated=accel != "kvm")
             overall, going = Deadline(begin + seconds), Going(progress)
-            ending = partial(told, host, topology.name, overall, seconds, going, again="vmlab up")
+            ending = partial(told, hosts, topology.name, overall, seconds, going, again="vmlab up")
             with ending():
-                prepared, made = _claimed(host, topology, accel=accel, restart=restart, images=images, progress=going)
+                prepared, made = _claimed(hosts, topology, accel=accel, restart=restart, images=images, progress=going)
 
         def node(asked: DesiredNode) -> None:
-            _node(host, prepared, asked, going, overall, wait=wait)
+            _node(hosts, prepared, asked, going, overall, wait=wait)
 
         with ending():
             # Whoever waits for guests has many in hand; whoever does not has libvirt to wait for.
             jobs = jobs if wait else min(jobs, LIBVIRT_JOBS)
-            each(node, prepared.desired.nodes.values(), jobs=jobs, failed=f"{topology.name}: not all nodes came up")
+            each(node, prepared.nodes.values(), jobs=jobs, failed=f"{topology.name}: not all nodes came up")
             stages: tuple[StageTime, ...] = ()
             lustre = lustre_in(images)
-            if wait and not host.simulated and lustre is not False and wanted(topology):
+            if wait and not hosts.simulated and lustre is not False and wanted(topology):
                 sure = lustre is not None
-                stages = raise_filesystems(host, topology, going, overall, recovery=recovery, alone=not held, sure=sure)
+                stages = raise_filesystems(
+                    hosts, topology, going, overall, recovery=recovery, alone=not held, sure=sure
+                )
         return Raised(prepared, (*made, *prepared.plan.actions), stages)
 
 
 def _claimed(
-    host: Host, topology: Topology, *, accel: str, restart: bool, images: Images, progress: Progress
+    hosts: Hosts, topology: Topology, *, accel: str, restart: bool, images: Images, progress: Progress
 ) -> tuple[Prepared, tuple[Action, ...]]:
-    """What is decided, when all that others could take is ours; and what was done to the host for it."""
-    with leasing(host):
-        prepared, made = _decided(host, topology, accel=accel, restart=restart, images=images)
+    """What is decided, when all that others could take is ours; and what was done to the hosts for it."""
+    with leasing(hosts):
+        prepared, made = _decided(hosts, topology, accel=accel, restart=restart, images=images)
         remarks(prepared, images, progress)
-        admit(host, prepared)
-        _make_room(host, prepared, progress)
+        admit(hosts, prepared)
+        _make_room(hosts, prepared, progress)
         placed = prepared.places.placement is not None
         if placed:
             # What is defined is a claim that other beds see: CPUs, memory and functions are ours from then on.
-            _define(host, prepared, progress)
+            _define(hosts, prepared, progress)
     if not placed:
-        _define(host, prepared, progress)
+        _define(hosts, prepared, progress)
     return prepared, made
 
 
 def _decided(
-    host: Host, topology: Topology, *, accel: str, restart: bool, images: Images
+    hosts: Hosts, topology: Topology, *, accel: str, restart: bool, images: Images
 ) -> tuple[Prepared, tuple[Action, ...]]:
     """The plan, when what a killed start left is taken back and all virtual functions exist; and what that took."""
 
     def decide() -> Prepared:
-        return prepare(host, topology, accel=accel, restart=restart, images=images)
+        return prepare(hosts, topology, accel=accel, restart=restart, images=images)
 
     prepared = decide()
-    if _take_back(host, prepared):
+    if _take_back(hosts, prepared):
         prepared = decide()
     made = prepared.plan.host
     if made:
-        _each_by_name(host, made, "not all functions could be made ready")
+        for name, part in prepared.parts.items():
+            _each_by_name(hosts[name], part.plan.host, "not all functions could be made ready")
         prepared = decide()  # with the addresses that the kernel gave them, and those that their drivers show
     return prepared, made
 
 
-def _make_room(host: Host, prepared: Prepared, progress: Progress) -> None:
+def _make_room(hosts: Hosts, prepared: Prepared, progress: Progress) -> None:
     """What is to be there before nodes are: keys, networks, shared disks; and what is to go."""
-    plan = prepared.plan
-    register(host)
+    register(hosts.home)
     prepared.keys.write(tuple(prepared.members))
+    for name, part in prepared.parts.items():
+        _make_room_on(hosts[name], part, progress)
+
+
+def _make_room_on(host: Host, part: Part, progress: Progress) -> None:
+    plan = part.plan
     _each_by_name(host, plan.networks, "not all networks could be made")
     _each_by_name(host, plan.volumes, "not all shared disks could be made")
 
@@ -143,19 +154,21 @@ def _make_room(host: Host, prepared: Prepared, progress: Progress) -> None:
             _do(host, action)
         progress.stage(name, "gone")
 
-    removed = [name for name in plan.lanes if name not in prepared.desired.nodes]
+    removed = [name for name in plan.lanes if name not in part.desired.nodes]
     each(gone, removed, jobs=LIBVIRT_JOBS, failed="not all nodes could be removed")
 
 
-def _define(host: Host, prepared: Prepared, progress: Progress) -> None:
+def _define(hosts: Hosts, prepared: Prepared, progress: Progress) -> None:
     """Each node's lane up to its definition: from then on its clone keeps its image from being removed."""
 
-    def define(name: str) -> None:
-        for action in before_start(prepared.plan.lanes.get(name, ())):
-            progress.stage(name, action.kind)
-            _do(host, action)
+    def define(place: tuple[str, str]) -> None:
+        host, node = place
+        for action in before_start(prepared.parts[host].plan.lanes.get(node, ())):
+            progress.stage(node, action.kind)
+            _do(hosts[host], action)
 
-    each(define, prepared.desired.nodes, jobs=LIBVIRT_JOBS, failed="not all nodes could be defined")
+    places = [(host, node) for host, part in prepared.parts.items() for node in part.desired.nodes]
+    each(define, places, jobs=LIBVIRT_JOBS * len(hosts), failed="not all nodes could be defined")
 
 
 def _each_by_name(host: Host, actions: tuple[Action, ...], failed: str) -> None:
@@ -171,13 +184,15 @@ def _do(host: Host, action: Action) -> None:
 
 
 def _node(
-    host: Host, prepared: Prepared, node: DesiredNode, progress: Progress, overall: Deadline, *, wait: bool
+    hosts: Hosts, prepared: Prepared, node: DesiredNode, progress: Progress, overall: Deadline, *, wait: bool
 ) -> None:
     """The rest of one node's lane, then, if that is to be waited for, its boot and its steps."""
     if overall.passed:
         progress.stage(node.name, "waiting for its turn")
         raise GuestError(f"{node.name} was not begun", node=node.name, stage="waiting")
-    lane = prepared.plan.lanes.get(node.name, ())
+    on, part = prepared.place(node.name)
+    host = hosts[on]
+    lane = part.plan.lanes.get(node.name, ())
     for action in lane[len(before_start(lane)) :]:
         progress.stage(node.name, action.kind)
         _do(host, action)
@@ -185,18 +200,20 @@ def _node(
         progress.stage(node.name, "started")
         return
     # A node whose change is pending runs as it was defined then: at its old address, with its old disks.
-    observed = prepared.observed.bed(prepared.topology.name).nodes.get(node.name)
-    held = any(action.node == node.name for action in prepared.plan.pending)
+    observed = prepared.bed.nodes.get(node.name)
+    held = any(action.node == node.name for action in part.plan.pending)
     facts = observed.facts if held and observed is not None else read_domain(node.xml)
-    _follow(host, prepared, node, facts, progress=progress, overall=overall)
+    _follow(hosts, prepared, node, facts, progress=progress, overall=overall)
     progress.stage(node.name, "ready")
 
 
 def _follow(
-    host: Host, prepared: Prepared, node: DesiredNode, facts: DomainFacts, *, progress: Progress, overall: Deadline
+    hosts: Hosts, prepared: Prepared, node: DesiredNode, facts: DomainFacts, *, progress: Progress, overall: Deadline
 ) -> None:
     """See a started node through its boot and its steps."""
     metadata = facts.metadata or node.metadata
+    on, part = prepared.place(node.name)
+    host = hosts[on]
     deadlines = Deadlines.of("kvm" if prepared.accel == "kvm" else "tcg")
     log = identity.console_volume(prepared.topology.name, node.name)
 
@@ -204,7 +221,7 @@ def _follow(
         return domain_state(host, node.domain)
 
     def console() -> str:
-        return console_text(host, prepared.observed.pool_path, log)
+        return console_text(host, part.observed.pool_path, log)
 
     getting_on = advance(host, node.domain, _KINDS.get(prepared.accel, ""), console)
 
@@ -219,7 +236,7 @@ def _follow(
             advances=getting_on,
         )
 
-    with guest_of(host, metadata) as guest:
+    with guest_of(hosts, metadata) as guest:
         try:
             complaints = booted(guest)
         except FailedStart as error:
@@ -235,20 +252,20 @@ def _follow(
         progress.stage(node.name, "roles")
         satisfy(
             guest,
-            steps_of(host, metadata, facts.serials, prepared.members),
+            steps_of(hosts, metadata, facts.serials, prepared.members),
             deadline=Patience.of(deadlines.roles_s, overall, getting_on),
             watch=Vigil(guest, console, state, "roles"),
             advances=getting_on,
         )
 
 
-def _take_back(host: Host, prepared: Prepared) -> bool:
+def _take_back(hosts: Hosts, prepared: Prepared) -> bool:
     """Give functions that a killed start of the bed left on vfio-pci back to their drivers; whether there were any."""
     bed, left = prepared.topology.name, False
-    for inventory in prepared.places.hosts.values():
+    for host, inventory in prepared.places.hosts.items():
         for function in stranded(inventory):
             owner = inventory.owner(function.address)
             if owner is not None and owner.bed == bed:
                 left = True
-                _do(host, ReturnDevices(owner.domain, owner.node, "left on vfio-pci", (function.address,)))
+                _do(hosts[host], ReturnDevices(owner.domain, owner.node, "left on vfio-pci", (function.address,)))
     return left

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from vmlab.lab.filesystems.lustre_bed import LustreBed, opened
 from vmlab.lab.filesystems.recovery import recovered
+from vmlab.lab.ground.hosts import Hosts
 from vmlab.lab.ground.leftovers import end_leftovers
 from vmlab.lab.ground.progress import Progress
 from vmlab.lab.ground.stages import StageTime, TrackTime
@@ -13,7 +14,6 @@ from vmlab.plan.serving import unforgotten
 from vmlab.runtime.parallel import each
 from vmlab.runtime.wait import Deadline, now
 from vmlab.topology import MANAGEMENT, Topology
-from vmlab.virt.connection import Host
 
 _AFTER_RECOVERY = (FIND_OSTS, MOUNT_CLIENTS)
 _PATIENCE_S = 180.0  # an MGS may just be starting
@@ -30,7 +30,7 @@ def wanted(topology: Topology) -> bool:
 
 
 def raise_filesystems(
-    host: Host,
+    hosts: Hosts,
     topology: Topology,
     progress: Progress,
     deadline: Deadline,
@@ -48,7 +48,7 @@ def raise_filesystems(
     nothing is done. Raises GuestError naming the node, the step and what is wrong, for LNet the pair that cannot talk;
     HostError if a file system lost a part that was in memory.
     """
-    with opened(host, topology) as bed:
+    with opened(hosts, topology) as bed:
         if not sure and all(survey.version is None for survey in bed.surveys.values()):
             told = ", ".join(("LNet", *topology.filesystems))
             progress.say(f"{topology.name}: its guests were asked, and have no Lustre: the bed is up without {told}")

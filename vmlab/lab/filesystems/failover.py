@@ -8,6 +8,7 @@ from vmlab.errors import GuestError, HostError
 from vmlab.lab.filesystems.lustre_bed import OFF, LustreBed, opened
 from vmlab.lab.filesystems.recovery import recovered
 from vmlab.lab.ground.bed import locked
+from vmlab.lab.ground.hosts import Hosts
 from vmlab.lab.ground.leftovers import end_leftovers_unless_held
 from vmlab.lab.ground.progress import Progress
 from vmlab.lustre.target import Recovery
@@ -70,7 +71,7 @@ class Failover:
 
 
 def failover(
-    host: Host,
+    hosts: Hosts,
     topology: Topology,
     what: str,
     *,
@@ -89,8 +90,8 @@ def failover(
     that work may go on in it; two of these at once are refused. Raises UsageError and HostError before anything is
     done, GuestError when a partner does not mount or a recovery does not end.
     """
-    with locked(host, f"{topology.name}.failover"), opened(host, topology, tolerant=True) as bed:
-        end_leftovers_unless_held(host, topology.name, bed.guests)
+    with locked(hosts, f"{topology.name}.failover"), opened(hosts, topology, tolerant=True) as bed:
+        end_leftovers_unless_held(hosts, topology.name, bed.guests)
         off = [node for node, why in bed.silent.items() if why == "off"]
         presumably = presumed(topology, bed.active(), bed.silent, off=off, what=what)
         active = {label: node for label, node in presumably.items() if label in bed.targets}
@@ -117,7 +118,7 @@ def failover(
 
 
 def failback(
-    host: Host,
+    hosts: Hosts,
     topology: Topology,
     what: str | None,
     *,
@@ -126,8 +127,8 @@ def failback(
     deadline: Deadline,
 ) -> Failover | None:
     """Unmount where partners have targets, and mount them on their primaries again; None if all are at home."""
-    with locked(host, f"{topology.name}.failover"), opened(host, topology, tolerant=True) as bed:
-        end_leftovers_unless_held(host, topology.name, bed.guests)
+    with locked(hosts, f"{topology.name}.failover"), opened(hosts, topology, tolerant=True) as bed:
+        end_leftovers_unless_held(hosts, topology.name, bed.guests)
         active = bed.active()
         moves = moves_home(topology, active, what, running=bed.guests.keys())
         if not moves:
@@ -151,8 +152,9 @@ def _take_down(bed: LustreBed, node: str, how: How, progress: Progress) -> None:
             progress.say(f"{node}: gone while it was told to panic")
         until(lambda: not bed.guests[node].listens(1.0), Deadline.after(_SEEN_S), every_s=_LOOK_EVERY_S)
     progress.stage(node, "power off")
-    perform(bed.host, StopDomain(domain, node, f"failover ({how})"))
-    _fenced(bed.host, node, domain)
+    host = bed.hosts.of(bed.found.nodes[node])
+    perform(host, StopDomain(domain, node, f"failover ({how})"))
+    _fenced(host, node, domain)
     progress.stage(node, "gone")
 
 

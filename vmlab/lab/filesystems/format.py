@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from vmlab.errors import HostError
 from vmlab.lab.filesystems.lustre_bed import opened
 from vmlab.lab.ground.bed import locked
+from vmlab.lab.ground.hosts import Hosts
 from vmlab.lab.ground.leftovers import end_leftovers
 from vmlab.lab.ground.progress import Progress
 from vmlab.lab.ground.stages import StageTime
@@ -13,7 +14,6 @@ from vmlab.plan.filesystems import FORMAT, Wishes, filesystem_stages, lnet_stage
 from vmlab.runtime.parallel import each
 from vmlab.runtime.wait import Deadline
 from vmlab.topology import Topology
-from vmlab.virt.connection import Host
 
 _JOBS = 64
 _LOOK_S = 60.0
@@ -36,9 +36,9 @@ class Content:
     own: bool
 
 
-def contents(host: Host, topology: Topology) -> dict[str, Content]:
+def contents(hosts: Hosts, topology: Topology) -> dict[str, Content]:
     """What the targets' disks hold, by label, without those that are empty."""
-    with opened(host, topology) as bed:
+    with opened(hosts, topology) as bed:
         primary = {target.label: target.servers[0] for target in topology.targets}
 
         def look(target: Target) -> Content | None:
@@ -63,13 +63,13 @@ def _content(target: Target, said: str) -> Content | None:
 
 
 def format_(
-    host: Host, topology: Topology, progress: Progress, deadline: Deadline, *, reformat: bool
+    hosts: Hosts, topology: Topology, progress: Progress, deadline: Deadline, *, reformat: bool
 ) -> tuple[StageTime, ...]:
     """Format the targets whose disks are empty; with `reformat` all of them, whatever is on them.
 
     Raises HostError if one to be formatted anew is mounted anywhere, GuestError for a disk with foreign content.
     """
-    with locked(host, topology.name), opened(host, topology) as bed:
+    with locked(hosts, topology.name), opened(hosts, topology) as bed:
         end_leftovers(bed.guests)
         mounted = bed.active()
         if reformat and mounted:

@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from vmlab.lab.filesystems.lustre_bed import LustreBed, opened
+from vmlab.lab.ground.hosts import Hosts
 from vmlab.lustre import lnetping
 from vmlab.lustre.lnet import leads
 from vmlab.lustre.lnetconf import pings
 from vmlab.lustre.lnetctl import ShownRoute
 from vmlab.runtime.parallel import each
 from vmlab.topology import Topology
-from vmlab.virt.connection import Host
 
 _JOBS = 64
 _PATIENCE_S = 10
@@ -69,9 +69,9 @@ class Ping:
     via: str = ""
 
 
-def show(host: Host, topology: Topology) -> list[LnetNode]:
+def show(hosts: Hosts, topology: Topology) -> list[LnetNode]:
     """Each node's LNet as it is."""
-    with opened(host, topology, tolerant=True) as bed:
+    with opened(hosts, topology, tolerant=True) as bed:
         idle = _idle_routers(bed)
         return [_node(bed, node, idle) for node in topology.nodes]
 
@@ -117,14 +117,14 @@ def _route(bed: LustreBed, route: ShownRoute, idle: Mapping[str, str]) -> RouteL
     return RouteLine(route.net, str(route.gateway), route.hops, False if why else route.up, why)
 
 
-def ping(host: Host, topology: Topology) -> list[Ping]:
+def ping(hosts: Hosts, topology: Topology) -> list[Ping]:
     """Every path to every node that a node should reach, from each that answers; in the topology's order.
 
     The paths of one node over routers go one after the other: LNet takes turns among the routers. Raises HostError
     naming the images where Lustre is missing.
     """
     servers = frozenset(server for target in topology.targets for server in target.servers) or None
-    with opened(host, topology, tolerant=True) as bed:
+    with opened(hosts, topology, tolerant=True) as bed:
         carrying = {node: bed.configs[node] for node in bed.carrying()}
         wanted = pings(carrying, servers)
 

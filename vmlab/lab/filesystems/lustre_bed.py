@@ -8,6 +8,7 @@ from vmlab.errors import GuestError, HostError, UsageError
 from vmlab.guest.ssh import Guest
 from vmlab.lab.ground.bed import existing, guest_of
 from vmlab.lab.ground.doors import advances, doors, open_door
+from vmlab.lab.ground.hosts import Hosts
 from vmlab.lab.ground.progress import Progress
 from vmlab.lab.ground.stages import StageTime, drive
 from vmlab.lustre.lnetconf import Lnet
@@ -22,8 +23,7 @@ from vmlab.runtime.wait import Deadline
 from vmlab.topology import Topology
 from vmlab.values import identity
 from vmlab.values.nodeset import fold
-from vmlab.virt.connection import Host
-from vmlab.virt.observe import domain_state, observe
+from vmlab.virt.observe import domain_state
 
 _JOBS = 64
 _SURVEY_S = 120.0
@@ -38,7 +38,7 @@ class LustreBed:
     `left` is what nodes say that the topology no longer has and that still run, or why they say nothing.
     """
 
-    host: Host
+    hosts: Hosts
     topology: Topology
     found: ObservedBed
     guests: Mapping[str, Guest]
@@ -99,7 +99,8 @@ class LustreBed:
 
     def state(self, node: str) -> str:
         """The state of a node's domain now, in libvirt's words."""
-        return domain_state(self.host, self.found.nodes[node].facts.name)
+        domain = self.found.nodes[node]
+        return domain_state(self.hosts.of(domain), domain.facts.name)
 
     def evidence(self, label: str, node: str) -> Evidence:
         """Whether a node could have a target mounted now: libvirt and the node itself are asked again."""
@@ -108,7 +109,7 @@ class LustreBed:
         if node in self.guests:
             said = _said(self.guests[node])
         elif node in self.left:
-            with guest_of(self.host, self.found.metadata[node]) as guest:
+            with guest_of(self.hosts, self.found.metadata[node]) as guest:
                 said = _said(guest)
         else:
             return "silent"
@@ -121,8 +122,9 @@ class LustreBed:
     def refuse_strangers(self, labels: Iterable[str]) -> None:
         """Raise HostError if a domain that is not the bed's runs with the disk of one of these targets."""
         own = {domain.facts.name for domain in self.found.nodes.values()}
-        there = observe(self.host, volumes=False).domains
-        running = [domain for name, domain in there.items() if domain.running and name not in own]
+        looks = self.hosts.look(volumes=False)
+        there = [domain for look in looks.values() for domain in look.domains.values() if domain.running]
+        running = [domain for domain in there if domain.facts.name not in own]
         for label in labels:
             volume = identity.target_volume(self.topology.name, label)
             for domain in running:
@@ -151,7 +153,7 @@ class LustreBed:
             progress=progress,
             deadline=deadline,
             patience_s=patience_s,
-            advances=advances(self.host, self.found),
+            advances=advances(self.hosts, self.found),
         )
 
     def survey(self, node: str) -> Survey:
@@ -160,13 +162,13 @@ class LustreBed:
 
 
 @contextlib.contextmanager
-def opened(host: Host, topology: Topology, *, tolerant: bool = False) -> Iterator[LustreBed]:
+def opened(hosts: Hosts, topology: Topology, *, tolerant: bool = False) -> Iterator[LustreBed]:
     """A bed with connections to its guests, and what each of them says.
 
     Raises UsageError if there is no such bed or it has not all nodes, GuestError if one does not answer; `tolerant`
     goes on without those that are off or do not answer.
     """
-    found = existing(host, topology.name)
+    found = existing(hosts, topology.name)
     missing = topology.nodes.keys() - found.nodes.keys()
     if missing:
         raise UsageError(f"{topology.name} has no {fold(missing)} yet", hint="vmlab up FILE")
@@ -177,7 +179,7 @@ def opened(host: Host, topology: Topology, *, tolerant: bool = False) -> Iterato
         raise UsageError(f"{topology.name}: off: {told}", hint=f"vmlab power on {topology.name} '{told}'")
     configs = lnet(topology, {name: metadata.addresses for name, metadata in found.metadata.items()})
     with contextlib.ExitStack() as stack:
-        known, on = doors(host, found), advances(host, found)
+        known, on = doors(hosts, found), advances(hosts, found)
         guests = {name: stack.enter_context(known[name]) for name in running}
 
         def ask(name: str) -> tuple[str, Survey | str]:
@@ -196,7 +198,7 @@ def opened(host: Host, topology: Topology, *, tolerant: bool = False) -> Iterato
         for name in [name for name, domain in found.nodes.items() if name not in topology.nodes and domain.running]:
             left[name] = _said(known[name])
         answering = {name: guests[name] for name in surveys}
-        yield LustreBed(host, topology, found, answering, silent, surveys, configs, left)
+        yield LustreBed(hosts, topology, found, answering, silent, surveys, configs, left)
 
 
 def _said(guest: Guest) -> Survey | str:

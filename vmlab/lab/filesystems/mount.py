@@ -4,6 +4,7 @@ from vmlab.errors import GuestError
 from vmlab.lab.filesystems.bring_up import raise_filesystems
 from vmlab.lab.filesystems.lustre_bed import opened
 from vmlab.lab.ground.bed import locked
+from vmlab.lab.ground.hosts import Hosts
 from vmlab.lab.ground.leftovers import end_leftovers
 from vmlab.lab.ground.progress import Progress
 from vmlab.lab.ground.stages import StageTime
@@ -11,22 +12,21 @@ from vmlab.lustre.target import Recovery
 from vmlab.plan.filesystems import FORMAT, unmount_stages
 from vmlab.runtime.wait import Deadline
 from vmlab.topology import Topology
-from vmlab.virt.connection import Host
 
 
 def mount(
-    host: Host, topology: Topology, progress: Progress, deadline: Deadline, *, recovery: Recovery | None
+    hosts: Hosts, topology: Topology, progress: Progress, deadline: Deadline, *, recovery: Recovery | None
 ) -> tuple[StageTime, ...]:
     """LNet, targets and clients, as `up` does, but nothing is formatted."""
-    with locked(host, topology.name):
+    with locked(hosts, topology.name):
         return raise_filesystems(
-            host, topology, progress, deadline, recovery=recovery, alone=True, only=lambda stage: stage.name != FORMAT
+            hosts, topology, progress, deadline, recovery=recovery, alone=True, only=lambda stage: stage.name != FORMAT
         )
 
 
-def unmount(host: Host, topology: Topology, progress: Progress, deadline: Deadline) -> tuple[StageTime, ...]:
+def unmount(hosts: Hosts, topology: Topology, progress: Progress, deadline: Deadline) -> tuple[StageTime, ...]:
     """Clients, then OSTs, MDTs and MGTs, on the nodes that are on. Raises GuestError naming who keeps what busy."""
-    with locked(host, topology.name), opened(host, topology, tolerant=True) as bed:
+    with locked(hosts, topology.name), opened(hosts, topology, tolerant=True) as bed:
         lost = {node: why for node, why in bed.silent.items() if why != "off"}
         if lost:
             node, why = next(iter(lost.items()))

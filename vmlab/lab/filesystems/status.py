@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from vmlab.lab.filesystems.lustre_bed import LustreBed, opened
+from vmlab.lab.ground.hosts import Hosts
 from vmlab.lustre.status import RecoveryStatus
 from vmlab.lustre.target import Target
 from vmlab.plan.serving import holders, mounted_on, under_way
 from vmlab.topology import Topology
-from vmlab.virt.connection import Host
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +60,9 @@ class FsStatus:
     silent: Mapping[str, str]
 
 
-def status(host: Host, topology: Topology) -> FsStatus:
+def status(hosts: Hosts, topology: Topology) -> FsStatus:
     """Look at each node once; those that are off or do not answer are told."""
-    with opened(host, topology, tolerant=True) as bed:
+    with opened(hosts, topology, tolerant=True) as bed:
         targets = bed.targets
         devices = {target.label: target for target in topology.targets}
         return FsStatus(

@@ -17,7 +17,8 @@ from vmlab.guest.keys import BedKeys
 from vmlab.guest.ssh import Guest
 from vmlab.guest.trust import trust_steps
 from vmlab.lab.ground.bed_folder import folder, slug
-from vmlab.plan.observed import ObservedBed, ObservedDomain
+from vmlab.lab.ground.hosts import Hosts
+from vmlab.plan.observed import ObservedBed, ObservedDomain, over_all
 from vmlab.runtime import lock
 from vmlab.runtime.log import log
 from vmlab.steps import Step
@@ -26,42 +27,61 @@ from vmlab.topology.select import select
 from vmlab.virt.borrowed import Notes, put_back
 from vmlab.virt.connection import Host, connected
 from vmlab.virt.machine import Machine, machine_of
-from vmlab.virt.observe import observe
 from vmlab.virt.sysfs import sysfs_of
 
 DEFAULT_URI = "qemu:///system"
 
 
-def uri_of(topology: Topology | None = None) -> str:
-    """Where a bed lives: the topology's host, else LIBVIRT_DEFAULT_URI, else the system's libvirt."""
-    named = {host.uri for host in topology.hosts.values()} if topology is not None else set()
-    if len(named) > 1:
-        raise UsageError("this version of vmlab puts a bed on one host", hint="leave one entry under `hosts`")
-    return next(iter(named - {None}), None) or os.environ.get("LIBVIRT_DEFAULT_URI") or DEFAULT_URI
+def default_uri() -> str:
+    """The host that is meant where none is named: LIBVIRT_DEFAULT_URI, else the system's libvirt."""
+    return os.environ.get("LIBVIRT_DEFAULT_URI") or DEFAULT_URI
 
 
 @contextlib.contextmanager
-def locked(host: Host, bed: str) -> Iterator[None]:
-    """Hold the bed against other vmlabs; BusyError names who has it."""
-    with lock.held(f"{slug(host)}.{bed}", what=f"the bed {bed}"):
-        yield
+def hosts_of(topology: Topology) -> Iterator[Hosts]:
+    """The hosts that a topology names, for the `with` block.
 
-
-@contextlib.contextmanager
-def leasing(host: Host) -> Iterator[None]:
-    """Hold what beds share of a host from choosing it until it is seen in libvirt: subnets, CPUs, PCI functions.
-
-    What a killed vmlab left changed on the host is put back first.
+    Raises HostError for another machine than this one, UsageError for more than one: what lies above works with
+    several, but networks do not reach from one to the other yet.
     """
-    with _leases(host, wait_s=60):
-        _put_back(host)
+    if len(topology.hosts) > 1:
+        raise UsageError("this version of vmlab puts a bed on one host", hint="leave one entry under `hosts`")
+    with contextlib.ExitStack() as stack:
+        yield Hosts(
+            {
+                name: stack.enter_context(opened(asked.uri or default_uri(), name=name))
+                for name, asked in topology.hosts.items()
+            }
+        )
+
+
+@contextlib.contextmanager
+def locked(hosts: Hosts, bed: str) -> Iterator[None]:
+    """Hold the bed against other vmlabs, on all its hosts; BusyError names who has it."""
+    with contextlib.ExitStack() as stack:
+        for place in sorted({slug(host) for host in hosts.values()}):
+            stack.enter_context(lock.held(f"{place}.{bed}", what=f"the bed {bed}"))
         yield
 
 
 @contextlib.contextmanager
-def opened(uri: str, *, anywhere: bool = False) -> Iterator[Host]:
+def leasing(hosts: Hosts) -> Iterator[None]:
+    """Hold what beds share of hosts from choosing it until it is seen in libvirt: subnets, CPUs, PCI functions.
+
+    What a killed vmlab left changed on a host is put back first.
+    """
+    with contextlib.ExitStack() as stack:
+        by_slug = {slug(host): host for host in hosts.values()}
+        for place in sorted(by_slug):
+            stack.enter_context(_leases(by_slug[place], wait_s=60))
+            _put_back(by_slug[place])
+        yield
+
+
+@contextlib.contextmanager
+def opened(uri: str, *, name: str = "local", anywhere: bool = False) -> Iterator[Host]:
     """A host for the `with` block, as `connected`; on this machine with what a killed vmlab left changed put back."""
-    with connected(uri, anywhere=anywhere) as host:
+    with connected(uri, name=name, anywhere=anywhere) as host:
         if host.local and not host.simulated and Notes.of(Machine()).possible:
             with contextlib.suppress(BusyError), _leases(host, wait_s=0):  # whoever has them is at work, or does it
                 _put_back(host)
@@ -82,13 +102,14 @@ def _put_back(host: Host) -> None:
         log.warning("%s was left changed by a vmlab that was killed: put back", path)
 
 
-def existing(host: Host, bed: str) -> ObservedBed:
+def existing(hosts: Hosts, bed: str) -> ObservedBed:
     """The bed as it is; UsageError if no node of it exists, naming those that do."""
-    observed = observe(host, volumes=False)
-    found = observed.bed(bed)
+    looks = hosts.look(volumes=False)
+    found = over_all(bed, looks)
     if not found.nodes:
-        beds = ", ".join(observed.beds) or "none"
-        raise UsageError(f"there is no bed {bed} on {host.uri} (beds: {beds})", hint="vmlab up FILE")
+        where = ", ".join(host.uri for host in hosts.values())
+        beds = ", ".join(sorted({name for look in looks.values() for name in look.beds})) or "none"
+        raise UsageError(f"there is no bed {bed} on {where} (beds: {beds})", hint="vmlab up FILE")
     return found
 
 
@@ -98,21 +119,22 @@ def chosen(bed: ObservedBed, nodes: str) -> dict[str, ObservedDomain]:
     return {name: bed.nodes[name] for name in names}
 
 
-def guests(host: Host, bed: ObservedBed) -> dict[str, Guest]:
+def guests(hosts: Hosts, bed: ObservedBed) -> dict[str, Guest]:
     """A door to each node."""
-    return {name: guest_of(host, metadata) for name, metadata in bed.metadata.items()}
+    return {name: guest_of(hosts, metadata) for name, metadata in bed.metadata.items()}
 
 
-def guest_of(host: Host, metadata: NodeMetadata) -> Guest:
+def guest_of(hosts: Hosts, metadata: NodeMetadata) -> Guest:
     """The door to one node."""
-    return Guest(metadata.bed, metadata.node, metadata.management.ip.ip, metadata.user, folder(host, metadata.bed))
+    secret = folder(hosts.home, metadata.bed)
+    return Guest(metadata.bed, metadata.node, metadata.management.ip.ip, metadata.user, secret)
 
 
 def steps_of(
-    host: Host, metadata: NodeMetadata, serials: Sequence[str], nodes: Mapping[str, NodeMetadata]
+    hosts: Hosts, metadata: NodeMetadata, serials: Sequence[str], nodes: Mapping[str, NodeMetadata]
 ) -> tuple[Step, ...]:
     """What a node has to satisfy; `serials` are its disks', `nodes` the whole bed."""
-    keys = BedKeys.of(folder(host, metadata.bed))
+    keys = BedKeys.of(folder(hosts.home, metadata.bed))
     return (
         *_common_steps(keys, tuple((name, nodes[name].management.ip.ip) for name in sorted(nodes))),
         disks_step(serials),

@@ -8,7 +8,8 @@ from vmlab.guest.lookout import Lookout
 from vmlab.guest.patience import Advance, Patience
 from vmlab.guest.ssh import Guest
 from vmlab.lab.ground.bed import guest_of
-from vmlab.plan.observed import ObservedBed
+from vmlab.lab.ground.hosts import Hosts
+from vmlab.plan.observed import ObservedBed, ObservedDomain
 from vmlab.runtime.load import overloaded
 from vmlab.runtime.wait import Deadline
 from vmlab.values import identity
@@ -21,14 +22,10 @@ from vmlab.virt.usage import usage
 _CONNECT_S, _CONNECT_AT_MOST_S = 60.0, 600.0
 
 
-def doors(host: Host, bed: ObservedBed) -> dict[str, Guest]:
+def doors(hosts: Hosts, bed: ObservedBed) -> dict[str, Guest]:
     """A door to each node of the bed."""
-
-    @cache
-    def folder() -> str:
-        return host.call(lambda connection: pool_path(connection, BEDS))
-
-    return {name: _door(host, metadata, bed.nodes[name].facts.name, folder) for name, metadata in bed.metadata.items()}
+    folder = _folders(hosts)
+    return {name: _door(hosts, metadata, bed.nodes[name], folder) for name, metadata in bed.metadata.items()}
 
 
 def open_door(guest: Guest, gets_on: Advance) -> None:
@@ -41,25 +38,34 @@ def advance(host: Host, domain: str, kind: str, console: Callable[[], str]) -> A
     return Advance(console=console, usage=lambda: usage(host, domain), slow=lambda: kind == "qemu" or overloaded())
 
 
-def advances(host: Host, bed: ObservedBed) -> dict[str, Advance]:
+def advances(hosts: Hosts, bed: ObservedBed) -> dict[str, Advance]:
     """Of each node of the bed."""
+    folder = _folders(hosts)
 
-    def console(node: str) -> Callable[[], str]:
-        log = identity.console_volume(bed.name, node)
-        return lambda: console_text(host, host.call(lambda connection: pool_path(connection, BEDS)), log)
+    def of(node: str, domain: ObservedDomain) -> Advance:
+        host, log = hosts.of(domain), identity.console_volume(bed.name, node)
+        return advance(host, domain.facts.name, domain.facts.kind, lambda: console_text(host, folder(host), log))
 
-    return {
-        name: advance(host, domain.facts.name, domain.facts.kind, console(name)) for name, domain in bed.nodes.items()
-    }
+    return {name: of(name, domain) for name, domain in bed.nodes.items()}
 
 
-def _door(host: Host, metadata: NodeMetadata, domain: str, folder: Callable[[], str]) -> Guest:
-    guest = guest_of(host, metadata)
+def _folders(hosts: Hosts) -> Callable[[Host], str]:
+    """Where the consoles' logs of a host lie: asked when it is needed, once."""
+
+    @cache
+    def folder(name: str) -> str:
+        return hosts[name].call(lambda connection: pool_path(connection, BEDS))
+
+    return lambda host: folder(host.name)
+
+
+def _door(hosts: Hosts, metadata: NodeMetadata, domain: ObservedDomain, folder: Callable[[Host], str]) -> Guest:
+    guest, host = guest_of(hosts, metadata), hosts.of(domain)
     log = identity.console_volume(metadata.bed, metadata.node)
     lookout = Lookout(
         guest,
-        console=lambda: console_text(host, folder(), log),
-        domain_state=lambda: domain_state(host, domain),
+        console=lambda: console_text(host, folder(host), log),
+        domain_state=lambda: domain_state(host, domain.facts.name),
     )
     guest.watch, guest.look = lookout, lookout.look
     return guest

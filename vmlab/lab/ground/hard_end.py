@@ -8,9 +8,9 @@ from itertools import pairwise
 
 from vmlab.errors import GuestError, VmlabError
 from vmlab.lab.ground.bed import existing
+from vmlab.lab.ground.hosts import Hosts
 from vmlab.lab.ground.progress import Progress
 from vmlab.runtime.wait import Deadline, now
-from vmlab.virt.connection import Host
 
 UP_S, FILESYSTEMS_S = 600.0, 1200.0
 _ENDS = ("ready", "started", "gone")
@@ -66,25 +66,25 @@ def limit_s(timeout_s: float | None, usual_s: float, *, emulated: bool) -> float
 
 @contextlib.contextmanager
 def ending(
-    host: Host, bed: str, timeout_s: float | None, progress: Progress, *, again: str
+    hosts: Hosts, bed: str, timeout_s: float | None, progress: Progress, *, again: str
 ) -> Iterator[tuple[Deadline, Progress]]:
     """The hard end of a command on the file systems of a bed that is there; see `told`."""
     begin = now()
-    emulated = any(domain.facts.kind == "qemu" for domain in existing(host, bed).nodes.values())
+    emulated = any(domain.facts.kind == "qemu" for domain in existing(hosts, bed).nodes.values())
     seconds = limit_s(timeout_s, FILESYSTEMS_S, emulated=emulated)
     end, going = Deadline(begin + seconds), Going(progress)
-    with told(host, bed, end, seconds, going, again=again):
+    with told(hosts, bed, end, seconds, going, again=again):
         yield end, going
 
 
 @contextlib.contextmanager
-def told(host: Host, bed: str, end: Deadline, seconds: float, going: Going, *, again: str) -> Iterator[None]:
+def told(hosts: Hosts, bed: str, end: Deadline, seconds: float, going: Going, *, again: str) -> Iterator[None]:
     """What fails in the `with` block when its end has come says what was still going on, and how to go on.
 
     Raises GuestError then. libvirt's calls end with the block, too.
     """
     try:
-        with host.until(end):
+        with hosts.until(end):
             yield
     except VmlabError as error:
         if not end.passed:

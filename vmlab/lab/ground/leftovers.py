@@ -10,9 +10,9 @@ from typing import Protocol
 
 from vmlab.errors import BusyError, VmlabError
 from vmlab.lab.ground.bed import locked
+from vmlab.lab.ground.hosts import Hosts
 from vmlab.runtime.parallel import each
 from vmlab.runtime.process import Result
-from vmlab.virt.connection import Host
 from vmlab.workloads import MARK
 
 _END_S = 60.0
@@ -69,9 +69,9 @@ def end_leftovers(guests: Mapping[str, RunsCommands]) -> None:
     _end_in(guests, "any", "", _END_S)
 
 
-def end_leftovers_unless_held(host: Host, bed: str, guests: Mapping[str, RunsCommands]) -> None:
+def end_leftovers_unless_held(hosts: Hosts, bed: str, guests: Mapping[str, RunsCommands]) -> None:
     """The same for who does not hold the bed: nothing is ended while somebody does, whose run it may be."""
-    with contextlib.suppress(BusyError), locked(host, bed):
+    with contextlib.suppress(BusyError), locked(hosts, bed):
         end_leftovers(guests)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from vmlab.errors import BusyError
 from vmlab.lab.ground.bed import locked
 from vmlab.lab.ground.bed_folder import folder, named, new_folder
+from vmlab.lab.ground.hosts import only
 from vmlab.lab.ground.image_store import folder as image_folder
 from vmlab.lab.ground.image_store import removing, used
 from vmlab.lab.images.derive import abandoned, bed_name, remove_abandoned
@@ -89,7 +90,7 @@ def collect(host: Host, items: list[Leftover]) -> list[Leftover]:
                 done.append(item)
     for bed in {item.bed: None for item in items if item.bed is not None}:
         try:
-            with locked(host, bed):
+            with locked(only(host), bed):
                 for item in _of_bed(host, observe(host), bed):
                     _remove(host, item)
                     done.append(item)

@@ -7,6 +7,7 @@ from vmlab.inventory.model import HostInventory, PciFunction
 from vmlab.inventory.users import users
 from vmlab.inventory.vfs import VfPlan, find_function, physical_functions, plan_vfs
 from vmlab.lab.ground.bed import leasing
+from vmlab.lab.ground.hosts import only
 from vmlab.lab.ground.progress import Progress
 from vmlab.runtime.wait import Deadline
 from vmlab.values.pci import PciAddress
@@ -64,7 +65,7 @@ def create(host: Host, name: str, number: int, progress: Progress) -> tuple[PfLi
 
     Raises HostError where they cannot be made, or where others would be taken away from somebody.
     """
-    with leasing(host):
+    with leasing(only(host)):
         inventory = inventory_of(host)
         pf = find_function(inventory, name)
         plan = plan_vfs(inventory, pf.address, number)
@@ -103,7 +104,7 @@ def losses(host: Host, name: str) -> tuple[PciFunction, list[str]]:
 
 def release(host: Host, pf: PciAddress) -> int:
     """Destroy the function's VFs: how many there were. Raises HostError naming whoever has one of them."""
-    with leasing(host):
+    with leasing(only(host)):
         plan = plan_vfs(inventory_of(host), pf, 0)
         sriov.release(sysfs_of(host), machine_of(host), plan, Deadline.after(_MAKE_S))
         return plan.now

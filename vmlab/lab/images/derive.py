@@ -20,6 +20,7 @@ from vmlab.errors import BusyError, GuestError, HostError, UsageError
 from vmlab.lab.beds.down import down
 from vmlab.lab.beds.prepare import images_of
 from vmlab.lab.beds.up import up
+from vmlab.lab.ground.hosts import only
 from vmlab.lab.ground.image_store import changing, folder
 from vmlab.lab.ground.progress import Progress, Silent
 from vmlab.lab.images.session import NODE, Job, Session, read_packages
@@ -68,7 +69,7 @@ def build_from(host: Host, wish: Wish, *, accel: str, timeout_s: float, progress
     kind, files = collect(wish.packages)
     where = _store_of(host)
     topology = _topology(wish, _settled(wish.base) if "/" in wish.base else wish.base)
-    base, beside = images_of(host, topology)[topology.nodes[NODE].image]
+    base, beside = images_of(only(host), topology)[host.name, topology.nodes[NODE].image]
     packages = _read_here(kind, files)
     if packages and (wish.kernel or base.kernel):
         kernel_to_boot(packages, image=wish.base, boots=base.kernel, brought=wish.kernel)
@@ -77,7 +78,9 @@ def build_from(host: Host, wish: Wish, *, accel: str, timeout_s: float, progress
 
     def session(topology: Topology, accel: str) -> tuple[Session, str]:
         left_s = deadline.left_s
-        raised = up(host, topology, accel=accel, restart=False, timeout_s=left_s, jobs=1, wait=True, progress=progress)
+        raised = up(
+            only(host), topology, accel=accel, restart=False, timeout_s=left_s, jobs=1, wait=True, progress=progress
+        )
         return Session(host, raised, deadline, progress), raised.prepared.accel
 
     with _building(host, where, wish.name, progress) as work:
@@ -88,12 +91,12 @@ def build_from(host: Host, wish: Wish, *, accel: str, timeout_s: float, progress
         manifest = _write(first.disk, manifest, boot, work)
         if wish.check:
             progress.say(f"{wish.name}: written; a guest of it has to boot before it takes its name")
-            down(host, topology.name, keep_disks=False, progress=progress)
+            down(only(host), topology.name, keep_disks=False, progress=progress)
             try:
                 session(_topology(wish, str(work / _DISK)), accel)[0].check(manifest, modules)
             except GuestError as error:
                 raise _unfit(error) from error
-            down(host, topology.name, keep_disks=False, progress=progress)
+            down(only(host), topology.name, keep_disks=False, progress=progress)
         with changing(wait_s=_STORE_S):
             return store.add(where, manifest, work, move=True)
 
@@ -184,7 +187,7 @@ def _remove(host: Host, work: Path, name: str, progress: Progress) -> None:
     bed = bed_name(name)
     found = observe(host).bed(bed)
     if set(found.nodes) <= {NODE} and not found.kept:  # else a user has a bed of this name by now
-        down(host, bed, keep_disks=False, progress=progress)
+        down(only(host), bed, keep_disks=False, progress=progress)
     shutil.rmtree(work)
 
 

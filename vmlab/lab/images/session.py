@@ -16,6 +16,7 @@ from vmlab.guest.killed import why_killed
 from vmlab.guest.trouble import Unreachable
 from vmlab.lab.beds.up import Raised
 from vmlab.lab.ground.bed import guest_of
+from vmlab.lab.ground.hosts import only
 from vmlab.lab.ground.progress import Progress
 from vmlab.lustre.trouble import explain
 from vmlab.runtime.log import log
@@ -97,11 +98,11 @@ class Session:
 
     def __init__(self, host: Host, raised: Raised, deadline: Deadline, progress: Progress) -> None:
         prepared = raised.prepared
-        node = prepared.desired.nodes[NODE]
-        bed, pool = prepared.topology.name, prepared.observed.pool_path
+        node = prepared.nodes[NODE]
+        bed, pool = prepared.topology.name, prepared.parts[host.name].observed.pool_path
         self.disk = Path(pool) / identity.root_volume(bed, NODE)
         self._key = prepared.keys.public_key
-        self._guest = guest_of(host, node.metadata)
+        self._guest = guest_of(only(host), node.metadata)
         self._deadline = deadline
         self._progress = progress
         self._brought = False

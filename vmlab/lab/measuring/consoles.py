@@ -7,6 +7,7 @@ from typing import Self
 
 from vmlab.errors import GuestError, VmlabError
 from vmlab.guest.console import complaints, fatal
+from vmlab.lab.ground.hosts import Hosts
 from vmlab.plan.observed import ObservedBed
 from vmlab.runtime.log import log
 from vmlab.runtime.wait import now
@@ -26,11 +27,13 @@ class Consoles:
     A node that is `spared` is not looked at, for as long as it is: somebody took it down on purpose.
     """
 
-    def __init__(self, host: Host, bed: ObservedBed, *, spared: Callable[[], Collection[str]] = frozenset) -> None:
-        self._host = host
+    def __init__(self, hosts: Hosts, bed: ObservedBed, *, spared: Callable[[], Collection[str]] = frozenset) -> None:
+        self._hosts = hosts
         self._bed = bed
         self._spared = spared
-        self._folder = host.call(lambda connection: pool_path(connection, BEDS))
+        self._folders = {
+            name: host.call(lambda connection: pool_path(connection, BEDS)) for name, host in hosts.items()
+        }
         self._at = {name: self._end(name) for name, domain in bed.nodes.items() if domain.running}
         self._seen: dict[str, list[str]] = {}
         self._lock = threading.Lock()
@@ -38,7 +41,7 @@ class Consoles:
         self._thread = threading.Thread(target=self._watch, name="consoles", daemon=True)
 
     def __enter__(self) -> Self:
-        if not self._host.simulated:
+        if not self._hosts.simulated:
             self._thread.start()
         return self
 
@@ -49,7 +52,7 @@ class Consoles:
 
     def findings(self) -> tuple[str, ...]:
         """What kernels complained of until now, each line with its node's name."""
-        if not self._host.simulated:
+        if not self._hosts.simulated:
             self._look()
         return tuple(f"{node}: {line}" for node, lines in self._seen.items() for line in lines)
 
@@ -89,14 +92,15 @@ class Consoles:
 
     def _news(self, node: str) -> str:
         try:
-            text, self._at[node] = console_lines(self._host, self._folder, self._volume(node), self._at[node])
+            text, self._at[node] = console_lines(*self._console(node), self._at[node])
         except VmlabError as error:
             log.debug("the console of %s is not read: %s", node, error)
             return ""
         return text
 
     def _end(self, node: str) -> int:
-        return console_end(self._host, self._folder, self._volume(node))
+        return console_end(*self._console(node))
 
-    def _volume(self, node: str) -> str:
-        return identity.console_volume(self._bed.name, node)
+    def _console(self, node: str) -> tuple[Host, str, str]:
+        host = self._hosts.of(self._bed.nodes[node])
+        return host, self._folders[host.name], identity.console_volume(self._bed.name, node)

@@ -7,12 +7,12 @@ from dataclasses import asdict
 from vmlab.errors import GuestError, VmlabError
 from vmlab.lab.beds.up import up
 from vmlab.lab.filesystems.failover import failback, failover
+from vmlab.lab.ground.hosts import Hosts
 from vmlab.lab.ground.progress import Progress
 from vmlab.plan.serving import first_with_partner
 from vmlab.runtime.process import Result
 from vmlab.runtime.wait import Deadline
 from vmlab.topology import Topology
-from vmlab.virt.connection import Host
 from vmlab.workloads import Deed
 
 _JOBS = 32
@@ -21,8 +21,8 @@ _JOBS = 32
 class Deeds:
     """Does deeds to the bed of `topology`, which the caller holds, and whose guests run as `accel` says."""
 
-    def __init__(self, host: Host, topology: Topology, accel: str, progress: Progress) -> None:
-        self._host = host
+    def __init__(self, hosts: Hosts, topology: Topology, accel: str, progress: Progress) -> None:
+        self._hosts = hosts
         self._topology = topology
         self._accel = accel
         self._progress = progress
@@ -45,7 +45,7 @@ class Deeds:
         progress = self._progress
         if deed.verb == "up":
             up(
-                self._host,
+                self._hosts,
                 self._topology,
                 accel=self._accel,
                 restart=False,
@@ -58,12 +58,12 @@ class Deeds:
             self.struck.clear()
             return None
         if deed.verb == "failback":
-            moved = failback(self._host, self._topology, None, recovery=None, progress=progress, deadline=deadline)
+            moved = failback(self._hosts, self._topology, None, recovery=None, progress=progress, deadline=deadline)
             return None if moved is None else asdict(moved)
         what = deed.target or first_with_partner(self._topology)
         return asdict(
             failover(
-                self._host,
+                self._hosts,
                 self._topology,
                 what,
                 how=deed.how,

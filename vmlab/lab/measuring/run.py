@@ -1,6 +1,7 @@
 """Run workloads on a bed that is there: hold it, open its guests, measure."""
 
 import contextlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +11,18 @@ from vmlab.errors import UsageError
 from vmlab.guest.child import Watch
 from vmlab.lab.ground.bed import existing, locked
 from vmlab.lab.ground.doors import advances, doors, open_door
+from vmlab.lab.ground.hosts import Hosts
 from vmlab.lab.ground.progress import Progress
 from vmlab.lab.measuring.consoles import Consoles
 from vmlab.lab.measuring.deeds import Deeds
 from vmlab.lab.measuring.participants import participant
 from vmlab.lab.measuring.workload import run_workload
 from vmlab.metrics import RunRecord
+from vmlab.plan.observed import ObservedDomain
 from vmlab.runtime.files import state_dir
 from vmlab.runtime.parallel import each
 from vmlab.topology import Topology
 from vmlab.values.nodeset import fold
-from vmlab.virt.connection import Host
 from vmlab.virt.pins import vcpu_pins
 from vmlab.workloads import Workload
 
@@ -33,7 +35,7 @@ def runs_dir() -> Path:
 
 
 def measure(
-    host: Host,
+    hosts: Hosts,
     bed: str,
     workload: Workload[Any],
     options: BaseModel,
@@ -46,10 +48,10 @@ def measure(
     Without the bed's `topology` no workload runs that does something to the bed, as `failover` does.
     Raises UsageError if there is no such bed, GuestError if a node that takes part cannot be reached.
     """
-    with locked(host, bed), contextlib.ExitStack() as stack:
-        found = existing(host, bed)
+    with locked(hosts, bed), contextlib.ExitStack() as stack:
+        found = existing(hosts, bed)
         nodes = found.metadata
-        guests = doors(host, found)
+        guests = doors(hosts, found)
         names = workload.takes_part(options, tuple(map(participant, nodes.values())))
         off = [name for name in names if not found.nodes[name].running]
         if off:
@@ -59,11 +61,11 @@ def measure(
             )
         for name in names:
             stack.enter_context(guests[name])
-        on = advances(host, found)
+        on = advances(hosts, found)
         each(lambda name: open_door(guests[name], on[name]), names, jobs=_JOBS, failed="not all nodes can be reached")
         accel = "kvm" if all(found.nodes[name].facts.kind == "kvm" for name in names) else "tcg"
-        deeds = Deeds(host, topology, accel, progress) if topology is not None else None
-        consoles = stack.enter_context(Consoles(host, found, spared=lambda: deeds.struck if deeds is not None else ()))
+        deeds = Deeds(hosts, topology, accel, progress) if topology is not None else None
+        consoles = stack.enter_context(Consoles(hosts, found, spared=lambda: deeds.struck if deeds is not None else ()))
         for name in names:
             guests[name].watch = _both(guests[name].watch, consoles.watch)
         return run_workload(
@@ -73,11 +75,15 @@ def measure(
             options,
             runs_dir=runs_dir(),
             accel=accel,
-            placement={name: vcpu_pins(host, found.nodes[name].facts.name) for name in names},
+            placement={name: _pins(hosts, found.nodes[name]) for name in names},
             deeds=deeds,
             progress=progress.say,
             noticed=consoles.findings,
         )
+
+
+def _pins(hosts: Hosts, domain: ObservedDomain) -> Mapping[int, tuple[int, ...]]:
+    return vcpu_pins(hosts.of(domain), domain.facts.name)
 
 
 def _both(first: Watch, second: Watch) -> Watch:

@@ -1,0 +1,297 @@
+"""From what was seen on a bed's hosts to what is to be done there: one plan for each host, nothing asked any more."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from ipaddress import IPv4Address
+from pathlib import Path
+
+from lxml import etree
+
+from vmlab.domainxml.metadata import Address, NodeMetadata
+from vmlab.domainxml.network import gateway
+from vmlab.domainxml.template import emulates, parse_template
+from vmlab.errors import HostError, Problem, TopologyError
+from vmlab.fabrics.infiniband import has_guid
+from vmlab.guest.keys import BedKeys
+from vmlab.guest.seed import SeedInterface, documents
+from vmlab.inventory.model import HostInventory
+from vmlab.inventory.passable import refuse_unpassable
+from vmlab.inventory.vfs import plan_vfs
+from vmlab.placement.request import NodePlacement
+from vmlab.plan.actions import Plan, StopDomain, TakeDevices, together
+from vmlab.plan.desired import (
+    Desired,
+    DesiredNode,
+    Image,
+    addresses,
+    desired_networks,
+    desired_node,
+    desired_targets,
+)
+from vmlab.plan.diff import diff
+from vmlab.plan.lease import Leases, lease
+from vmlab.plan.native import guest_architectures
+from vmlab.plan.node_place import NodePlace, hidden, macs, place_of
+from vmlab.plan.observed import Observed, ObservedBed, over_all
+from vmlab.plan.placing import Attach, Places, decide, virtual
+from vmlab.runtime.shipped import shipped
+from vmlab.topology import MANAGEMENT, Node, Topology
+
+_DOMAIN_TYPES = {"kvm": "kvm", "tcg": "qemu", "test": "test"}
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What is there, what is wanted, and what is to be done, on one host of the bed."""
+
+    observed: Observed
+    desired: Desired
+    plan: Plan
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The decisions: `parts` by host. `accel` is "kvm", "tcg" or "test"."""
+
+    topology: Topology
+    parts: Mapping[str, Part]
+    accel: str
+    keys: BedKeys
+    places: Places
+
+    @cached_property
+    def bed(self) -> ObservedBed:
+        """What is there of it."""
+        return over_all(self.topology.name, {host: part.observed for host, part in self.parts.items()})
+
+    @cached_property
+    def nodes(self) -> dict[str, DesiredNode]:
+        """All that are wanted, in the topology's order."""
+        wanted = {name: node for part in self.parts.values() for name, node in part.desired.nodes.items()}
+        return {name: wanted[name] for name in self.topology.nodes}
+
+    def place(self, node: str) -> tuple[str, Part]:
+        """The host that a wanted node goes to, or is on, and what is to be done there."""
+        return next((host, part) for host, part in self.parts.items() if node in part.desired.nodes)
+
+    @cached_property
+    def plan(self) -> Plan:
+        """What is to be done on all hosts, to be told; it is done host by host."""
+        plans = [part.plan for part in self.parts.values()]
+        return plans[0] if len(plans) == 1 else together(plans)
+
+    @cached_property
+    def members(self) -> dict[str, NodeMetadata]:
+        """Every node that the bed has when this is done: those, too, that the topology no longer has and that stay."""
+        lanes = self.plan.lanes
+        left = {name: found for name, found in self.bed.metadata.items() if name not in lanes}
+        return left | {name: node.metadata for name, node in self.nodes.items()}
+
+
+def decide_all(
+    topology: Topology,
+    looks: Mapping[str, Observed],
+    inventories: Mapping[str, HostInventory],
+    *,
+    images: Mapping[tuple[str, str], Image],
+    keys: BedKeys,
+    accel: str,
+    restart: bool,
+    recorded: bool = False,
+) -> Prepared:
+    """Everything that follows from what was seen, by host. Without `inventories` nothing is placed or passed.
+
+    `images` are by host and name. A `recorded` host may lack the MAC addresses and GUIDs of its functions. A node that
+    is there stays on its host. Raises HostError where that, or the bed as a whole, cannot be.
+    """
+    bed = over_all(topology.name, looks)
+    _refuse_moves(topology, bed)
+    draft = _Draft(topology, looks, bed, lease(topology, bed, looks.values()), images, keys, accel)
+    places = _placed(draft, inventories, restart=restart)
+    parts = {host: _part(draft, host, places, inventories, restart=restart, strict=not recorded) for host in looks}
+    _refuse_undoable(topology, places, parts, inventories)
+    return Prepared(topology, parts, accel, keys, places)
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """What a node is made from, before and after it is known where it goes."""
+
+    topology: Topology
+    looks: Mapping[str, Observed]
+    bed: ObservedBed
+    leases: Leases
+    images: Mapping[tuple[str, str], Image]
+    keys: BedKeys
+    accel: str
+
+    @property
+    def pinned(self) -> bool:
+        """Emulated guests are bound to nothing."""
+        return self.accel == "kvm"
+
+    @cached_property
+    def templates(self) -> dict[str, etree._Element]:
+        """By the names that nodes use."""
+        return {name: _template(self.topology, name) for name in {n.template for n in self.topology.nodes.values()}}
+
+    @cached_property
+    def authorized_key(self) -> str:
+        """Of whoever logs in."""
+        return self.keys.public_key
+
+    def host(self, name: str, places: Places) -> str:
+        """Where a node goes."""
+        placed = places.node(name)
+        if placed is not None:
+            return placed.host
+        found = self.bed.nodes.get(name)
+        return found.host if found is not None else self.topology.nodes[name].host or next(iter(self.looks))
+
+    def node(self, asked: Node, attach: Attach, place: NodePlace | None, host: str) -> DesiredNode:
+        """One node, as it should be on that host."""
+        image = self.images[host, asked.image]
+
+        def seeds(places: tuple[Address, ...]) -> Mapping[str, str]:
+            return documents(
+                bed=self.topology.name,
+                node=asked.name,
+                user=image.user,
+                authorized_key=self.authorized_key,
+                host_key=self.keys.host_key(asked.name),
+                interfaces=[_interface(self.topology, self.leases, p) for p in places if not has_guid(p)],
+            )
+
+        return desired_node(
+            self.topology,
+            asked,
+            image=image,
+            template=self.templates[asked.template],
+            domain_type=_DOMAIN_TYPES[self.accel],
+            pool_path=self.looks[host].pool_path,
+            addresses=addresses(self.topology, self.leases, attach, asked.name),
+            documents=seeds,
+            place=place,
+        )
+
+    def unchanged(self, name: str, attach: Attach) -> bool:
+        """The node is there, and as it is asked for."""
+        domain = self.bed.nodes[name]
+        if name not in self.topology.nodes or domain.facts.metadata is None:
+            return False
+        anywhere = NodePlace(None, (), ())
+        asked = self.node(self.topology.nodes[name], attach, anywhere, domain.host)
+        return asked.digest == domain.facts.metadata.digest
+
+
+def _refuse_moves(topology: Topology, bed: ObservedBed) -> None:
+    for name, node in topology.nodes.items():
+        if name in bed.nodes and node.host not in (None, bed.nodes[name].host):
+            raise HostError(
+                f"{name} is on the host {bed.nodes[name].host}, and the file wants it on {node.host}",
+                hint=f"vmlab rebuild {topology.file}",
+            )
+
+
+def _placed(draft: _Draft, inventories: Mapping[str, HostInventory], *, restart: bool) -> Places:
+    if not inventories:
+        return Places(virtual(draft.topology))
+
+    def keep(attach: Attach) -> frozenset[str]:
+        """Nodes that run and stay as they are: all of them, or with `restart` those that did not change."""
+        running = (name for name, domain in draft.bed.nodes.items() if domain.running)
+        return frozenset(name for name in running if not restart or draft.unchanged(name, attach))
+
+    native = guest_architectures(
+        draft.topology,
+        inventories if draft.pinned else {},
+        {name: image for (_, name), image in draft.images.items()},
+        {name: emulates(template) for name, template in draft.templates.items()},
+    )
+    return decide(draft.topology, inventories, draft.bed, pinned=draft.pinned, keep=keep, native=native)
+
+
+def _part(
+    draft: _Draft,
+    host: str,
+    places: Places,
+    inventories: Mapping[str, HostInventory],
+    *,
+    restart: bool,
+    strict: bool,
+) -> Part:
+    topology, look = draft.topology, draft.looks[host]
+    here = [node for node in topology.nodes.values() if draft.host(node.name, places) == host]
+
+    def place(name: str) -> NodePlace | None:
+        found = places.node(name)
+        if found is None:
+            return None
+        metadata = draft.bed.metadata.get(name)
+        if metadata is not None and name in places.kept:
+            own = metadata.addresses
+        else:
+            own_macs = macs(topology, name, found, inventories[host], strict=strict)
+            own = addresses(topology, draft.leases, places.attach, name, own_macs)
+        return place_of(found, inventories, own, pinned=draft.pinned)
+
+    def away() -> Iterator[tuple[str, NodePlacement]]:
+        for node in here:
+            found = places.node(node.name)
+            if found is not None and node.name not in places.kept:
+                yield node.name, found
+
+    desired = Desired(
+        bed=topology.name,
+        networks=desired_networks(topology, draft.leases, places.attach) if here else (),
+        targets=desired_targets(topology, {node.name for node in here}),
+        nodes={node.name: draft.node(node, places.attach, place(node.name), host) for node in here},
+        vfs=places.vfs(host),
+        hidden={address: name for name, found in away() for address in hidden(found, inventories[host])},
+    )
+    return Part(look, desired, diff(desired, look, restart=restart))
+
+
+def _refuse_undoable(
+    topology: Topology, places: Places, parts: Mapping[str, Part], hosts: Mapping[str, HostInventory]
+) -> None:
+    """What `up` asks again when it makes virtual functions and takes devices for a node, asked before anything is done.
+
+    A node that is stopped first holds nothing any more.
+    """
+    if places.placement is None:
+        return
+    lanes = {(host, name): lane for host, part in parts.items() for name, lane in part.plan.lanes.items()}
+    stopped = {name for (_, name), lane in lanes.items() if any(isinstance(action, StopDomain) for action in lane)}
+    for (host, pf), count in sorted(places.placement.vfs.items()):
+        plan_vfs(hosts[host], pf, count, at_least=True, bed=topology.name)
+    for (host, name), lane in lanes.items():
+        placement = places.node(name)
+        if placement is not None and any(isinstance(action, TakeDevices) for action in lane):
+            node, inventory = parts[host].desired.nodes[name], hosts[host]
+            claims = (
+                replace(claim, running=False) if claim.bed == topology.name and claim.node in stopped else claim
+                for claim in inventory.claims
+            )
+            planned = {device.address for device in placement.devices if device.planned}
+            there = [address for address in node.functions if address not in planned]
+            refuse_unpassable(replace(inventory, claims=tuple(claims)), there, domain=node.domain)
+
+
+def _template(topology: Topology, name: str) -> etree._Element:
+    path = Path(topology.file).parent / name if "/" in name else shipped("domain-templates") / f"{name}.xml"
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        known = ", ".join(sorted(p.stem for p in shipped("domain-templates").glob("*.xml")))
+        message = f"template {name}: {path}: {error.strerror} (templates: {known}, or a path)"
+        raise TopologyError([Problem(topology.file, 1, 1, message)]) from error
+    return parse_template(content, path)
+
+
+def _interface(topology: Topology, leases: Leases, place: Address) -> SeedInterface:
+    if place.fabric == MANAGEMENT:
+        host = IPv4Address(gateway(leases.subnets[MANAGEMENT]))
+        return SeedInterface(place.interface, place.mac, place.ip, gateway=host, nameserver=host)
+    return SeedInterface(place.interface, place.mac, place.ip, mtu=topology.fabrics[place.fabric].mtu)

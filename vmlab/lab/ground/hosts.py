@@ -1,0 +1,70 @@
+"""The hosts of a bed: whoever looks, waits, writes or deletes for a node does it through that node's host."""
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from typing_extensions import override
+
+from vmlab.plan.observed import Observed, ObservedDomain
+from vmlab.runtime.parallel import each
+from vmlab.runtime.wait import Deadline
+from vmlab.virt.connection import Host
+from vmlab.virt.observe import observe
+
+_JOBS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Hosts(Mapping[str, Host]):
+    """By the names that the topology gives them, in its order. Raises no KeyError that a user could cause."""
+
+    by_name: Mapping[str, Host]
+
+    @override
+    def __getitem__(self, name: str) -> Host:
+        return self.by_name[name]
+
+    @override
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.by_name)
+
+    @override
+    def __len__(self) -> int:
+        return len(self.by_name)
+
+    @property
+    def home(self) -> Host:
+        """The first: it stands for the bed where something is the whole bed's, as its secret is."""
+        return next(iter(self.by_name.values()))
+
+    @property
+    def simulated(self) -> bool:
+        """There are no guests; see `Host.simulated`."""
+        return any(host.simulated for host in self.values())
+
+    def of(self, node: ObservedDomain) -> Host:
+        """The host that a node is on."""
+        return self[node.host]
+
+    def look(self, *, volumes: bool = True) -> dict[str, Observed]:
+        """What is on each of them now, by name; see `observe`."""
+
+        def observed(host: Host) -> Observed:
+            return observe(host, volumes=volumes)
+
+        looks = each(observed, self.values(), jobs=_JOBS, failed="not all hosts could be looked at")
+        return dict(zip(self, looks, strict=True))
+
+    @contextlib.contextmanager
+    def until(self, hard_end: Deadline) -> Iterator[None]:
+        """No call of libvirt's takes much longer than to `hard_end` for the `with` block."""
+        with contextlib.ExitStack() as stack:
+            for host in self.values():
+                stack.enter_context(host.until(hard_end))
+            yield
+
+
+def only(host: Host) -> Hosts:
+    """A bed that is on one host."""
+    return Hosts({host.name: host})
