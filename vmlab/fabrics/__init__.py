@@ -5,15 +5,11 @@ attached as virtio is soft-RoCE.
 """
 
 import abc
-import importlib
-import pkgutil
-from collections.abc import Mapping
-from functools import cache
 from ipaddress import IPv4Interface
-from types import MappingProxyType
-from typing import ClassVar, Protocol, TypeVar
+from typing import ClassVar, Protocol
 
 from vmlab.fabrics._devices import SURVEY, RdmaDevice, RdmaPorts, read_survey
+from vmlab.registry import Registry
 from vmlab.steps import Step
 
 __all__ = ["SURVEY", "Attached", "Fabric", "RdmaDevice", "RdmaPorts", "fabrics", "kind_of", "read_survey", "register"]
@@ -92,23 +88,9 @@ interface=${interface%/address}
 _MTU_IS = FIND_INTERFACE + """[ "$(cat "/sys/class/net/$interface/mtu")" = "$2" ]"""
 _SET_MTU = FIND_INTERFACE + """ip link set dev "$interface" mtu "$2" """
 
-_registered: dict[str, Fabric] = {}
-
-F = TypeVar("F", bound=type[Fabric])
-
-
-def register(kind: F) -> F:
-    """Make a kind known by its name."""
-    _registered[kind.name] = kind()
-    return kind
-
-
-@cache
-def fabrics() -> Mapping[str, Fabric]:
-    """All kinds, by name, sorted."""
-    for module in pkgutil.iter_modules(__path__):
-        importlib.import_module(f"{__name__}.{module.name}")
-    return MappingProxyType(dict(sorted(_registered.items())))
+_kinds: Registry[Fabric] = Registry(__name__, "fabric")
+register = _kinds.register
+fabrics = _kinds.all
 
 
 def kind_of(address: Attached) -> Fabric:

@@ -14,7 +14,7 @@ from vmlab.lustre import lnetconf
 from vmlab.lustre.lnetconf import Lnet, LnetInterface
 from vmlab.lustre.target import Recovery, Target, disk_path
 from vmlab.lustre.version import Version
-from vmlab.roles import ClientMount, Member, Role, erase, role_steps, roles, unmount, unmount_client
+from vmlab.roles import ROLES, ClientMount, Member, Role, erase, role_steps, unmount, unmount_client
 from vmlab.steps import Step
 from vmlab.topology import Topology, bed
 from vmlab.values.nid import Nid
@@ -233,11 +233,10 @@ def _placed(
     topology: Topology, all_members: Mapping[str, Member], active: Mapping[str, str]
 ) -> list[tuple[Role, Member, Target]]:
     """Each target with the server that has it, and the role that serves it there."""
-    known = roles()
     found = []
     for target in topology.targets:
         member = all_members[active.get(target.label, target.servers[0])]
-        served = [(known[role], t) for role in topology.nodes[member.node].roles for t in known[role].targets(member)]
+        served = [(ROLES[role], t) for role in topology.nodes[member.node].roles for t in ROLES[role].targets(member)]
         found += [(role, member, t) for role, t in served if t.label == target.label][:1]
     return found
 
@@ -245,9 +244,8 @@ def _placed(
 def _by_node(
     topology: Topology, all_members: Mapping[str, Member], what: str, steps: Callable[[Role, Member], Iterable[Step]]
 ) -> list[Track]:
-    known = roles()
     return [
-        Track(node, what, role_steps(s for role in topology.nodes[node].roles for s in steps(known[role], member)))
+        Track(node, what, role_steps(s for role in topology.nodes[node].roles for s in steps(ROLES[role], member)))
         for node, member in all_members.items()
     ]
 
@@ -268,7 +266,7 @@ def _forgotten(all_members: Mapping[str, Member], fsnames: Collection[str]) -> l
 
 def _any_role() -> Role:
     """A file system may name any node as its client, whatever its role."""
-    return roles()["client"]
+    return ROLES["client"]
 
 
 def _stages(wanted: Iterable[tuple[str, Iterable[Track]]]) -> tuple[Stage, ...]:

@@ -1,17 +1,11 @@
-"""What a node needs to be what it is for: an MGS, MDS, OSS, client, router, FTA. One file each.
+"""What a node needs to be what it is for: an MGS, MDS, OSS, client, router, FTA.
 
 A role turns a `Member` into steps, stage by stage; `plan.filesystems` puts those of all nodes together. Steps look
 before they act, so that all of them can run at every `up`: what is formatted stays formatted, what is mounted mounted.
 """
 
-import abc
-import importlib
-import pkgutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
-from types import MappingProxyType
-from typing import ClassVar, TypeVar
 
 from vmlab.lustre.lnetconf import Lnet, Path
 from vmlab.lustre.target import Kind, Recovery, Target
@@ -20,7 +14,7 @@ from vmlab.roles import _client, _lnet, _modules, _target
 from vmlab.steps import Step
 from vmlab.values.nid import Nid
 
-__all__ = ["ClientMount", "Member", "Role", "erase", "register", "role_steps", "roles", "unmount", "unmount_client"]
+__all__ = ["ROLES", "ClientMount", "Member", "Role", "erase", "role_steps", "unmount", "unmount_client"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +39,20 @@ class Member:
     reaches: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
 
 
-class Role(abc.ABC):
-    """What a node is for. `serves` are the kinds of targets it has."""
+@dataclass(frozen=True, slots=True)
+class Role:
+    """What a node is for, in words too. `serves` are kinds of targets that it has; without `lnet` no modules are loaded."""
 
-    name: ClassVar[str]
-    serves: ClassVar[frozenset[Kind]] = frozenset()
-    mounts: ClassVar[bool] = False
+    name: str
+    about: str
+    serves: frozenset[Kind] = frozenset()
+    mounts: bool = False
+    lnet: bool = True
 
     def configure(self, member: Member) -> tuple[Step, ...]:
         """LNet with its networks, routes and forwarding, also after a reboot; then the modules, which start it."""
+        if not self.lnet:
+            return ()
         return (*_lnet.steps(member.lnet), *_modules.steps(self.modules(member)))
 
     def modules(self, member: Member) -> tuple[str, ...]:
@@ -67,6 +66,8 @@ class Role(abc.ABC):
 
     def reach(self, member: Member) -> tuple[Step, ...]:
         """Every path to other nodes works; one step for each node, so that the failure names the pair."""
+        if not self.lnet:
+            return ()
         return tuple(_lnet.ping(other, paths, member.version) for other, paths in member.reaches.items())
 
     def prepare(self, member: Member) -> tuple[Step, ...]:
@@ -105,23 +106,20 @@ def erase(target: Target) -> tuple[Step, ...]:
     return _target.erase(target)
 
 
-_registered: dict[str, Role] = {}
-
-R = TypeVar("R", bound=type[Role])
-
-
-def register(role: R) -> R:
-    """Make a role known by its name."""
-    _registered[role.name] = role()
-    return role
-
-
-@cache
-def roles() -> Mapping[str, Role]:
-    """All roles, by name, sorted."""
-    for module in pkgutil.iter_modules(__path__):
-        importlib.import_module(f"{__name__}.{module.name}")
-    return MappingProxyType(dict(sorted(_registered.items())))
+ROLES: Mapping[str, Role] = {
+    role.name: role
+    for role in (
+        Role(
+            "build", "a node to build software on: Lustre is not loaded, its modules may be what is built", lnet=False
+        ),
+        Role("client", "mounts file systems", mounts=True),
+        Role("fta", "a file transfer agent: a client that carries data between Lustre and elsewhere", mounts=True),
+        Role("mds", "metadata server; has an MGT, too, where no node is for that alone", frozenset({"MGT", "MDT"})),
+        Role("mgs", "management server: it knows which targets there are, and tells everybody", frozenset({"MGT"})),
+        Role("oss", "object storage server", frozenset({"OST"})),
+        Role("router", "forwards between its LNet networks, and needs nothing of Lustre but LNet"),
+    )
+}
 
 
 def role_steps(steps: Iterable[Step]) -> tuple[Step, ...]:

@@ -10,12 +10,8 @@ their output is read and what must hold apart from performance. `lab.measuring` 
 """
 
 import abc
-import importlib
-import pkgutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
-from importlib.metadata import entry_points
 from ipaddress import IPv4Address
 from types import MappingProxyType
 from typing import Any, ClassVar, Generic, Literal, TypeVar
@@ -23,13 +19,13 @@ from typing import Any, ClassVar, Generic, Literal, TypeVar
 from pydantic import BaseModel
 
 from vmlab.metrics import Metric, Sample
+from vmlab.registry import Registry
 from vmlab.steps import Command
 from vmlab.workloads._causes import cause
 
 MARK = "VMLAB_RUN"
 """The variable that each command of a run carries in its guest, and so do its children: whose they are."""
 
-GROUP = "vmlab.workloads"
 """The entry point group by which a lab adds its own: each is a module, or a class, that registers itself."""
 
 
@@ -206,43 +202,9 @@ class Workload(abc.ABC, Generic[O]):
         return output.cause
 
 
-_registered: dict[str, Workload[Any]] = {}
-
-W = TypeVar("W", bound=type[Workload[Any]])
-
-
-def register(kind: W) -> W:
-    """Make a workload known by its name. Raises ValueError if another class has that name."""
-    known = _registered.get(kind.name)
-    if known is not None and type(known).__qualname__ + type(known).__module__ != kind.__qualname__ + kind.__module__:
-        raise ValueError(f"two workloads are named {kind.name}: {type(known).__module__} and {kind.__module__}")
-    _registered[kind.name] = kind()
-    return kind
-
-
-@cache
-def _discover() -> tuple[str, ...]:
-    for module in pkgutil.iter_modules(__path__):
-        importlib.import_module(f"{__name__}.{module.name}")
-    return tuple(
-        warning
-        for point in entry_points(group=GROUP)
-        if (warning := _load(f"{point.name} ({point.value})", point.load))
-    )
-
-
-def _load(name: str, load: Callable[[], object]) -> str:
-    try:
-        load()
-    except Exception as error:  # noqa: BLE001 (somebody else's code may fail in any way, and must not stop the others)
-        return f"the workload {name} cannot be used: {type(error).__name__}: {error}".splitlines()[0]
-    return ""
-
-
-def workloads() -> Mapping[str, Workload[Any]]:
-    """All that there are, by name, sorted."""
-    _discover()
-    return MappingProxyType(dict(sorted(_registered.items())))
+_kinds: Registry[Workload[Any]] = Registry(__name__, "workload")
+register = _kinds.register
+workloads = _kinds.all
 
 
 def options_by_name() -> Mapping[str, type[BaseModel]]:
@@ -252,4 +214,4 @@ def options_by_name() -> Mapping[str, type[BaseModel]]:
 
 def warnings() -> tuple[str, ...]:
     """One line for each entry point that could not be loaded."""
-    return _discover()
+    return _kinds.warnings

@@ -18,7 +18,7 @@ from vmlab.lustre import lnetconf, lnetping, trouble
 from vmlab.lustre.lnetconf import Lnet, LnetInterface, Via, import_text, modprobe_text
 from vmlab.lustre.target import Target, mkfs_argv
 from vmlab.lustre.version import Version
-from vmlab.roles import ClientMount, Member, _client, _lnet, _modules, _mount, _target, roles
+from vmlab.roles import ROLES, ClientMount, Member, _client, _lnet, _modules, _mount, _target
 from vmlab.steps import Command, Step
 from vmlab.topology.bed import Role
 from vmlab.values.nid import Nid
@@ -791,12 +791,12 @@ def test_a_mount_that_fails_says_what_the_kernel_says(guest: Guest, tmp_path: Pa
 
 
 def test_there_is_a_role_for_each_word() -> None:
-    assert set(roles()) == set(Role.__args__)
+    assert set(ROLES) == set(Role.__args__)
 
 
 def test_what_each_role_needs() -> None:
     member = Member("n1", Version(2, 17), LNET, (OST,), (ClientMount("lab", ((A,),), "/mnt/lab", ""),))
-    modules = {name: [s.name for s in role.configure(member) if "module" in s.name] for name, role in roles().items()}
+    modules = {name: [s.name for s in role.configure(member) if "module" in s.name] for name, role in ROLES.items()}
     assert modules == {
         "build": [],
         "client": ["module lustre"],
@@ -807,9 +807,9 @@ def test_what_each_role_needs() -> None:
         "router": [],
     }
     # LNet is configured before `lustre` starts it.
-    names = [s.name for s in roles()["oss"].configure(member)]
+    names = [s.name for s in ROLES["oss"].configure(member)]
     assert names.index("LNet networks") < names.index("module lustre")
 
 
 def test_a_node_without_lnet_needs_none() -> None:
-    assert roles()["router"].configure(Member("n1", Version(2, 17), Lnet())) == ()
+    assert ROLES["router"].configure(Member("n1", Version(2, 17), Lnet())) == ()
