@@ -390,7 +390,7 @@ def test_run_records(changes: list[tuple[tuple[Any, ...], Any]]) -> None:
 
 READ: Mapping[str, Callable[[str], object]] = {
     "facts": facts.Facts.read,
-    "lnetctl": lambda said: (lnetctl.local_nis(said), lnetctl.routes(said), lnetctl.peers(said), lnetctl.errors(said)),
+    "lnetctl": lambda said: (lnetctl.local_nis(said), lnetctl.routes(said), lnetctl.errors(said)),
     "survey": survey.read_survey,
     "status": lambda said: (status.recovery(said), status.devices(said), status.space(said), status.mounts(said)),
     "imports": status.imports,

@@ -30,7 +30,7 @@ def stranded(inventory: HostInventory) -> tuple[PciFunction, ...]:
 
     Ours is what stands in the definition of a bed's domain that does not run, and in nobody else's: a function on
     vfio-pci that no domain knows may be a program's of the host (DPDK, SPDK), and is never touched. That is enough,
-    since a domain is only undefined when its functions are back (`virt.passthrough.bring_back`).
+    since a domain is only undefined when its functions are back.
     """
     return tuple(
         function

@@ -35,15 +35,6 @@ class ShownRoute:
 
 
 @dataclass(frozen=True, slots=True)
-class Peer:
-    """What answered a ping."""
-
-    primary: str
-    multi_rail: bool
-    nids: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class LnetError:
     """`number` is positive: 100 is ENETDOWN. `what` is the kind of object: `net`, `route`, `import`, `ping`."""
 
@@ -83,19 +74,6 @@ def settings(text: str) -> dict[str, int]:
     """`lnetctl global show`."""
     content = _content(text).get("global")
     return {str(k): v for k, v in content.items() if isinstance(v, int)} if isinstance(content, dict) else {}
-
-
-def peers(text: str) -> tuple[Peer, ...]:
-    """`lnetctl ping`, `discover` or `peer show`: those that answered, or are known."""
-    found = [p for key in ("ping", "discover", "peer") for p in _list(text, key) if p.get("primary nid")]
-    return tuple(
-        Peer(
-            str(peer["primary nid"]),
-            peer.get("Multi-Rail") is True,
-            tuple(str(ni.get("nid")) for ni in _mappings(peer.get("peer_ni") or peer.get("peer ni"))),
-        )
-        for peer in found
-    )
 
 
 def nids(text: str) -> tuple[Nid, ...]:

@@ -41,7 +41,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """What a node is for, in words too. `serves` are kinds of targets that it has; without `lnet` no modules are loaded."""
+    """What a node is for. `serves` are the kinds of targets that it has; without `lnet` it loads no modules."""
 
     name: str
     about: str

@@ -32,11 +32,6 @@ class Bytes(int):
         """Whole KiB, rounded down."""
         return self // (1 << 10)
 
-    @property
-    def mib(self) -> int:
-        """Whole MiB, rounded down."""
-        return self // (1 << 20)
-
     def __str__(self) -> str:
         for unit, factor in reversed(_UNITS.items()):
             if self and self % factor == 0:

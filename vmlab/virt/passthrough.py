@@ -11,8 +11,8 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from vmlab.errors import HostError, LibvirtError
-from vmlab.inventory.model import HostInventory, PciFunction
-from vmlab.inventory.passable import refuse_unpassable, stranded
+from vmlab.inventory.model import HostInventory
+from vmlab.inventory.passable import refuse_unpassable
 from vmlab.inventory.vfs import libvirt_name
 from vmlab.runtime.log import log
 from vmlab.runtime.wait import Deadline, until
@@ -105,17 +105,6 @@ def give_back(host: Host, sysfs: Sysfs, address: PciAddress) -> str | None:
             f"{address} stays on {after}", hint=f"is it bound by a rule? cat /etc/modprobe.d/*; lspci -nks {address}"
         )
     return after
-
-
-def bring_back(host: Host, sysfs: Sysfs, inventory: HostInventory) -> tuple[PciFunction, ...]:
-    """Give back all that a guest of ours left on vfio-pci: what was given back. See `stranded` for what is ours.
-
-    To be called before a bed's domain is undefined, for its definition is what tells.
-    """
-    found = stranded(inventory)
-    for function in found:
-        give_back(host, sysfs, function.address)
-    return found
 
 
 def _await_group(machine: Machine, address: PciAddress, node: PurePosixPath, deadline: Deadline) -> None:

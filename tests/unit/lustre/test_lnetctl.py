@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vmlab.lustre import lnetctl
-from vmlab.lustre.lnetctl import LnetError, LocalNi, Peer, ShownRoute
+from vmlab.lustre.lnetctl import LnetError, LocalNi, ShownRoute
 from vmlab.values.nid import Nid
 
 CASES = Path(__file__).parents[2] / "cases" / "lustre"
@@ -75,16 +75,6 @@ def test_global_show() -> None:
     found = lnetctl.settings(said("lnetctl-global-show").partition("statistics:")[0])
     assert found["discovery"] == 1
     assert found["transaction_timeout"] == 150
-
-
-def test_pings() -> None:
-    text = said("lnetctl-ping")
-    assert lnetctl.peers(text.partition("12345-")[0]) == (
-        Peer("10.77.0.11@tcp", multi_rail=False, nids=("10.77.0.11@tcp",)),
-    )
-    both = lnetctl.peers(said("o2ib-ping").partition("12345-")[0])
-    assert both == (Peer("10.77.0.14@tcp", multi_rail=True, nids=("10.77.0.14@tcp", "10.77.1.14@o2ib")),)
-    assert lnetctl.peers(said("lnetctl-ping-err")) == ()
 
 
 def test_nids() -> None:
@@ -182,7 +172,7 @@ TEXTS = [path.read_text() for path in sorted(CASES.glob("l*.txt"))]
     | st.builds(lambda t, a, b, c: t[:a] + c + t[b:], st.sampled_from(TEXTS), *2 * [st.integers(0, 3000)], st.text())
 )
 def test_any_text_is_read(text: str) -> None:
-    for read in (lnetctl.local_nis, lnetctl.routes, lnetctl.peers, lnetctl.errors, lnetctl.nids):
+    for read in (lnetctl.local_nis, lnetctl.routes, lnetctl.errors, lnetctl.nids):
         assert isinstance(read(text), tuple)
     lnetctl.forwards(text)
     lnetctl.settings(text)

@@ -195,7 +195,7 @@ nodes:
   n4: {<<: [*small], role: oss}
 """
     nodes = loads(text).nodes
-    assert [(n.roles[0], n.cpus, n.memory.mib) for n in nodes.values()] == [
+    assert [(n.roles[0], n.cpus, n.memory.kib >> 10) for n in nodes.values()] == [
         ("client", 2, 512), ("client", 4, 512), ("client", 2, 512), ("oss", 2, 512),
     ]  # fmt: skip
 
