@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import pictures
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -209,7 +210,7 @@ HOSTS = {
 
 @pytest.mark.parametrize("name", ["fta", "remote", "shown"])
 def test_golden_pictures(name: str, golden: Callable[[Path, str], None]) -> None:
-    golden(GOLDEN / f"{name}.dot", drawn(*HOSTS[name]))
+    golden(GOLDEN / f"{name}.txt", pictures.said(drawn(*HOSTS[name])))
 
 
 @needs_graphviz
