@@ -10,6 +10,7 @@ from typing import ClassVar, Protocol
 
 from vmlab.fabrics._devices import SURVEY, RdmaDevice, RdmaPorts, read_survey
 from vmlab.registry import Registry
+from vmlab.shell import script
 from vmlab.steps import Step
 
 __all__ = ["SURVEY", "Attached", "Fabric", "RdmaDevice", "RdmaPorts", "fabrics", "kind_of", "read_survey", "register"]
@@ -77,13 +78,7 @@ class Fabric(abc.ABC):
         return None
 
 
-# The interface is found by its MAC address: what the guest calls it is the guest's business.
-FIND_INTERFACE = """
-interface=$(grep -lsix -e "$1" /sys/class/net/*/address | head -n 1)
-interface=${interface#/sys/class/net/}
-interface=${interface%/address}
-[ -n "$interface" ] || { echo "no network interface has the address $1" >&2; exit 1; }
-"""
+FIND_INTERFACE = script(__file__, "find_interface.sh")
 
 _MTU_IS = FIND_INTERFACE + """[ "$(cat "/sys/class/net/$interface/mtu")" = "$2" ]"""
 _SET_MTU = FIND_INTERFACE + """ip link set dev "$interface" mtu "$2" """

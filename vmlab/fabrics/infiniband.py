@@ -7,6 +7,7 @@ boot. cloud-init sets up no IPoIB interface: it knows interfaces by addresses of
 from typing_extensions import override
 
 from vmlab.fabrics import Attached, Fabric, RdmaDevice, RdmaPorts, register
+from vmlab.shell import script
 from vmlab.steps import Step
 from vmlab.values.guid import Guid
 
@@ -52,14 +53,7 @@ _VF_ADVICE = (
 )
 _HCA_ADVICE = "Is its cable in, and does a subnet manager run on that fabric?"
 
-# An IPoIB interface's address ends with the port's GUID, as do those of its children (partitions), which have a parent.
-_FIND_IPOIB = """
-interface=
-for address in $(grep -lsi -e ":$1\\$" /sys/class/net/*/address); do
-    folder=${address%/address}
-    [ -e "$folder/parent" ] || { interface=${folder#/sys/class/net/}; break; }
-done
-"""
+_FIND_IPOIB = script(__file__, "find_ipoib.sh")
 
 # $2: the name it shall have, $3: its IP address with the prefix length, $4: its MTU, or nothing.
 _IPOIB_READY = (

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from vmlab.shell import script
 from vmlab.steps import Step
 
 _BEGIN = "# vmlab: begin"
@@ -36,20 +37,7 @@ BEGIN {
 }
 """
 
-# Written beside and renamed: a guest that is powered off meanwhile has the old file or the new one.
-_APPLY = """
-set -e
-mode=$1
-path=$4
-new=${path%/*}/.${path##*/}.vmlab
-shift
-umask 077
-awk "$@" >"$new"
-chmod "$mode" "$new"
-[ ! -x /usr/sbin/restorecon ] || /usr/sbin/restorecon "$new" || :
-sync "$new"
-mv -f "$new" "$path"
-"""
+_APPLY = script(__file__, "write_block.sh")
 
 
 def block_step(name: str, path: str, lines: str, *, mode: str = "644") -> Step:

@@ -9,14 +9,10 @@ wakes the import, and `idle_connect` makes one; what the target knows the client
 
 from collections.abc import Iterable
 
+from vmlab.shell import script
 from vmlab.steps import Command
 
-_WAKE = """
-for label; do
-    lctl set_param -n "osc.$label-osc-*.idle_connect=1"
-done >/dev/null 2>&1
-exit 0
-"""
+_WAKE = script(__file__, "wake.sh")
 
 
 def wake(labels: Iterable[str]) -> Command:

@@ -10,6 +10,7 @@ from vmlab.lustre.target import Recovery, Target, mkfs_argv, mount_argv
 from vmlab.lustre.version import Version
 from vmlab.roles._alone import alone
 from vmlab.roles._mount import MOUNT
+from vmlab.shell import script
 from vmlab.steps import Command, Step
 
 _THERE = '[ -b "$1" ]'
@@ -28,68 +29,16 @@ case $id in 00000000 | "") echo "the guest has no UUID to make a host id of" >&2
 _HOST_ID = _ID + '[ -s /etc/hostid ] && [ "$(hostid)" = "$id" ]'
 _MAKE_HOST_ID = _ID + 'zgenhostid -f "$id"'
 
-# A pool: its name, its disk. By force, as after a failover its last server has not exported it: mkfs.lustre switches
-# multihost on, with which ZFS watches the disk for 20 s and refuses what another host writes to, by force too. Without
-# force it would watch once for its refusal, and once more when forced. zpool puts a pool into a partition, which a
-# server does not know that was up when its partner made it.
-_POOL = """
-take() { zpool import -N -f -o cachefile=none -d "${2%/*}" "$1"; }
-pool() {
-    zpool list -H "$1" >/dev/null 2>&1 && return
-    take "$@" 2>/dev/null && return
-    blockdev --rereadpt "$2" 2>/dev/null && udevadm settle --timeout=30
-    take "$@"
-}
-"""
+_POOL = script(__file__, "pool.sh")
 
-# tunefs.lustre --dryrun writes nothing. It shows a dash for the colon of a target that was never mounted, and with ZFS
-# the comment on the line of the parameters.
-# `other` says in what way a device is not our target; its words: DEVICE SERVICE COMMENT DISK MGS.
-_LOOK = """
-said=$(tunefs.lustre --dryrun "$1" 2>/dev/null | sed 's/^\\(Parameters:.*\\)Comment: /\\1\\nComment: /')
-is() { printf '%s\\n' "$said" | sed -n "s/^$1: *//p" | head -n 1; }
-target=$(is Target | sed 's/[:+=]\\([MO][DS]T[0-9a-f]\\{4\\}\\)$/-\\1/')
-comment=$(is Comment)
-asks=$(is Parameters | tr ' ' '\\n' | sed -n 's/^mgsnode=//p' | tr ',:' '  ')
-other() {
-    named="is formatted as $target${comment:+ ($comment)}, not as $2 ($3)"
-    case $target in
-        "") echo "is no Lustre target"; return ;;
-        "$2") ;;
-        *) echo "$named"; return ;;
-    esac
-    case $comment in "$3") ;; vmlab\\ *) echo "$named"; return ;; esac
-    if [ "$5" = here ]; then
-        printf '%s\\n' "$said" | grep -q '^ *(.*MGS' || echo "is formatted without the MGS that should lie on it"
-        return
-    fi
-    for nid in $5; do
-        case " "$(echo $asks)" " in *" $nid "*) return ;; esac
-    done
-    echo "is formatted for the MGS at $(echo ${asks:-no node}), not at $5"
-}
-"""
+_LOOK = script(__file__, "target_disk.sh")
 _OURS = (
     _LOOK
     + """
 [ -z "$(other "$@")" ]
 """
 )
-# An MDT's directories carry FIDs beside their names, which only Lustre's e2fsprogs know of: `dirdata`. mkfs.lustre says
-# no more than that mke2fs failed. Lustre may have been built to bring programs of its own, mkfs.ldiskfs and so on.
-_PATCHED = """
-patched() {
-    command -v mkfs.ldiskfs >/dev/null && return
-    file=$(mktemp) || return
-    said=$(mke2fs -q -n -F -O dirdata "$file" 1024 2>&1)
-    rm -f "$file"
-    case $said in *"Invalid filesystem option set"*) ;; *) return ;; esac
-    version=$(mke2fs -V 2>&1 | sed -n 's/^mke2fs \\([^ ]*\\).*/\\1/p')
-    echo "the guest's mke2fs does not know dirdata: its e2fsprogs ($version) are without Lustre's patches, and $1 is" \
-        "not formatted" >&2
-    exit 1
-}
-"""
+_PATCHED = script(__file__, "e2fsprogs.sh")
 # The words after the sixth are mkfs.lustre's command line. The sixth is the label that mkfs.lustre gives a disk before
 # it writes what makes it a target: who finds no more than that finds a format that was broken off.
 _FORMAT = (
@@ -139,13 +88,7 @@ _ERASED = """
 blkid -p "$1" >/dev/null 2>&1
 [ $? = 2 ]
 """
-_ERASE = """
-if grep -q "^$(readlink -f "$1") " /proc/mounts; then
-    echo "$1 is mounted: it is not erased" >&2
-    exit 1
-fi
-wipefs -q -a "$1"
-"""
+_ERASE = script(__file__, "erase.sh")
 _ERASE_POOL = (
     _POOL
     + """
@@ -155,14 +98,7 @@ zpool labelclear -f "$1" >/dev/null 2>&1
     + _ERASE
 )
 
-# Before 2.12 /proc/mounts does not say which target is mounted; `lctl dl` does, and whether it runs.
-_MOUNTED = """
-awk -v at="$1" -v name="$2" '
-    $2 == at && $3 ~ /^lustre/ && ($4 !~ /svname=/ || ("," $4 ",") ~ ("," "svname=" name ",")) { found = 1 }
-    END { exit !found }' /proc/mounts || exit 1
-case $2 in *-MGS0000) service=MGS ;; *) service=$2 ;; esac
-lctl dl 2>/dev/null | grep -qE "^ *[0-9]+ UP (mgs|mdt|obdfilter) $service "
-"""
+_MOUNTED = script(__file__, "target_mounted.sh")
 _MOUNT_POOL = _POOL + 'pool "$1" "$2" || exit\nshift 2\n' + MOUNT
 
 # Older versions know the same connections as `osc`.
@@ -182,16 +118,7 @@ done
 """
 )
 
-# An umount that a killed vmlab began goes on in the guest. The mount is in no list from its beginning, and is over when
-# the process is: until then it writes.
-_LEAVING = """
-leaving() {
-    for file in $(grep -lszxF -e "$1" /proc/[0-9]*/cmdline); do
-        cat "$file" 2>/dev/null | tr '\\0' '\\n' | head -n 1 | grep -qE '(^|/)umount$' && return
-    done
-    return 1
-}
-"""
+_LEAVING = script(__file__, "unmount.sh")
 _UNMOUNTED = (
     _LEAVING
     + """

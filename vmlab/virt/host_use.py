@@ -6,33 +6,13 @@ from typing import NamedTuple
 
 from vmlab.errors import HostError
 from vmlab.inventory.host_use import Wiring, broken, carried, opened, used_by
+from vmlab.shell import script
 from vmlab.values.pci import PciAddress
 from vmlab.virt.machine import Machine
 from vmlab.virt.sysfs import Sysfs
 
 _DEADLINE_S = 30.0
-# One round trip. IPv6 may be off and the kernel's log closed to us; of all else, not to know is an error.
-_LOOK = r"""
-set -e
-find /sys/class/net /sys/class/block -maxdepth 1 -type l -printf '%p %l\n'
-printf '\0'
-ip -json -4 route show table all
-ip -json -6 route show table all 2>/dev/null || :
-printf '\0'
-cat /proc/self/mountinfo
-printf '\0'
-cat /proc/swaps
-printf '\0'
-dmesg 2>/dev/null || journalctl --dmesg --output=cat --no-pager 2>/dev/null || :
-printf '\0'
-find /sys/bus/pci/devices/*/net -maxdepth 0 -type d -empty -printf '%h\n' 2>/dev/null || :
-printf '\0'
-find /proc/[0-9]*/fd -maxdepth 1 -lname '/dev/vfio/*[0-9]' -printf '%p %l\n' 2>/dev/null | while read -r fd path; do
-    pid=${fd#/proc/}
-    pid=${pid%%/*}
-    printf '%s %s %s\n' "$pid" "$path" "$(cat "/proc/$pid/comm" 2>/dev/null)"
-done || :
-"""
+_LOOK = script(__file__, "host_use.sh")
 _PARTS = 7
 _BELOW = ("class/net/*/lower_*/ifindex", "class/block/*/slaves/*/dev", "class/block/*/dev", "class/block/*/dm/name")
 

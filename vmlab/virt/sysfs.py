@@ -13,6 +13,7 @@ from typing_extensions import override
 
 from vmlab.errors import HostError
 from vmlab.runtime.log import log
+from vmlab.shell import script
 from vmlab.virt.connection import Host
 from vmlab.virt.machine import Machine, machine_of
 from vmlab.virt.machine import over_ssh as machine_over_ssh
@@ -130,27 +131,8 @@ class _Local(Sysfs):
 # Constant scripts; what follows them are their arguments: the root, then paths or patterns. An empty IFS lets $pattern
 # unfold to file names and to nothing else. One grep prints PATH NUL LINE for all files, one readlink NUL-ended targets.
 _READ = 'cd -- "$1" && exec cat -- "$2" 2>/dev/null'
-_READ_MANY = """
-cd -- "$1" || exit
-shift
-IFS=
-for pattern do
-    set -- $pattern
-    grep -sHaZ -d skip -e '' -- "$@"
-done
-exit 0
-"""
-_LINKS = """
-cd -- "$1" || exit
-shift
-IFS=
-for pattern do
-    for path in $pattern; do
-        [ -L "$path" ] && printf '%s\\0%s\\n' "$path" "$(readlink -- "$path")"
-    done
-done
-exit 0
-"""
+_READ_MANY = script(__file__, "read_many.sh")
+_LINKS = script(__file__, "links.sh")
 _EXISTS = 'cd -- "$1" && [ -e "$2" ]'
 # tee says which errno it was, as not every shell's echo does; but it would want to make a file that is not there.
 _WRITE = """

@@ -15,6 +15,7 @@ from typing_extensions import override
 
 from vmlab.errors import WorkloadError
 from vmlab.metrics import Metric, Sample, Unit
+from vmlab.shell import script
 from vmlab.steps import Command
 from vmlab.values.size import Bytes
 from vmlab.workloads import Deed, Measurement, Node, Output, Outputs, Service, Task, Workload, register
@@ -38,25 +39,7 @@ _READY_S = 180.0
 _READ_S = 1800.0
 _NAMED = 5
 
-_WRITE = """
-folder=$1 notes=$2 size=$3
-rm -rf "$folder" "$notes"
-mkdir -p "$folder" "$notes" || exit
-! command -v lfs >/dev/null || lfs setstripe -c 1 "$folder" || exit
-number=0
-until [ -e "$notes/enough" ]; do
-    number=$((number + 1))
-    head -c "$size" /dev/urandom >"$notes/data" || break
-    sum=$(sha256sum <"$notes/data")
-    dd if="$notes/data" of="$folder/$number" bs="$size" conv=fsync status=none || break
-    date +%s.%N >>"$notes/times"
-    echo "${sum%% *}  $number" >>"$notes/acknowledged"
-    sleep 0.05
-done 2>"$notes/failed"
-touch "$notes/ended"
-cat "$notes/failed" >&2
-[ -e "$notes/enough" ] && [ ! -s "$notes/failed" ]
-"""
+_WRITE = script(__file__, "failover_write.sh")
 # The writer may have to wait for a recovery first.
 _STOP = """
 touch "$1/enough"

@@ -17,6 +17,7 @@ from typing_extensions import override
 from vmlab.errors import WorkloadError
 from vmlab.lustre import lnetctl, trouble
 from vmlab.metrics import Metric, Sample, Unit
+from vmlab.shell import script
 from vmlab.topology.wording import quote
 from vmlab.values.nid import Nid, parse_net
 from vmlab.values.nodeset import expand, fold
@@ -34,39 +35,8 @@ _SLOWEST = Metric("bandwidth_slowest", Unit.MIB_PER_S, "higher", "bandwidth", "o
 _RATE = Metric("rpc_rate", Unit.RPCS_PER_S, "higher", "rate", "of the whole group; requests and bulk both count")
 _RATE_SLOWEST = Metric("rpc_rate_slowest", Unit.RPCS_PER_S, "higher", "rate", "of the group's slowest node")
 
-# What lst returns says little: a group without nodes is no error to it. Its words are looked at instead.
-_SESSION = """
-name=$1 from=$2 to=$3 concurrency=$4 distribute=$5 delay=$6 count=$7
-shift 7
-lst new_session --force "$name" || exit
-add() {
-    group=$1
-    shift
-    said=$(lst add_group "$group" "$@" 2>&1)
-    echo "$said"
-    case $said in *[Ff]ail* | *"deleting group"*) lst end_session; exit 1 ;; esac
-}
-add c $from
-add s $to
-lst add_batch b &&
-    lst add_test --batch b --concurrency "$concurrency" --distribute "$distribute" --from c --to s "$@" &&
-    lst run b || { lst end_session; exit 1; }
-lst stat --count "$count" --delay "$delay" c s
-lst show_error c s
-lst stop b
-lst end_session
-"""
-# When a server goes away in a test, `lst stat` and `lst stop` hang: then another process ends the session.
-_GUARDED = """
-LST_SESSION=$$
-export LST_SESSION
-deadline=$1
-shift
-timeout -k 5 "$deadline" "$@"
-status=$?
-[ $status = 0 ] || timeout -k 1 30 lst end_session >/dev/null 2>&1
-exit $status
-"""
+_SESSION = script(__file__, "selftest_session.sh")
+_GUARDED = script(__file__, "selftest_guarded.sh")
 _END_S = 45
 
 _FIND_NIDS = """

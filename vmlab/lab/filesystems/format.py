@@ -13,19 +13,13 @@ from vmlab.lustre.target import Target, read_on_disk
 from vmlab.plan.filesystems import FORMAT, Wishes, filesystem_stages, lnet_stages
 from vmlab.runtime.parallel import each
 from vmlab.runtime.wait import Deadline
+from vmlab.shell import script
 from vmlab.topology import Topology
 
 _JOBS = 64
 _LOOK_S = 60.0
 
-# What no tool of Lustre's knows, blkid may; it knows nothing of an empty disk.
-_LOOK = """
-[ -z "$2" ] || zpool list -H "$2" >/dev/null 2>&1 ||
-    zpool import -N -o cachefile=none -d "${3%/*}" "$2" >/dev/null 2>&1
-tunefs.lustre --dryrun "$1" 2>/dev/null && exit
-found=$(blkid -p -s TYPE -s PTTYPE -o value "$3")
-case $? in 2) ;; *) echo "Holds:" ${found:-something} ;; esac
-"""
+_LOOK = script(__file__, "content.sh")
 
 
 @dataclass(frozen=True, slots=True)
