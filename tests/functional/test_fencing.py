@@ -175,7 +175,7 @@ def test_a_crashed_domain_that_is_kept_is_not_off(lab: Lab, monkeypatch: pytest.
 def test_failback_asks_the_third_server_too(lab: Lab) -> None:
     lab.says |= {"s1": FREE, "s2": MOUNTED, "s3": SILENCE}
     back = lambda: failback(  # noqa: E731
-        lab.host, THREE, None, recovery=None, progress=Silent(), deadline=Deadline.after(10)
+        only(lab.host), THREE, None, recovery=None, progress=Silent(), deadline=Deadline.after(10)
     )
     with pytest.raises(HostError, match="s3 runs, does not answer"):
         back()

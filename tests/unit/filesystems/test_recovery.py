@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
+
 from vmlab.errors import GuestError
 from vmlab.lab.filesystems.recovery import recovered
 from vmlab.lustre.status import Mount, RecoveryStatus
@@ -84,3 +86,37 @@ def test_an_mgt_has_nobody_to_wake() -> None:
     bed.targets[OST].kind = "MGT"
     recover(bed)
     assert bed.guests["client1"].asked == []
+
+
+class Waiting(Bed):
+    """A target that waits until its recovery is ended by hand."""
+
+    def __init__(self) -> None:
+        super().__init__(client1=Client())
+        self.guests["oss2"] = self
+        self.ended: list[tuple[str, ...]] = []
+        self.topology: Any = type("Topology", (), {"name": "ha"})
+
+    def run(self, argv: tuple[str, ...], **_: Any) -> Result:
+        self.ended.append(argv)
+        return Result(argv, 0, "", "")
+
+    def survey(self, node: str) -> Survey:
+        assert node == "oss2"
+        state = "COMPLETE" if self.ended else "WAITING_FOR_CLIENTS"
+        return Survey(recovery={OST: RecoveryStatus(OST, state, connected=0, expected=2, evicted=2 * bool(self.ended))})
+
+
+def test_what_waits_for_nobody_is_ended_when_patience_is() -> None:
+    bed: Any = Waiting()
+    ended = recovered(bed, {OST: "oss2"}, Progress(), Deadline.after(20), patience_s=0.0)  # type: ignore[arg-type]
+    assert bed.ended == [("lctl", "--device", OST, "abort_recovery")]
+    assert ended[OST][1].evicted == 2
+
+
+def test_a_recovery_that_is_not_over_in_time_is_told_with_what_ends_it() -> None:
+    bed: Any = Waiting()
+    with pytest.raises(GuestError, match=f"{OST} on oss2: its recovery is not over: WAITING_FOR_CLIENTS 0/2") as told:
+        recovered(bed, {OST: "oss2"}, Progress(), Deadline.after(0))  # type: ignore[arg-type]
+    assert told.value.hint == f"vmlab ssh ha oss2 -- lctl --device {OST} abort_recovery"
+    assert bed.ended == []
