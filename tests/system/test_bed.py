@@ -44,6 +44,13 @@ def test_all_nodes_resolve_all_short_names(bed: Vmlab) -> None:
     assert {answer["node"]: answer["stdout"].strip() for answer in answers} == {name: name for name in NODES}
 
 
+def test_root_of_each_node_reaches_all_others_by_name_and_address(bed: Vmlab) -> None:
+    addresses = [address["ip"].partition("/")[0] for n in bed.json("status", BED) for address in n["addresses"]]
+    ask = 'for name; do ssh -o BatchMode=yes -o StrictHostKeyChecking=yes "$name" true || exit; done'
+    bed.run("exec", BED, "-n", "client1", "--", "sh", "-c", ask, "sh", *NODES, *addresses)
+    bed.run("exec", BED, "-n", "oss[1-2]", "--", "sh", "-c", ask, "sh", *NODES)
+
+
 def test_partners_see_the_same_disk_under_the_same_path(bed: Vmlab) -> None:
     device = "/dev/disk/by-id/virtio-lustre-OST0000"
     mark = "written-by-oss1"

@@ -191,6 +191,8 @@ def test_image_has_no_identity(store: Path, built: Manifest, tmp_path: Path) -> 
 
     assert "hello" in debugfs("ls /usr/share/vmlab-tiny")
     assert "ssh_host_" not in debugfs("ls /etc/ssh")
+    assert "00-vmlab" not in debugfs("ls /etc/ssh/sshd_config.d")
+    assert "id_ed25519" not in debugfs("ls /root/.ssh")
     assert debugfs("cat /etc/machine-id") == ""
     assert debugfs("cat /root/.ssh/authorized_keys") == ""
     assert "vmlab" not in debugfs("cat /etc/hosts")

@@ -33,8 +33,9 @@ for file in /etc/hosts /etc/ssh/ssh_known_hosts /root/.ssh/authorized_keys; do
     [ -s "$file" ] || rm -f "$file"
   fi
 done
-cmp -s /etc/ssh/ssh_host_ed25519_key /root/.ssh/id_ed25519 && rm -f /root/.ssh/id_ed25519
-rm -f /etc/ssh/ssh_host_*
+cmp -s /etc/ssh/ssh_host_ed25519_key /root/.ssh/id_ed25519 && rm -f /root/.ssh/id_ed25519 /root/.ssh/id_ed25519-cert.pub
+rm -f /etc/ssh/ssh_host_* /etc/ssh/sshd_config.d/00-vmlab.conf
+[ ! -f /etc/ssh/sshd_config ] || sed -i '/^HostCertificate .*ssh_host_ed25519_key-cert[.]pub$/d' /etc/ssh/sshd_config
 find /var/lib/cloud -mindepth 1 -maxdepth 1 ! -name seed -exec rm -rf {} + 2>/dev/null
 rm -f /etc/sudoers.d/90-cloud-init-users /etc/ssh/sshd_config.d/50-cloud-init.conf
 rm -f /etc/netplan/50-cloud-init.yaml /etc/network/interfaces.d/50-cloud-init* /etc/systemd/network/10-cloud-init-*

@@ -1,33 +1,24 @@
-"""A bed's ssh identity: one secret in the bed's folder, from which the client's and every guest's key derive."""
+"""A bed's ssh identity: one secret in the bed's folder, from which the client's and every guest's key derive.
 
-import base64
+So does the key of the bed's authority, which vouches for the nodes: they know it, and not the keys of all others.
+"""
+
 import contextlib
 import hashlib
 import hmac
 import secrets
-import struct
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 from vmlab.errors import HostError
+from vmlab.guest.openssh import KeyPair, certificate, key_pair
 from vmlab.runtime.files import write_atomically
 
-_KEY_TYPE = b"ssh-ed25519"
 _SECRET_BYTES = 32
-_PEM_COLUMNS = 70
 
 IDENTITY = "id_ed25519"
 KNOWN_HOSTS = "known_hosts"
-
-
-@dataclass(frozen=True, slots=True)
-class HostKey:
-    """An ed25519 pair: `private` is OpenSSH's PEM, `public` one line as in a .pub file."""
-
-    private: str
-    public: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +54,22 @@ class BedKeys:
         """The key that guests authorize, as one line of `authorized_keys`."""
         return self._pair(b"client", "vmlab").public
 
-    def host_key(self, node: str) -> HostKey:
+    def host_key(self, node: str) -> KeyPair:
         """The host key of a node: always the same bytes for the same secret and node."""
-        return self._pair(b"host/" + node.encode(), f"{node}.{self.folder.name}")
+        return key_pair(self._host(node), f"{node}.{self.folder.name}")
+
+    @property
+    def authority(self) -> str:
+        """The public key that vouches for the nodes' keys, as the line of a .pub file."""
+        return self._pair(b"authority", self.folder.name).public
+
+    def host_certificate(self, node: str, names: Sequence[str]) -> str:
+        """The authority's word that the node's host key is that of `names`, its names and addresses: one line."""
+        return certificate(self._seed(b"authority"), self._host(node), "host", node, names)
+
+    def root_certificate(self, node: str) -> str:
+        """Its word that whoever has the node's host key, that is root there, may log in as root: one line."""
+        return certificate(self._seed(b"authority"), self._host(node), "user", f"root@{node}", ("root",))
 
     def write(self, nodes: Collection[str]) -> None:
         """Keep the secret, and put the client's key and the host keys of `nodes` where ssh reads them.
@@ -77,9 +81,14 @@ class BedKeys:
         _write(self.folder / IDENTITY, self._pair(b"client", "vmlab").private)
         _write(self.folder / KNOWN_HOSTS, known)
 
-    def _pair(self, purpose: bytes, comment: str) -> HostKey:
-        seed = hmac.new(self._secret, purpose, hashlib.sha256).digest()
-        return _openssh(seed, comment)
+    def _pair(self, purpose: bytes, comment: str) -> KeyPair:
+        return key_pair(self._seed(purpose), comment)
+
+    def _host(self, node: str) -> bytes:
+        return self._seed(b"host/" + node.encode())
+
+    def _seed(self, purpose: bytes) -> bytes:
+        return hmac.new(self._secret, purpose, hashlib.sha256).digest()
 
 
 def host_alias(bed: str, node: str) -> str:
@@ -109,30 +118,3 @@ def _write(path: Path, content: str) -> None:
         write_atomically(path, content, mode=0o600)
     except OSError as error:
         raise HostError(f"{path}: {error.strerror}", hint=f"ls -ld {path.parent}") from error
-
-
-@cache  # every node is told the keys of all
-def _openssh(seed: bytes, comment: str) -> HostKey:
-    """The pair of an ed25519 seed in OpenSSH's format (PROTOCOL.key of OpenSSH).
-
-    Written here because the libraries put a random check integer into it, and a seed image that differs each time
-    would look like a change of the node.
-    """
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415  slow to import
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat  # noqa: PLC0415
-
-    point = Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
-    public = _string(_KEY_TYPE) + _string(point)
-    check = hashlib.sha256(b"check" + seed).digest()[:4]
-    private = check + check + public + _string(seed + point) + _string(comment.encode())
-    private += bytes(range(1, 1 + -len(private) % 8))
-    none = _string(b"none")
-    blob = b"openssh-key-v1\0" + none + none + _string(b"") + struct.pack(">I", 1) + _string(public) + _string(private)
-    text = base64.b64encode(blob).decode()
-    lines = [text[i : i + _PEM_COLUMNS] for i in range(0, len(text), _PEM_COLUMNS)]
-    pem = "\n".join(["-----BEGIN OPENSSH PRIVATE KEY-----", *lines, "-----END OPENSSH PRIVATE KEY-----", ""])
-    return HostKey(pem, f"{_KEY_TYPE.decode()} {base64.b64encode(public).decode()} {comment}")
-
-
-def _string(value: bytes) -> bytes:
-    return struct.pack(">I", len(value)) + value

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface
 from typing import Any
 
-from vmlab.guest.keys import HostKey
+from vmlab.guest.openssh import KeyPair
 
 # Only the order of these names counts; `set-name` gives the interface its own. netplan makes networkd's files of them,
 # of which the first that fits is taken, and Debian's images have one called `all-en` that asks DHCP on every `en*`: by
@@ -43,7 +43,7 @@ class SeedInterface:
 
 
 def documents(
-    *, bed: str, node: str, user: str, authorized_key: str, host_key: HostKey, interfaces: Sequence[SeedInterface]
+    *, bed: str, node: str, user: str, authorized_key: str, host_key: KeyPair, interfaces: Sequence[SeedInterface]
 ) -> dict[str, str]:
     """The three documents by file name.
 
@@ -59,7 +59,7 @@ def documents(
     return {"meta-data": _dump({"instance-id": f"vmlab-{digest[:32]}", "local-hostname": node}), **told}
 
 
-def _user_data(node: str, user: str, authorized_key: str, host_key: HostKey) -> dict[str, Any]:
+def _user_data(node: str, user: str, authorized_key: str, host_key: KeyPair) -> dict[str, Any]:
     # `user` changes the distribution's default user, who has its shell and groups; a list under `users` would not.
     # The key goes to that user and to root by way of the top-level list, which leaves root's password as it is.
     login: dict[str, Any] = {"users": []}

@@ -1,12 +1,11 @@
 """root of one node reaches the others by ssh without being asked: mpirun, pdsh and Lustre's own tests need that.
 
-A node's host key is also root's identity there, so that public keys are all that has to be brought to the nodes.
+A node's host key is also root's identity there, and the bed's authority vouches for it in both parts. So a node needs
+its own two certificates and the authority's key, however many nodes there are.
 """
 
-from collections.abc import Mapping
-from ipaddress import IPv4Address
-
 from vmlab.guest.block import block_step
+from vmlab.shell import script
 from vmlab.steps import Step
 
 # A copy: ssh refuses an identity that a group may read, as RHEL lets its ssh_keys. An identity that the image brought
@@ -16,15 +15,36 @@ umask 077
 mkdir -p /root/.ssh /etc/ssh
 [ -s /root/.ssh/id_ed25519 ] || install -m 600 /etc/ssh/ssh_host_ed25519_key /root/.ssh/id_ed25519
 """
+# ssh takes it from beside the identity.
+_IS_ROOT = """
+cmp -s /root/.ssh/id_ed25519 /etc/ssh/ssh_host_ed25519_key || exit 0
+printf '%s\\n' "$1" | cmp -s - /root/.ssh/id_ed25519-cert.pub
+"""
+_BE_ROOT = """
+umask 077
+printf '%s\\n' "$1" >/root/.ssh/id_ed25519-cert.pub
+"""
+
+# A guest with another ssh server than OpenSSH's is left without.
+_IS_HOST = """
+certificate=/etc/ssh/ssh_host_ed25519_key-cert.pub
+command -v sshd >/dev/null || exit 0
+printf '%s\\n' "$1" | cmp -s - $certificate || exit
+grep -qsx "HostCertificate $certificate" /etc/ssh/sshd_config.d/00-vmlab.conf /etc/ssh/sshd_config
+"""
+_BE_HOST = script(__file__, "be_host.sh")
 
 
-def trust_steps(nodes: Mapping[str, tuple[IPv4Address, str]]) -> tuple[Step, ...]:
-    """By the nodes' names: their management addresses, and their host keys as the lines of .pub files."""
-    keys = {name: " ".join(public.split()[:2]) for name, (_, public) in nodes.items()}
-    known = "\n".join(f"{name},{nodes[name][0]} {key}" for name, key in keys.items())
-    authorized = "\n".join(f"{key} root@{name}" for name, key in keys.items())
+def trust_steps(authority: str, host_certificate: str, root_certificate: str) -> tuple[Step, ...]:
+    """`authority` is the key that vouches, as the line of a .pub file; the certificates are lines, too."""
     return (
         Step("root's identity", ("test", "-s", "/root/.ssh/id_ed25519"), (("sh", "-c", _IDENTITY),)),
-        block_step("known hosts", "/etc/ssh/ssh_known_hosts", known),
-        block_step("authorized keys", "/root/.ssh/authorized_keys", authorized, mode="600"),
+        _scripts("root's certificate", _IS_ROOT, _BE_ROOT, root_certificate),
+        block_step("known hosts", "/etc/ssh/ssh_known_hosts", f"@cert-authority * {authority}"),
+        block_step("authorized keys", "/root/.ssh/authorized_keys", f"cert-authority {authority}", mode="600"),
+        _scripts("host certificate", _IS_HOST, _BE_HOST, host_certificate),
     )
+
+
+def _scripts(name: str, check: str, apply: str, value: str) -> Step:
+    return Step(name, ("sh", "-c", check, "vmlab", value), (("sh", "-c", apply, "vmlab", value),))

@@ -34,8 +34,8 @@ class Sshd:
         for name, content in (("host", keys.host_key(node).private), ("authorized", keys.public_key + "\n")):
             (folder / name).touch(mode=0o600)
             (folder / name).write_text(content)
-        self._config = folder / "sshd_config"
-        self._config.write_text(
+        self.config = folder / "sshd_config"
+        self.config.write_text(
             f"Port {self.port}\nListenAddress 127.0.0.1\nHostKey {folder / 'host'}\nPidFile {folder / 'pid'}\n"
             f"AuthorizedKeysFile {folder / 'authorized'}\nStrictModes no\nUsePAM no\nPasswordAuthentication no\n"
             "KbdInteractiveAuthentication no\nSubsystem sftp internal-sftp\nPermitRootLogin yes\n"
@@ -51,7 +51,7 @@ class Sshd:
         log.touch()
         before = log.read_text().count("Server listening")
         with log.open("ab") as file:
-            self._process = subprocess.Popen([SSHD, "-D", "-e", "-f", self._config], stderr=file)
+            self._process = subprocess.Popen([SSHD, "-D", "-e", "-f", self.config], stderr=file)
         for _ in range(500):
             if log.read_text().count("Server listening") > before:
                 return

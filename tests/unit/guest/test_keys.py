@@ -1,4 +1,3 @@
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -19,6 +18,8 @@ def test_everything_derives_from_the_secret(tmp_path: Path) -> None:
     assert again.public_key == keys.public_key
     assert again.host_key("oss1") == keys.host_key("oss1")
     assert keys.host_key("oss1") != keys.host_key("oss2")
+    assert again.authority == keys.authority
+    assert again.root_certificate("oss1") == keys.root_certificate("oss1")
     assert made(tmp_path / "other").public_key != keys.public_key
 
 
@@ -34,29 +35,6 @@ def test_folder_and_secret_are_for_their_owner_only(tmp_path: Path) -> None:
     assert (tmp_path / "ha").stat().st_mode & 0o777 == 0o700
     assert (tmp_path / "ha/secret").stat().st_mode & 0o777 == 0o600
     assert {path.name for path in (tmp_path / "ha").iterdir()} == {"secret", "id_ed25519", "known_hosts"}
-
-
-def test_openssh_reads_the_keys(tmp_path: Path) -> None:
-    keys = made(tmp_path / "ha")
-    for name, pair in (("host", keys.host_key("oss1")),):
-        path = tmp_path / name
-        path.touch(mode=0o600)
-        path.write_text(pair.private)
-        shown = subprocess.run(["ssh-keygen", "-y", "-f", path], capture_output=True, text=True, check=True)
-        assert shown.stdout.split()[:2] == pair.public.split()[:2]
-
-
-def test_cryptography_reads_the_keys(tmp_path: Path) -> None:
-    from cryptography.hazmat.primitives.serialization import (  # noqa: PLC0415
-        Encoding,
-        PublicFormat,
-        load_ssh_private_key,
-    )
-
-    pair = made(tmp_path / "ha").host_key("oss1")
-    key = load_ssh_private_key(pair.private.encode(), None)
-    public = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
-    assert pair.public == f"{public} oss1.ha"
 
 
 def test_without_a_secret_the_next_step_is_told(tmp_path: Path) -> None:

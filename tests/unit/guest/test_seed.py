@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
-from vmlab.guest.keys import HostKey
+from vmlab.guest.openssh import KeyPair
 from vmlab.guest.seed import SeedInterface, documents, iso
 
-KEY = HostKey(
+KEY = KeyPair(
     "-----BEGIN OPENSSH PRIVATE KEY-----\nb3Bl\n-----END OPENSSH PRIVATE KEY-----\n", "ssh-ed25519 AAAA oss1.ha"
 )
 MGMT = SeedInterface(
@@ -132,7 +132,7 @@ def test_instance_changes_with_any_content_and_only_then() -> None:
         instance(node="oss2"),
         instance(user="rocky"),
         instance(authorized_key="ssh-ed25519 BBBB vmlab"),
-        instance(host_key=HostKey("x", "y")),
+        instance(host_key=KeyPair("x", "y")),
         instance(interfaces=(MGMT,)),
     ]
     assert len({same, *changed}) == len(changed) + 1

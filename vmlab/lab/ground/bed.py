@@ -135,8 +135,10 @@ def steps_of(
 ) -> tuple[Step, ...]:
     """What a node has to satisfy; `serials` are its disks', `nodes` the whole bed."""
     keys = BedKeys.of(folder(hosts.home, metadata.bed))
+    names = (metadata.node, *(str(address.ip.ip) for address in metadata.addresses))
     return (
-        *_common_steps(keys, tuple((name, nodes[name].management.ip.ip) for name in sorted(nodes))),
+        _names(tuple((name, nodes[name].management.ip.ip) for name in sorted(nodes))),
+        *trust_steps(keys.authority, keys.host_certificate(metadata.node, names), keys.root_certificate(metadata.node)),
         disks_step(serials),
         *(step for address in metadata.addresses for step in kind_of(address).steps(address, mtu=address.mtu)),
         kept_step(),
@@ -144,9 +146,6 @@ def steps_of(
 
 
 @lru_cache(maxsize=4)
-def _common_steps(keys: BedKeys, addresses: tuple[tuple[str, IPv4Address], ...]) -> tuple[Step, ...]:
-    """What is the same for all nodes: made once, for with thousands of nodes it is long."""
-    return (
-        hosts_step(dict(addresses)),
-        *trust_steps({name: (address, keys.host_key(name).public) for name, address in addresses}),
-    )
+def _names(addresses: tuple[tuple[str, IPv4Address], ...]) -> Step:
+    """The same for all nodes, and made once: with thousands of them it is long."""
+    return hosts_step(dict(addresses))
