@@ -20,7 +20,7 @@ from typing import IO, Any
 from vmlab.errors import HostError, VmlabError
 from vmlab.runtime.log import log
 from vmlab.runtime.process import Result
-from vmlab.runtime.wait import Deadline
+from vmlab.runtime.wait import Deadline, now
 
 Watch = Callable[[], None]
 """Called a few times a second while something is waited for; what it raises ends the wait."""
@@ -52,6 +52,7 @@ def stream(
     our pipes to the process that shares its connection, which holds them open as long as the guest likes.
     """
     command = tuple(argv)
+    begin = now()
     if stdin:
         with tempfile.TemporaryFile() as source:
             source.write(stdin.encode())
@@ -76,7 +77,7 @@ def stream(
         _kill(process)
     out, err = (bytes(part).decode(errors="replace") for part in output.values())
     log.debug("= %s%s", process.returncode, " (deadline)" if timed_out else "")
-    return Result(command, process.returncode, out, err, timed_out)
+    return Result(command, process.returncode, out, err, timed_out, now() - begin)
 
 
 def attached(argv: Sequence[str], watch: Watch) -> int:

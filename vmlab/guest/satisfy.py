@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 
 from vmlab.errors import GuestError
 from vmlab.guest.child import Watch
+from vmlab.guest.killed import KILLED, OUT_OF_MEMORY, victim
 from vmlab.guest.patience import Advances, never
 from vmlab.guest.ssh import Guest
 from vmlab.runtime.process import Result
@@ -18,7 +19,9 @@ _LONG = 100  # a word that is worth a name of its own
 
 # The functions that the calls below refer to; nothing is ever put into this text. The commands' output goes to a file
 # and not to a pipe, which a daemon that a step starts would hold open; the file has no name, so that none is left.
-_RUNNER = r"""
+_RUNNER = (
+    OUT_OF_MEMORY
+    + r"""
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 LC_ALL=C
 export PATH LC_ALL
@@ -28,15 +31,10 @@ out=/proc/$$/fd/3
 tell() { echo "vmlab: $*"; }
 clock() { read -r up rest </proc/uptime; up=${up%.*}; }
 try() { clock; begin=$up; timeout -k 5 "$@" </dev/null >"$out" 2>&1 3>&-; }
-memory() {
-  dmesg 2>/dev/null | awk -v since="$begin" '
-    match($0, /^\[ *[0-9]+/) && substr($0, 2, RLENGTH - 1) + 0 >= since && /ut of memory: Killed process/ { found = $0 }
-    END { if (found != "") print "vmlab: memory " found }'
-}
 fail() {
   clock
   tell "$@" "$((up - begin))"
-  [ "$3" != 137 ] || memory
+  [ "$3" != 137 ] || tell memory "$(out_of_memory "$begin")"
   tail -n 40 "$out" | sed 's/^/| /'
   exit 1
 }
@@ -49,8 +47,9 @@ check() {
 apply() { number=$1; shift; [ -z "$todo" ] || try "$@" || fail failed "$step" "$?" "$number"; }
 verify() { [ -z "$todo" ] || { try "$@" || fail failed "$step" "$?" check; tell applied "$step"; }; }
 """
+)
 
-_LATE, _KILLED = 124, 137  # of timeout(1); the second is also that of a command that somebody else killed
+_LATE = 124  # of timeout(1), which says KILLED where it took that; but that is also said of what somebody else killed
 # How much longer than usual a step may take where the machine is slow, if it gets on.
 _STRETCH = 10
 
@@ -182,10 +181,12 @@ class _Progress:
         return self._error(f"step {step.name}: `{_short(command)}` {cause}" + (f": {why}" if why else ""))
 
     def _ended(self, status: int, seconds: int, limit_s: float) -> str:
-        if status in (_LATE, _KILLED) and seconds + 1 >= limit_s:
+        if status in (_LATE, KILLED) and seconds + 1 >= limit_s:
             return f"took over {limit_s:g} s"
-        if status == _KILLED:
-            return f"was killed, because the guest ran out of memory ({self._memory})" if self._memory else "was killed"
+        if status == KILLED:
+            program = victim(self._memory)
+            why = f", because the guest ran out of memory: its kernel killed {program}" if program else ""
+            return f"was killed{why}"
         return f"ended with status {status}"
 
     def _error(self, message: str) -> GuestError:
@@ -206,7 +207,7 @@ def _said(result: Result) -> str:
 def _broken_off(result: Result) -> str:
     """The program ended without a word of it: what ended it, and what somebody else said last."""
     said = complaint([line for line in (result.stdout + result.stderr).splitlines() if not line.startswith("vmlab: ")])
-    how = {_LATE: "not done at its deadline", _KILLED: "broken off: the shell that ran it was killed"}
+    how = {_LATE: "not done at its deadline", KILLED: "broken off: the shell that ran it was killed"}
     cause = how.get(result.status, f"broken off with status {result.status}")
     return cause + (f": {said}" if said else "")
 

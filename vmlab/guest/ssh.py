@@ -11,7 +11,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from vmlab.guest.child import Background, Watch, no_watch, stream
 from vmlab.guest.control import ControlPlace
@@ -64,6 +64,13 @@ _OPTIONS = {
     "KexAlgorithms": "^curve25519-sha256,curve25519-sha256@libssh.org",
     "Ciphers": "^aes128-gcm@openssh.com",
 }
+
+
+class RunsCommands(Protocol):
+    """What most need of a `Guest`: one that is connected already."""
+
+    def run(self, argv: Sequence[str], *, deadline_s: float, as_root: bool = False) -> Result:
+        """Run to the end; raises GuestError when the guest cannot be reached."""
 
 
 class Guest:

@@ -6,21 +6,26 @@ import shlex
 import signal
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from vmlab.errors import HostError
 from vmlab.runtime.log import log
+from vmlab.runtime.wait import now
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a finished process left. `status` is negative for a signal; `timed_out`: it was killed at its deadline."""
+    """What a finished process left. `status` is negative for a signal; `timed_out`: it was killed at its deadline.
+
+    `seconds` is how long it took, 0 where nobody has measured it.
+    """
 
     argv: tuple[str, ...]
     status: int
     stdout: str
     stderr: str
     timed_out: bool = False
+    seconds: float = field(default=0.0, compare=False)
 
     @property
     def ok(self) -> bool:
@@ -50,6 +55,7 @@ def run(
     """
     command = tuple(argv)
     log.debug("$ %s", shlex.join(command))
+    begin = now()
     try:
         process = subprocess.Popen(
             command,
@@ -75,7 +81,8 @@ def run(
         _kill_group(process)
         process.wait()
         raise
-    result = Result(command, process.returncode, out.decode(errors="replace"), err.decode(errors="replace"), timed_out)
+    stdout, stderr = (text.decode(errors="replace") for text in (out, err))
+    result = Result(command, process.returncode, stdout, stderr, timed_out, now() - begin)
     log.debug("= %s%s", result.status, " (deadline)" if timed_out else "")
     return result
 

@@ -5,14 +5,13 @@ that no run goes on in it: then whatever carries a mark there is what a killed r
 """
 
 import contextlib
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Mapping
 
 from vmlab.errors import BusyError, VmlabError
+from vmlab.guest.ssh import RunsCommands
 from vmlab.lab.ground.bed import locked
 from vmlab.lab.ground.hosts import Hosts
 from vmlab.runtime.parallel import each
-from vmlab.runtime.process import Result
 from vmlab.workloads import MARK
 
 _END_S = 60.0
@@ -40,13 +39,6 @@ while [ $tries -lt 25 ]; do
 done 2>/dev/null
 exit 0
 """
-
-
-class RunsCommands(Protocol):
-    """What is needed of `guest.ssh.Guest`, connected already."""
-
-    def run(self, argv: Sequence[str], *, deadline_s: float, as_root: bool = False) -> Result:
-        """Run to the end; raises GuestError when the guest cannot be reached."""
 
 
 def mark(run: str, measurement: str, task: str) -> str:

@@ -6,7 +6,8 @@ from typing import Any
 
 from vmlab.domainxml.metadata import NodeMetadata
 from vmlab.fabrics import SURVEY, kind_of, read_survey
-from vmlab.lab.ground.leftovers import RunsCommands, end_leftovers
+from vmlab.guest.ssh import RunsCommands
+from vmlab.lab.ground.leftovers import end_leftovers
 from vmlab.metrics import RunNode
 from vmlab.steps import Command
 from vmlab.workloads import Endpoint, Node, Workload

@@ -15,8 +15,9 @@ from typing import Any, Protocol
 from pydantic import BaseModel
 
 from vmlab.errors import VmlabError
-from vmlab.lab.ground.leftovers import RunsCommands, end_run, end_task, mark
-from vmlab.lab.measuring.killed import out_of_memory, was_killed
+from vmlab.guest.killed import KILLED, out_of_memory, was_killed
+from vmlab.guest.ssh import RunsCommands
+from vmlab.lab.ground.leftovers import end_run, end_task, mark
 from vmlab.metrics import RunCommand, Sample
 from vmlab.runtime.process import Result
 from vmlab.runtime.wait import Deadline, now
@@ -38,7 +39,7 @@ _FELLOW_S = 1.0
 
 # `timeout` in the guest ends with 124 when it ended the command, with 137 when that took SIGKILL; but 137 is the end of
 # everything that was killed.
-_TIMED_OUT, _KILLED = 124, 137
+_TIMED_OUT = 124
 
 # One round trip asks twenty times; the answer comes as soon as it is yes.
 _UNTIL_READY = """
@@ -233,9 +234,10 @@ class Session:
             return f"{task.name}{where} did not end within {task.deadline_s:g} s"
         if isinstance(task, Deed):
             return f"{task.name} failed: {output.last_line}"
-        if was_killed(output) and (oom := out_of_memory(self._guests, output.seconds)):
+        killed = was_killed(output.status, output.stdout, output.stderr)
+        if killed and (oom := out_of_memory(self._guests, output.seconds)):
             return f"{task.name}{where} failed: {oom}"
-        if output.status == _KILLED:
+        if output.status == KILLED:
             why = "neither by vmlab nor, as its log says, by its kernel for want of memory"
             return f"{task.name}{where} was killed after {output.seconds:.0f} s, {why}"
         return f"{task.name}{where} failed: {self._workload.explain(output)}"
@@ -267,7 +269,7 @@ class Session:
         else:
             result = self._guests[task.node].run(argv, deadline_s=task.deadline_s + _SSH_S, as_root=True)
         took = now() - begin
-        timed_out = result.timed_out or result.status == _TIMED_OUT or (result.status == _KILLED and took >= limit)
+        timed_out = result.timed_out or result.status == _TIMED_OUT or (result.status == KILLED and took >= limit)
         return Output(result.status, result.stdout, result.stderr, took, timed_out)
 
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from vmlab import __version__
 from vmlab.domainxml.metadata import NodeMetadata
 from vmlab.errors import HostError, ReferenceMissed, UsageError, VmlabError, WorkloadError
-from vmlab.lab.ground.leftovers import RunsCommands
+from vmlab.guest.ssh import RunsCommands
 from vmlab.lab.measuring.participants import Placement, ask, participant, run_node
 from vmlab.lab.measuring.session import Deeds, Session, iso
 from vmlab.metrics import RunRecord
