@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import Any
 
 import pytest
 
 from vmlab.errors import HostError
+from vmlab.guest.lookout import Lookout
 from vmlab.guest.ssh import Guest
 from vmlab.guest.trouble import SshTrouble, Unreachable
 from vmlab.lab.beds.up import up
@@ -53,10 +54,11 @@ class Lab:
         self.host = host
         self.topology = topology
         self.says: dict[str, Survey | str] = {}
+        self.asked: dict[str, Guest] = {}
         self.mounts: list[str] = []
         monkeypatch.setattr(module, "opened", self.opened)
         monkeypatch.setattr(module, "end_leftovers_unless_held", lambda *_: None)
-        monkeypatch.setattr(lustre, "_said", lambda guest: self.says[guest.node])
+        monkeypatch.setattr(lustre, "_said", self.said)
         monkeypatch.setattr(module, "_unmount", self.unmount)
         monkeypatch.setattr(LustreBed, "drive", self.drive)
         monkeypatch.setattr(LustreBed, "members", property(lambda _: {}))
@@ -85,6 +87,10 @@ class Lab:
             configs,
             {n: s for n, s in said.items() if n not in topology.nodes and n in on},
         )
+
+    def said(self, guest: Guest) -> Survey | str:
+        self.asked[guest.node] = guest
+        return self.says[guest.node]
 
     def unmount(self, _bed: LustreBed, moves: Sequence[Any], *_: Any) -> None:
         for move in moves:
@@ -191,7 +197,6 @@ def test_a_server_that_the_file_no_longer_has_keeps_its_disks(
 ) -> None:
     short = Lab(host, loads(FOUR.replace("SERVERS", "2").replace("NAMED", "s1, s2"), "ha.yaml"), monkeypatch)
     short.says = {**lab.says, "s3": SILENCE}
-    monkeypatch.setattr(lustre, "guest_of", lambda _, metadata: _Door(metadata.node))
     with pytest.raises(HostError, match="s3 runs, does not answer, and could have lustre-OST0000"):
         short.failover("s1")
     with short.opened(only(host), short.topology, tolerant=True) as bed:
@@ -200,6 +205,7 @@ def test_a_server_that_the_file_no_longer_has_keeps_its_disks(
         short.says["s3"] = MOUNTED
         with pytest.raises(HostError, match="lustre-OST0000 is mounted on s3"):
             bed.refuse_left(bed.targets)
+        assert isinstance(short.asked["s3"].watch, Lookout)  # a node that panics then is noticed as any other
         short.says["s3"] = FREE
         bed.refuse_left(bed.targets)
     assert short.failover("s1").moved[0].destination == "s2"
@@ -240,17 +246,6 @@ def test_half_an_answer_is_no_proof(*, status: int, timed_out: bool) -> None:
     said = lustre._said(Cut(half))  # type: ignore[arg-type]
     assert isinstance(said, str)
     assert said.startswith("s1 does not say what Lustre does there: ")
-
-
-class _Door:
-    def __init__(self, node: str) -> None:
-        self.node = node
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
 
 
 def test_a_node_that_answers_no_more_is_silent() -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from vmlab.errors import GuestError, HostError, UsageError
 from vmlab.guest.ssh import Guest
-from vmlab.lab.ground.bed import existing, guest_of
+from vmlab.lab.ground.bed import existing
 from vmlab.lab.ground.doors import advances, doors, open_door
 from vmlab.lab.ground.hosts import Hosts
 from vmlab.lab.ground.progress import Progress
@@ -109,7 +109,7 @@ class LustreBed:
         if node in self.guests:
             said = _said(self.guests[node])
         elif node in self.left:
-            with guest_of(self.hosts, self.found.metadata[node]) as guest:
+            with doors(self.hosts, self.found)[node] as guest:
                 said = _said(guest)
         else:
             return "silent"
