@@ -1,14 +1,13 @@
 """A whole bed of five guests: up, what it has, RDMA through it, power, down. The tests go in this order."""
 
 import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import libvirt
 import pytest
 
-from .conftest import ROOT, Vmlab, qemu_pids, remains
+from .conftest import MINUTES, ROOT, Vmlab, qemu_pids, remains
 
 BED = "t-ha"
 FILE = str(ROOT / "topologies/ha-topology.yaml")
@@ -129,23 +128,20 @@ def test_a_disk_that_a_stranger_uses_keeps_down_from_everything(bed: Vmlab, conn
 
 
 def test_a_panic_is_noticed_by_whoever_waits(bed: Vmlab) -> None:
+    """Whoever waits ends by what was noticed, which is told, and not by the end of an own time."""
     crash = "echo 1 >/proc/sys/kernel/sysrq; (sleep 3; echo c >/proc/sysrq-trigger) >/dev/null 2>&1 &"
     bed.run("ssh", BED, "client1", "--", "true")
-    waiting = bed.start("exec", BED, "-n", "client1", "--", "sleep", "600")
+    waiting = bed.start("exec", BED, "-n", "client1", "--timeout", "2h", "--", "sleep", "7200")
     bed.run("exec", BED, "-n", "client1", "--", crash)
-    begin = time.monotonic()
-    _, complaints = waiting.communicate(timeout=120)
-    assert time.monotonic() - begin < 60
+    _, complaints = waiting.communicate(timeout=15 * MINUTES)
     assert waiting.returncode == 6, complaints
     assert "client1, stage panic: it is dead: " in complaints
     assert "Kernel panic - not syncing: sysrq triggered crash" in complaints
     assert f"hint: vmlab power cycle {BED} client1" in complaints
-    begin = time.monotonic()
     stages = {node["name"]: (node["stage"], node["hint"]) for node in bed.json("status", BED)}
     assert stages["client1"] == ("panic", f"vmlab power cycle {BED} client1")
     assert stages["oss1"][0] == "ready"
     measured = ("run", BED, "rdma", "--set", "from=client1", "--set", "to=oss1")
     for verb in (("ssh", BED, "client1", "--", "true"), measured):
         bed.run(*verb, status=6)
-        assert "stage panic" in bed.complaints
-    assert time.monotonic() - begin < 120
+        assert "client1, stage panic: it is dead: " in bed.complaints
