@@ -50,6 +50,11 @@ class Host:
         return self.uri.startswith("test:")
 
     @property
+    def has_guests(self) -> bool:
+        """Somebody answers behind the domains that run."""
+        return not self.simulated
+
+    @property
     def local(self) -> bool:
         """The guests' files and processes are on this machine."""
         return not self.simulated and not leads_elsewhere(self.uri)

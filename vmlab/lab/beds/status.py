@@ -81,7 +81,7 @@ def status(hosts: Hosts, bed: str) -> list[NodeStatus]:
     stages = {name: _Stage("off") for name in nodes}
     guests = doors(hosts, found)
     running = [name for name in nodes if found.nodes[name].running]
-    if hosts.simulated:
+    if not hosts.have_guests:
         stages |= {name: _Stage("domain") for name in running}
     else:
         asked = each(

@@ -91,7 +91,7 @@ def up(
             each(node, prepared.nodes.values(), jobs=jobs, failed=f"{topology.name}: not all nodes came up")
             stages: tuple[StageTime, ...] = ()
             lustre = lustre_in(images)
-            if wait and not hosts.simulated and lustre is not False and wanted(topology):
+            if wait and hosts.have_guests and lustre is not False and wanted(topology):
                 sure = lustre is not None
                 stages = raise_filesystems(
                     hosts, topology, going, overall, recovery=recovery, alone=not held, sure=sure
@@ -196,7 +196,7 @@ def _node(
     for action in lane[len(before_start(lane)) :]:
         progress.stage(node.name, action.kind)
         _do(host, action)
-    if not wait or host.simulated:
+    if not wait or not host.has_guests:
         progress.stage(node.name, "started")
         return
     # A node whose change is pending runs as it was defined then: at its old address, with its old disks.

@@ -40,8 +40,13 @@ class Hosts(Mapping[str, Host]):
 
     @property
     def simulated(self) -> bool:
-        """There are no guests; see `Host.simulated`."""
+        """libvirt's test driver; see `Host.simulated`."""
         return any(host.simulated for host in self.values())
+
+    @property
+    def have_guests(self) -> bool:
+        """Somebody answers behind the domains that run."""
+        return all(host.has_guests for host in self.values())
 
     def of(self, node: ObservedDomain) -> Host:
         """The host that a node is on."""

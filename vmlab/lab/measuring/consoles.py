@@ -41,7 +41,7 @@ class Consoles:
         self._thread = threading.Thread(target=self._watch, name="consoles", daemon=True)
 
     def __enter__(self) -> Self:
-        if not self._hosts.simulated:
+        if self._hosts.have_guests:
             self._thread.start()
         return self
 
@@ -52,7 +52,7 @@ class Consoles:
 
     def findings(self) -> tuple[str, ...]:
         """What kernels complained of until now, each line with its node's name."""
-        if not self._hosts.simulated:
+        if self._hosts.have_guests:
             self._look()
         return tuple(f"{node}: {line}" for node, lines in self._seen.items() for line in lines)
 
