@@ -146,7 +146,8 @@ def test_a_guest_that_never_boots(vmlab: Vmlab, tmp_path: Path) -> None:
     vmlab.run("image", "rm", "t-empty", "-y")
 
 
-def test_a_kernel_that_panics(vmlab: Vmlab, tmp_path: Path) -> None:
+@pytest.mark.parametrize("found", [False, True], ids=["that it started", "that it finds so"])
+def test_a_kernel_that_panics(vmlab: Vmlab, tmp_path: Path, *, found: bool) -> None:
     """Emulated guests get a second try, since emulation slips now and then; what panics again is given up."""
     demo = next(image for image in vmlab.json("image", "list") if image["name"] == "demo")
     with connected(DEFAULT_URI) as host:
@@ -158,6 +159,10 @@ def test_a_kernel_that_panics(vmlab: Vmlab, tmp_path: Path) -> None:
     vmlab.run("image", "import", "t-panic", str(tmp_path / "t-panic.qcow2"))
     topology = tmp_path / "panic.yaml"
     topology.write_text(f"name: {BED}\nimage: t-panic\nnodes: {{node1: {{role: client, memory: 512MiB}}}}\n")
+    if found:
+        vmlab.run("up", str(topology), "--no-wait")
+        while vmlab.json("status", BED)[0]["stage"] != "panic":
+            time.sleep(1)
     vmlab.run("up", str(topology), status=6)
     assert "Kernel panic - not syncing" in vmlab.complaints
     emulated = "emulated (TCG)" in vmlab.complaints

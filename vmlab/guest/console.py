@@ -24,6 +24,11 @@ _KERNEL = re.compile(
 _LOGIN = re.compile(r"^\S+ login: ", re.MULTILINE)
 _CLOUD_INIT = re.compile(r"\b[Cc]loud-init v\. ?\d")
 
+# Whoever speaks so is no kernel.
+_USER_SPACE = re.compile(r"^Welcome to (?!GRUB)|systemd\[1\]: |cloud-init\[|^\S+ login: ", re.MULTILINE)
+_PANIC = re.compile(r"(?:^\[ *(?P<at>\d+)\.\d+\] )?Kernel panic - not syncing", re.MULTILINE)
+_EARLY_S = 900  # of the kernel's clock: where nobody else speaks on the console, an old guest is told by it
+
 # systemd draws one of these over the other while it waits for something.
 _WAITING = re.compile(r"\[[ *]{6}\] ")
 
@@ -69,6 +74,15 @@ def death(text: str) -> str | None:
         return None
     start = shown.rfind("\n", 0, found.start()) + 1
     return shown[start:].split("\n", 1)[0].strip()
+
+
+def panicked_early(text: str) -> bool:
+    """The last boot ended in a panic before it came to user space; `text` is all since the guest's last start."""
+    shown = plain(text)
+    boots = list(_BOOT.finditer(shown))
+    last = shown[boots[-1].start() :] if boots else shown
+    panic = _PANIC.search(last)
+    return panic is not None and not _USER_SPACE.search(last) and int(panic["at"] or 0) < _EARLY_S
 
 
 def complaints(text: str) -> tuple[str, ...]:

@@ -1,6 +1,16 @@
 import pytest
 
-from vmlab.guest.console import booted, cloud_init_seen, complaints, death, fatal, kernel_seen, last_lines, plain
+from vmlab.guest.console import (
+    booted,
+    cloud_init_seen,
+    complaints,
+    death,
+    fatal,
+    kernel_seen,
+    last_lines,
+    panicked_early,
+    plain,
+)
 
 FIRMWARE = "\x1b[2J\x1b[01;01H\x1b[=3h\x1b[2J\x1b[01;01HSeaBIOS (version 1.16.2)\r\n\r\nBooting from Hard Disk...\r\n"
 KERNEL = (
@@ -161,3 +171,27 @@ def test_what_a_kernel_complains_of(text: str, count: int, *, deadly: bool) -> N
     found = complaints(KERNEL + text)
     assert len(found) == count
     assert any(map(fatal, found)) == deadly
+
+
+WELCOME = "\r\nWelcome to \x1b[1mDebian GNU/Linux 13 (trixie)\x1b[0m!\r\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "early"),
+    [
+        (KERNEL + PANIC, True),
+        (PANIC, True),  # a kernel that says little
+        ("GRUB loading.\r\nWelcome to GRUB!\r\n" + PANIC, True),
+        ("Kernel panic - not syncing: without times\r\n", True),
+        (KERNEL + WELCOME + KERNEL + PANIC, True),  # its second boot
+        (KERNEL + "[    2.1] systemd[1]: Failed to find module 'autofs4'\r\n" + PANIC, False),
+        (WELCOME + PANIC, False),
+        ("oss1 login: \r\n" + PANIC, False),
+        ("[   41.316482] cloud-init[512]: Cloud-init v. 25.1.4\r\n" + PANIC, False),
+        (PANIC.replace("    3.21", " 4003.21"), False),  # nobody speaks there, but it is old
+        (KERNEL, False),
+        ("", False),
+    ],
+)
+def test_a_panic_before_user_space(text: str, *, early: bool) -> None:
+    assert panicked_early(text) == early

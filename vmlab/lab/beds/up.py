@@ -6,7 +6,8 @@ from functools import partial
 
 from vmlab.domainxml.read import DomainFacts, read_domain
 from vmlab.errors import GuestError
-from vmlab.guest.boot import Deadlines, FailedStart, Vigil, wait_until_ready
+from vmlab.guest.boot import DeadGuest, Deadlines, FailedStart, Vigil, wait_until_ready
+from vmlab.guest.console import panicked_early
 from vmlab.guest.patience import Patience
 from vmlab.guest.satisfy import satisfy
 from vmlab.guest.seed import iso
@@ -31,7 +32,7 @@ from vmlab.runtime.wait import Deadline, now
 from vmlab.topology import Topology
 from vmlab.values import identity
 from vmlab.virt.connection import Host
-from vmlab.virt.console import console_text
+from vmlab.virt.console import console_lines, console_text
 from vmlab.virt.observe import domain_state
 from vmlab.virt.perform import perform
 from vmlab.virt.pool import BEDS, IMAGES, ensure_pool
@@ -223,6 +224,9 @@ def _follow(
     def console() -> str:
         return console_text(host, part.observed.pool_path, log)
 
+    def whole_console() -> str:
+        return console_lines(host, part.observed.pool_path, log, 0)[0]
+
     getting_on = advance(host, node.domain, _KINDS.get(prepared.accel, ""), console)
 
     def booted(guest: Guest) -> tuple[str, ...]:
@@ -239,10 +243,11 @@ def _follow(
     with guest_of(hosts, metadata) as guest:
         try:
             complaints = booted(guest)
-        except FailedStart as error:
-            if prepared.accel != "tcg":
-                raise
+        except DeadGuest as error:
             # QEMU's emulation lets a kernel down at its start now and then, when the host is busy: it panics, or hangs.
+            # It may have done so before we came, when another `up` had started it and was killed.
+            if prepared.accel != "tcg" or not (isinstance(error, FailedStart) or panicked_early(whole_console())):
+                raise
             progress.warn(f"{error.message}; under emulation that happens, so it is started once more")
             for kind in (StopDomain, StartDomain):
                 _do(host, kind(node.domain, node.name, "it failed at its start"))
