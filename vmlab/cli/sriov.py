@@ -95,7 +95,8 @@ def release(pf: _Pf, yes: Yes = False) -> None:
     from vmlab.lab.hosts.sriov import release as destroy
 
     with here() as host:
-        function, lines = losses(host, pf)
-        agreed(f"{function.address}: destroy its VFs?", lines, yes=yes, again=f"vmlab sriov release {pf} -y")
-        number = destroy(host, function.address)
-    typer.echo(f"{function.address}: {f'{number} VFs released' if number else 'it has no VFs'}", err=True)
+        if not yes:
+            function, lines = losses(host, pf)
+            agreed(f"{function.address}: destroy its VFs?", lines, yes=yes, again=f"vmlab sriov release {pf} -y")
+        address, number = destroy(host, pf)
+    typer.echo(f"{address}: {f'{number} VFs released' if number else 'it has no VFs'}", err=True)

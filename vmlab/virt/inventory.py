@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 import libvirt
 
@@ -11,6 +12,7 @@ from vmlab.inventory.facts import Facts, with_use
 from vmlab.inventory.model import Cell, HostInventory
 from vmlab.inventory.record import CAPABILITIES, DOMAINS, NODEDEV, read_record, with_free
 from vmlab.runtime.log import log
+from vmlab.runtime.shared import Shared
 from vmlab.virt.connection import Host, missing
 from vmlab.virt.host_use import read_host_use
 from vmlab.virt.machine import Machine, machine_of
@@ -37,8 +39,18 @@ class Record(NamedTuple):
     available_kib: Mapping[int, int]
 
 
+_shared: WeakKeyDictionary[Host, Shared[HostInventory]] = WeakKeyDictionary()
+
+
 def inventory(host: Host) -> HostInventory:
-    """The host as it is now. Raises HostError for what cannot be read or understood."""
+    """The host as it is now. Raises HostError for what cannot be read or understood.
+
+    Threads that start guests at once share one: it may take seconds, and so would each start.
+    """
+    return _shared.setdefault(host, Shared())(lambda: _inventory(host))
+
+
+def _inventory(host: Host) -> HostInventory:
     record = read_host(host)
     found = read_record(host.name, record.files, record.facts)
     for claim in found.claims:

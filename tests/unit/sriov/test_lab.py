@@ -108,8 +108,30 @@ def test_made_with_guids_and_released(lab: Lab) -> None:
     again, did = sriov.create(lab, "ib0", 2, Silent())
     assert (again.vfs, did) == (made.vfs, False)
     assert sriov.losses(lab, "41:00.0")[1] == ["VF 0 0000:41:10.0", "VF 1 0000:41:10.2"]
-    assert sriov.release(lab, CX5) == 2
-    assert sriov.release(lab, CX5) == 0
+    assert sriov.release(lab, "mlx5_0") == (CX5, 2)
+    assert sriov.release(lab, str(CX5)) == (CX5, 0)
+
+
+def test_the_host_is_looked_at_once_and_again_only_when_it_was_changed(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[str] = []
+
+    def inventory(host: Lab) -> HostInventory:
+        looks.append("look")
+        return host.inventory()
+
+    monkeypatch.setattr(sriov, "inventory_of", inventory)
+    wanted = {
+        lambda: sriov.create(lab, "mlx5_0", 2, Silent()): 2,  # what was made, is shown
+        lambda: sriov.create(lab, "mlx5_0", 2, Silent()): 1,
+        lambda: sriov.losses(lab, "mlx5_0"): 1,
+        lambda: sriov.release(lab, "mlx5_0"): 1,
+    }
+    for act, number in wanted.items():
+        looks.clear()
+        act()
+        assert len(looks) == number
 
 
 def test_nothing_changes_while_a_vf_is_held(lab: Lab) -> None:
@@ -119,7 +141,7 @@ def test_nothing_changes_while_a_vf_is_held(lab: Lab) -> None:
     acts: list[Callable[[], object]] = [
         lambda: sriov.create(lab, "mlx5_0", 4, Silent()),
         lambda: sriov.losses(lab, "mlx5_0"),
-        lambda: sriov.release(lab, CX5),
+        lambda: sriov.release(lab, "mlx5_0"),
     ]
     for act in acts:
         with pytest.raises(HostError, match=r"VF 1 \(0000:41:10.2\): the domain ha.oss1$"):

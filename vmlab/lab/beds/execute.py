@@ -114,11 +114,11 @@ def _place(hosts: Hosts, text: str) -> Place:
     nodes, colon, path = text.partition(":")
     if not colon or "/" in nodes:
         return Place(None, (), text)
-    looks = hosts.look(volumes=False)
     bed_name, dot, rest = nodes.partition(".")
     if dot:
         bed = existing(hosts, bed_name)
         return Place(bed, tuple(chosen(bed, rest)), path or ".")
+    looks = hosts.look(volumes=False)
     owners = []
     for name in sorted({name for look in looks.values() for name in look.beds}):
         bed = over_all(name, looks)

@@ -70,8 +70,10 @@ def ending(
 ) -> Iterator[tuple[Deadline, Progress]]:
     """The hard end of a command on the file systems of a bed that is there; see `told`."""
     begin = now()
-    emulated = any(domain.facts.kind == "qemu" for domain in existing(hosts, bed).nodes.values())
-    seconds = limit_s(timeout_s, FILESYSTEMS_S, emulated=emulated)
+    seconds = timeout_s
+    if seconds is None:
+        emulated = any(domain.facts.kind == "qemu" for domain in existing(hosts, bed).nodes.values())
+        seconds = limit_s(None, FILESYSTEMS_S, emulated=emulated)
     end, going = Deadline(begin + seconds), Going(progress)
     with told(hosts, bed, end, seconds, going, again=again):
         yield end, going

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from vmlab.plan.observed import Observed
 from vmlab.runtime import lock
 from vmlab.virt.connection import Host
 from vmlab.virt.observe import observe
@@ -17,9 +18,12 @@ def folder(host: Host) -> Path:
     return Path(host.call(lambda connection: pool_path(connection, IMAGES)))
 
 
-def used(host: Host) -> dict[str, list[str]]:
-    """Who needs which file of the store: domains, whosever they are, and nodes of which only a clone is left."""
-    observed, store_ = observe(host), os.path.realpath(folder(host))
+def used(host: Host, seen: Observed | None = None) -> dict[str, list[str]]:
+    """Who needs which file of the store: domains, whosever they are, and nodes of which only a clone is left.
+
+    As it is now, or as the host was `seen`, volumes and all.
+    """
+    observed, store_ = seen or observe(host), os.path.realpath(folder(host))
     needs = [(name, path) for name, domain in observed.domains.items() for path in domain.disks_in_use]
     needs += [(v.name.removesuffix(".root.qcow2"), v.backing) for v in observed.volumes.values() if v.backing]
     users: dict[str, set[str]] = {}

@@ -43,10 +43,11 @@ def leftovers(host: Host, runs: Path) -> list[Leftover]:
     refresh_pool(host, BEDS)
     observed = observe(host)
     built_in = {bed_name(name) for name in begun(image_folder(host))}
+    no_use = unused(image_folder(host), used(host, observed))
     return [
         *(item for bed in _names(host, observed) if bed not in built_in for item in _of_bed(host, observed, bed)),
         *(Leftover("image build", name, "it was cut off") for name in abandoned(host)),
-        *(Leftover("image file", str(p), "no image, no clone") for p in unused(image_folder(host), used(host))),
+        *(Leftover("image file", str(p), "no image, no clone") for p in no_use),
         *(Leftover("run", str(p), "it was cut off") for p in incomplete(runs)),
     ]
 

@@ -102,12 +102,13 @@ def losses(host: Host, name: str) -> tuple[PciFunction, list[str]]:
     ]
 
 
-def release(host: Host, pf: PciAddress) -> int:
-    """Destroy the function's VFs: how many there were. Raises HostError naming whoever has one of them."""
+def release(host: Host, name: str) -> tuple[PciAddress, int]:
+    """Destroy a function's VFs: the function, and how many there were. Raises HostError naming whoever has one."""
     with leasing(only(host)):
-        plan = plan_vfs(inventory_of(host), pf, 0)
+        inventory = inventory_of(host)
+        plan = plan_vfs(inventory, find_function(inventory, name).address, 0)
         sriov.release(sysfs_of(host), machine_of(host), plan, Deadline.after(_MAKE_S))
-        return plan.now
+        return plan.pf, plan.now
 
 
 def _line(inventory: HostInventory, pf: PciFunction) -> PfLine:
