@@ -190,7 +190,7 @@ def _kill(process: "subprocess.Popen[bytes]") -> None:
 
 def _output(process: "subprocess.Popen[bytes]", deadline: Deadline, watch: Watch) -> Iterator[tuple[str, bytes]]:
     """Pieces of ("stdout" | "stderr", bytes) until both are closed or the deadline passed."""
-    with selectors.DefaultSelector() as selector:
+    with selectors.PollSelector() as selector:  # which needs no descriptor of its own
         for name, pipe in (("stdout", process.stdout), ("stderr", process.stderr)):
             if pipe is not None:
                 selector.register(pipe, selectors.EVENT_READ, name)

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from vmlab.errors import VmlabError, together
+from vmlab.runtime.descriptors import STARTING, room
 
 # libvirtd works on five requests of a client at a time (max_client_requests); more threads only wait, and cost.
 LIBVIRT_JOBS = 5
@@ -15,7 +16,7 @@ R = TypeVar("R")
 
 
 def each(work: Callable[[T], R], items: Iterable[T], *, jobs: int, failed: str) -> list[R]:
-    """`work` for every item on at most `jobs` threads; results in the items' order.
+    """`work` for every item on at most `jobs` threads, and no more than may run commands; results in the items' order.
 
     Errors of the tree are collected until all work is over and raised as one, `failed` being the sum's message;
     any other exception is a bug and is raised as it is.
@@ -25,7 +26,7 @@ def each(work: Callable[[T], R], items: Iterable[T], *, jobs: int, failed: str) 
     errors: dict[int, VmlabError] = {}
     if not todo:
         return []
-    threads = max(1, min(jobs, len(todo)))
+    threads = max(1, min(jobs, len(todo), room() // STARTING))
 
     def worker() -> None:
         # One future for each item would cost more than the work on many an item.

@@ -7,6 +7,7 @@ kernel ends a lock with its process: a partial folder without a lock is what a k
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import re
@@ -39,6 +40,8 @@ class OpenRun:
     def keep(self, name: str, stdout: str, stderr: str) -> tuple[str, str]:
         """Write what a command printed to `NAME.out` and `NAME.err`; the names of the files."""
         safe = re.sub(r"[^A-Za-z0-9._-]", "_", name).lstrip(".") or "_"
+        if len(safe) > _LONGEST:  # nodes whose numbers make no ranges; the kernel takes 255
+            safe = f"{safe[:100]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}-{safe[-50:]}"
         for suffix, text in (("out", stdout), ("err", stderr)):
             with (self.folder / f"{safe}.{suffix}").open("w", encoding="utf-8", errors="replace") as file:
                 file.write(text)

@@ -475,6 +475,24 @@ def test_notes_are_shown_and_kept(lab: Lab) -> None:
     assert "note: a: of the client's cache" in printed(record)
 
 
+def test_too_many_commands_at_once_for_so_few_files_are_refused_before_any(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vmlab.runtime.descriptors.room", lambda: 100)
+    with pytest.raises(HostError, match="50 commands of script at once are 106 open files, and this process may have"):
+        lab.run(one("a", task("echo 1")) * 50)
+    assert not lab.runs.exists()
+
+
+def test_a_measurement_of_many_nodes_without_a_pattern_has_files_all_the_same(tmp_path: Path) -> None:
+    nodes = ",".join(f"client{number}" for number in range(1, 1000, 2))
+    with open_run(tmp_path, at=datetime.now(UTC), bed="b", workload="ior") as run:
+        names = [run.keep(f"shared.1MiB.{nodes}{end}.ior-write", "out", "err")[0] for end in ("", ",x")]
+        assert [(run.folder / name).read_text() for name in names] == ["out", "out"]
+    assert names[0] != names[1]
+    assert all(name.startswith("shared.1MiB.client1_client3") and name.endswith(".ior-write.out") for name in names)
+
+
 def test_nothing_to_measure(lab: Lab) -> None:
     with pytest.raises(WorkloadError, match="nothing can be measured: a: too old"):
         lab.run((Measurement(name="a", labels={}, skipped="too old"),))

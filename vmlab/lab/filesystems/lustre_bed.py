@@ -18,6 +18,7 @@ from vmlab.plan.filesystems import Stage, check_images, lnet, members, no_lustre
 from vmlab.plan.observed import ObservedBed
 from vmlab.plan.serving import Evidence, forgotten, holders, mounted_on, refuse_unproven, serving, under_way
 from vmlab.roles import Member
+from vmlab.runtime.descriptors import STARTING, require
 from vmlab.runtime.parallel import each
 from vmlab.runtime.wait import Deadline
 from vmlab.topology import Topology
@@ -177,6 +178,7 @@ def opened(hosts: Hosts, topology: Topology, *, tolerant: bool = False) -> Itera
     if silent and not tolerant:
         told = fold(silent)
         raise UsageError(f"{topology.name}: off: {told}", hint=f"vmlab power on {topology.name} '{told}'")
+    require(len(running) + STARTING, f"connections to {len(running)} guests")
     configs = lnet(topology, {name: metadata.addresses for name, metadata in found.metadata.items()})
     with contextlib.ExitStack() as stack:
         known, on = doors(hosts, found), advances(hosts, found)

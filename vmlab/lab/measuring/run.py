@@ -19,6 +19,7 @@ from vmlab.lab.measuring.participants import participant
 from vmlab.lab.measuring.workload import run_workload
 from vmlab.metrics import RunRecord
 from vmlab.plan.observed import ObservedDomain
+from vmlab.runtime.descriptors import STARTING, require
 from vmlab.runtime.files import state_dir
 from vmlab.runtime.parallel import each
 from vmlab.topology import Topology
@@ -59,6 +60,7 @@ def measure(
             raise UsageError(
                 f"{bed}: {told} {'is' if len(off) == 1 else 'are'} off", hint=f"vmlab power on {bed} '{told}'"
             )
+        require(len(names) + STARTING, f"connections to {len(names)} guests")
         for name in names:
             stack.enter_context(guests[name])
         on = advances(hosts, found)

@@ -19,6 +19,7 @@ from vmlab.lab.measuring.participants import Placement, ask, participant, run_no
 from vmlab.lab.measuring.session import Deeds, Session, iso
 from vmlab.metrics import RunRecord
 from vmlab.runtime import parallel
+from vmlab.runtime.descriptors import OF_A_COMMAND, STARTING, require
 from vmlab.store.runs import OpenRun, open_run
 from vmlab.workloads import Deed, Measurement, Workload
 
@@ -42,7 +43,8 @@ def run_workload(
 
     `guests` must have every node that takes part (`Workload.takes_part`). Without `deeds` only guests' commands can
     run. `noticed` tells what the bed's kernels complained of meanwhile, which is a problem of the run. Raises
-    UsageError or WorkloadError if nothing can be measured, GuestError if a guest does not answer before that.
+    UsageError or WorkloadError if nothing can be measured, HostError if too few files may be open for all that runs at
+    once, GuestError if a guest does not answer before that.
     """
     started = datetime.now(UTC)
     bed = next(iter(nodes.values())).bed if nodes else ""
@@ -67,6 +69,8 @@ def run_workload(
             f"{workload.name} has to know the topology of {bed}, and its file is not here",
             hint=f"vmlab run FILE {workload.name}",
         )
+    at_once = max(sum(len(m.services) + 1 for m in r if not m.skipped) for r in rounds)
+    require(at_once * OF_A_COMMAND + STARTING, f"{at_once} commands of {workload.name} at once")
     try:
         with open_run(runs_dir, at=started, bed=bed, workload=workload.name) as run:
             session = Session(run, {name: guests[name] for name in names}, deeds, workload, options)
