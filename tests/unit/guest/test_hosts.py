@@ -93,10 +93,11 @@ def test_two_blocks_become_one(hosts: Hosts) -> None:
     assert hosts.apply(NODES) == "127.0.0.1 localhost\n" + BLOCK
 
 
-def test_a_thousand_nodes(hosts: Hosts) -> None:
-    nodes = {f"node{number}": IPv4Address("10.1.0.0") + number for number in range(1000)}
+def test_ten_thousand_nodes_are_no_argument_too_long_for_the_kernel(hosts: Hosts) -> None:
+    nodes = {f"node{number}": IPv4Address("10.1.0.0") + number for number in range(10_000)}
     hosts.path.write_text("127.0.0.1 localhost\n")
-    assert len(hosts.apply(nodes).splitlines()) == 1003
+    assert len(hosts.apply(nodes).splitlines()) == 10_003
+    assert max(len(word.encode()) for word in hosts_step(nodes).check) < 128 << 10
 
 
 def test_an_absent_file(hosts: Hosts) -> None:
