@@ -49,7 +49,7 @@ def test_what_is_behind_the_bridge_shares_a_group(lab: Lab) -> None:
 
 
 def test_a_guest_runs_under_kvm(lab: Lab) -> None:
-    probe = "from vmlab.virt.accel import runs_guests; print(runs_guests('kvm'))"
+    probe = "from vmlab.virt.accel import runs_guests; print(runs_guests('qemu-system-x86_64', 'kvm'))"
     path = "PYTHONPATH=/opt/vmlab/source:/opt/vmlab/python"
     assert lab.run("env", path, "python3", "-c", probe) == "None\n"
 

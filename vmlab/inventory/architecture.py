@@ -1,5 +1,7 @@
 """Which architectures a machine runs natively, by the names that the kernel and libvirt give them."""
 
+GUESTS = "x86_64"  # what vmlab's own template and images are
+
 # The older or narrower mode that processors of the key have besides their own.
 _ALSO = {
     "x86_64": {"i686"},

@@ -15,13 +15,13 @@ from lxml import etree
 
 from vmlab.errors import HostError, VmlabError
 from vmlab.plan.lease import RANGE
-from vmlab.runtime.process import install_hint
 from vmlab.values.size import Bytes
 from vmlab.virt.accel import DEVICE, locked_away, why_no_kvm
 from vmlab.virt.connection import Host
 from vmlab.virt.host import available_memory
 from vmlab.virt.observe import observe
 from vmlab.virt.pool import BEDS, IMAGES, pool_path
+from vmlab.virt.qemu import emulator
 
 Verdict = Literal["ok", "warning", "no"]
 
@@ -70,7 +70,8 @@ def check(uri: str, kernel_of: Callable[[Host], Kernel | None], say: Callable[[s
     try:
         host = Host(uri)
     except HostError as error:
-        return [Finding("libvirt", "no", error.message, error.hint), *_machine(None, say)]
+        kvm = Finding("KVM", "warning", "not tried: only libvirt knows which QEMU guests have")
+        return [Finding("libvirt", "no", error.message, error.hint), kvm, *_machine()]
     try:
         asked: tuple[tuple[str, Callable[[Host], Finding]], ...] = (
             ("libvirt", _libvirt),
@@ -83,14 +84,16 @@ def check(uri: str, kernel_of: Callable[[Host], Kernel | None], say: Callable[[s
             ("subnets", _subnets),
         )
         found = [_asked(host, what, ask) for what, ask in asked]
-        return [*found, *_machine(kernel_of(host) if host.local else None, say)]
+        kernel = kernel_of(host) if host.local else None
+        kvm = _asked(host, "KVM", lambda there: _kvm(emulator(there).path, kernel, say))
+        return [*found, kvm, *_machine()]
     finally:
         host.close()
 
 
-def _machine(kernel: Kernel | None, say: Callable[[str], None]) -> list[Finding]:
+def _machine() -> list[Finding]:
     """What does not depend on libvirt."""
-    return [_kvm(kernel, say), _kvm_access(), _iommu(), *_programs(), _packet_filter(), _tun(), _hugepages()]
+    return [_kvm_access(), _iommu(), *_programs(), _packet_filter(), _tun(), _hugepages()]
 
 
 def _asked(host: Host, what: str, ask: Callable[[Host], Finding]) -> Finding:
@@ -107,11 +110,8 @@ def _kvm_access() -> Finding:
     return Finding("KVM device", "ok", "the guests' user may open it, or there is none")
 
 
-def _kvm(kernel: Kernel | None, say: Callable[[str], None]) -> Finding:
-    try:
-        why_not = why_no_kvm(None if kernel is None else kernel.path, say=say, fresh=True)
-    except HostError as error:
-        return Finding("KVM", "no", error.message, error.hint)
+def _kvm(qemu: str, kernel: Kernel | None, say: Callable[[str], None]) -> Finding:
+    why_not = why_no_kvm(qemu, None if kernel is None else kernel.path, say=say, fresh=True)
     if why_not is None and kernel is not None:
         return Finding("KVM", "ok", f"a guest runs under it, with the kernel of the image {kernel.image}")
     if why_not is None:
@@ -188,11 +188,12 @@ def _virtlogd(host: Host) -> Finding:
 
 
 def _qemu(host: Host) -> Finding:
+    if host.simulated:
+        return Finding("QEMU", "ok", "none, and none is needed")
+    path = emulator(host).path
     version = host.call(lambda connection: connection.getVersion())
-    if not version:
-        return Finding("QEMU", "no", "libvirt finds none", install_hint("qemu-system-x86_64"))
-    later = "" if version >= _QEMU_WITH_IGB or host.simulated else " (8.0 or later could emulate SR-IOV)"
-    return Finding("QEMU", "ok", _version(version) + later)
+    later = "" if version >= _QEMU_WITH_IGB else " (8.0 or later could emulate SR-IOV)"
+    return Finding("QEMU", "ok", f"{_version(version)}, {path}{later}")
 
 
 def _version(number: int) -> str:

@@ -1,10 +1,11 @@
 """From what was seen on a bed's hosts to what is to be done there: one plan for each host, nothing asked any more."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from ipaddress import IPv4Address
 from pathlib import Path
+from typing import Protocol
 
 from lxml import etree
 
@@ -30,6 +31,7 @@ from vmlab.plan.desired import (
     desired_targets,
 )
 from vmlab.plan.diff import diff
+from vmlab.plan.fitting import Fitted
 from vmlab.plan.lease import Leases, lease
 from vmlab.plan.native import guest_architectures
 from vmlab.plan.node_place import NodePlace, hidden, macs, place_of
@@ -39,6 +41,18 @@ from vmlab.runtime.shipped import shipped
 from vmlab.topology import MANAGEMENT, Node, Topology
 
 _DOMAIN_TYPES = {"kvm": "kvm", "tcg": "qemu", "test": "test"}
+
+
+class Fit(Protocol):
+    """What a host has of a template for domains of type `kind`. Raises HostError for what guests cannot do without."""
+
+    def __call__(self, host: str, name: str, template: etree._Element, kind: str) -> Fitted:
+        """`name` is the template's, as nodes use it."""
+
+
+def as_it_is(host: str, name: str, template: etree._Element, kind: str) -> Fitted:  # noqa: ARG001 (a Fit)
+    """Of a host that was not asked."""
+    return Fitted(template)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +66,17 @@ class Part:
 
 @dataclass(frozen=True)
 class Prepared:
-    """The decisions: `parts` by host. `accel` is "kvm", "tcg" or "test"."""
+    """The decisions: `parts` by host. `accel` is "kvm", "tcg" or "test".
+
+    `notes` tell what templates do not get on their hosts.
+    """
 
     topology: Topology
     parts: Mapping[str, Part]
     accel: str
     keys: BedKeys
     places: Places
+    notes: tuple[str, ...] = ()
 
     @cached_property
     def bed(self) -> ObservedBed:
@@ -99,19 +117,22 @@ def decide_all(
     accel: str,
     restart: bool,
     recorded: bool = False,
+    fit: Fit = as_it_is,
 ) -> Prepared:
     """Everything that follows from what was seen, by host. Without `inventories` nothing is placed or passed.
 
     `images` are by host and name. A `recorded` host may lack the MAC addresses and GUIDs of its functions. A node that
-    is there stays on its host. Raises HostError where that, or the bed as a whole, cannot be.
+    is there stays on its host. `fit` makes of a template what the host's QEMU has of it. Raises HostError where that,
+    or the bed as a whole, cannot be.
     """
     bed = over_all(topology.name, looks)
     _refuse_moves(topology, bed)
-    draft = _Draft(topology, looks, bed, lease(topology, bed, looks.values()), images, keys, accel)
+    draft = _Draft(topology, looks, bed, lease(topology, bed, looks.values()), images, keys, accel, fit)
     places = _placed(draft, inventories, restart=restart)
     parts = {host: _part(draft, host, places, inventories, restart=restart, strict=not recorded) for host in looks}
     _refuse_undoable(topology, places, parts, inventories)
-    return Prepared(topology, parts, accel, keys, places)
+    notes = tuple(remark for fitted in draft.fits.values() for remark in fitted.remarks)
+    return Prepared(topology, parts, accel, keys, places, notes)
 
 
 @dataclass(frozen=True)
@@ -125,6 +146,8 @@ class _Draft:
     images: Mapping[tuple[str, str], Image]
     keys: BedKeys
     accel: str
+    fit: Fit
+    fits: dict[tuple[str, str], Fitted] = field(default_factory=dict)
 
     @property
     def pinned(self) -> bool:
@@ -135,6 +158,12 @@ class _Draft:
     def templates(self) -> dict[str, etree._Element]:
         """By the names that nodes use."""
         return {name: _template(self.topology, name) for name in {n.template for n in self.topology.nodes.values()}}
+
+    def fitted(self, host: str, name: str) -> etree._Element:
+        """A template as that host has it."""
+        if (host, name) not in self.fits:
+            self.fits[host, name] = self.fit(host, name, self.templates[name], _DOMAIN_TYPES[self.accel])
+        return self.fits[host, name].template
 
     @cached_property
     def authorized_key(self) -> str:
@@ -167,7 +196,7 @@ class _Draft:
             self.topology,
             asked,
             image=image,
-            template=self.templates[asked.template],
+            template=self.fitted(host, asked.template),
             domain_type=_DOMAIN_TYPES[self.accel],
             pool_path=self.looks[host].pool_path,
             addresses=addresses(self.topology, self.leases, attach, asked.name),

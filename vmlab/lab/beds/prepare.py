@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from lxml import etree
+
 from vmlab.domainxml.build import Boot
 from vmlab.errors import HostError
 from vmlab.guest.keys import BedKeys
@@ -17,6 +19,7 @@ from vmlab.plan.desired import (
     Image,
 )
 from vmlab.plan.filesystems import check_backends, check_images
+from vmlab.plan.fitting import Fitted
 from vmlab.plan.observed import ObservedBed, over_all
 from vmlab.plan.placing import wants_devices
 from vmlab.store.images import Manifest, at_path, find
@@ -28,6 +31,7 @@ from vmlab.virt.inventory import inventory
 from vmlab.virt.machine import machine_of
 from vmlab.virt.passthrough import without_vfio
 from vmlab.virt.pool import IMAGES, pool_path
+from vmlab.virt.qemu import emulator, fitted
 from vmlab.virt.sysfs import sysfs_of
 from vmlab.virt.tsc import kernel_parameters
 
@@ -64,13 +68,15 @@ def acceleration(hosts: Hosts, wish: str, images: Images, progress: Progress) ->
     """
     if hosts.simulated:
         return "test"
-    local = any(host.local for host in hosts.values())
-    if local and locked_away():
+    local = next((host for host in hosts.values() if host.local), None)
+    if local is not None and locked_away():
         progress.warn("only root may open /dev/kvm, which slows libvirt down: chgrp kvm /dev/kvm; chmod 660 /dev/kvm")
     if wish == "tcg":
         return "tcg"
     kernels = [folder / manifest.files.kernel for manifest, folder in images.values() if manifest.files.kernel]
-    why_not = why_no_kvm(kernels[0] if kernels else None, say=progress.say) if local else None
+    why_not = None
+    if local is not None:
+        why_not = why_no_kvm(emulator(local).path, kernels[0] if kernels else None, say=progress.say)
     if why_not is None:
         return "kvm"
     if wish == "kvm":
@@ -108,7 +114,13 @@ def prepare(
             inventories[name] = _passable(host, found) if wants_devices(topology) else found
     prepared_images = {where: _image(manifest, store, accel) for where, (manifest, store) in images.items()}
     keys = _keys(hosts, over_all(topology.name, looks))
-    return decide_all(topology, looks, inventories, images=prepared_images, keys=keys, accel=accel, restart=restart)
+
+    def fit(host: str, name: str, template: etree._Element, kind: str) -> Fitted:
+        return Fitted(template) if hosts[host].simulated else fitted(hosts[host], name, template, kind)
+
+    return decide_all(
+        topology, looks, inventories, images=prepared_images, keys=keys, accel=accel, restart=restart, fit=fit
+    )
 
 
 def _passable(host: Host, found: HostInventory) -> HostInventory:
@@ -139,6 +151,8 @@ def remarks(prepared: Prepared, images: Images, progress: Progress) -> None:
             progress.warn(
                 f"fabric {fabric.name}: soft-RoCE stands in for InfiniBand; its figures say nothing about hardware"
             )
+    for note in prepared.notes:
+        progress.warn(note)
     for note in prepared.places.placement.notes if prepared.places.placement is not None else ():
         progress.warn(note)
     if images and topology.filesystems:
