@@ -27,7 +27,7 @@ _INITRD = ("virtio_blk", "crc32c_generic", "ext4")
 _LIBRARIES = "usr/lib/x86_64-linux-gnu"
 _LINKER = "lib64/ld-linux-x86-64.so.2"
 _FIRMWARE = ("bios-256k.bin", "kvmvapic.bin", "linuxboot_dma.bin", "pvh.bin")
-_NEEDED = {"mmdebstrap": "mmdebstrap", "mke2fs": "e2fsprogs", "zstd": "zstd", "ssh-keygen": "openssh-client"}
+_NEEDED = ("mmdebstrap", "mke2fs", "zstd", "ssh-keygen")
 
 
 def ensure_image(cache: Path) -> Path:
@@ -35,7 +35,7 @@ def ensure_image(cache: Path) -> Path:
     folder = cache / f"image-{_key()}"
     if folder.is_dir():
         return folder
-    if absent := missing(_NEEDED.items()):
+    if absent := missing(_NEEDED):
         raise HostError(f"building the lab host needs {', '.join(absent)}", hint="scripts/setup --test")
     work = cache / ".building"
     _as_root("rm", "-rf", str(work))

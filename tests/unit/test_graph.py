@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from vmlab.errors import HostError, UsageError
 from vmlab.report.graph import dot, mermaid, render
+from vmlab.runtime.distribution import install_hint
 from vmlab.topology import Topology, load, loads
 
 ROOT = Path(__file__).parents[2]
@@ -100,7 +101,7 @@ def test_without_graphviz(tmp_path: Path, mixed: Topology, monkeypatch: pytest.M
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(HostError, match="`dot` is not installed") as caught:
         render(mixed, tmp_path / "bed.svg")
-    assert caught.value.hint == "apt-get install graphviz"
+    assert caught.value.hint == install_hint("dot")
 
 
 def described(text: str) -> Topology:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from vmlab.errors import HostError, VmlabError
+from vmlab.runtime.distribution import install_hint
 from vmlab.runtime.log import log
 from vmlab.runtime.process import Result
 from vmlab.runtime.wait import Deadline, now
@@ -176,7 +177,7 @@ def _spawned(argv: tuple[str, ...], **how: Any) -> "subprocess.Popen[bytes]":
     try:
         return subprocess.Popen(argv, **how)
     except FileNotFoundError as error:
-        raise HostError("`setpriv` is not installed", hint="apt-get install util-linux") from error
+        raise HostError("`setpriv` is not installed", hint=install_hint("setpriv")) from error
 
 
 def _kill(process: "subprocess.Popen[bytes]") -> None:

@@ -74,14 +74,15 @@ def machine_type(name: str, wants: Emulates, emulator: Emulator, host: str) -> t
     raise HostError(lacking, hint=f"machine types there: {there}; `virsh capabilities` lists all")
 
 
-def fit(name: str, template: etree._Element, qemu: Qemu, *, host: str, kind: str) -> Fitted:
-    """The template with what the host's QEMU has. `kind` is the domain type: "kvm", or "qemu" for emulated guests.
+def fit(name: str, template: etree._Element, qemu: Qemu, *, host: str, kind: str, efi: str = "") -> Fitted:
+    """The template with what the host's QEMU has.
 
+    `kind` is the domain type: "kvm", or "qemu" for emulated guests; `efi` the line that installs UEFI firmware there.
     Raises HostError with the host's and the device's name for what guests cannot do without.
     """
     fitted, remarks = copy.deepcopy(template), []
     remarks += _program(fitted, name, qemu, host)
-    remarks += _firmware(fitted, name, qemu, host)
+    remarks += _firmware(fitted, name, qemu, host, efi)
     remarks += _cpu(fitted, name, qemu, host, kind)
     devices = fitted.find("devices")
     for rule in _RULES if devices is not None else ():
@@ -111,14 +112,14 @@ def _program(template: etree._Element, name: str, qemu: Qemu, host: str) -> list
     return [f"the template {name} asks for {asked}, and the QEMU of the host {host} is {qemu.path}: it gets that"]
 
 
-def _firmware(template: etree._Element, name: str, qemu: Qemu, host: str) -> list[str]:
+def _firmware(template: etree._Element, name: str, qemu: Qemu, host: str, efi: str) -> list[str]:
     element = template.find("os")
     asked = None if element is None else element.get("firmware")
     if element is None or asked is None or not qemu.lacks("os", "firmware", asked):
         return []
     told = _lacking(name, f"{asked} firmware", str(qemu), host)
     if asked != "bios":
-        raise HostError(told, hint="vmlab host check names the package that has it")
+        raise HostError(told, hint=efi or "`virsh domcapabilities` lists what there is")
     del element.attrib["firmware"]  # RHEL describes none, and QEMU's own is one
     return []
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from vmlab.errors import HostError
+from vmlab.runtime.distribution import install_hint
 from vmlab.runtime.log import log
 from vmlab.runtime.wait import now
 
@@ -85,22 +86,6 @@ def run(
     result = Result(command, process.returncode, stdout, stderr, timed_out, now() - begin)
     log.debug("= %s%s", result.status, " (deadline)" if timed_out else "")
     return result
-
-
-_PACKAGES = {
-    "dot": "graphviz",
-    "mmdebstrap": "mmdebstrap",
-    "qemu-img": "qemu-utils",
-    "qemu-system-x86_64": "qemu-system-x86",
-    "ssh": "openssh-client",
-    "scp": "openssh-client",
-    "ip": "iproute2",
-}
-
-
-def install_hint(program: str) -> str:
-    """The apt-get line that brings a program, where we know its package."""
-    return f"apt-get install {_PACKAGES[program]}" if program in _PACKAGES else ""
 
 
 def _kill_group(process: "subprocess.Popen[bytes]") -> None:

@@ -11,6 +11,7 @@ from importlib import resources
 from pathlib import Path
 
 from vmlab.errors import HostError, UsageError
+from vmlab.runtime.distribution import install_hint
 from vmlab.runtime.lock import held
 from vmlab.runtime.process import Result
 from vmlab.runtime.process import run as run_process
@@ -20,15 +21,7 @@ from vmlab.store.recipes.kernel import Modules, initramfs, payload
 
 Run = Callable[..., Result]
 
-_NEEDED = {
-    "mmdebstrap": "mmdebstrap",
-    "mke2fs": "e2fsprogs",
-    "qemu-img": "qemu-utils",
-    "zstd": "zstd",
-    "chroot": "coreutils",
-    "unshare": "util-linux",
-    "setpriv": "util-linux",
-}
+_NEEDED = ("mmdebstrap", "mke2fs", "qemu-img", "zstd", "chroot", "unshare", "setpriv")
 # Fixed, so that the kernel's command line can name it; clones are told apart by their machine-id and host keys.
 _ROOT = "5f2b7a52-6d0e-4c0a-9c1e-766d6c616231"
 _SIZE = 3 << 30
@@ -76,8 +69,8 @@ def build_demo(
 
 
 def _check_host() -> None:
-    if absent := missing(_NEEDED.items()):
-        raise HostError(f"building an image needs {', '.join(absent)}", hint=f"apt-get install {' '.join(absent)}")
+    if absent := missing(_NEEDED):
+        raise HostError(f"building an image needs {', '.join(absent)}", hint=install_hint(*absent))
     if os.geteuid() != 0:
         raise HostError("building an image needs root", hint=f"sudo {' '.join(sys.argv)}")
 

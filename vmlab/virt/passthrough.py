@@ -14,6 +14,7 @@ from vmlab.errors import HostError, LibvirtError
 from vmlab.inventory.model import HostInventory
 from vmlab.inventory.passable import refuse_unpassable
 from vmlab.inventory.vfs import libvirt_name
+from vmlab.runtime.distribution import install_hint
 from vmlab.runtime.log import log
 from vmlab.runtime.wait import Deadline, until
 from vmlab.values.pci import PciAddress
@@ -42,7 +43,7 @@ def load_vfio(sysfs: Sysfs, machine: Machine) -> None:
     if not done.ok or not sysfs.exists("bus/pci/drivers/vfio-pci"):
         raise HostError(
             f"{machine.name} has no vfio-pci, which functions are passed to guests by: {done.last_line}",
-            hint="cloud kernels are built without: apt-get install linux-image-amd64, and reboot",
+            hint=f"cloud kernels are built without: {install_hint('vfio-pci')}, and reboot",
         )
 
 

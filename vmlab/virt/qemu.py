@@ -9,7 +9,7 @@ from vmlab.errors import HostError
 from vmlab.inventory.architecture import GUESTS, named
 from vmlab.inventory.qemu import Emulator, Qemu, read_emulator, read_qemu
 from vmlab.plan.fitting import Fitted, fit, machine_type, with_machine
-from vmlab.runtime.process import install_hint
+from vmlab.runtime.distribution import install_hint
 from vmlab.virt.connection import Host
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def fitted(host: Host, name: str, template: etree._Element, kind: str) -> Fitted
         )
     machine, remarks = machine_type(name, wants, its, where)
     qemu = _ask(host, wants.architecture, machine, kind)
-    found = fit(name, with_machine(template, machine), qemu, host=where, kind=kind)
+    found = fit(name, with_machine(template, machine), qemu, host=where, kind=kind, efi=install_hint("efi"))
     return Fitted(found.template, (*remarks, *found.remarks))
 
 

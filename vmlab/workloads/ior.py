@@ -25,6 +25,7 @@ from vmlab.values.nodeset import fold
 from vmlab.values.size import Bytes
 from vmlab.workloads import MARK, Measurement, Node, Output, Outputs, Task, Workload, _mpirun, register
 from vmlab.workloads._causes import matched
+from vmlab.workloads._install import SYSTEM, in_guest
 from vmlab.workloads._ior_report import complaints, reported, summary
 from vmlab.workloads._lustre import DROP_CACHES, MOUNTS, NETS, directory, kept_caches, mounts, over_soft_roce
 from vmlab.workloads._nodes import NodeNames, clients_of
@@ -123,7 +124,7 @@ class Ior(Workload[Options]):
     options = Options
     metrics = (_BANDWIDTH, _MAX, _MIN, _RATE)
     packages = ("ior", "openmpi", "openmpi-bin", "lustre-client", "lustre-client-utils")
-    facts = MappingProxyType({"ior": ("sh", "-c", _FIND), "mounts": MOUNTS, "nets": NETS})
+    facts = MappingProxyType({"ior": ("sh", "-c", _FIND), "mounts": MOUNTS, "nets": NETS, "system": SYSTEM})
 
     @override
     def takes_part(self, options: Options, nodes: Sequence[Node]) -> tuple[str, ...]:
@@ -133,7 +134,7 @@ class Ior(Workload[Options]):
     def measurements(self, options: Options, nodes: Sequence[Node]) -> tuple[tuple[Measurement, ...], ...]:
         chosen = clients_of("ior", options.nodes, nodes)
         facts = {node.name: _Facts(node) for node in chosen}
-        _have_tools(facts)
+        _have_tools(facts, chosen)
         known = {name: fact.mounts for name, fact in facts.items()}
         above, free = directory("ior", options.directory, known)
         layouts = (True, False) if options.file_per_process is None else (options.file_per_process,)
@@ -234,13 +235,14 @@ _FAILURES = (
 )
 
 
-def _have_tools(facts: Mapping[str, _Facts]) -> None:
+def _have_tools(facts: Mapping[str, _Facts], nodes: Sequence[Node]) -> None:
     for tool in ("ior", "mpirun"):
-        without = [name for name, fact in facts.items() if not getattr(fact, tool)]
+        without = [node for node in nodes if not getattr(facts[node.name], tool)]
         if without:
-            raise WorkloadError(
-                f"ior: {fold(without)} has no {tool}", hint="use an image that carries IOR and Open MPI"
-            )
+            hint = "use an image that carries IOR and Open MPI"
+            if tool == "mpirun":  # IOR is in no distribution
+                hint += f", or {in_guest(without[0], tool)}"
+            raise WorkloadError(f"ior: {fold(node.name for node in without)} has no {tool}", hint=hint)
     first = next(iter(facts.values()))
     if "Open MPI" not in first.version and "OpenRTE" not in first.version:
         raise WorkloadError(f"ior: mpirun is {quote(first.version or 'unknown')} (expected Open MPI)")

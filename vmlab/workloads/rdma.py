@@ -22,6 +22,7 @@ from vmlab.topology.wording import expected, quote
 from vmlab.values.size import Bytes
 from vmlab.workloads import Endpoint, Measurement, Node, Output, Outputs, Service, Task, Workload, register
 from vmlab.workloads._causes import matched
+from vmlab.workloads._install import SYSTEM, in_guest
 from vmlab.workloads._nodes import CLIENTS, SERVERS, NodeNames, named
 
 _LARGEST = 1 << 30
@@ -123,7 +124,8 @@ class Rdma(Workload[Options]):
                 "vmlab",
                 *(f"ib_{verb}_{test}" for verb in ("write", "read", "send") for test in ("bw", "lat")),
                 "rdma_bw",
-            )
+            ),
+            "system": SYSTEM,
         }
     )
 
@@ -297,7 +299,8 @@ def _measurement(options: Options, pair: _Pair, tcp_port: int, what: tuple[str, 
     if without:
         if any("rdma_bw" not in have for have in tools.values()):
             nothing = next((name for name in without if "rdma_bw" not in tools[name]), without[0])
-            hint = "use an image that carries perftest, or install its package in the guest"
+            guest = next(node for node in (actor, target) if node.name == nothing)
+            hint = f"use an image that carries perftest, or {in_guest(guest, 'perftest')}"
             raise WorkloadError(f"rdma: {nothing} has no {tool}", hint=hint)
         if (verb, test) != ("write", "bw") or size is None or options.duration_s is not None:
             why = f"{without[0]} has no {tool}, and the old rdma_bw measures write bandwidth of one size, by iterations"

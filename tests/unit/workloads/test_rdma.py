@@ -118,6 +118,17 @@ def test_old_guests_have_only_rdma_bw() -> None:
         RDMA.measurements(Options(), [replace(HA[0], facts={"tools": ""}), old[1]])
 
 
+@pytest.mark.parametrize(
+    ("system", "line"),
+    [("ID=debian\n", "apt-get install perftest"), ('ID="rocky"\nID_LIKE="rhel"\n', "dnf install perftest")],
+)
+def test_a_guest_without_perftest_is_told_its_own_distributions_package(system: str, line: str) -> None:
+    bare = [replace(node, facts={"tools": "", "system": system}) for node in HA[:2]]
+    with pytest.raises(WorkloadError, match="has no ib_write_bw") as caught:
+        RDMA.measurements(Options(), bare)
+    assert caught.value.hint == f"use an image that carries perftest, or in the guest: {line}"
+
+
 def test_native_is_accepted_and_says_what_is_missing() -> None:
     rounds = RDMA.measurements(Options.model_validate({"native": True}), HA)
     assert "this version of vmlab measures guests only" in rounds[-1][0].skipped

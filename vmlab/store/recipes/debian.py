@@ -56,6 +56,6 @@ def path() -> str:
     return os.environ.get("PATH", "/usr/bin:/bin") + ":/usr/sbin:/sbin"
 
 
-def missing(needed: Iterable[tuple[str, str]]) -> list[str]:
-    """The packages of those tools, (tool, package), that are not on this machine."""
-    return sorted({package for tool, package in needed if shutil.which(tool, path=path()) is None})
+def missing(needed: Iterable[str]) -> list[str]:
+    """Those of the tools that are not on this machine."""
+    return sorted(tool for tool in needed if shutil.which(tool, path=path()) is None)
