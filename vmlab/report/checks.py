@@ -10,7 +10,7 @@ from vmlab.report.tables import grid
 
 if TYPE_CHECKING:
     from vmlab.lab.hosts.gc import Leftover
-    from vmlab.virt.check import Finding
+    from vmlab.virt.finding import Finding
 
 _STYLES = {"ok": "green", "warning": "yellow", "no": "red"}
 

@@ -6,53 +6,31 @@ import pwd
 import re
 import shutil
 import socket
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, NamedTuple
-
-from lxml import etree
+from typing import NamedTuple
 
 from vmlab.errors import HostError, VmlabError
 from vmlab.plan.lease import RANGE
-from vmlab.values.size import Bytes
-from vmlab.virt.accel import DEVICE, locked_away, why_no_kvm
+from vmlab.runtime.distribution import install_hint
+from vmlab.virt.accel import DEVICE, why_no_kvm
+from vmlab.virt.check_machine import machine
+from vmlab.virt.confinement import confinement
 from vmlab.virt.connection import Host
+from vmlab.virt.daemons import how_to_start, look
+from vmlab.virt.finding import Finding, Verdict
 from vmlab.virt.host import available_memory
 from vmlab.virt.observe import observe
 from vmlab.virt.pool import BEDS, IMAGES, pool_path
 from vmlab.virt.qemu import emulator
 
-Verdict = Literal["ok", "warning", "no"]
-
 _GIB = 1 << 30
 _FEW_SUBNETS = 16
 _VIRTLOGD = Path("/run/libvirt/virtlogd-sock")
+_VIRTQEMUD = Path("/run/libvirt/virtqemud-sock")
 _QEMU_CONF = Path("/etc/libvirt/qemu.conf")
 _QEMU_USERS = ("libvirt-qemu", "qemu")
 _QEMU_WITH_IGB = 8_000_000  # libvirt's form of 8.0.0
-
-# What is called by name: why, and whether a bed comes up without it.
-_PROGRAMS = (
-    ("qemu-img", "reads images", "qemu-utils", True),
-    ("dnsmasq", "libvirt's networks", "dnsmasq-base", True),
-    ("ip", "the host's routes", "iproute2", True),
-    ("ssh", "the way into guests", "openssh-client", True),
-    ("scp", "vmlab cp", "openssh-client", False),
-    ("setpriv", "ends what vmlab started", "util-linux", True),
-    ("mmdebstrap", "vmlab image build", "mmdebstrap", False),
-    ("dot", "vmlab graph", "graphviz", False),
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line. `verdict`: "ok", "warning" (beds run, something does not), "no" (no bed comes up)."""
-
-    what: str
-    verdict: Verdict
-    found: str
-    hint: str = ""
 
 
 class Kernel(NamedTuple):
@@ -71,13 +49,14 @@ def check(uri: str, kernel_of: Callable[[Host], Kernel | None], say: Callable[[s
         host = Host(uri)
     except HostError as error:
         kvm = Finding("KVM", "warning", "not tried: only libvirt knows which QEMU guests have")
-        return [Finding("libvirt", "no", error.message, error.hint), kvm, *_machine()]
+        return [Finding("libvirt", "no", error.message, error.hint), kvm, *machine()]
     try:
         asked: tuple[tuple[str, Callable[[Host], Finding]], ...] = (
             ("libvirt", _libvirt),
+            ("daemons", _daemons),
             ("virtlogd", _virtlogd),
             ("QEMU", _qemu),
-            ("confinement", _confinement),
+            ("confinement", confinement),
             ("pool permissions", _permissions),
             ("disk space", _disk_space),
             ("memory", _memory),
@@ -86,14 +65,9 @@ def check(uri: str, kernel_of: Callable[[Host], Kernel | None], say: Callable[[s
         found = [_asked(host, what, ask) for what, ask in asked]
         kernel = kernel_of(host) if host.local else None
         kvm = _asked(host, "KVM", lambda there: _kvm(emulator(there).path, kernel, say))
-        return [*found, kvm, *_machine()]
+        return [*found, kvm, *machine()]
     finally:
         host.close()
-
-
-def _machine() -> list[Finding]:
-    """What does not depend on libvirt."""
-    return [_kvm_access(), _iommu(), *_programs(), _packet_filter(), _tun(), _hugepages()]
 
 
 def _asked(host: Host, what: str, ask: Callable[[Host], Finding]) -> Finding:
@@ -101,13 +75,6 @@ def _asked(host: Host, what: str, ask: Callable[[Host], Finding]) -> Finding:
         return ask(host)
     except VmlabError as error:
         return Finding(what, "no", error.message, error.hint)
-
-
-def _kvm_access() -> Finding:
-    if locked_away():
-        hint = "chgrp kvm /dev/kvm; chmod 660 /dev/kvm"
-        return Finding("KVM device", "warning", "only root may open it: libvirt probes QEMU anew at each call", hint)
-    return Finding("KVM device", "ok", "the guests' user may open it, or there is none")
 
 
 def _kvm(qemu: str, kernel: Kernel | None, say: Callable[[str], None]) -> Finding:
@@ -124,52 +91,20 @@ def _kvm(qemu: str, kernel: Kernel | None, say: Callable[[str], None]) -> Findin
     return Finding("KVM", "warning", why_not, hint)
 
 
-def _iommu() -> Finding:
-    groups = len(list(Path("/sys/kernel/iommu_groups").glob("*")))
-    if groups:
-        return Finding("IOMMU", "ok", f"on, {groups} groups")
-    hint = "for passthrough: VT-d or AMD-Vi on in the firmware, and intel_iommu=on (Intel) iommu=pt for the kernel"
-    return Finding("IOMMU", "warning", "off: no device can be passed to a guest", hint)
-
-
-def _programs() -> Iterator[Finding]:
-    for program, use, package, needed in _PROGRAMS:
-        path = shutil.which(program) or shutil.which(program, path="/usr/sbin:/sbin")
-        if path is not None:
-            yield Finding(program, "ok", path)
-        else:
-            verdict: Verdict = "no" if needed else "warning"
-            yield Finding(program, verdict, f"not installed ({use})", f"apt-get install {package}")
-
-
-def _packet_filter() -> Finding:
-    found = [tool for tool in ("iptables", "nft") if shutil.which(tool, path="/usr/sbin:/sbin:/usr/bin:/bin")]
-    if found:
-        return Finding("packet filter", "ok", ", ".join(found))
-    return Finding("packet filter", "no", "neither iptables nor nft (the NAT network)", "apt-get install iptables")
-
-
-def _tun() -> Finding:
-    if Path("/dev/net/tun").exists():
-        return Finding("tap devices", "ok", "/dev/net/tun")
-    hint = "modprobe tun; in a container: mkdir -p /dev/net; mknod /dev/net/tun c 10 200"
-    return Finding("tap devices", "no", "there is no /dev/net/tun", hint)
-
-
-def _hugepages() -> Finding:
-    told = []
-    for folder in sorted(Path("/sys/kernel/mm/hugepages").glob("hugepages-*kB")):
-        size = Bytes(int(re.sub(r"\D", "", folder.name)) * 1024)
-        total, free = (int((folder / name).read_text()) for name in ("nr_hugepages", "free_hugepages"))
-        told.append(f"{size}: {free} of {total} free")
-    if not told:
-        return Finding("hugepages", "ok", "none")
-    return Finding("hugepages", "ok", "; ".join(told))
-
-
 def _libvirt(host: Host) -> Finding:
     version = host.call(lambda connection: connection.getLibVersion())
     return Finding("libvirt", "ok", f"{_version(version)} at {host.uri}")
+
+
+def _daemons(host: Host) -> Finding:
+    """Where each driver has a daemon of its own, those of networks, pools and devices are asked for here."""
+    host.call(lambda connection: connection.numOfNetworks())
+    host.call(lambda connection: connection.numOfStoragePools())
+    if not host.simulated:
+        host.call(lambda connection: connection.numOfDevices(None))
+    if host.uri != "qemu:///system":
+        return Finding("daemons", "ok", f"all that are needed ({host.uri})")
+    return Finding("daemons", "ok", "one for each driver (virtqemud)" if _VIRTQEMUD.exists() else "libvirtd")
 
 
 def _virtlogd(host: Host) -> Finding:
@@ -182,8 +117,8 @@ def _virtlogd(host: Host) -> Finding:
     except PermissionError:
         return Finding("virtlogd", "ok", "runs; only root may ask it")
     except OSError as error:
-        hint = "systemctl start virtlogd.socket (without systemd: virtlogd -d)"
-        return Finding("virtlogd", "no", f"{_VIRTLOGD}: {error.strerror or error}", hint)
+        told = f"{_VIRTLOGD}: {error.strerror or error}"
+        return Finding("virtlogd", "no", told, how_to_start(told, look(), install_hint("virtlogd")))
     return Finding("virtlogd", "ok", "answers")
 
 
@@ -198,19 +133,6 @@ def _qemu(host: Host) -> Finding:
 
 def _version(number: int) -> str:
     return f"{number // 1_000_000}.{number // 1_000 % 1_000}.{number % 1_000}"
-
-
-def _confinement(host: Host) -> Finding:
-    root = etree.fromstring(host.call(lambda connection: connection.getCapabilities()))
-    models = [model.text or "" for model in root.iterfind("host/secmodel/model")]
-    path = host.call(lambda connection: pool_path(connection, BEDS))
-    for model in models:
-        if model == "selinux" and not path.startswith("/var/lib/libvirt/"):
-            hint = f"semanage fcontext -a -t virt_image_t '{path}(/.*)?'; restorecon -R {path}"
-            return Finding("confinement", "warning", f"SELinux, and {path} may not be labelled for guests", hint)
-        if model in ("selinux", "apparmor"):
-            return Finding("confinement", "ok", model)
-    return Finding("confinement", "ok", "none")
 
 
 def _permissions(host: Host) -> Finding:

@@ -10,8 +10,10 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_f
 
 from vmlab.errors import HostError, LibvirtError
 from vmlab.runtime.bounded import Late, within
+from vmlab.runtime.distribution import install_hint
 from vmlab.runtime.log import log
 from vmlab.runtime.wait import Deadline
+from vmlab.virt.daemons import how_to_start, look
 from vmlab.virt.elsewhere import leads_elsewhere, refuse_elsewhere
 from vmlab.virt.events import run_events
 
@@ -153,8 +155,9 @@ def connected(uri: str, *, name: str = "local", anywhere: bool = False) -> Itera
 
 
 def refused(error: "libvirt.libvirtError") -> LibvirtError:
-    """libvirt's own text is the cause."""
-    return LibvirtError(f"libvirt: {error.get_error_message() or error}")
+    """libvirt's own text is the cause; a daemon that is off has a hint."""
+    text = error.get_error_message() or str(error)
+    return LibvirtError(f"libvirt: {text}", hint=how_to_start(text, look(), install_hint("libvirtd")))
 
 
 def missing(error: "libvirt.libvirtError") -> bool:
@@ -178,8 +181,8 @@ def _lost(connection: "libvirt.virConnect", error: "libvirt.libvirtError") -> bo
 
 
 def _connect_hint(text: str) -> str:
-    if "No such file" in text or "Connection refused" in text:
-        return "start it: systemctl start libvirtd (without systemd: virtlogd -d; libvirtd -d)"
+    if hint := how_to_start(text, look(), install_hint("libvirtd")):
+        return hint
     if "Permission denied" in text or "authentication" in text:
         return "use sudo, or join the group: usermod -aG libvirt $USER"
     return "vmlab host check"

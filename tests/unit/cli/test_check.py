@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from vmlab.lab.hosts import check as lab
+from vmlab.runtime import distribution
 from vmlab.store.images import Files, Manifest
-from vmlab.virt import accel, check
+from vmlab.values.distribution import Distribution
+from vmlab.virt import accel, check, check_machine
 from vmlab.virt.connection import Host
 
 
@@ -39,11 +41,21 @@ def test_versions_are_written_as_people_do() -> None:
     assert check._version(7_002_022) == "7.2.22"
 
 
-def test_each_missing_program_names_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("family", "hint"),
+    [
+        ("debian", "apt-get install qemu-utils"),
+        ("rhel", "dnf install qemu-img"),
+        ("suse", "zypper install qemu-tools"),
+        ("", "install qemu-utils"),
+    ],
+)
+def test_each_missing_program_names_its_package(monkeypatch: pytest.MonkeyPatch, family: str, hint: str) -> None:
     monkeypatch.setattr(check.shutil, "which", lambda *_, **__: None)
-    found = {finding.what: finding for finding in check._programs()}
+    monkeypatch.setattr(distribution, "here", lambda: Distribution("x", family))
+    found = {finding.what: finding for finding in check_machine.programs()}
     assert found["qemu-img"].verdict == "no"
-    assert found["qemu-img"].hint == "apt-get install qemu-utils"
+    assert found["qemu-img"].hint == hint
     assert found["dot"].verdict == "warning"
 
 

@@ -6,8 +6,9 @@ from vmlab.errors import VmlabError
 from vmlab.lab.ground.progress import Progress
 from vmlab.store import images as store
 from vmlab.virt import check as look
-from vmlab.virt.check import Finding, Kernel
+from vmlab.virt.check import Kernel
 from vmlab.virt.connection import Host
+from vmlab.virt.finding import Finding
 from vmlab.virt.pool import IMAGES, pool_path
 
 _FIRST = "demo"  # the image of beds that name none
