@@ -83,6 +83,13 @@ def vmlab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vmlab]:
             command.run("down", line["name"], "--yes")
 
 
+def image_store() -> Path:
+    """The folder of the image store."""
+    connection = libvirt.open("qemu:///system")
+    pool = connection.storagePoolLookupByName("vmlab-images")
+    return Path(pool.XMLDesc().partition("<path>")[2].partition("</path>")[0])
+
+
 def remains(bed: str, vmlab: Vmlab) -> list[str]:
     """Whatever is left of a bed on this machine: libvirt's objects, files, locks, processes."""
     connection = libvirt.open("qemu:///system")

@@ -112,6 +112,30 @@ def test_networks_and_volumes_are_valid(topology: Topology, golden: Callable[[Pa
 
 
 @pytest.mark.parametrize(
+    ("machine", "first", "ports"),
+    [("q35", [("pcie-root", "0")], True), ("pc", [], False), ("pc-i440fx-rhel7.6.0", [], False)],
+)
+def test_a_template_without_controllers(machine: str, first: list[tuple[str, str]], ports: bool) -> None:
+    system = f"<os><type machine='{machine}'>hvm</type></os>"
+    template = etree.fromstring(f"<domain><name>t</name>{system}<devices/></domain>")
+    topology = loads("name: b\nnodes: {n1: {role: client}}\n")
+    places = addresses(topology, lease(topology, ObservedBed(topology.name), ()), {}, "n1")
+    node = desired_node(
+        topology,
+        topology.nodes["n1"],
+        image=IMAGE,
+        template=template,
+        domain_type="kvm",
+        pool_path="/pool",
+        addresses=places,
+        documents=lambda _: {},
+    )
+    controllers = etree.fromstring(node.xml).findall("devices/controller")
+    assert [(c.get("model"), c.get("index")) for c in controllers if c.get("index")] == first
+    assert any(c.get("model") == "pcie-root-port" for c in controllers) is ports
+
+
+@pytest.mark.parametrize(
     ("content", "message"),
     [
         (b"not xml", "the template is no XML: Start tag expected"),

@@ -1,15 +1,19 @@
 """A node's domain XML: its template plus what the topology asks for, in libvirt's own order of elements."""
 
 import copy
+import re
 from dataclasses import dataclass
 
 from lxml import etree
 
-from vmlab.domainxml.devices import Disk, Interface, console_elements, disk_element, interface_element, root_ports
+from vmlab.domainxml.devices import Disk, Interface, add_root_ports, console_elements, disk_element, interface_element
 from vmlab.domainxml.hostdev import Hostdev, add_hostdevs, on_main_bus
 from vmlab.domainxml.metadata import NodeMetadata, node_element
 from vmlab.domainxml.order import CPU, DOMAIN, child_of, drop, place
+from vmlab.domainxml.template import emulates
 from vmlab.domainxml.tuning import Tuning, huge_pages, tune
+
+_OLD_PCI = re.compile(r"pc|pc-i440fx-.*")  # machines without PCI Express: devices have slots of the one bus
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +69,8 @@ def build(template: etree._Element, machine: WantedDomain, metadata: NodeMetadat
     cells = 1 if machine.tuning is None else len(machine.tuning.cells)
     devices.extend(disk_element(disk, index, iothread) for index, disk in enumerate(machine.disks))
     on_ports = len(machine.disks) + len(machine.interfaces) + on_main_bus(machine.hostdevs, cells)
-    devices.extend(root_ports(on_ports))
+    if not _OLD_PCI.fullmatch(emulates(domain).machine):
+        add_root_ports(devices, on_ports)
     devices.extend(interface_element(interface) for interface in machine.interfaces)
     add_hostdevs(devices, machine.hostdevs, cells)
     devices.extend(console_elements(machine.console_log))

@@ -70,12 +70,14 @@ def interface_element(interface: Interface) -> etree._Element:
     return element
 
 
-def root_ports(devices: int) -> list[etree._Element]:
-    """One PCIe root port for each of `devices`, and the spare ones."""
-    return [
+def add_root_ports(devices: etree._Element, number: int) -> None:
+    """Add so many PCIe root ports, and the spare ones. Without a root, libvirt takes the first of them for it."""
+    if devices.find("controller[@type='pci'][@index='0']") is None:
+        devices.insert(0, etree.Element("controller", {"type": "pci", "index": "0", "model": "pcie-root"}))
+    devices.extend(
         etree.Element("controller", {"type": "pci", "model": "pcie-root-port"})
-        for _ in range(devices + SPARE_ROOT_PORTS)
-    ]
+        for _ in range(number + SPARE_ROOT_PORTS)
+    )
 
 
 def console_elements(log: str) -> list[etree._Element]:
