@@ -49,6 +49,7 @@ class Apart(Vmlab):
     def __init__(self, state: Path, holder: int) -> None:
         super().__init__(state)
         self.holder = holder
+        self.up = ""  # what `up` complained of
 
     def entering(self, *argv: str) -> list[str]:
         enter = ("nsenter", "--target", str(self.holder), "--mount", "--net", "--pid")
@@ -58,7 +59,9 @@ class Apart(Vmlab):
         return self.entering(*super().argv(*arguments))
 
     def sh(self, script: str) -> str:
-        done = subprocess.run(self.entering("sh", "-ec", script), capture_output=True, text=True, check=False)
+        """Run a script there; PYTHON is this one."""
+        argv = self.entering("env", f"PYTHON={sys.executable}", "sh", "-ec", script)
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

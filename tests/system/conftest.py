@@ -15,6 +15,19 @@ ROOT = Path(__file__).parents[2]
 MINUTES = 60
 
 
+TRIED = pytest.StashKey[dict[str, list[str]]]()
+"""By image: what test_images.py did with guests of it."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[TRIED] = {}
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    for image, tried in config.stash[TRIED].items():
+        terminalreporter.write_line(f"image {image}: {', '.join(tried) or 'nothing'}")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:

@@ -12,6 +12,7 @@ from vmlab.virt.check_machine import firewalld
 from vmlab.virt.confinement import apparmor, selinux
 from vmlab.virt.connection import Host
 from vmlab.virt.daemons import DRIVERS, Daemons, how_to_start
+from vmlab.virt.outside import lacking
 from vmlab.virt.pool import BEDS, IMAGES
 
 RHEL_9 = Daemons(frozenset({*DRIVERS, "virtlogd"}), frozenset({"virtqemud"}))
@@ -113,6 +114,20 @@ def test_where_libvirt_puts_its_own_files_all_is_well() -> None:
 )
 def test_folders_that_apparmor_denies_to_libvirts_helper(path: str, verdict: str) -> None:
     assert apparmor([path]).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("routes", "resolv_conf", "why"),
+    [
+        ('[{"dst":"default","gateway":"192.0.2.1","dev":"eth0"}]', "nameserver 192.0.2.53\n", ""),
+        ("[]", "nameserver 192.0.2.53\n", "the host has no default route"),
+        ("", "", "the host has no default route"),
+        ('[{"dst":"default"}]', "# nameserver 192.0.2.53\n", "the host has no name server (/etc/resolv.conf)"),
+        (None, "search lab\nnameserver 127.0.0.53\n", ""),
+    ],
+)
+def test_a_host_without_a_way_out_is_known(routes: str | None, resolv_conf: str, why: str) -> None:
+    assert lacking(routes, resolv_conf) == why
 
 
 @pytest.mark.usefixtures("rhel")

@@ -46,6 +46,7 @@ rm -rf /var/lib/dhcp/* /var/lib/NetworkManager/*.lease /var/lib/NetworkManager/s
 rm -f /var/lib/systemd/random-seed /var/lib/systemd/credential.secret
 echo localhost >/etc/hostname
 [ -L /etc/resolv.conf ] || : >/etc/resolv.conf
+rm -f /etc/systemd/resolved.conf.d/vmlab.conf
 : >/etc/machine-id
 [ -L /var/lib/dbus/machine-id ] || rm -f /var/lib/dbus/machine-id
 rm -rf /var/cache/apt/archives/*.deb /var/lib/apt/lists/* /var/cache/dnf/* /var/cache/yum/* /var/cache/libdnf5/*

@@ -21,6 +21,7 @@ from vmlab.virt.daemons import how_to_start, look
 from vmlab.virt.finding import Finding, Verdict
 from vmlab.virt.host import available_memory
 from vmlab.virt.observe import observe
+from vmlab.virt.outside import no_way_out
 from vmlab.virt.pool import BEDS, IMAGES, pool_path
 from vmlab.virt.qemu import emulator
 
@@ -61,6 +62,7 @@ def check(uri: str, kernel_of: Callable[[Host], Kernel | None], say: Callable[[s
             ("disk space", _disk_space),
             ("memory", _memory),
             ("subnets", _subnets),
+            ("way out", _way_out),
         )
         found = [_asked(host, what, ask) for what, ask in asked]
         kernel = kernel_of(host) if host.local else None
@@ -198,6 +200,16 @@ def _memory(host: Host) -> Finding:
     if free >= 1 << 20:
         return Finding("memory", "ok", found)
     return Finding("memory", "warning", found, "take beds down that are not needed: vmlab list")
+
+
+def _way_out(host: Host) -> Finding:
+    if not host.local:
+        return Finding("way out", "ok", f"not looked at ({host.uri})")
+    why = no_way_out()
+    if not why:
+        return Finding("way out", "ok", "guests resolve and reach what this machine does")
+    hint = "what guests install has to be in their image, or on a server that this machine reaches"
+    return Finding("way out", "warning", f"{why}: guests reach its own networks only", hint)
 
 
 def _subnets(host: Host) -> Finding:

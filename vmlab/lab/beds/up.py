@@ -34,6 +34,7 @@ from vmlab.values import identity
 from vmlab.virt.connection import Host
 from vmlab.virt.console import console_lines, console_text
 from vmlab.virt.observe import domain_state
+from vmlab.virt.outside import no_way_out
 from vmlab.virt.perform import perform
 from vmlab.virt.pool import BEDS, IMAGES, ensure_pool
 
@@ -107,6 +108,8 @@ def _claimed(
     with leasing(hosts):
         prepared, made = _decided(hosts, topology, accel=accel, restart=restart, images=images)
         remarks(prepared, images, progress)
+        if any(host.local for host in hosts.values()) and (reason := no_way_out()):
+            progress.say(f"{reason}: guests reach its own networks only")
         admit(hosts, prepared)
         _make_room(hosts, prepared, progress)
         placed = prepared.places.placement is not None

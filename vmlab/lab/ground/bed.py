@@ -8,12 +8,14 @@ from functools import lru_cache
 from ipaddress import IPv4Address
 
 from vmlab.domainxml.metadata import NodeMetadata
+from vmlab.domainxml.network import gateway
 from vmlab.errors import BusyError, UsageError
 from vmlab.fabrics import kind_of
 from vmlab.guest.disks import disks_step
 from vmlab.guest.hosts import hosts_step
 from vmlab.guest.kept import kept_step
 from vmlab.guest.keys import BedKeys
+from vmlab.guest.names import names_step
 from vmlab.guest.ssh import Guest
 from vmlab.guest.trust import trust_steps
 from vmlab.lab.ground.bed_folder import folder, slug
@@ -139,6 +141,7 @@ def steps_of(
     return (
         _names(tuple((name, nodes[name].management.ip.ip) for name in sorted(nodes))),
         *trust_steps(keys.authority, keys.host_certificate(metadata.node, names), keys.root_certificate(metadata.node)),
+        names_step(gateway(metadata.management.ip.network)),
         disks_step(serials),
         *(step for address in metadata.addresses for step in kind_of(address).steps(address, mtu=address.mtu)),
         kept_step(),

@@ -32,6 +32,7 @@ from vmlab.values.complaint import complaint
 from vmlab.virt.connection import Host
 from vmlab.virt.console import console_text
 from vmlab.virt.observe import domain_state
+from vmlab.virt.outside import no_way_out
 
 NODE = "build"
 _OFF_S = 300.0
@@ -168,6 +169,8 @@ class Session:
         missing = lacking(manager, result.stdout + result.stderr)
         if worth_asking(manager, result.stdout + result.stderr):
             self._progress.stage(NODE, f"{manager.program} install, from its repositories")
+            if reason := no_way_out():
+                self._progress.warn(f"{reason}: the guest reaches repositories on its own networks only")
             *first, last = manager.online
             for command in first:  # its failure shows in what follows
                 self._run((*_IN_ENGLISH, *command))
@@ -178,8 +181,9 @@ class Session:
         log.debug("%s\n%s", result.stdout, result.stderr)
         if missing:
             more = f" and {len(missing) - _TOLD} more" if len(missing) > _TOLD else ""
+            why = f" ({reason})" if (reason := no_way_out()) else ""
             raise UsageError(
-                f"the packages need what neither the image has nor a repository that its guest reaches: "
+                f"the packages need what neither the image has nor a repository that its guest reaches{why}: "
                 f"{', '.join(missing[:_TOLD])}{more}",
                 hint="add those packages to --packages",
             )
