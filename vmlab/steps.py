@@ -6,6 +6,11 @@ Commands are argv tuples. What needs a shell is a constant script with its value
 
 from dataclasses import dataclass
 
+WRITE = 'mkdir -p "${1%/*}" && printf "%s" "$2" >"$1.vmlab" && mv "$1.vmlab" "$1"'
+"""The script that writes the text $2 to the file $1, whole or not at all."""
+
+_WRITTEN = 'printf "%s" "$2" | cmp -s - "$1"'
+
 Command = tuple[str, ...]
 
 
@@ -21,3 +26,14 @@ class Step:
     check: Command
     apply: tuple[Command, ...]
     deadline_s: float = 60.0
+
+
+def file(path: str, text: str) -> Step:
+    """A file has this text."""
+    values = ("vmlab", path, text)
+    return Step(name=path, check=("sh", "-c", _WRITTEN, *values), apply=(("sh", "-c", WRITE, *values),))
+
+
+def enabled(unit: str, name: str) -> Step:
+    """A unit of systemd starts at boot."""
+    return Step(name, ("systemctl", "is-enabled", "--quiet", unit), (("systemctl", "enable", "--quiet", unit),))

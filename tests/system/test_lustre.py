@@ -296,4 +296,6 @@ def test_routers_forward_as_soon_as_they_have_booted(run: Timed, hops: str) -> N
     said = run("exec", HOPS, "-n", "router[1-2]", "--", "dmesg")
     assert "Message forwarding enabled" in said
     assert "Message forwarding will be enabled in" not in said
+    # All have o2ib over soft-RoCE, whose device has to be there before LNet starts.
+    assert "failed" not in run("exec", HOPS, "-n", "*", "--", "sh", "-c", "systemctl is-active lnet.service; true")
     assert all(ping["ok"] for ping in run.json("lnet", "ping", hops))

@@ -1,9 +1,13 @@
-"""soft-RoCE: InfiniBand's verbs emulated by the kernel (rdma_rxe) on top of an ordinary interface."""
+"""soft-RoCE: InfiniBand's verbs emulated by the kernel (rdma_rxe) on top of an ordinary interface.
+
+The kernel forgets the device when it reboots. A unit makes it before LNet starts, which otherwise fails at boot, and a
+router over it would not forward until `up` has repaired that.
+"""
 
 from typing_extensions import override
 
 from vmlab.fabrics import FIND_INTERFACE, Attached, Fabric, RdmaDevice, RdmaPorts, register
-from vmlab.steps import Step
+from vmlab.steps import Step, enabled, file
 
 # An rxe device is there, on this interface, active, and has the GID of the address: without that GID no connection
 # is possible, and it appears a moment after the device. The table has 1024 places, filled from the first; reading all
@@ -18,9 +22,11 @@ done
 
 _CHECK = FIND_INTERFACE + _READY + "exit 1"
 
+# One at a time: the unit may be at it while the node boots.
 _ADD = (
     FIND_INTERFACE
     + """
+exec 9<"/sys/class/net/$interface/address" && flock 9 || exit
 if ! grep -qsx -e "$interface" /sys/class/infiniband/*/parent; then
     [ -d /sys/module/rdma_rxe ] || modprobe rdma_rxe || exit
     rdma link add "rxe_$interface" type rxe netdev "$interface" || exit
@@ -37,6 +43,21 @@ echo "soft-RoCE on $interface does not become active with the address $3" >&2
 exit 1
 """
 )
+
+_SCRIPT = "/usr/local/sbin/vmlab-rxe"
+_UNIT = """\
+[Unit]
+Description=soft-RoCE on {interface}
+After=network-online.target
+Before=lnet.service
+
+[Service]
+Type=oneshot
+ExecStart=/bin/sh {script} {words}
+
+[Install]
+WantedBy=multi-user.target
+"""
 
 
 @register
@@ -55,6 +76,8 @@ class Rxe(Fabric):
         high, low = divmod(int(address.ip.ip), 1 << 16)
         gid = f"0000:0000:0000:0000:0000:ffff:{high:04x}:{low:04x}"
         values = ("vmlab", address.mac, gid, str(address.ip.ip))
+        unit = f"vmlab-rxe-{address.interface}.service"
+        text = _UNIT.format(interface=address.interface, script=_SCRIPT, words=" ".join(values[1:]))
         return (
             *super().steps(address, mtu=mtu),
             Step(
@@ -62,6 +85,9 @@ class Rxe(Fabric):
                 check=("sh", "-c", _CHECK, *values),
                 apply=(("sh", "-c", _ADD, *values),),
             ),
+            file(_SCRIPT, _ADD),
+            file(f"/etc/systemd/system/{unit}", text),
+            enabled(unit, f"soft-RoCE on {address.fabric} at boot"),
         )
 
     @override

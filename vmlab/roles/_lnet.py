@@ -6,15 +6,12 @@ from vmlab.lustre import lnetping
 from vmlab.lustre.lnetconf import Lnet, Path, import_text, modprobe_text
 from vmlab.lustre.version import Version
 from vmlab.shell import script
-from vmlab.steps import Step
+from vmlab.steps import WRITE, Step, enabled, file
 
 _CONF = "/etc/lnet.conf"
 _MODPROBE = "/etc/modprobe.d/zz-vmlab-lnet.conf"
 """The last one by name: of an option that is given twice, the last counts."""
 _SYSCTL = "/etc/sysctl.d/90-vmlab-lnet.conf"
-
-_WRITTEN = 'printf "%s" "$2" | cmp -s - "$1"'
-_WRITE = 'mkdir -p "${1%/*}" && printf "%s" "$2" >"$1.vmlab" && mv "$1.vmlab" "$1"'
 
 # An InfiniBand interface's address ends in its port's GUID.
 _NAMED = """
@@ -78,8 +75,6 @@ ExecStart=
 ExecStart=/sbin/modprobe lnet
 ExecStart=/bin/sh -c 'if command -v lnetctl; then lnetctl lnet configure --all; else lctl network up; fi'
 """
-_ENABLED = "systemctl is-enabled --quiet lnet.service"
-_ENABLE = "systemctl enable lnet.service"
 
 # Messages to an NI that was just added may be lost while it is "in recovery". A router that boots may need two minutes.
 _PATIENCE_S = 20
@@ -101,8 +96,8 @@ def _steps(config: Lnet) -> Iterator[Step]:
             apply=(("sh", "-c", _WRONG_NAME, *values),),
         )
     yield from _multi_rail(config)
-    yield _file(_MODPROBE, modprobe_text(config))
-    yield _file(_CONF, import_text(config))
+    yield file(_MODPROBE, modprobe_text(config))
+    yield file(_CONF, import_text(config))
     yield Step(
         name="LNet networks",
         check=("sh", "-c", _CONFIGURED, "vmlab", *map(str, config.nids)),
@@ -123,8 +118,8 @@ def _steps(config: Lnet) -> Iterator[Step]:
             apply=(("sh", "-c", _FORWARD),),
             deadline_s=_FORWARD_S,
         )
-        yield _file(_BOOT, _BOOT_AS_ROUTER)
-    yield Step(name="LNet at boot", check=("sh", "-c", _ENABLED), apply=(("sh", "-c", _ENABLE),))
+        yield file(_BOOT, _BOOT_AS_ROUTER)
+    yield enabled("lnet.service", "LNet at boot")
 
 
 def ping(node: str, paths: Sequence[Path], version: Version) -> Step:
@@ -136,11 +131,6 @@ def ping(node: str, paths: Sequence[Path], version: Version) -> Step:
         apply=(lnetping.command(paths, version, patience_s=patience),),
         deadline_s=patience + 2 * lnetping.limit_s(paths),
     )
-
-
-def _file(path: str, text: str) -> Step:
-    values = ("vmlab", path, text)
-    return Step(name=path, check=("sh", "-c", _WRITTEN, *values), apply=(("sh", "-c", _WRITE, *values),))
 
 
 _SET = script(__file__, "lnet_set.sh")
@@ -164,5 +154,5 @@ def _multi_rail(config: Lnet) -> Iterator[Step]:
     yield Step(
         name="ARP for Multi-Rail",
         check=("sh", "-c", _SET, "vmlab", _SYSCTL, text, *pairs),
-        apply=(("sh", "-c", _WRITE, "vmlab", _SYSCTL, text), ("sysctl", "-q", "-p", _SYSCTL)),
+        apply=(("sh", "-c", WRITE, "vmlab", _SYSCTL, text), ("sysctl", "-q", "-p", _SYSCTL)),
     )

@@ -89,7 +89,7 @@ def test_the_survey_runs_on_any_linux() -> None:
 
 
 def test_steps() -> None:
-    [mtu, link] = kind_of(IB0).steps(IB0, mtu=4092)
+    [mtu, link, *_] = kind_of(IB0).steps(IB0, mtu=4092)
     assert mtu.check[3:] == ("vmlab", IB0.mac, "4092")
     assert link.check[4:] == (IB0.mac, "0000:0000:0000:0000:0000:ffff:0a4d:010b", "10.77.1.11")
     assert kind_of(MGMT).steps(MGMT) == ()
@@ -98,7 +98,7 @@ def test_steps() -> None:
 
 
 def test_a_step_says_that_there_is_no_such_interface() -> None:
-    [link] = kind_of(IB0).steps(IB0)
+    [link, *_] = kind_of(IB0).steps(IB0)
     for command in (link.check, *link.apply):
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 1
@@ -107,5 +107,17 @@ def test_a_step_says_that_there_is_no_such_interface() -> None:
 
 def test_soft_roce_waits_for_the_gid_as_the_kernel_writes_it() -> None:
     """Python 3.13 writes IPv4-mapped addresses in another form than 3.11."""
-    last = kind_of(IB0).steps(IB0)[-1]
-    assert "0000:0000:0000:0000:0000:ffff:0a4d:010b" in last.check
+    [link, *_] = kind_of(IB0).steps(IB0)
+    assert "0000:0000:0000:0000:0000:ffff:0a4d:010b" in link.check
+
+
+def test_soft_roce_is_there_at_boot_before_lnet_starts() -> None:
+    [link, script, unit, enabled] = kind_of(IB0).steps(IB0)
+    assert enabled.apply == (("systemctl", "enable", "--quiet", "vmlab-rxe-ib0.service"),)
+    assert unit.name == "/etc/systemd/system/vmlab-rxe-ib0.service"
+    [read] = [command[-1] for command in unit.apply]
+    lines = read.splitlines()
+    assert {"Type=oneshot", "Before=lnet.service", "WantedBy=multi-user.target"} < set(lines)
+    # What runs at boot is what `up` runs, with the same words.
+    assert f"ExecStart=/bin/sh {script.name} {' '.join(link.apply[0][4:])}" in lines
+    assert script.apply[0][-1] == link.apply[0][2]

@@ -19,7 +19,7 @@ from vmlab.lustre.lnetconf import Lnet, LnetInterface, Via, import_text, modprob
 from vmlab.lustre.target import Target, mkfs_argv
 from vmlab.lustre.version import Version
 from vmlab.roles import ROLES, ClientMount, Member, _client, _lnet, _modules, _mount, _target
-from vmlab.steps import Command, Step
+from vmlab.steps import Command, Step, file
 from vmlab.topology.bed import Role
 from vmlab.values.nid import Nid
 
@@ -191,7 +191,7 @@ def test_a_route_that_is_refused_is_a_failure(guest: Guest) -> None:
 def test_files(guest: Guest, tmp_path: Path) -> None:
     path = str(tmp_path / "lnet.conf")
     text = import_text(LNET) + modprobe_text(LNET)
-    written = _lnet._file(path, text)
+    written = file(path, text)
     assert guest.run(written.check).returncode != 0
     assert guest.run(written.apply[0]).returncode == 0
     assert guest.run(written.check).returncode == 0
