@@ -161,6 +161,30 @@ def test_what_is_busy_is_named(run: Timed, ha: str) -> None:
     on_client(run, "pkill sleep; sleep 1")
 
 
+def test_a_target_that_is_switched_off_for_a_client_is_told(run: Timed, ha: str) -> None:
+    on_client(run, "lctl set_param 'osc.lustre-OST0002-osc-*.active=0'")
+    status = run.json("fs", "status", ha)
+    assert {one["target"]: one["inactive_on"] for one in status["targets"] if one["inactive_on"]} == {
+        "lustre-OST0002": ["client1"]
+    }
+    clients = {
+        client["node"]: (client["connections"].get("INACTIVE"), client["broken"]) for client in status["clients"]
+    }
+    assert clients == {"client1": (1, ["lustre-OST0002"]), "client2": (None, [])}
+    on_client(run, "lctl set_param 'osc.lustre-OST0002-osc-*.active=1'")
+
+
+def test_umount_ends_what_a_killed_run_left(run: Timed, ha: str) -> None:
+    ior = run.vmlab.start("run", ha, "ior", *set_(block="512MiB", repetitions="20"))
+    on_client(run, "timeout 300 sh -c 'until pgrep -x ior >/dev/null; do sleep 1; done'")
+    ior.kill()
+    ior.communicate()
+    run("fs", "umount", ha)
+    assert {target["state"] for target in targets(run, ha).values()} == {"unmounted"}
+    on_client(run, "! pgrep -x ior")
+    run("fs", "mount", ha)
+
+
 def test_umount_and_mount_leave_the_data(run: Timed, ha: str) -> None:
     run("fs", "umount", ha)
     assert {target["state"] for target in targets(run, ha).values()} == {"unmounted"}
