@@ -9,6 +9,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vmlab import steps
 from vmlab.domainxml.metadata import Address
 from vmlab.errors import HostError
 from vmlab.lustre import lnetping
@@ -33,7 +34,7 @@ NEW = Version(2, 17, 57)
 
 SCRIPTS = {
     text: f"<{module.__name__.rpartition('.')[2].lstrip('_')}.{name.lstrip('_').lower()}>"
-    for module in (_client, _lnet, _modules, _target, _mount)
+    for module in (steps, _client, _lnet, _modules, _target, _mount)
     for name, text in vars(module).items()
     if name.isupper() and isinstance(text, str)
 } | {lnetping.PING: "<lnetping.ping>"}
