@@ -20,6 +20,14 @@ class VmlabError(Exception):
         self.causes = tuple(causes)
 
 
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C, and what became of that which was going on."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
 class UsageError(VmlabError):
     """The command line does not fit together."""
 

@@ -1,12 +1,14 @@
 """The command line from end to end on libvirt's test driver, in this process: its objects live as long as that."""
 
+import _thread
 import gc
 import json
 import re
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import libvirt
 import pytest
@@ -200,6 +202,40 @@ def test_exec_tells_what_all_said_and_then_who_is_dead(cli: Cli, monkeypatch: py
     assert "hint: vmlab power cycle ha oss2" in result.stderr
     assert "  | x" in result.stderr
     assert cli("exec", "ha", "-n", "mds1,oss1", "--", "hostname").exit_code == 137
+
+
+class Endless(Door):
+    """A guest whose command runs until it is ended by its mark."""
+
+    marks: ClassVar[dict[str, str]] = {}
+    ended: ClassVar[dict[str, threading.Event]] = {name: threading.Event() for name in ("oss1", "oss2")}
+
+    def run(self, argv: tuple[str, ...], **_: Any) -> Result:
+        if argv[0] == "env":
+            self.marks[self.node] = argv[1].partition("=")[2]
+            if len(self.marks) == 2:
+                _thread.interrupt_main()  # Ctrl-C
+            self.ended[self.node].wait(30)
+            return Result(argv, 137, "", "")
+        assert argv[-1] == self.marks[self.node]
+        self.ended[self.node].set()
+        return Result(argv, 0, "", "")
+
+
+def test_ctrl_c_in_exec_ends_what_runs_in_the_guests_and_says_that(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    cli("up", "bed.yaml", "--no-wait")
+    monkeypatch.setattr(execute_module, "doors", lambda _, bed: {name: Endless(name) for name in bed.nodes})
+    broken = cli("exec", "ha", "-n", "@oss", "--", "sleep", "600")
+    assert broken.exit_code == 130
+    assert "vmlab: interrupted; what ran in the guests was ended\n" in broken.stderr
+    assert all(event.is_set() for event in Endless.ended.values())
+
+
+def test_exec_without_nodes_is_for_all_of_the_bed(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    cli("up", "bed.yaml", "--no-wait")
+    monkeypatch.setattr(execute_module, "doors", lambda _, bed: {name: Door(name) for name in bed.nodes})
+    answers = json.loads(cli("exec", "ha", "-o", "json", "--", "hostname").stdout)
+    assert [answer["node"] for answer in answers] == ["mds1", "oss1", "oss2"]
 
 
 def test_down_lists_and_asks(cli: Cli) -> None:

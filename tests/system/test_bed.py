@@ -1,6 +1,8 @@
 """A whole bed of five guests: up, what it has, RDMA through it, power, down. The tests go in this order."""
 
 import json
+import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -67,6 +69,16 @@ def test_soft_roce_is_up_on_the_infiniband_fabric(bed: Vmlab) -> None:
 
 def test_exec_exits_with_the_worst_status(bed: Vmlab) -> None:
     bed.run("exec", BED, "-n", "oss[1-2]", "--", "sh", "-c", "test $(hostname) = oss1 || exit 3", status=3)
+
+
+def test_ctrl_c_in_exec_ends_what_runs_in_all_guests(bed: Vmlab) -> None:
+    waiting = bed.start("exec", BED, "--", "sleep", "601")
+    alive = ("exec", BED, "-n", "oss1,client1", "--", "sh", "-c", "until pgrep -x sleep; do :; done")
+    bed.run(*alive)
+    waiting.send_signal(signal.SIGINT)
+    _, complaints = waiting.communicate(timeout=120)
+    assert (waiting.returncode, "what ran in the guests was ended\n" in complaints) == (130, True), complaints
+    bed.run("exec", BED, "--", "sh", "-c", "! pgrep -fx 'sleep 601'")
 
 
 def test_what_is_written_in_a_file_never_reaches_a_shell(bed: Vmlab) -> None:

@@ -12,12 +12,13 @@ import typer.main
 
 from vmlab import __version__
 from vmlab.cli import beds, export, files, filesystems, hosts, images, lnet, measuring, nodes, shells, sriov
-from vmlab.errors import VmlabError
+from vmlab.errors import Interrupted, VmlabError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 _INTERRUPTED = 130
+_GO_ON = ("up", "down", "rebuild", "fs")
 _DESCRIPTORS = 1 << 16
 
 _STATUSES = """\b
@@ -102,7 +103,9 @@ class Root(shells.Group):
         except (KeyboardInterrupt, typer.Abort) as error:
             from vmlab.report.errors import tell_interrupted
 
-            tell_interrupted(sys.stderr)
+            changing = ctx.invoked_subcommand in _GO_ON
+            goes_on = "the next `vmlab up` or `vmlab down` goes on from here" if changing else ""
+            tell_interrupted(error.message if isinstance(error, Interrupted) else goes_on, sys.stderr)
             raise typer.Exit(_INTERRUPTED) from error
 
 

@@ -41,8 +41,11 @@ def exec_(
     bed: Bed,
     command: Annotated[list[str], typer.Argument(metavar="CMD", help="The command and its arguments, after `--`.")],
     nodes: Annotated[
-        str, option("--nodes", "-n", help="Node set: oss1, oss[1-4], @oss, '*'.", autocompletion=complete.nodes)
-    ],
+        str,
+        option(
+            "--nodes", "-n", help="Node set: oss1, oss[1-4], @oss, '*'. Absent: all.", autocompletion=complete.nodes
+        ),
+    ] = "*",
     output: Output = Form.TABLE,
     timeout: Timeout = _EXEC_TIMEOUT,  # type: ignore[assignment]  # parsed by Typer
     jobs: Jobs = _JOBS,
@@ -50,12 +53,13 @@ def exec_(
     """Run a command on many nodes; equal output is folded.
 
     Exits with the worst status: 124 for a node that was too late, 255 for one that ssh did not reach; with 6 if one is
-    dead, as its console or libvirt says.
+    dead, as its console or libvirt says. Ctrl-C ends what runs in the guests.
 
     A command of one word with blanks in it is a line for the shell.
 
     \b
     Examples:
+      vmlab exec ha -- uptime
       vmlab exec ha -n @oss -- uname -r
       vmlab exec ha -n 'oss[1-2],client1' -- 'dmesg | tail -n 3'
     """

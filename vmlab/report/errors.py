@@ -21,9 +21,9 @@ def tell(error: VmlabError, to: TextIO) -> None:
     to.flush()
 
 
-def tell_interrupted(to: TextIO) -> None:
-    """The line after Ctrl-C."""
-    print(painted("\nvmlab: interrupted; the next `vmlab up` or `vmlab down` goes on from here", _RED, to), file=to)
+def tell_interrupted(what: str, to: TextIO) -> None:
+    """The line after Ctrl-C; `what` became of the command."""
+    print(painted(f"\nvmlab: interrupted{f'; {what}' if what else ''}", _RED, to), file=to)
 
 
 def tell_bug(to: TextIO) -> None:

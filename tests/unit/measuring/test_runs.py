@@ -20,7 +20,15 @@ from rich.console import Console, RenderableType
 from typing_extensions import override
 
 from vmlab.errors import GuestError, HostError, ReferenceMissed, UsageError, WorkloadError, together
-from vmlab.lab.ground.leftovers import end_leftovers, end_leftovers_unless_held, end_run, end_task, mark
+from vmlab.lab.ground.leftovers import (
+    end_exec,
+    end_leftovers,
+    end_leftovers_unless_held,
+    end_run,
+    end_task,
+    exec_mark,
+    mark,
+)
 from vmlab.lab.measuring.session import Deeds
 from vmlab.lab.measuring.workload import run_workload, verdict
 from vmlab.metrics import Metric, RunRecord, Sample, Unit, from_json, to_json
@@ -345,6 +353,21 @@ def test_who_does_not_hold_the_bed_ends_nothing_of_a_run_that_goes_on(
     run.stdout.close()
     end_leftovers_unless_held(hosts, "ha", {"n1": lab.guest})
     assert begun.wait(timeout=5) == -9
+
+
+def test_what_exec_runs_is_no_leftover_and_is_ended_by_its_own_mark_only(lab: Lab) -> None:
+    value = exec_mark()
+    begun = subprocess.Popen(["sleep", "60"], env=os.environ | {lab.mark: value})
+    try:
+        assert until(lambda: len(lab.left()) > 0, Deadline.after(10))
+        end_leftovers({"n1": lab.guest})
+        end_exec({"n1": lab.guest}, exec_mark(), 30)
+        assert begun.poll() is None
+        assert end_exec({"n1": lab.guest}, value, 30) == []
+        assert begun.wait(timeout=5) == -9
+    finally:
+        begun.kill()
+        begun.wait()
 
 
 class Breaks(Script):

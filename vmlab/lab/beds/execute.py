@@ -3,19 +3,23 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vmlab.errors import GuestError, UsageError
+from vmlab.errors import GuestError, Interrupted, UsageError
 from vmlab.guest.boot import DeadGuest
 from vmlab.guest.killed import why_killed
 from vmlab.guest.ssh import Guest
 from vmlab.lab.ground.bed import chosen, existing
 from vmlab.lab.ground.doors import doors
 from vmlab.lab.ground.hosts import Hosts
+from vmlab.lab.ground.leftovers import end_exec, exec_mark
 from vmlab.plan.observed import ObservedBed, over_all
 from vmlab.runtime.parallel import each
 from vmlab.topology.select import select
 from vmlab.values.complaint import complaint
 from vmlab.values.nodeset import fold
 from vmlab.virt.connection import Host
+from vmlab.workloads import MARK
+
+_BROKEN_S = 15.0  # nobody who pressed Ctrl-C waits long for a guest
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +41,25 @@ def execute(
     jobs: int,
     deadline_s: float,
 ) -> tuple[list[Answer], list[DeadGuest]]:
-    """The command's answers in the nodes' order, and what is to be told of guests that are dead."""
+    """The command's answers in the nodes' order, and what is to be told of guests that are dead.
+
+    Raises Interrupted after Ctrl-C, when what ran in the guests is ended: without a terminal nothing tells it there.
+    """
     found = existing(hosts, bed)
     guests = doors(hosts, found)
+    names = list(chosen(found, nodes))
     dead: list[DeadGuest] = []
+    mark = exec_mark()
+    unfinished = set(names)
 
     def ask(name: str) -> Answer:
+        answer = _answer(name)
+        unfinished.discard(name)
+        return answer
+
+    def _answer(name: str) -> Answer:
         try:
-            result = guests[name].run(command, deadline_s=deadline_s)
+            result = guests[name].run(("env", f"{MARK}={mark}", *command), deadline_s=deadline_s)
             killed = why_killed(guests[name], result)
         except GuestError as error:
             if isinstance(error, DeadGuest):
@@ -54,7 +69,15 @@ def execute(
         told = f"{why}\n" if why else ""
         return Answer(name, 124 if result.timed_out else result.status, result.stdout, result.stderr + told)
 
-    return each(ask, chosen(found, nodes), jobs=jobs, failed="exec failed"), dead
+    try:
+        return each(ask, names, jobs=jobs, failed="exec failed"), dead
+    except KeyboardInterrupt as error:
+        left = {name: guests[name] for name in names if name in unfinished}
+        silent = end_exec(left, mark, _BROKEN_S)
+        told = "what ran in the guests was ended"
+        if silent:
+            told += f", but {fold(silent)} did not answer: there it ends by itself, {deadline_s:.0f} s after its begin"
+        raise Interrupted(told) from error
 
 
 def door(hosts: Hosts, bed: str, node: str) -> Guest:

@@ -1,11 +1,13 @@
 """What runs started in guests is ended: by the mark that each of their commands carries, and so do its children.
 
 What the kernel knows needs no pid file, and a variable's value cannot be that of another process. Who holds a bed knows
-that no run goes on in it: then whatever carries a mark there is what a killed run left.
+that no run goes on in it: then whatever carries a mark there is what a killed run left. Commands of `exec`, which holds
+no bed, are told by their marks' beginning and left alone.
 """
 
 import contextlib
-from collections.abc import Mapping
+import secrets
+from collections.abc import Mapping, Sequence
 
 from vmlab.errors import BusyError, VmlabError
 from vmlab.guest.ssh import RunsCommands
@@ -16,6 +18,7 @@ from vmlab.workloads import MARK
 
 _END_S = 60.0
 _JOBS = 32
+_EXEC = "exec"  # no run is called so
 
 # Values are compared and are no patterns: a quoted word in `case` matches itself only. What dies may have begun
 # another, and has its files open until it is gone: asked again until nothing is left, for a few seconds at most.
@@ -29,6 +32,7 @@ while [ $tries -lt 25 ]; do
         case $how in
         task) [ "$value" = "$mark" ] || continue ;;
         run) case $value in "$mark"/*) ;; *) continue ;; esac ;;
+        any) case $value in {_EXEC}/*) continue ;; esac ;;
         esac
         process=${{found#/proc/}}
         kill -KILL "${{process%/environ}}" && left=1
@@ -44,6 +48,16 @@ exit 0
 def mark(run: str, measurement: str, task: str) -> str:
     """The value of the variable of one task."""
     return f"{run}/{measurement}/{task}"
+
+
+def exec_mark() -> str:
+    """The value of the variable of one `exec`."""
+    return f"{_EXEC}/{secrets.token_hex(8)}"
+
+
+def end_exec(guests: Mapping[str, RunsCommands], value: str, deadline_s: float) -> list[str]:
+    """End the commands of one `exec`; the guests that did not answer: there `timeout` ends what runs."""
+    return _end_in(guests, "task", value, deadline_s)
 
 
 def end_task(guest: RunsCommands, value: str) -> None:
@@ -67,9 +81,17 @@ def end_leftovers_unless_held(hosts: Hosts, bed: str, guests: Mapping[str, RunsC
         end_leftovers(guests)
 
 
-def _end_in(guests: Mapping[str, RunsCommands], how: str, value: str, deadline_s: float) -> None:
+def _end_in(guests: Mapping[str, RunsCommands], how: str, value: str, deadline_s: float) -> list[str]:
+    """The guests that did not answer."""
+    silent = []
+
     def end(name: str) -> None:
-        with contextlib.suppress(VmlabError):
-            guests[name].run(("sh", "-c", _END, "vmlab", how, value), deadline_s=deadline_s, as_root=True)
+        try:
+            ended = guests[name].run(("sh", "-c", _END, "vmlab", how, value), deadline_s=deadline_s, as_root=True)
+        except VmlabError:
+            silent.append(name)
+        else:
+            silent.extend([name] if ended.timed_out else [])
 
     each(end, guests, jobs=_JOBS, failed="what runs left could not be ended")
+    return silent

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from vmlab import __version__
 from vmlab.domainxml.metadata import NodeMetadata
-from vmlab.errors import HostError, ReferenceMissed, UsageError, VmlabError, WorkloadError
+from vmlab.errors import HostError, Interrupted, ReferenceMissed, UsageError, VmlabError, WorkloadError
 from vmlab.guest.ssh import RunsCommands
 from vmlab.lab.measuring.participants import Placement, ask, participant, run_node
 from vmlab.lab.measuring.session import Deeds, Session, iso
@@ -102,6 +102,8 @@ def run_workload(
                     _round(session, [m for m in measurements if not m.skipped], total, progress)
             except BaseException as error:
                 _keep_what_there_is(session, run, record, error, progress)
+                if isinstance(error, KeyboardInterrupt):
+                    raise Interrupted("what ran in the guests was ended") from error
                 raise
             session.end()
             done = record("")
