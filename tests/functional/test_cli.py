@@ -116,14 +116,16 @@ def test_a_life(cli: Cli) -> None:
     again = cli("up", "bed", "--no-wait")
     assert "nothing to change" in again.stderr
     assert cli("plan", "bed.yaml", "--detailed-exitcode").exit_code == 0
-    assert rows(cli("list").stdout) == [["ha", "3", "3", "8"]]
-    assert cli.json("list") == [{"name": "ha", "nodes": 3, "running": 3, "disks": 8}]
+    assert rows(cli("list").stdout) == [["ha", "3", "3", "5"]]
+    assert cli.json("list") == [{"name": "ha", "nodes": 3, "running": 3, "disks": 5}]
 
     assert [row[:4] for row in rows(cli("status", "ha").stdout)] == [
         ["mds1", "mds", "running", "domain"],
         ["oss1", "oss", "running", "domain"],
         ["oss2", "oss", "running", "domain"],
     ]
+    assert [row[-1] for row in rows(cli("status", "ha").stdout)] == ["root", "root scratch", "root scratch"]
+    assert next(line for line in cli("down", "ha").stderr.splitlines() if "disks:" in line).count(",") == 5 - 1
     oss2 = cli.json("status", "bed.yaml")[2]
     assert (oss2["name"], oss2["stage"], oss2["memory_mib"]) == ("oss2", "domain", 256)
     assert [address["fabric"] for address in oss2["addresses"]] == ["mgmt", "ib0"]
@@ -142,7 +144,7 @@ def test_a_life(cli: Cli) -> None:
     assert (gone.exit_code, gone.stdout) == (0, "")
     assert "ha: gone" in gone.stderr
     assert cli.json("list") == []
-    assert "nothing of it is there" in cli("down", "ha", "-y").stderr
+    assert "ha: nothing of it is there (beds: none)" in cli("down", "ha", "-y").stderr
 
 
 @pytest.mark.parametrize("verb", ["off", "cycle"])
@@ -295,7 +297,8 @@ def test_a_change_is_shown_and_waits_for_restart(cli: Cli, tmp_path: Path) -> No
     assert document["changes"]
     assert {action["node"] for action in document["pending"]} == {"mds1"}
     assert {action["node"] for action in cli.json("plan", "bed.yaml", "--restart")["actions"]} == {"mds1"}
-    cli("up", "bed.yaml", "--no-wait")
+    waits = cli("up", "bed.yaml", "--no-wait").stderr
+    assert re.search(r"started in [0-9.]+ s \(1 change waits for --restart\)\n", waits)
     assert cli.json("status", "ha")[0]["memory_mib"] == 256
     cli("up", "bed.yaml", "--no-wait", "--restart")
     assert cli.json("status", "ha")[0]["memory_mib"] == 384
@@ -346,6 +349,10 @@ def test_the_plan_is_what_the_contract_says(cli: Cli, tmp_path: Path) -> None:
 def test_unknown_bed_and_node(cli: Cli) -> None:
     assert cli("status", "nobody").exit_code == 2
     cli("up", "bed.yaml", "--no-wait")
+    misspelt = cli("status", "haa")
+    assert (misspelt.exit_code, "(beds: ha)" in misspelt.stderr) == (2, True)
+    assert "haa: nothing of it is there (beds: ha)" in cli("down", "haa", "-y").stderr
+    assert "describes a bed haa (did you mean `ha`?)" in cli("rebuild", "haa").stderr
     refused = cli("ssh", "ha", "oss7")
     assert refused.exit_code == 2
     assert "oss7" in refused.stderr
@@ -362,6 +369,9 @@ def test_images(cli: Cli, tmp_path: Path) -> None:
     refused = cli("image", "import", "raw", "raw.qcow2")
     assert refused.exit_code == 4
     assert "qcow2" in refused.stderr
+    url = cli("image", "import", "far", "https://mirror.lab/far.qcow2")
+    assert (url.exit_code, "fetch it first" in url.stderr) == (2, True)
+    assert "hint: curl -fLO https://mirror.lab/far.qcow2 && vmlab image import far far.qcow2" in url.stderr
     assert cli("image", "build", "windows").exit_code == 2
     cli("down", "ha", "-y")
     assert cli("image", "rm", "demo", "-y").exit_code == 0

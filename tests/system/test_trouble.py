@@ -13,6 +13,7 @@ from pathlib import Path
 import libvirt
 import pytest
 
+from vmlab.guest.boot import WAITS
 from vmlab.lab.ground.bed import DEFAULT_URI
 from vmlab.lab.ground.image_store import folder as image_folder
 from vmlab.virt.connection import connected
@@ -45,7 +46,9 @@ def killed_at(vmlab: Vmlab, stage: str) -> None:
     process.communicate()
 
 
-@pytest.mark.parametrize("stage", ["create-volume", "write-seed", "define-domain", "start-domain", "kernel", "ssh"])
+@pytest.mark.parametrize(
+    "stage", ["create-volume", "write-seed", "define-domain", "start-domain", WAITS["kernel"], WAITS["ssh"]]
+)
 def test_down_leaves_nothing_after_a_kill(vmlab: Vmlab, stage: str) -> None:
     killed_at(vmlab, stage)
     vmlab.run("down", BED, "--yes")
@@ -64,7 +67,7 @@ def test_down_leaves_nothing_after_a_kill_in_between(vmlab: Vmlab, delay_s: floa
 
 
 def test_up_finishes_what_killed_ones_began(vmlab: Vmlab) -> None:
-    for stage in ("write-seed", "define-domain", "start-domain", "ssh", "cloud-init"):
+    for stage in ("write-seed", "define-domain", "start-domain", WAITS["ssh"], WAITS["cloud-init"]):
         killed_at(vmlab, stage)
     vmlab.run("up", FILE, "--name", BED)
     assert {node["stage"] for node in vmlab.json("status", BED)} == {"ready"}

@@ -143,7 +143,7 @@ def list_(output: Output = Form.TABLE) -> None:
 def status(bed: Bed, output: Output = Form.TABLE) -> None:
     """Show a bed's nodes: state, stage, addresses, disks.
 
-    Stages: off, domain, kernel, ssh, cloud-init, ready; or panic, with what helps.
+    Stages: off, domain, kernel, ssh, cloud-init, ready; or panic, paused, with what helps.
 
     \b
     Examples:
@@ -205,16 +205,20 @@ def _up(
             show(stage_table(raised.stages))
     state = "ready" if wait else "started"
     done = len(raised.actions) + sum(stage.applied for stage in raised.stages)
-    changed = f"{done} actions" if done else "nothing to change"
+    changed = f"{done} action{'s' * (done != 1)}" if done else ""
+    if waiting := len({action.node or action.name for action in raised.prepared.plan.pending}):
+        held = f"{waiting} change{'s' * (waiting != 1)} wait{'s' * (waiting == 1)} for --restart"
+        changed = ", ".join(filter(None, (changed, held)))
     number = len(raised.prepared.nodes)
-    told = f"{topology.name}: {number} node{'s' * (number != 1)} {state} in {now() - begin:.1f} s ({changed})"
+    took = f"{now() - begin:.1f} s ({changed or 'nothing to change'})"
+    told = f"{topology.name}: {number} node{'s' * (number != 1)} {state} in {took}"
     typer.echo(told, err=True)
 
 
 def _down(hosts: "Hosts", bed: str, *, yes: bool, keep_disks: bool, verb: str) -> None:
     from vmlab.cli.target import agreed
     from vmlab.lab.beds.down import down as take_down
-    from vmlab.lab.beds.down import planned_removal
+    from vmlab.lab.beds.down import others, planned_removal
     from vmlab.report.plan import removal_lines
     from vmlab.report.progress import shown
 
@@ -228,4 +232,4 @@ def _down(hosts: "Hosts", bed: str, *, yes: bool, keep_disks: bool, verb: str) -
         )
     with shown() as progress:
         done = take_down(hosts, bed, keep_disks=keep_disks, progress=progress)
-    typer.echo(f"{bed}: {'gone' if done else 'nothing of it is there'}", err=True)
+    typer.echo(f"{bed}: gone" if done else f"{bed}: nothing of it is there ({others(hosts)})", err=True)

@@ -23,9 +23,9 @@ def topologies(incomplete: str) -> list[str]:
 
 
 def beds(incomplete: str) -> list[str]:
-    """The beds on the host, and topology files."""
+    """The beds on the host; topology files only where no bed begins so: shells sort what they are offered."""
     names = sorted({name.partition(".")[0] for name in _quickly(_domains)})
-    return _fitting(incomplete, [*names, *_glob(Path(), "")])
+    return _fitting(incomplete, names) or _fitting(incomplete, _glob(Path(), ""))
 
 
 def nodes(ctx: typer.Context, incomplete: str) -> list[str]:

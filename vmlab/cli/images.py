@@ -1,5 +1,6 @@
 """image list, build, import, rm."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -119,7 +120,7 @@ def _size(text: str | None) -> "Bytes | None":
 @app.command("import")
 def import_(
     name: _Name,
-    disk: Annotated[Path, typer.Argument(metavar="DISK", help="A qcow2 without a backing chain.")],
+    disk: Annotated[str, typer.Argument(metavar="DISK", help="A qcow2 without a backing chain, fetched already.")],
     user: Annotated[
         str | None, option("--user", help="Who logs in, root if none is said; others need sudo without a password.")
     ] = None,
@@ -138,10 +139,15 @@ def import_(
       vmlab image import rocky9 Rocky-9.qcow2 --user rocky
     """
     from vmlab.cli.target import here
+    from vmlab.errors import UsageError
     from vmlab.lab.images.images import bring
 
+    if "://" in disk:
+        file = disk.rpartition("/")[2] or "DISK"
+        fetch = f"curl -fLO {shlex.quote(disk)} && vmlab image import {name} {shlex.quote(file)}"
+        raise UsageError("a URL: fetch it first, and compare its checksum; vmlab imports files", hint=fetch)
     with here() as host:
-        manifest = bring(host, name, disk, user=user)
+        manifest = bring(host, name, Path(disk), user=user)
     typer.echo(f"{manifest.name}: imported", err=True)
 
 

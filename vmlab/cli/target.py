@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from vmlab.virt.connection import Host
 
 _BED = re.compile(r"[a-z][a-z0-9-]{0,30}")
+_NAME = re.compile(r"^name:[ \t]+([a-z][a-z0-9-]{0,30})[ \t]*(?:#.*)?$", re.MULTILINE)
 _SUFFIXES = ("", ".yaml", ".yml")
 
 
@@ -62,15 +63,20 @@ def file_of(bed: str) -> str:
 
     if is_file(bed) or not _BED.fullmatch(bed):
         return bed
-    line = re.compile(rf"^name:[ \t]+{re.escape(bed)}[ \t]*(#.*)?$", re.MULTILINE)
+    known: dict[str, list[Path]] = {}
     for folder in (Path(), shipped("topologies")):
-        there = (path for path in sorted(folder.glob("*.y*ml")) if path.is_file())
-        files = [path for path in there if line.search(path.read_text(errors="replace"))]
+        for path in sorted(folder.glob("*.y*ml")):
+            for name in _NAME.findall(path.read_text(errors="replace")) if path.is_file() else ():
+                known.setdefault(name, []).append(path)
+        files = known.get(bed, [])
         if len(files) > 1:
             raise UsageError(f"several files describe a bed {bed}: {', '.join(map(str, files))}", hint="name the file")
         if files:
             return f"./{files[0]}" if folder == Path() else str(files[0])
-    raise UsageError(f"no topology file here describes a bed {bed}", hint="name the file instead of the bed")
+    from vmlab.topology.wording import expected
+
+    told = f"no topology file here describes a bed {bed} ({expected(bed, sorted(known))})"
+    raise UsageError(told, hint="name the file instead of the bed")
 
 
 @contextlib.contextmanager

@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, Self
 
@@ -14,8 +14,17 @@ from vmlab.guest.ssh import Guest
 from vmlab.guest.trouble import SshTrouble, Unreachable
 from vmlab.runtime.wait import Deadline, now, until
 from vmlab.shell import script
+from vmlab.values.identity import domain_name
 
 Stage = Literal["domain", "kernel", "ssh", "cloud-init", "roles", "install"]
+
+WAITS: Mapping[str, str] = {
+    "domain": "waits for its domain",
+    "kernel": "waits for its kernel",
+    "ssh": "waits for ssh",
+    "cloud-init": "waits for cloud-init",
+}
+"""What is told of a guest before it has come to a stage."""
 
 _LOOK_EVERY_S = 0.5  # at the domain and its console: a death is noticed within a second
 _POLL_EVERY_S = 0.1
@@ -154,8 +163,9 @@ def wait_until_ready(
 
     They are no failure: the guest has its keys and its address, and whether it can do its work is the roles' steps to
     check. `console` gives the text so far (its end will do), `domain_state` libvirt's word for the state: "running",
-    "shutoff", "crashed", "paused (I/O error)". `on_stage` hears each stage as it begins. `advances` tells whether to
-    go on waiting when a stage's usual time is over (`guest.patience.Advance`). Raises GuestError.
+    "shutoff", "crashed", "paused (I/O error)". `on_stage` hears each stage as it begins, to be told as in `WAITS`.
+    `advances` tells whether to go on waiting when a stage's usual time is over (`guest.patience.Advance`). Raises
+    GuestError.
     """
     vigil = Vigil(guest, console, domain_state, "domain", deadlines.silence_s, advances=advances)
 
@@ -164,7 +174,7 @@ def wait_until_ready(
         vigil.enter(stage)
 
     enter("domain")
-    _wait_for_domain(vigil, vigil.patience(deadlines.domain_s, overall))
+    _wait_for_domain(guest, vigil, vigil.patience(deadlines.domain_s, overall))
     enter("kernel")
     _wait_for_kernel(guest, vigil, vigil.patience(deadlines.kernel_s, overall))
     for _ in range(_REBOOTS):
@@ -180,7 +190,7 @@ def wait_until_ready(
     raise vigil.failure(f"lost the connection {_REBOOTS} times: {lost.message}")
 
 
-def _wait_for_domain(vigil: Vigil, deadline: Deadline) -> None:
+def _wait_for_domain(guest: Guest, vigil: Vigil, deadline: Deadline) -> None:
     started = now()
 
     def running() -> bool:
@@ -188,7 +198,8 @@ def _wait_for_domain(vigil: Vigil, deadline: Deadline) -> None:
         return vigil.state == "running"
 
     if not until(running, deadline, every_s=_POLL_EVERY_S):
-        raise vigil.failure(f"waited {now() - started:.0f} s for its domain to run; it is {vigil.state}")
+        hint = f"virsh resume {domain_name(guest.bed, guest.node)}" if vigil.state == "paused" else ""
+        raise vigil.failure(f"waited {now() - started:.0f} s for its domain to run; it is {vigil.state}", hint)
 
 
 def _wait_for_kernel(guest: Guest, vigil: Vigil, deadline: Deadline) -> None:

@@ -11,6 +11,8 @@ from rich.text import Text
 
 from vmlab.plan.lease import interface_name
 from vmlab.report.errors import coloured
+from vmlab.report.narrow import fit
+from vmlab.values.identity import has_data
 from vmlab.values.nodeset import fold
 from vmlab.values.printable import printable
 from vmlab.values.size import Bytes
@@ -32,9 +34,13 @@ _AS_IT_IS: "dict[str, Any]" = {"highlight": False, "markup": False, "emoji": Fal
 
 
 def show(renderable: RenderableType) -> None:
-    """Print on standard output; as wide as it needs where that is no terminal."""
+    """Print on standard output; as wide as it needs where that is no terminal, and without columns in a narrow one."""
     if sys.stdout.isatty():
-        Console(no_color=not coloured(sys.stdout), **_AS_IT_IS).print(Printable(renderable))
+        terminal = Console(no_color=not coloured(sys.stdout), **_AS_IT_IS)
+        lost = fit(renderable, terminal)
+        terminal.print(Printable(renderable))
+        if lost:
+            terminal.print(Text(f"in a wider window, or a pipe: {', '.join(lost)}", "dim"))
         return
     console = Console(width=_UNLIMITED, no_color=True, force_terminal=False, **_AS_IT_IS)
     with console.capture() as captured:
@@ -90,7 +96,7 @@ def node_table(nodes: Sequence["NodeStatus"]) -> Table:
             f"{node.memory_mib}MiB",
             node.host_cpus,
             addresses(node.addresses, node.devices),
-            " ".join(name for name, _ in node.disks),
+            " ".join(name for name, path in node.disks if has_data(path)),
         )
     return table
 

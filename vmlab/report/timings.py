@@ -5,12 +5,13 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
+from vmlab.guest.boot import WAITS
 from vmlab.lab.ground.progress import Progress
 from vmlab.lab.ground.stages import StageTime
 from vmlab.report.tables import grid
 from vmlab.runtime.wait import now
 
-_WAITS = ("domain", "kernel", "ssh", "cloud-init", "roles")
+_WAITS = {told: stage for stage, told in WAITS.items()} | {"roles": "roles"}
 _READY = "ready"
 
 
@@ -47,14 +48,14 @@ class Timed:
         current = "define"
         for stage, at in passed:
             found[current] = found.get(current, 0.0) + at - before
-            before, current = at, stage if stage in _WAITS else current
+            before, current = at, _WAITS.get(stage, current)
         found["total"] = passed[-1][1] - self.begin
         return found
 
 
 def timing_table(timed: Timed) -> Table:
     """A line for each node: seconds in each stage."""
-    columns = ("define", *_WAITS, "total")
+    columns = ("define", *_WAITS.values(), "total")
     table = grid("NODE", *(f"{name.upper()} s" for name in columns))
     for node in timed.nodes:
         seconds = timed.seconds(node)

@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 from vmlab.errors import Problem
 from vmlab.topology.model import Part
 from vmlab.topology.tree import NO_VALUE, Entry, Mapping, Mark, Scalar, Sequence, Tree, plain
-from vmlab.topology.wording import expected, nearest, quote
+from vmlab.topology.wording import among, nearest, quote
 
 _NAMED = 3
 _EXPECTED = {
@@ -133,7 +133,7 @@ def describe(
     match detail["type"]:
         case "extra_forbidden":
             keys = _fields_at(kind, names[:-1], known)
-            return _key_mark(tree, path, mark), f"unknown key {quote(key)} in {owner} ({expected(key, keys)})"
+            return _key_mark(tree, path, mark), f"unknown key {quote(key)} in {owner} ({among(key, keys)})"
         case "missing":
             parent = locate(tree, path[:-1], mark) if len(path) > 1 else mark
             return parent, f"{owner} has no `{key}` (expected the key `{key}`)"

@@ -35,6 +35,15 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     return close[0] if close else None
 
 
+def among(name: str, known: Iterable[str]) -> str:
+    """The nearest, and all that there is to choose from."""
+    names = list(known)
+    close = nearest(name, names)
+    if close is None or len(names) == 1:
+        return f"expected {'one of ' * (len(names) > 1)}{', '.join(names) or 'none'}"
+    return f"did you mean `{close}`? One of {', '.join(names)}"
+
+
 def expected(name: str, known: Iterable[str], nothing: str = "there is none") -> str:
     """` (did you mean ...?)`, or what there is to choose from."""
     names = list(known)

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from vmlab.errors import UsageError
 from vmlab.metrics import Metric
-from vmlab.topology.wording import expected, quote
+from vmlab.topology.wording import among, quote
 from vmlab.values.nodeset import parts
 from vmlab.workloads import Workload
 
@@ -50,7 +50,7 @@ def parse_set(workload: Workload[Any], pairs: Iterable[str]) -> dict[str, Any]:
             raise UsageError(f"--set {quote(pair)} has no value", hint=f"--set {name}=VALUE")
         if name not in properties:
             raise UsageError(
-                f"{workload.name} has no option {quote(name)} ({expected(name, properties)})",
+                f"{workload.name} has no option {quote(name)} ({among(name, properties)})",
                 hint=f"vmlab workloads {workload.name}",
             )
         settings[name] = _value(properties[name], text, pair)
@@ -109,7 +109,7 @@ def _line(workload: Workload[Any], location: tuple[int | str, ...], message: str
     name = str(location[0]) if location else ""
     message = message.removeprefix("Value error, ")
     if message == "Extra inputs are not permitted":
-        message = f"no such option ({expected(name, _properties(workload))})"
+        message = f"no such option ({among(name, _properties(workload))})"
     return f"{name}: {message}" if name else message
 
 

@@ -30,7 +30,19 @@ def domains(monkeypatch: pytest.MonkeyPatch, *names: str) -> Any:
 def test_beds_are_those_on_the_host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     domains(monkeypatch, "ha.oss1", "ha.oss2", "hb.oss1")
+    for name in ("ha.yaml", "other.yaml"):
+        (tmp_path / name).touch()
     assert complete.beds("h") == ["ha", "hb"]
+
+
+def test_files_are_offered_for_a_bed_only_where_no_bed_fits(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    domains(monkeypatch, "ha.oss1")
+    for name in ("ha.yaml", "other.yaml"):
+        (tmp_path / name).touch()
+    assert complete.beds("") == ["ha"]
+    assert complete.beds("ha.") == ["ha.yaml"]
+    assert complete.beds("o") == ["other.yaml"]
 
 
 def test_nodes_are_the_bed_s_and_the_last_of_a_list_is_completed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,5 +94,6 @@ def test_what_means_something_to_a_shell_is_not_offered(monkeypatch: pytest.Monk
     for name in ("$(reboot).yaml", "a b.yaml", "-rf.yaml", "`id`.yaml", "é-1_b.yaml"):
         (tmp_path / name).touch()
     context = domains(monkeypatch, "$(id).oss1", "ha.`id`", "ha.a;b", "ha.ok", "h\x1b[2J.oss1")
-    assert complete.beds("") == ["ha", "é-1_b.yaml"]
+    assert complete.beds("") == ["ha"]
+    assert complete.beds("é") == ["é-1_b.yaml"]
     assert complete.nodes(context, "") == ["ok"]

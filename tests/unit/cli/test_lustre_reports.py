@@ -2,6 +2,7 @@
 
 import pytest
 
+from vmlab.guest.boot import WAITS
 from vmlab.lab.filesystems.failover import Failover, Moved
 from vmlab.lab.filesystems.lnet import LnetNode, NidLine, Ping, RouteLine
 from vmlab.lab.filesystems.status import ClientStatus, FsStatus, TargetStatus
@@ -153,7 +154,7 @@ def test_where_the_seconds_went(capsys: pytest.CaptureFixture[str], monkeypatch:
     clock = iter((100.0, 101.0, 103.0, 106.0, 110.0, 110.5, 112.0))
     monkeypatch.setattr(timings, "now", lambda: next(clock))
     timed = Timed(Silent())
-    for stage in ("create-volume", "domain", "kernel", "ssh", "cloud-init", "ready"):
+    for stage in ("create-volume", *WAITS.values(), "ready"):
         timed.stage("oss1", stage)
     timed.stage("oss1", "mount OSTs")  # comes after the node was ready, and has a table of its own
     assert timed.seconds("oss1") == {

@@ -216,8 +216,10 @@ def test_workload_options_are_checked_with_positions() -> None:
     text += "  - {rdma: {verbs: [write, send]}}\n  - rdma:\n      iterations: many\n  - rdma:\n  - other: {x: 1}\n"
     with pytest.raises(TopologyError) as caught:
         loads(text, "bed.yaml", workloads={"rdma": RdmaOptions})
-    assert str(caught.value).splitlines() == [
-        "bed.yaml:4:13: unknown key 'verb' in workload `rdma` (did you mean `verbs`?)",
+    first, *others = str(caught.value).splitlines()
+    keys = ", ".join(RdmaOptions.model_fields)
+    assert first == f"bed.yaml:4:13: unknown key 'verb' in workload `rdma` (did you mean `verbs`? One of {keys})"
+    assert others == [
         "bed.yaml:5:28: `verbs` is 'send' (expected one of write, read)",
         "bed.yaml:7:19: `iterations` is 'many' (expected a whole number)",
     ]

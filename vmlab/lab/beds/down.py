@@ -4,7 +4,7 @@ import shlex
 import shutil
 
 from vmlab.errors import HostError
-from vmlab.lab.ground.bed import locked
+from vmlab.lab.ground.bed import beds_there, locked
 from vmlab.lab.ground.bed_folder import elsewhere, move, new_folder
 from vmlab.lab.ground.hosts import Hosts
 from vmlab.lab.ground.progress import Progress
@@ -23,6 +23,11 @@ def planned_removal(hosts: Hosts, bed: str, *, keep_disks: bool) -> dict[str, Pl
         refresh_pool(host, BEDS)
     looks = hosts.look()
     return {name: removal(look.bed(bed), look, keep_disks=keep_disks) for name, look in looks.items()}
+
+
+def others(hosts: Hosts) -> str:
+    """The beds that are there, for who named one that is not."""
+    return beds_there(hosts.look())
 
 
 def refuse_of_another_host(hosts: Hosts, bed: str) -> None:

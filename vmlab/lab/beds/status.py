@@ -19,7 +19,7 @@ from vmlab.values import identity
 from vmlab.values.pci import PciAddress
 from vmlab.virt.connection import Host
 from vmlab.virt.console import console_text
-from vmlab.virt.observe import observe
+from vmlab.virt.observe import domain_state, observe
 from vmlab.virt.pins import host_cpus
 from vmlab.virt.pool import BEDS, pool_path
 
@@ -30,7 +30,10 @@ _BANNER_S = 8.0  # a guest that is emulated on a busy host takes seconds to say 
 
 @dataclass(frozen=True, slots=True)
 class BedLine:
-    """One bed in the list. `nodes` and `running` count domains; both are 0 for a bed of which only disks are left."""
+    """One bed in the list. `nodes` and `running` count domains; both are 0 for a bed of which only disks are left.
+
+    `disks` are those that `down` names: roots, the nodes' own, targets.
+    """
 
     name: str
     nodes: int
@@ -40,10 +43,10 @@ class BedLine:
 
 @dataclass(frozen=True, slots=True)
 class NodeStatus:
-    """One node. `state` is libvirt's, `stage` the last of off, domain, kernel, ssh, cloud-init, ready; or panic.
+    """One node. `state` is libvirt's, `stage` the last of off, domain, kernel, ssh, cloud-init, ready.
 
-    `devices` are the host's PCI functions by the guest's interface that they are. `problem` is what is told of a guest
-    that is dead, `hint` what helps.
+    Or panic, or paused: `problem` says what is wrong then, `hint` what helps. `devices` are the host's PCI functions by
+    the guest's interface that they are.
     """
 
     name: str
@@ -69,7 +72,7 @@ def beds(host: Host) -> list[BedLine]:
     for name in observed.beds:
         bed = observed.bed(name)
         running = sum(node.running for node in bed.nodes.values())
-        lines.append(BedLine(name, len(bed.nodes), running, len(bed.volumes.keys() - {identity.kept_volume(name)})))
+        lines.append(BedLine(name, len(bed.nodes), running, sum(map(identity.has_data, bed.volumes))))
     return lines
 
 
@@ -130,6 +133,9 @@ def _stage(
     hosts: Hosts, nodes: Mapping[str, NodeMetadata], guest: Guest, domain: ObservedDomain, folder: str
 ) -> _Stage:
     """How far a running guest has come."""
+    # One that only starts up is paused, too, and says so.
+    if domain.state == "paused" and domain_state(host, domain.facts.name) == "paused":
+        return _Stage("paused", f"{guest.node} is paused", f"virsh -c {host.uri} resume {domain.facts.name}")
     try:
         guest.watch()
         return _Stage(_reached(hosts, nodes, guest, domain, folder))

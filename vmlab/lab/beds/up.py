@@ -6,7 +6,7 @@ from functools import partial
 
 from vmlab.domainxml.read import DomainFacts, read_domain
 from vmlab.errors import GuestError
-from vmlab.guest.boot import DeadGuest, Deadlines, FailedStart, Vigil, wait_until_ready
+from vmlab.guest.boot import WAITS, DeadGuest, Deadlines, FailedStart, Vigil, wait_until_ready
 from vmlab.guest.console import panicked_early
 from vmlab.guest.patience import Patience
 from vmlab.guest.satisfy import satisfy
@@ -237,7 +237,7 @@ def _follow(
             guest,
             console=console,
             domain_state=state,
-            on_stage=lambda stage: progress.stage(node.name, stage),
+            on_stage=lambda stage: progress.stage(node.name, WAITS[stage]),
             deadlines=deadlines,
             overall=overall,
             advances=getting_on,

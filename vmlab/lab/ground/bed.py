@@ -20,12 +20,13 @@ from vmlab.guest.ssh import Guest
 from vmlab.guest.trust import trust_steps
 from vmlab.lab.ground.bed_folder import folder, slug
 from vmlab.lab.ground.hosts import Hosts
-from vmlab.plan.observed import ObservedBed, ObservedDomain, over_all
+from vmlab.plan.observed import Observed, ObservedBed, ObservedDomain, over_all
 from vmlab.runtime import lock
 from vmlab.runtime.log import log
 from vmlab.steps import Step
 from vmlab.topology import Topology
 from vmlab.topology.select import select
+from vmlab.topology.wording import nearest
 from vmlab.virt.borrowed import Notes, put_back
 from vmlab.virt.connection import Host, connected
 from vmlab.virt.machine import Machine, machine_of
@@ -110,9 +111,15 @@ def existing(hosts: Hosts, bed: str) -> ObservedBed:
     found = over_all(bed, looks)
     if not found.nodes:
         where = ", ".join(host.uri for host in hosts.values())
-        beds = ", ".join(sorted({name for look in looks.values() for name in look.beds})) or "none"
-        raise UsageError(f"there is no bed {bed} on {where} (beds: {beds})", hint="vmlab up FILE")
+        close = nearest(bed, (name for look in looks.values() for name in look.beds))
+        meant = f"vmlab status {close}, if that is meant" if close else "vmlab up FILE"
+        raise UsageError(f"there is no bed {bed} on {where} ({beds_there(looks)})", hint=meant)
     return found
+
+
+def beds_there(looks: Mapping[str, Observed]) -> str:
+    """`beds: ha, test`: what is told to who names a bed that is not there."""
+    return f"beds: {', '.join(sorted({name for look in looks.values() for name in look.beds})) or 'none'}"
 
 
 def chosen(bed: ObservedBed, nodes: str) -> dict[str, ObservedDomain]:
