@@ -304,6 +304,19 @@ def test_a_change_is_shown_and_waits_for_restart(cli: Cli, tmp_path: Path) -> No
     assert cli.json("status", "ha")[0]["memory_mib"] == 384
 
 
+def test_a_file_may_come_by_standard_input_and_settings_go_over_it(cli: Cli) -> None:
+    settings = ("--set", "nodes.oss2.memory=320MiB", "--set", "name=piped")
+    assert cli("up", "-", *settings, "--no-wait", stdin=BED).exit_code == 0
+    assert [node["memory_mib"] for node in cli.json("status", "piped")] == [256, 256, 320]
+    assert cli("plan", "-", *settings, "--detailed-exitcode", stdin=BED).exit_code == 0
+    assert cli("plan", "-", "--name", "piped", "--detailed-exitcode", stdin=BED).exit_code == 10
+    bad = cli("validate", "-", stdin=BED.replace("role: mds", "role: boss"))
+    assert (bad.exit_code, bad.stderr.startswith("<stdin>:6:")) == (3, True)
+    wrong = cli("plan", "bed", "--set", "nodes.@mds.memory=4GB")
+    assert (wrong.exit_code, wrong.stderr.startswith("--set nodes.@mds.memory=4GB:1:19: ")) == (3, True)
+    assert len(json.loads(cli("status", "-", "-o", "json", stdin=BED.replace("name: ha", "name: piped")).stdout)) == 3
+
+
 def test_rebuild(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     cli("up", "bed.yaml", "--no-wait")
     refused = cli("rebuild", "ha")

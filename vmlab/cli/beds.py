@@ -17,6 +17,7 @@ from vmlab.cli.options import (
     Output,
     RecoveryTime,
     Restart,
+    Settings,
     Yes,
     option,
     window,
@@ -33,6 +34,7 @@ _JOBS = 32
 def up(
     file: File,
     name: Name = None,
+    settings: Settings = None,
     dry_run: Annotated[bool, option("--dry-run", help="Only show what would be done, as `plan` does.")] = False,
     accel: Acceleration = Accel.AUTO,
     restart: Restart = False,
@@ -49,16 +51,17 @@ def up(
     \b
     Examples:
       vmlab up ha-topology.yaml
-      vmlab up my-bed.yaml --name test2 --timeout 20m
+      vmlab up my-bed.yaml --name test2 --set image=rocky9 --set nodes.@oss.memory=4GiB
+      sed s/4GiB/8GiB/ my-bed.yaml | vmlab up -
     """
     from vmlab.cli.files import plan
     from vmlab.cli.target import load
     from vmlab.lab.ground.bed import hosts_of
 
     if dry_run:
-        plan(file, name, accel=accel, restart=restart)
+        plan(file, name, settings, accel=accel, restart=restart)
         return
-    topology = load(file, name)
+    topology = load(file, name, settings or ())
     with hosts_of(topology) as hosts:
         _up(
             hosts,
@@ -94,6 +97,7 @@ def down(bed: Bed, yes: Yes = False, keep_disks: KeepDisks = False) -> None:
 def rebuild(
     bed: Bed,
     name: Name = None,
+    settings: Settings = None,
     yes: Yes = False,
     accel: Acceleration = Accel.AUTO,
     timeout: HardEnd = None,
@@ -111,7 +115,7 @@ def rebuild(
     from vmlab.lab.beds.prepare import images_of
     from vmlab.lab.ground.bed import hosts_of
 
-    topology = load(file_of(bed), name)
+    topology = load(file_of(bed), name, settings or ())
     with hosts_of(topology) as hosts:
         images_of(hosts, topology)  # what cannot come up again is not taken down
         _down(hosts, topology.name, yes=yes, keep_disks=False, verb="rebuild")

@@ -7,14 +7,15 @@ from typing import Annotated
 import typer
 
 from vmlab.cli import complete
-from vmlab.cli.options import Accel, Acceleration, File, Form, Name, Output, Restart, option
+from vmlab.cli.options import Accel, Acceleration, File, Form, Name, Output, Restart, Settings, option
 
 _PENDING = 10
 
 
 def validate(
     files: Annotated[
-        list[str], typer.Argument(metavar="FILE", help="Topology files.", autocompletion=complete.topologies)
+        list[str],
+        typer.Argument(metavar="FILE", help="Topology files, or -.", autocompletion=complete.topologies),
     ],
 ) -> None:
     """Check topology files; each problem as FILE:LINE:COLUMN.
@@ -77,6 +78,7 @@ def graph(
 def plan(
     file: File,
     name: Name = None,
+    settings: Settings = None,
     output: Output = Form.TABLE,
     detailed_exitcode: Annotated[
         bool, option("--detailed-exitcode", help="Exit 10 if there is anything to do.")
@@ -94,6 +96,7 @@ def plan(
     \b
     Examples:
       vmlab plan ha-topology.yaml
+      vmlab plan ha-topology.yaml --set nodes.oss1.memory=4GiB
       vmlab plan fta-sriov.yaml --inventory hosts/fta --picture fta.svg
     """
     from vmlab.cli.target import load
@@ -103,7 +106,7 @@ def plan(
     from vmlab.report.plan import document, text
     from vmlab.report.progress import shown
 
-    topology = load(file, name)
+    topology = load(file, name, settings or ())
     with shown() as progress:
         if inventory:
             prepared = look_at_records(topology, inventory, progress=progress)

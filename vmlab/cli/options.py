@@ -28,10 +28,13 @@ class Accel(StrEnum):
 
 
 def option(*names: str, help: str, **more: Any) -> Any:  # noqa: A002 (Typer's own word)
-    """An option whose environment variable is VMLAB_ and its first long name."""
+    """An option whose environment variable is VMLAB_ and its first long name.
+
+    Not --set, which means something else for each command.
+    """
     long = next(name for name in names if name.startswith("--"))
     variable = "VMLAB_" + long.split("/")[0].removeprefix("--").replace("-", "_").upper()
-    return typer.Option(*names, help=help, envvar=variable, **more)
+    return typer.Option(*names, help=help, envvar=None if long == "--set" else variable, **more)
 
 
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -49,7 +52,7 @@ File = Annotated[
     str,
     typer.Argument(
         metavar="FILE",
-        help="Topology file; a bare name is also looked up among those that ship with vmlab.",
+        help="Topology file, or - for standard input; a bare name is also looked up among those that ship with vmlab.",
         autocompletion=complete.topologies,
     ),
 ]
@@ -68,6 +71,14 @@ Nodes = Annotated[
 Output = Annotated[Form, option("--output", "-o", help="How to print the result.")]
 Yes = Annotated[bool, option("--yes", "-y", help="Do not ask.")]
 Name = Annotated[str | None, option("--name", help="Name of the bed, instead of the file's.")]
+Settings = Annotated[
+    list[str] | None,
+    option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Over what the file says: image=rocky9, nodes.oss1.memory=4GiB, nodes.@oss.cpus=4. May be repeated.",
+    ),
+]
 Acceleration = Annotated[
     Accel, option("--accel", help="kvm, tcg (emulation: slow, works anywhere), or auto: kvm if a guest runs under it.")
 ]

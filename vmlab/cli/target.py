@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from vmlab.lab.ground.hosts import Hosts
     from vmlab.topology import Topology
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _BED = re.compile(r"[a-z][a-z0-9-]{0,30}")
 _NAME = re.compile(r"^name:[ \t]+([a-z][a-z0-9-]{0,30})[ \t]*(?:#.*)?$", re.MULTILINE)
+_STDIN = "-"
 _SUFFIXES = ("", ".yaml", ".yml")
 
 
@@ -39,18 +40,24 @@ def find(file: str) -> Path:
     raise UsageError(f"there is no topology file {file!r:.200}", hint=f"vmlab ships: {known}")
 
 
-def load(file: str, name: str | None = None) -> "Topology":
-    """The topology of a file that is looked up by `find`; its workloads' options are checked, too."""
+def load(file: str, name: str | None = None, settings: "Sequence[str]" = ()) -> "Topology":
+    """The topology of a file that is looked up by `find`, or of standard input for `-`; with `settings` over it.
+
+    Its workloads' options are checked, too.
+    """
     from vmlab import topology, workloads
 
     for line in workloads.warnings():
         typer.echo(f"vmlab: warning: {line}", err=True)
-    return topology.load(find(file), name=name, workloads=workloads.options_by_name())
+    known = workloads.options_by_name()
+    if file == _STDIN:
+        return topology.load_from(sys.stdin.buffer, "<stdin>", name=name, workloads=known, settings=settings)
+    return topology.load(find(file), name=name, workloads=known, settings=settings)
 
 
 def is_file(bed: str) -> bool:
-    """A BED argument that is a topology file: by its suffix, or because it is a path."""
-    return bed.endswith((".yaml", ".yml")) or "/" in bed
+    """A BED argument that is a topology file: by its suffix, because it is a path, or standard input."""
+    return bed.endswith((".yaml", ".yml")) or "/" in bed or bed == _STDIN
 
 
 def file_of(bed: str) -> str:

@@ -14,7 +14,7 @@ from vmlab.topology.bed import (
     Topology,
     Workload,
 )
-from vmlab.topology.loader import load, loads
+from vmlab.topology.loader import load, load_from, loads
 from vmlab.topology.schema import schema
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "Topology",
     "Workload",
     "load",
+    "load_from",
     "loads",
     "schema",
 ]

@@ -1,9 +1,10 @@
 """A file or a text to a Topology, or all that is wrong with it."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
+from typing import BinaryIO
 
 from pydantic import BaseModel
 
@@ -11,6 +12,7 @@ from vmlab.errors import Problem, TopologyError, UsageError
 from vmlab.topology import check, check_filesystems
 from vmlab.topology.bed import Topology
 from vmlab.topology.build import build
+from vmlab.topology.change import change
 from vmlab.topology.parse import Problems
 from vmlab.topology.read import read
 from vmlab.topology.tree import MOST_BYTES, Unreadable, parse
@@ -22,19 +24,37 @@ _NONE: Workloads = MappingProxyType({})
 _BED_NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 
 
-def load(path: Path, *, name: str | None = None, workloads: Workloads = _NONE) -> Topology:
+def load(
+    path: Path, *, name: str | None = None, workloads: Workloads = _NONE, settings: Sequence[str] = ()
+) -> Topology:
     """Read a file; `name` replaces the one it gives the bed. `workloads` are the known ones' option classes.
 
-    Raises TopologyError with every problem that can be found, and with one if the file cannot be read.
+    `settings` are KEY=VALUE, over what the file says (`topology.change`). Raises TopologyError with every problem that
+    can be found, and with one if the file cannot be read.
     """
     file = str(path)
     try:
-        with path.open("rb") as stream:
-            data = stream.read(MOST_BYTES + 4)
+        stream = path.open("rb")
     except OSError as error:
-        raise TopologyError([Problem(file, 1, 1, f"cannot be read: {error.strerror} (expected a YAML file)")]) from None
+        raise _unreadable(file, error) from None
     except ValueError as error:
         raise TopologyError([Problem(quote(file), 1, 1, f"cannot be read: {error} (expected a path)")]) from None
+    with stream:
+        return load_from(stream, file, name=name, workloads=workloads, settings=settings)
+
+
+def _unreadable(file: str, error: OSError) -> TopologyError:
+    return TopologyError([Problem(file, 1, 1, f"cannot be read: {error.strerror} (expected a YAML file)")])
+
+
+def load_from(
+    stream: BinaryIO, file: str, *, name: str | None = None, workloads: Workloads = _NONE, settings: Sequence[str] = ()
+) -> Topology:
+    """As `load`, from an open file; `file` is told as where."""
+    try:
+        data = stream.read(MOST_BYTES + 4)
+    except OSError as error:
+        raise _unreadable(file, error) from None
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
@@ -42,16 +62,24 @@ def load(path: Path, *, name: str | None = None, workloads: Workloads = _NONE) -
         line = before.count(b"\n") + 1
         column = len(before[before.rfind(b"\n") + 1 :].decode(errors="replace")) + 1
         raise TopologyError([Problem(file, line, column, "not UTF-8 (expected text in UTF-8)")]) from None
-    return loads(text, file, name=name, workloads=workloads)
+    return loads(text, file, name=name, workloads=workloads, settings=settings)
 
 
-def loads(text: str, filename: str = "<string>", *, name: str | None = None, workloads: Workloads = _NONE) -> Topology:
-    """As `load`, from a text. Raises UsageError if `name` is no bed's name."""
+def loads(
+    text: str,
+    filename: str = "<string>",
+    *,
+    name: str | None = None,
+    workloads: Workloads = _NONE,
+    settings: Sequence[str] = (),
+) -> Topology:
+    """As `load`, from a text. Raises UsageError if `name` is no bed's name, or a setting's key leads nowhere."""
     if name is not None and not _BED_NAME.fullmatch(name):
         raise UsageError(f"{quote(name)} is no bed's name (expected [a-z][a-z0-9-]*, at most 31 characters)")
     problems = Problems(filename)
     try:
         tree = parse(text, problems.add)
+        change(tree, settings, problems.add)
     except Unreadable as error:
         problems.add(error.mark, error.message)
         raise TopologyError(problems.sorted()) from None

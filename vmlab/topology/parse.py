@@ -37,7 +37,7 @@ class Problems:
 
     def add(self, mark: Mark, message: str) -> None:
         """The same message at the same position counts once: an alias repeats what it stands for."""
-        self.found[Problem(self.file, mark.line, mark.column, message)] = None
+        self.found[Problem(mark.source or self.file, mark.line, mark.column, message)] = None
 
     def sorted(self) -> list[Problem]:
         """In the file's order."""

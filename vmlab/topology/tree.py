@@ -37,10 +37,11 @@ NO_VALUE = NoValue()
 
 
 class Mark(NamedTuple):
-    """A position; both count from 1."""
+    """A position; both count from 1. `source` is what was said instead of the file, "" for the file itself."""
 
     line: int
     column: int
+    source: str = ""
 
 
 START = Mark(1, 1)
