@@ -137,7 +137,8 @@ def test_a_life(cli: Cli) -> None:
     assert cli("power", "off", "ha", "oss9").exit_code == 2
 
     assert cli("export", "hosts", "ha").stdout.splitlines()[1].endswith("\toss1.ha oss1")
-    assert "Host oss1 oss1.ha" in cli("export", "ssh-config", "ha").stdout
+    assert "Host ha.oss1\n" in cli("export", "ssh-config", "ha").stdout
+    assert "ha.oss1:\n" in cli("export", "ansible", "ha").stdout
     assert cli("export", "xml", "ha").stdout.count("<domain ") == 3
 
     gone = cli("down", "ha", "-y")

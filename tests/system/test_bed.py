@@ -1,5 +1,6 @@
 """A whole bed of five guests: up, what it has, RDMA through it, power, down. The tests go in this order."""
 
+import hashlib
 import json
 import signal
 import time
@@ -93,6 +94,9 @@ def test_cp_goes_both_ways(bed: Vmlab, tmp_path: Path) -> None:
     bed.run("cp", str(sent), f"{BED}.client1:/tmp/there")
     bed.run("cp", f"{BED}.client1:/tmp/there", str(back))
     assert back.read_bytes() == sent.read_bytes()
+    bed.run("cp", "-r", f"{BED}.client1:/tmp/the*", f"{BED}.oss[1-2]:/root/")
+    digest = hashlib.sha256(sent.read_bytes()).hexdigest()
+    bed.run("exec", BED, "-n", "oss[1-2]", "--", f"echo '{digest}  /root/there' | sha256sum -c")
 
 
 def test_rdma_through_the_guests(bed: Vmlab) -> None:
@@ -157,3 +161,10 @@ def test_a_panic_is_noticed_by_whoever_waits(bed: Vmlab) -> None:
     for verb in (("ssh", BED, "client1", "--", "true"), measured):
         bed.run(*verb, status=6)
         assert "client1, stage panic: it is dead: " in bed.complaints
+    panic = "Kernel panic - not syncing: sysrq triggered crash"
+    assert panic in bed.run("console", BED, "client1", "--log")
+    bed.run("power", "cycle", BED, "client1")
+    assert panic not in bed.run("console", BED, "client1", "--log")
+    earlier, last = bed.run("console", BED, "client1", "--log", "--since", "1").split("--- since the last start ---\n")
+    assert panic in earlier
+    assert panic not in last

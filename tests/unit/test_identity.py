@@ -1,5 +1,7 @@
 """What is taken for ours by its name: every form that is given, and none beside."""
 
+from datetime import UTC, datetime
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,6 +24,7 @@ def test_a_nodes_volumes_are_its_own(bed: str, node: str, disk: str) -> None:
         identity.disk_volume(bed, node, disk),
         identity.console_volume(bed, node),
         f"{identity.console_volume(bed, node)}.0",  # as virtlogd turns it over
+        identity.kept_console(bed, node, datetime(2026, 8, 1, 2, 3, 4, 56_789, tzinfo=UTC)),
     ):
         assert identity.owner_of(name) == (bed, node)
 

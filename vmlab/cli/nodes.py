@@ -86,10 +86,13 @@ def cp(
     recursive: Annotated[bool, option("--recursive", "-r", help="Copy folders with all that is in them.")] = False,
     jobs: Jobs = _JOBS,
 ) -> None:
-    """Copy files to or from nodes.
+    """Copy files to or from nodes, or from one to others.
+
+    What goes from node to node lies in this machine's TMPDIR in between.
 
     \b
     Examples:
+      vmlab cp ha.mds1:/etc/lustre.conf @oss:/etc/
       vmlab cp lustre.deb @oss:/tmp/
       vmlab cp ha.client1:/var/log/syslog .
     """
@@ -101,20 +104,32 @@ def cp(
         copy(only(host), source, destination, recursive=recursive, jobs=jobs)
 
 
-def console(bed: Bed, node: Node) -> None:
-    """Join the terminal with a node's serial console.
+def console(
+    bed: Bed,
+    node: Node,
+    log: Annotated[bool, option("--log", help="Print what it printed since the node's last start.")] = False,
+    since: Annotated[
+        int, option("--since", metavar="START", help="With --log: from so many starts before that on.", min=0)
+    ] = 0,
+) -> None:
+    """Join the terminal with a node's serial console, or print it.
 
-    Ctrl+] leaves it.
+    Ctrl+] leaves it. What was printed in the last 8 starts is kept, that before a power cycle or a panic, too.
 
     \b
-    Example:
+    Examples:
       vmlab console ha oss1
+      vmlab console ha oss1 --log --since 1
     """
     from vmlab.cli.target import at
-    from vmlab.lab.beds.execute import domain_of
+    from vmlab.lab.beds.execute import domain_of, printed
+    from vmlab.report.answers import console_log
     from vmlab.virt.console import attach
 
     with at(bed) as (hosts, name):
+        if log or since:
+            typer.echo(console_log(printed(hosts, name, node, since)), nl=False)
+            return
         host, domain = domain_of(hosts, name, node)
         uri = host.uri
     attach(uri, domain)

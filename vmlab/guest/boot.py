@@ -145,7 +145,7 @@ class Vigil:
             node=guest.node,
             stage=self.stage,
             console=last_lines(self.text),
-            hint=hint or f"vmlab console {guest.bed} {guest.node}",
+            hint=hint or f"vmlab console {guest.bed} {guest.node} --log",
         )
 
 

@@ -6,7 +6,7 @@ import random
 import shlex
 import socket
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -53,7 +53,6 @@ _OPTIONS = {
     "PreferredAuthentications": "publickey",
     "ForwardAgent": "no",
     "ForwardX11": "no",
-    "ClearAllForwardings": "yes",
     "ConnectTimeout": "15",
     # A guest whose virtual CPUs all compute under TCG may be silent for a while.
     "ServerAliveInterval": "10",
@@ -64,6 +63,8 @@ _OPTIONS = {
     "KexAlgorithms": "^curve25519-sha256,curve25519-sha256@libssh.org",
     "Ciphers": "^aes128-gcm@openssh.com",
 }
+# Not for those who export: what they forward is their business.
+_OURS = {"ClearAllForwardings": "yes"}
 
 
 class RunsCommands(Protocol):
@@ -279,8 +280,11 @@ class Guest:
         except OSError:
             return False
 
-    def own_options(self) -> dict[str, str]:
-        """ssh options that differ between guests, in the form of `ssh_config`."""
+    def exported_options(self) -> dict[str, str]:
+        """ssh options by which somebody else reaches this guest as we do, in the form of `ssh_config`."""
+        return {**self._own_options(), **_OPTIONS}
+
+    def _own_options(self) -> dict[str, str]:
         return {
             "IdentityFile": _quoted(self.keys_folder / IDENTITY),
             "UserKnownHostsFile": _quoted(self.keys_folder / KNOWN_HOSTS),
@@ -298,7 +302,7 @@ class Guest:
     def _options(self, port: str, control: str, more: dict[str, str] | None = None) -> tuple[str, ...]:
         # Over a shared connection or not at all: where its master refuses ssh would make another by itself.
         only = {"ProxyCommand": "false"} if control != "none" and not more else {}
-        options = {**_OPTIONS, **self.own_options(), "ControlPath": control, **only, **(more or {})}
+        options = {**_OPTIONS, **_OURS, **self._own_options(), "ControlPath": control, **only, **(more or {})}
         return ("-F", "none", port, str(self.port), *(f"-o{name}={value}" for name, value in options.items()))
 
     def _copy_argv(
@@ -356,16 +360,6 @@ def _pauses() -> Iterator[float]:
     while True:
         yield pause_s * (0.5 + random.random())  # noqa: S311 - no secret
         pause_s = min(longest_s, pause_s * 2)
-
-
-def ssh_config(guests: Iterable[Guest]) -> str:
-    """A file for `ssh -F`: each guest by its node's name, and by NODE.BED where several beds' files are joined."""
-    blocks = []
-    for guest in guests:
-        own = {"HostName": str(guest.address), "Port": str(guest.port), "User": guest.user, **guest.own_options()}
-        lines = [f"  {name} {value}" for name, value in {**own, **_OPTIONS}.items()]
-        blocks.append("\n".join([f"Host {guest.node} {host_alias(guest.bed, guest.node)}", *lines, ""]))
-    return "\n".join(blocks)
 
 
 def _whole_s(deadline: Deadline, longest_s: float) -> int:

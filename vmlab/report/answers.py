@@ -2,12 +2,28 @@
 
 import sys
 from collections.abc import Sequence
+from datetime import datetime
 
+from vmlab.guest.console import plain
 from vmlab.lab.beds.execute import Answer
 from vmlab.report.errors import painted
 from vmlab.values.nodeset import fold
+from vmlab.values.printable import printable
 
 _RULE = "---------------"
+
+
+def console_log(starts: Sequence[tuple[datetime | None, str]]) -> str:
+    """What a console printed, with a line before each start of several."""
+    parts = []
+    for until, said in starts:
+        if len(starts) > 1:
+            parts.append(
+                f"--- {'since the last start' if until is None else f'until {until:%Y-%m-%d %H:%M:%S} UTC'} ---\n"
+            )
+        text = printable(plain(said))
+        parts.append(text if text.endswith("\n") or not text else f"{text}\n")
+    return "".join(parts)
 
 
 def tell(answers: Sequence[Answer]) -> None:

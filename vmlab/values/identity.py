@@ -10,6 +10,7 @@ was put there by somebody else.
 import hashlib
 import re
 import uuid
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 _NAMESPACE = uuid.UUID("6f0ad7c4-1a53-5d0e-9a3b-7c6f3d1e2b90")
@@ -18,8 +19,9 @@ _BED = r"(?P<bed>[a-z][a-z0-9-]{0,30})"
 _NODE = r"(?P<node>[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?)"
 _DISK = r"[A-Za-z0-9][A-Za-z0-9_-]{0,19}"
 _LABEL = r"[A-Za-z0-9][A-Za-z0-9_-]{0,7}-(?:MGS|(?:MDT|OST)[0-9a-f]{4})"
-# virtlogd keeps older parts of a console's log under the same name and a number.
-_OF_NODE = rf"{_NODE}\.(?:root\.qcow2|seed\.iso|disk-{_DISK}\.raw|console\.log(?:\.[0-9]+)?)"
+# virtlogd keeps older parts of a console's log under the same name and a number, we those of earlier starts and a time.
+_OF_NODE = rf"{_NODE}\.(?:root\.qcow2|seed\.iso|disk-{_DISK}\.raw|console\.log(?:\.[0-9]+|\.[0-9]{{8}}T[0-9]{{9}}Z)?)"
+_UNTIL = "%Y%m%dT%H%M%S%f"
 _VOLUME = re.compile(rf"{_BED}\.(?:{_OF_NODE}|_{_LABEL}\.raw|_kept)")
 _IMAGE = r"(?P<image>[a-z0-9][a-z0-9._-]{0,62})"  # as store.images allows it
 _IMAGE_FILE = re.compile(rf"\.?{_IMAGE}-[0-9a-f]{{12}}\.(?:qcow2|vmlinuz|initrd)(?:\.partial)?")
@@ -60,6 +62,19 @@ def disk_volume(bed: str, node: str, disk: str) -> str:
 def console_volume(bed: str, node: str) -> str:
     """What a node's serial console printed; it lies in the pool, so that libvirt can read and remove it."""
     return f"{bed}.{node}.console.log"
+
+
+def kept_console(bed: str, node: str, until: datetime) -> str:
+    """What it printed in an earlier start, which ended, or was found to have ended, at `until` (UTC)."""
+    return f"{console_volume(bed, node)}.{until.strftime(_UNTIL)[:-3]}Z"
+
+
+def kept_until(volume: str) -> datetime | None:
+    """When an earlier start ended whose console this file has; None for any other file."""
+    try:
+        return datetime.strptime(volume.rpartition(".")[2], f"{_UNTIL}Z").replace(tzinfo=UTC)
+    except ValueError:
+        return None
 
 
 def target_volume(bed: str, label: str) -> str:

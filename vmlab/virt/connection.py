@@ -170,6 +170,16 @@ def missing(error: "libvirt.libvirtError") -> bool:
     )
 
 
+@contextlib.contextmanager
+def gone_is_fine() -> Iterator[None]:
+    """The `with` block may find that its object does not exist any more."""
+    try:
+        yield
+    except libvirt.libvirtError as error:
+        if not missing(error):
+            raise
+
+
 def _lost(connection: "libvirt.virConnect", error: "libvirt.libvirtError") -> bool:
     # A dead connection reports all kinds of codes; whether it is alive is what tells.
     if error.get_error_domain() == libvirt.VIR_FROM_RPC:

@@ -34,6 +34,11 @@ def console_lines(host: Host, pool_path: str, volume: str, position: int) -> tup
     return whole.decode(errors="replace"), start + len(whole)
 
 
+def console_whole(host: Host, pool_path: str, volume: str) -> bytes:
+    """All that is in a console's log."""
+    return _read(host, pool_path, volume, lambda _: 0)[1]
+
+
 def console_end(host: Host, pool_path: str, volume: str) -> int:
     """The position after all that the console printed so far."""
     start, data = _read(host, pool_path, volume, lambda size: size)
@@ -79,7 +84,7 @@ def _download(connection: "libvirt.virConnect", name: str, start: Callable[[int]
 def attach(uri: str, domain: str) -> None:
     """Join the terminal with the guest's console until Ctrl+] is typed or the guest goes off."""
     if not sys.stdin.isatty():
-        raise UsageError("`vmlab console` needs a terminal", hint="`vmlab status BED -o json` names the console's log")
+        raise UsageError("`vmlab console` needs a terminal", hint="what it printed: vmlab console BED NODE --log")
     with connected(uri) as host:
         stream = host.call(lambda connection: _open(connection, domain))
         sys.stderr.write(f"Connected to {domain}; leave with Ctrl+]\r\n")

@@ -1,7 +1,6 @@
 """Do one action to libvirt. Each looks first whether it is already so, so that doing it twice is harmless."""
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import singledispatch
 
 import libvirt
@@ -33,11 +32,11 @@ from vmlab.runtime.wait import Deadline
 from vmlab.values import identity
 from vmlab.virt import sriov
 from vmlab.virt.borrowed import Notes
-from vmlab.virt.connection import CALL_S, Host, missing
+from vmlab.virt.connection import CALL_S, Host, gone_is_fine, missing
 from vmlab.virt.inventory import inventory
 from vmlab.virt.machine import machine_of
 from vmlab.virt.passthrough import give_back
-from vmlab.virt.pool import BEDS, find_pool
+from vmlab.virt.pool import BEDS, find_pool, write_volume
 from vmlab.virt.start import start
 from vmlab.virt.sysfs import sysfs_of
 
@@ -104,7 +103,7 @@ def _start_network(action: StartNetwork, _host: Host, connection: "libvirt.virCo
 
 @_perform.register
 def _remove_network(action: RemoveNetwork, _host: Host, connection: "libvirt.virConnect") -> None:
-    with _gone_is_fine():
+    with gone_is_fine():
         # By its UUID: whoever took the name since we looked is somebody else.
         network = connection.networkLookupByUUIDString(str(identity.network_uuid(*_parts(action.name))))
         if network.isActive():
@@ -125,7 +124,7 @@ def _create_volume(action: CreateVolume, _host: Host, connection: "libvirt.virCo
 
 @_perform.register
 def _remove_volume(action: RemoveVolume, _host: Host, connection: "libvirt.virConnect") -> None:
-    with _gone_is_fine():
+    with gone_is_fine():
         _pool(connection).storageVolLookupByName(action.name).delete()
 
 
@@ -163,7 +162,7 @@ def _start_domain(action: StartDomain, host: Host, connection: "libvirt.virConne
 
 @_perform.register
 def _stop_domain(action: StopDomain, _host: Host, connection: "libvirt.virConnect") -> None:
-    with _gone_is_fine():
+    with gone_is_fine():
         domain = _own(connection, action.name)
         if domain.isActive():
             _destroy(domain)
@@ -171,7 +170,7 @@ def _stop_domain(action: StopDomain, _host: Host, connection: "libvirt.virConnec
 
 @_perform.register
 def _undefine_domain(action: UndefineDomain, host: Host, connection: "libvirt.virConnect") -> None:
-    with _gone_is_fine():
+    with gone_is_fine():
         _own(connection, action.name).undefineFlags(_UNDEFINE_SIMULATED if host.simulated else _UNDEFINE)
 
 
@@ -200,17 +199,12 @@ def _write_seed(host: Host, action: WriteSeed, content: bytes) -> None:
 
     def act(connection: "libvirt.virConnect") -> None:
         pool = _pool(connection)
-        with _gone_is_fine():
+        with gone_is_fine():
             pool.storageVolLookupByName(action.name).delete()
-        volume = pool.createXML(text(volume_xml(Volume(action.name, len(content), "raw"))))
         if host.simulated:  # no bytes are behind its volumes
-            return
-        stream = connection.newStream()
-        volume.upload(stream, 0, len(content))
-        sent = 0
-        while sent < len(content):
-            sent += stream.send(content[sent : sent + 262_120])
-        stream.finish()
+            pool.createXML(text(volume_xml(Volume(action.name, len(content), "raw"))))
+        else:
+            write_volume(pool, action.name, content)
 
     host.call(act)
 
@@ -220,12 +214,3 @@ def _pool(connection: "libvirt.virConnect") -> "libvirt.virStoragePool":
     if pool is None:
         raise HostError(f"the storage pool {BEDS} is gone", hint="run `vmlab up` again, it makes the pool")
     return pool
-
-
-@contextlib.contextmanager
-def _gone_is_fine() -> Iterator[None]:
-    try:
-        yield
-    except libvirt.libvirtError as error:
-        if not missing(error):
-            raise

@@ -22,6 +22,7 @@ BEDS = "vmlab"
 IMAGES = "vmlab-images"
 MARK = ".vmlab-pool"
 _FOLDERS = {BEDS: "beds", IMAGES: "images"}
+_PIECE = 262_120  # what libvirt's protocol sends at once
 _DEFAULT = Path("/var/lib/libvirt/vmlab")
 
 
@@ -108,6 +109,17 @@ def ensure_pool(host: Host, name: str) -> None:
         _mark(pool)
 
     host.call(act)
+
+
+def write_volume(pool: "libvirt.virStoragePool", name: str, content: bytes) -> None:
+    """Make a file of this content."""
+    volume = pool.createXML(text(volume_xml(Volume(name, len(content), "raw"))))
+    stream = pool.connect().newStream()
+    volume.upload(stream, 0, len(content))
+    sent = 0
+    while sent < len(content):
+        sent += stream.send(content[sent : sent + _PIECE])
+    stream.finish()
 
 
 def refresh_pool(host: Host, name: str) -> None:

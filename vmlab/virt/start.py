@@ -1,4 +1,4 @@
-"""The one door by which a domain starts, whoever asks: with its devices checked, set up and taken from the host."""
+"""The one door by which a domain starts: its devices are checked, set up and taken, its last console is kept."""
 
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from vmlab.runtime.wait import Deadline
 from vmlab.virt import sriov
 from vmlab.virt.connection import Host
 from vmlab.virt.inventory import inventory
+from vmlab.virt.kept_consoles import put_aside
 from vmlab.virt.machine import Machine, machine_of
 from vmlab.virt.passthrough import check_functions, load_vfio, take
 from vmlab.virt.sysfs import Sysfs, sysfs_of
@@ -34,6 +35,8 @@ def start(host: Host, connection: "libvirt.virConnect", name: str) -> None:
     facts = read_domain(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
     if facts.hostdevs:
         _take(host, facts)
+    if facts.metadata is not None and not host.simulated:
+        put_aside(host, connection, facts.metadata)
     domain.create()
 
 

@@ -117,7 +117,7 @@ def test_a_domain_that_does_not_run_in_time(machine: Machine, guest: Guest) -> N
     machine.state = "paused (starting up)"
     error = failed(machine, guest, SHORT)
     assert error.message == "oss1, stage domain: waited 1 s for its domain to run; it is paused (starting up)"
-    assert error.hint == "vmlab console ha oss1"
+    assert error.hint == "vmlab console ha oss1 --log"
 
 
 def test_no_kernel_in_time(machine: Machine, guest: Guest, sshd: Sshd) -> None:

@@ -75,7 +75,7 @@ def test_connect_and_copy_end_too(guest: Guest, sshd: Sshd, machine: Machine, tm
     sshd._process.send_signal(signal.SIGSTOP)
     machine.console += PANIC
     machine_address, guest.address = guest.address, NOWHERE
-    guest.own_options()  # the options do not depend on the address
+    guest.exported_options()  # the options do not depend on the address
     for wait in (
         lambda: guest.connect(Deadline.after(60)),
         lambda: guest.copy([str(tmp_path)], "/tmp/x", to_guest=True, recursive=True),

@@ -1,9 +1,11 @@
 import contextlib
 import getpass
 import os
+import re
 import shlex
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import threading
@@ -13,10 +15,12 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
+import yaml
 
 from vmlab.errors import GuestError
+from vmlab.guest.export import ansible, ssh_config
 from vmlab.guest.keys import BedKeys
-from vmlab.guest.ssh import Guest, ssh_config
+from vmlab.guest.ssh import Guest
 from vmlab.guest.trouble import SshTrouble, Unreachable
 from vmlab.runtime.process import run
 from vmlab.runtime.wait import Deadline, until
@@ -435,8 +439,37 @@ def test_commands_to_paste(guest: Guest) -> None:
 def test_exported_configuration_works(guest: Guest, tmp_path: Path) -> None:
     path = tmp_path / "config"
     path.write_text(ssh_config([guest]))
-    for name in ("oss1", "oss1.ha"):
-        assert run(["ssh", "-F", str(path), name, "echo here"], deadline_s=20).stdout == "here\n"
+    assert run(["ssh", "-F", str(path), "ha.oss1", "echo here"], deadline_s=20).stdout == "here\n"
+    # No name of it is another bed's node's, or a real host's.
+    assert re.findall(r"^Host (.*)$", path.read_text(), re.MULTILINE) == ["ha.oss1"]
+
+
+def test_exported_configuration_forwards(guest: Guest, tmp_path: Path) -> None:
+    (tmp_path / "config").write_text(ssh_config([guest]))
+    forward = f"{tmp_path}/socket:127.0.0.1:{guest.port}"
+    with subprocess.Popen(
+        ["ssh", "-F", str(tmp_path / "config"), "-N", "-L", forward, "ha.oss1"], stderr=subprocess.PIPE
+    ) as tunnel:
+        try:
+            assert until((tmp_path / "socket").exists, Deadline.after(20))
+            assert stat.S_ISSOCK((tmp_path / "socket").stat().st_mode)
+        finally:
+            tunnel.terminate()
+
+
+def test_an_exported_inventory_has_the_way_in_and_groups(guest: Guest) -> None:
+    other = Guest("ha-2", "mds1", IPv4Address("127.0.0.1"), "rocky", guest.keys_folder)
+    inventory = yaml.safe_load(ansible({"oss1": guest, "mds1": other}, {"oss1": ("oss",), "mds1": ("mds", "oss")}))
+    told = inventory["all"]["hosts"]["ha.oss1"]
+    words = ["-p", str(told["ansible_port"]), *shlex.split(told["ansible_ssh_common_args"])]
+    at = f"{told['ansible_user']}@{told['ansible_host']}"
+    assert run(["ssh", *words, at, "echo here"], deadline_s=20).stdout == "here\n"
+    assert {group: list(members["hosts"]) for group, members in inventory["all"]["children"].items()} == {
+        "bed_ha": ["ha.oss1"],
+        "oss": ["ha.oss1", "ha-2.mds1"],
+        "bed_ha_2": ["ha-2.mds1"],
+        "mds": ["ha-2.mds1"],
+    }
 
 
 def test_copies_go_both_ways(connected: Guest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

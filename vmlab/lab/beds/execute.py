@@ -1,7 +1,10 @@
 """Run a command on many nodes at once, and copy files to and from them."""
 
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
 
 from vmlab.errors import GuestError, Interrupted, UsageError
 from vmlab.guest.boot import DeadGuest
@@ -13,10 +16,12 @@ from vmlab.lab.ground.hosts import Hosts
 from vmlab.lab.ground.leftovers import end_exec, exec_mark
 from vmlab.plan.observed import ObservedBed, over_all
 from vmlab.runtime.parallel import each
+from vmlab.runtime.process import Result
 from vmlab.topology.select import select
 from vmlab.values.complaint import complaint
 from vmlab.values.nodeset import fold
 from vmlab.virt.connection import Host
+from vmlab.virt.kept_consoles import consoles
 from vmlab.workloads import MARK
 
 _BROKEN_S = 15.0  # nobody who pressed Ctrl-C waits long for a guest
@@ -93,6 +98,13 @@ def domain_of(hosts: Hosts, bed: str, node: str) -> tuple[Host, str]:
     return hosts.of(domain), domain.facts.name
 
 
+def printed(hosts: Hosts, bed: str, node: str, earlier: int) -> list[tuple[datetime | None, str]]:
+    """What one node's console printed; see `virt.kept_consoles.consoles`. Raises UsageError as `door`."""
+    found = existing(hosts, bed)
+    name = _one(found, node)
+    return consoles(hosts.of(found.nodes[name]), found.metadata[name], earlier)
+
+
 def _one(bed: ObservedBed, node: str) -> str:
     names = list(chosen(bed, node))
     if len(names) != 1:
@@ -108,29 +120,50 @@ class Place:
     nodes: tuple[str, ...]
     path: str
 
+    def doors(self, hosts: Hosts) -> dict[str, Guest]:
+        """To the nodes of the bed."""
+        return {} if self.bed is None else doors(hosts, self.bed)
+
 
 def copy(hosts: Hosts, source: str, destination: str, *, recursive: bool, jobs: int) -> None:
-    """Copy between here and nodes: `FILE NODES:PATH`, or `NODE:PATH FILE`; a node may be written BED.NODE.
+    """Copy between here and nodes, or from a node to others: FILE or NODE:PATH to FILE or NODES:PATH.
 
-    Raises UsageError when neither or both sides are on nodes, GuestError with scp's own words when one fails.
+    A node may be written BED.NODE. What goes from node to node is here in between. Raises UsageError when neither side
+    is on a node, GuestError with scp's own words when a copy fails.
     """
-    here, there = _place(hosts, source), _place(hosts, destination)
-    if (here.bed is None) == (there.bed is None):
-        raise UsageError("one side of a copy is a file here, the other NODE:PATH", hint="vmlab cp FILE oss1:/tmp/")
-    remote = here if here.bed is not None else there
-    if here.bed is not None and len(here.nodes) > 1:
-        raise UsageError("files of several nodes would overwrite each other here", hint="copy from one node at a time")
+    origin, target = _place(hosts, source), _place(hosts, destination)
+    if origin.bed is None and target.bed is None:
+        raise UsageError("no side of the copy is on a node", hint="vmlab cp FILE oss1:/tmp/")
+    if len(origin.nodes) > 1:
+        raise UsageError("files of several nodes would overwrite each other", hint="copy from one node at a time")
+    if origin.bed is None:
+        _to(hosts, [origin.path], target, recursive=recursive, jobs=jobs)
+    elif target.bed is None:
+        _from(hosts, origin, target.path, recursive=recursive)
+    else:
+        with tempfile.TemporaryDirectory(prefix="vmlab-cp.") as between:
+            _from(hosts, origin, between, recursive=recursive)
+            _to(hosts, sorted(map(str, Path(between).iterdir())), target, recursive=recursive, jobs=jobs)
 
-    assert remote.bed is not None  # noqa: S101 - seen above, for mypy
-    guests = doors(hosts, remote.bed)
 
-    def transfer(name: str) -> None:
-        result = guests[name].copy([here.path], there.path, to_guest=remote is there, recursive=recursive)
-        if not result.ok:
-            why = complaint(result.stderr.splitlines()) or result.last_line
-            raise GuestError(f"{name}: {why}", node=name, stage="copy")
+def _from(hosts: Hosts, origin: Place, to: str, *, recursive: bool) -> None:
+    (name,) = origin.nodes
+    _copied(name, origin.doors(hosts)[name].copy([origin.path], to, to_guest=False, recursive=recursive))
 
-    each(transfer, remote.nodes, jobs=jobs, failed="not all copies succeeded")
+
+def _to(hosts: Hosts, files: Sequence[str], target: Place, *, recursive: bool, jobs: int) -> None:
+    guests = target.doors(hosts)
+
+    def send(name: str) -> None:
+        _copied(name, guests[name].copy(files, target.path, to_guest=True, recursive=recursive))
+
+    each(send, target.nodes, jobs=jobs, failed="not all copies succeeded")
+
+
+def _copied(name: str, result: Result) -> None:
+    if not result.ok:
+        why = complaint(result.stderr.splitlines()) or result.last_line
+        raise GuestError(f"{name}: {why}", node=name, stage="copy")
 
 
 def _place(hosts: Hosts, text: str) -> Place:

@@ -1,6 +1,6 @@
 """A bed in the forms that other tools read."""
 
-from vmlab.guest.ssh import ssh_config
+from vmlab.guest import export
 from vmlab.lab.ground.bed import existing, guests
 from vmlab.lab.ground.hosts import Hosts
 from vmlab.virt.describe import domain_xml
@@ -8,7 +8,13 @@ from vmlab.virt.describe import domain_xml
 
 def ssh(hosts: Hosts, bed: str) -> str:
     """A file for `ssh -F`."""
-    return ssh_config(guests(hosts, existing(hosts, bed)).values())
+    return export.ssh_config(guests(hosts, existing(hosts, bed)).values())
+
+
+def ansible(hosts: Hosts, bed: str) -> str:
+    """An inventory of Ansible."""
+    found = existing(hosts, bed)
+    return export.ansible(guests(hosts, found), {name: node.roles for name, node in found.metadata.items()})
 
 
 def hosts_file(hosts: Hosts, bed: str) -> str:
