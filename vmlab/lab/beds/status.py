@@ -134,8 +134,9 @@ def _stage(
 ) -> _Stage:
     """How far a running guest has come."""
     # One that only starts up is paused, too, and says so.
-    if domain.state == "paused" and domain_state(host, domain.facts.name) == "paused":
-        return _Stage("paused", f"{guest.node} is paused", f"virsh -c {host.uri} resume {domain.facts.name}")
+    host, name = hosts.of(domain), domain.facts.name
+    if domain.state == "paused" and domain_state(host, name) == "paused":
+        return _Stage("paused", f"{guest.node} is paused", f"virsh -c {host.uri} resume {name}")
     try:
         guest.watch()
         return _Stage(_reached(hosts, nodes, guest, domain, folder))
