@@ -318,6 +318,48 @@ def test_a_file_may_come_by_standard_input_and_settings_go_over_it(cli: Cli) -> 
     assert len(json.loads(cli("status", "-", "-o", "json", stdin=BED.replace("name: ha", "name: piped")).stdout)) == 3
 
 
+def saved_by(cli: Cli, how: str, tmp_path: Path) -> "libvirt.virDomain":
+    cli("up", "bed.yaml", "--no-wait")
+    domain = libvirt.open("test:///default").lookupByName("ha.oss1")
+    if how == "managedsave":
+        domain.managedSave()
+    else:
+        domain.save(str(tmp_path / "memory"))
+    (_, status, _) = cli.json("status", "ha")
+    assert (status["state"], status["stage"]) == ("shut off", "saved")
+    return domain
+
+
+def test_memory_that_libvirt_saved_is_gone_on_with_and_not_lost_silently(cli: Cli, tmp_path: Path) -> None:
+    domain = saved_by(cli, "managedsave", tmp_path)
+    assert "saved memory: ha.oss1" in cli("down", "ha").stderr
+    (tmp_path / "bed.yaml").write_text(BED.replace("role: oss, memory: 256MiB", "role: oss, memory: 384MiB"))
+    refused = cli("up", "bed.yaml", "--no-wait")
+    assert (refused.exit_code, "oss1 is off, and its memory was saved" in refused.stderr) == (4, True)
+    assert "hint: vmlab power on ha oss1; or lose it: --restart" in refused.stderr
+    assert domain.hasManagedSaveImage()
+    assert cli("up", "bed.yaml", "--no-wait", "--restart").exit_code == 0
+    assert not domain.hasManagedSaveImage()
+
+
+def test_memory_that_libvirt_saved_is_what_an_unchanged_node_starts_with(cli: Cli, tmp_path: Path) -> None:
+    domain = saved_by(cli, "managedsave", tmp_path)
+    planned = cli.json("plan", "bed.yaml")["actions"]
+    assert [action["kind"] for action in planned] == ["start-domain"]
+    assert cli("power", "on", "ha", "oss1").exit_code == 0
+    assert domain.isActive()
+
+
+def test_no_other_start_makes_memory_in_a_file_worthless_unasked(cli: Cli, tmp_path: Path) -> None:
+    domain = saved_by(cli, "save", tmp_path)
+    for verb in (("up", "bed.yaml", "--no-wait"), ("power", "on", "ha")):
+        refused = cli(*verb)
+        assert (refused.exit_code, "hint: virsh restore FILE; or lose it: " in refused.stderr) == (4, True)
+    assert not domain.isActive()
+    assert cli("up", "bed.yaml", "--no-wait", "--restart").exit_code == 0
+    assert domain.isActive()
+
+
 def test_rebuild(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     cli("up", "bed.yaml", "--no-wait")
     refused = cli("rebuild", "ha")

@@ -147,7 +147,7 @@ def list_(output: Output = Form.TABLE) -> None:
 def status(bed: Bed, output: Output = Form.TABLE) -> None:
     """Show a bed's nodes: state, stage, addresses, disks.
 
-    Stages: off, domain, kernel, ssh, cloud-init, ready; or panic, paused, with what helps.
+    Stages: off, domain, kernel, ssh, cloud-init, ready; or panic, paused, saved, with what helps.
 
     \b
     Examples:

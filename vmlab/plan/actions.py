@@ -114,6 +114,13 @@ class StopDomain(Action):
 
 
 @dataclass(frozen=True, slots=True)
+class DiscardMemory(Action):
+    """Give up the memory that was saved of a domain that is off: whoever starts it then, starts it anew."""
+
+    kind = "discard-memory"
+
+
+@dataclass(frozen=True, slots=True)
 class UndefineDomain(Action):
     """Undefine a stopped domain with all that libvirt keeps for it."""
 

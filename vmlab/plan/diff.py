@@ -1,6 +1,6 @@
 """From what is there to what is wanted, and from what is there to nothing."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePath
 
 from vmlab.domainxml.network import Network
@@ -13,6 +13,7 @@ from vmlab.plan.actions import (
     CreateVfs,
     CreateVolume,
     DefineDomain,
+    DiscardMemory,
     Plan,
     RemoveNetwork,
     RemoveVolume,
@@ -32,6 +33,8 @@ from vmlab.values import identity
 def diff(desired: Desired, observed: Observed, *, restart: bool) -> Plan:
     """The actions that make the bed as desired.
 
+    Memory that was saved is only given up with `restart`: without it that is refused (HostError).
+
     A running domain that differs is only touched with `restart`; without it the change is told in `pending`. So are
     nodes that the topology no longer has. Raises HostError, naming it, when a domain, network or volume of a name
     that the bed needs belongs to somebody else.
@@ -45,6 +48,8 @@ def diff(desired: Desired, observed: Observed, *, restart: bool) -> Plan:
     for name, domain in bed.nodes.items():
         if name not in desired.nodes:
             lanes[name] = tuple(_gone(name, domain, owned.get(name, ()), "no longer in the topology"))
+    if not restart:
+        _refuse_to_discard(bed, {name: lanes[name] for name in desired.nodes})
     # A running guest holds on to the bridge of a network that is made anew, so it has to start again.
     anew = {action.name for action in networks if isinstance(action, RemoveNetwork)}
     for name, domain in bed.nodes.items():
@@ -167,32 +172,58 @@ def _node(node: DesiredNode, bed: ObservedBed) -> Iterator[Action]:
     domain = bed.nodes.get(node.name)
     start = "not running"
     if domain is None or domain.facts.metadata is None or domain.facts.metadata.digest != node.digest:
-        reason = "absent" if domain is None else _what_changed(node, domain)
-        if domain is not None:
-            yield from _stopped(node.name, domain, reason)
-        yield from _root(node, bed, reason)
-        for disk in node.disks:
-            yield from _volume(disk, bed, node.name)
-        yield WriteSeed(node.seed, node.name, reason, node.documents)
-        yield DefineDomain(node.domain, node.name, reason, node.uuid, node.xml)
-        start = reason
+        start = "absent" if domain is None else _what_changed(node, domain)
+        yield from _defined(node, bed, domain, start)
     elif not domain.running:
-        for disk in (node.root, *node.disks):
-            yield from _volume(disk, bed, node.name)
-        moved = _moved(node, domain)
-        if moved or node.seed not in bed.volumes:
-            yield WriteSeed(node.seed, node.name, moved or "absent", node.documents)
-        if moved:
-            yield from _stopped(node.name, domain, moved)
-            yield DefineDomain(node.domain, node.name, moved, node.uuid, node.xml)
+        yield from _as_defined(node, bed, domain)
     if start != "not running" or domain is None or not domain.running:
         if node.functions:
             yield TakeDevices(node.domain, node.name, start, node.functions)
         yield StartDomain(node.domain, node.name, start)
 
 
+def _defined(node: DesiredNode, bed: ObservedBed, domain: ObservedDomain | None, reason: str) -> Iterator[Action]:
+    """Its disks, its seed and its definition, in place of one that it may have."""
+    if domain is not None:
+        yield from _stopped(node.name, domain, reason)
+    yield from _root(node, bed, reason)
+    for disk in node.disks:
+        yield from _volume(disk, bed, node.name)
+    yield WriteSeed(node.seed, node.name, reason, node.documents)
+    yield DefineDomain(node.domain, node.name, reason, node.uuid, node.xml)
+
+
+def _as_defined(node: DesiredNode, bed: ObservedBed, domain: ObservedDomain) -> Iterator[Action]:
+    """What a node that is off lacks for its start, where nothing else was asked for than when it was defined."""
+    moved = _moved(node, domain)
+    if domain.saved == "file" and not moved:
+        yield DiscardMemory(domain.facts.name, node.name, "it is in a file, which no other start can use")
+    for disk in (node.root, *node.disks):
+        yield from _volume(disk, bed, node.name)
+    if moved or node.seed not in bed.volumes:
+        yield WriteSeed(node.seed, node.name, moved or "absent", node.documents)
+    if moved:
+        yield from _stopped(node.name, domain, moved)
+        yield DefineDomain(node.domain, node.name, moved, node.uuid, node.xml)
+
+
+def _refuse_to_discard(bed: ObservedBed, lanes: Mapping[str, tuple[Action, ...]]) -> None:
+    for name, domain in bed.nodes.items():
+        for action in lanes.get(name, ()):
+            if isinstance(action, DiscardMemory):
+                how = "managedsave" if domain.saved == "libvirt" else "save"
+                back = f"vmlab power on {bed.name} {name}" if domain.saved == "libvirt" else "virsh restore FILE"
+                raise HostError(
+                    f"{name} is off, and its memory was saved (virsh {how}): starting it anew loses that "
+                    f"({action.reason})",
+                    hint=f"{back}; or lose it: --restart",
+                )
+
+
 def _stopped(name: str, domain: ObservedDomain, reason: str) -> Iterator[Action]:
-    """Not running, and its functions back on the host: the definition that tells of them goes next."""
+    """Not running, its memory gone, and its functions back on the host: the definition that tells of them goes next."""
+    if domain.saved:
+        yield DiscardMemory(domain.facts.name, name, reason)
     if domain.running:
         yield StopDomain(domain.facts.name, name, reason)
     if domain.facts.hostdevs:

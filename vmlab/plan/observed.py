@@ -14,6 +14,8 @@ from vmlab.values import identity
 class ObservedDomain:
     """A domain on the host of that name.
 
+    `saved` says where the memory of one that is off was saved: "libvirt" starts from it (`virsh managedsave`), a "file"
+    (`virsh save`) is worthless after any other start; "" for neither.
     `disks_in_use` are all files that it needs: those of its definition, what only the running QEMU has, and, if volumes
     were looked at, what `<disk type='volume'>` means and what lies below in backing chains.
     """
@@ -22,6 +24,7 @@ class ObservedDomain:
     state: str
     disks_in_use: frozenset[str]
     host: str = "local"
+    saved: str = ""
 
     @property
     def running(self) -> bool:

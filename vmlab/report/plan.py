@@ -27,6 +27,7 @@ _SIGNS = {
     "stop": ("-", _RED),
     "undefine": ("-", _RED),
     "remove": ("-", _RED),
+    "discard": ("-", _RED),
 }
 
 _LISTED = 12
@@ -183,7 +184,9 @@ def removal_lines(bed: str, plans: Iterable[Plan]) -> list[str]:
     plan = together(plans)
     kinds = (("nodes", [fold(plan.lanes)] if plan.lanes else []), ("networks", _names(plan.networks, "remove-network")))
     disks = [n for n in _names(plan.actions, "remove-volume") if identity.has_data(n)]
-    told = [f"  {kind}: {_listed(names)}" for kind, names in (*kinds, ("disks", disks)) if names]
+    memory = _names(plan.actions, "discard-memory")
+    all_kinds = (*kinds, ("disks", disks), ("saved memory", memory))
+    told = [f"  {kind}: {_listed(names)}" for kind, names in all_kinds if names]
     return [f"{bed}: this goes:", *told] if told else []
 
 

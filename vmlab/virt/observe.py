@@ -80,12 +80,12 @@ def _observe(host: Host, connection: "libvirt.virConnect", *, volumes: bool) -> 
     files = {volume.name: volume for volume in _volumes(pool)}
     if volumes:
         backing = {volume.path: volume.backing for volume in files.values()}
-        uses = {facts.name: use for facts, _, use in domains}
+        uses = {facts.name: use for facts, _, use, _ in domains}
         in_use = needed(host, connection, uses, backing=backing, pool_path=path)
     else:
-        in_use = {facts.name: use.files for facts, _, use in domains}
+        in_use = {facts.name: use.files for facts, _, use, _ in domains}
     observed = Observed(
-        domains={f.name: ObservedDomain(f, state, in_use[f.name], host.name) for f, state, _ in domains},
+        domains={f.name: ObservedDomain(f, state, in_use[f.name], host.name, saved) for f, state, _, saved in domains},
         networks={n.facts.name: n for n in networks},
         volumes=files,
         routes=_routes() if host.local else (),
@@ -114,14 +114,21 @@ def _still_there(read: Callable[[Any], T], objects: Iterable[Any]) -> Iterator[T
                 raise
 
 
-def _domain(domain: "libvirt.virDomain", *, live: bool) -> tuple[DomainFacts, str, Uses]:
-    """A domain as it is defined, its state, and what it needs; `live`: also what only the running QEMU has."""
+def _domain(domain: "libvirt.virDomain", *, live: bool) -> tuple[DomainFacts, str, Uses, str]:
+    """A domain as it is defined, its state, what it needs, where its memory was saved.
+
+    `live`: also what only the running QEMU needs.
+    """
     # The persistent definition is what was asked for; a running domain may have other disks attached besides.
     persistent = bool(domain.isPersistent())
     facts = read_domain(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE if persistent else 0))
-    state = _STATES.get(domain.state()[0], "unknown")
+    state, reason = domain.state()
     uses = facts.uses | read_uses(domain.XMLDesc()) if live and domain.isActive() else facts.uses
-    return facts, state, uses
+    saved = ""
+    if state == libvirt.VIR_DOMAIN_SHUTOFF and facts.metadata is not None:
+        known = "file" if reason == libvirt.VIR_DOMAIN_SHUTOFF_SAVED else ""
+        saved = "libvirt" if persistent and domain.hasManagedSaveImage() else known
+    return facts, _STATES.get(state, "unknown"), uses, saved
 
 
 def _network(network: "libvirt.virNetwork") -> ObservedNetwork:

@@ -17,6 +17,7 @@ from vmlab.plan.actions import (
     CreateVfs,
     CreateVolume,
     DefineDomain,
+    DiscardMemory,
     RemoveNetwork,
     RemoveVolume,
     ReturnDevices,
@@ -166,6 +167,14 @@ def _stop_domain(action: StopDomain, _host: Host, connection: "libvirt.virConnec
         domain = _own(connection, action.name)
         if domain.isActive():
             _destroy(domain)
+
+
+@_perform.register
+def _discard_memory(action: DiscardMemory, _host: Host, connection: "libvirt.virConnect") -> None:
+    with gone_is_fine():
+        domain = _own(connection, action.name)
+        if domain.hasManagedSaveImage():  # one in a file is worthless after the next start
+            domain.managedSaveRemove()
 
 
 @_perform.register

@@ -1,11 +1,12 @@
 """Power, as a management board would switch it: off is hard, and over when QEMU is gone."""
 
-from vmlab.errors import UsageError
+from vmlab.errors import HostError, UsageError
 from vmlab.lab.ground.bed import chosen, existing
 from vmlab.lab.ground.hosts import Hosts
 from vmlab.lab.ground.progress import Progress
 from vmlab.plan.actions import Action, StartDomain, StopDomain
 from vmlab.runtime.parallel import LIBVIRT_JOBS, each
+from vmlab.values.nodeset import fold
 from vmlab.virt.observe import domain_state
 from vmlab.virt.perform import perform
 
@@ -28,6 +29,13 @@ def power(hosts: Hosts, bed: str, nodes: str | None, verb: str, progress: Progre
         )
     nodes = "*" if nodes is None else nodes
     found = chosen(existing(hosts, bed), nodes)
+
+    saved = [name for name, domain in found.items() if domain.saved == "file"]
+    if saved and StartDomain in _SEQUENCES.get(verb, ()):
+        raise HostError(
+            f"the memory of {fold(saved)} was saved to a file (virsh save): a start makes that worthless",
+            hint="virsh restore FILE; or lose it: vmlab up FILE --restart",
+        )
 
     def switch(name: str) -> str:
         domain, host = found[name].facts.name, hosts.of(found[name])

@@ -45,8 +45,8 @@ class BedLine:
 class NodeStatus:
     """One node. `state` is libvirt's, `stage` the last of off, domain, kernel, ssh, cloud-init, ready.
 
-    Or panic, or paused: `problem` says what is wrong then, `hint` what helps. `devices` are the host's PCI functions by
-    the guest's interface that they are.
+    Or panic, paused, saved: `problem` says what is wrong then, `hint` what helps. `devices` are the host's PCI
+    functions by the guest's interface that they are.
     """
 
     name: str
@@ -81,7 +81,7 @@ def status(hosts: Hosts, bed: str) -> list[NodeStatus]:
     found = existing(hosts, bed)
     folders = {name: host.call(lambda connection: pool_path(connection, BEDS)) for name, host in hosts.items()}
     nodes = found.metadata
-    stages = {name: _Stage("off") for name in nodes}
+    stages = {name: _off(found.nodes[name]) for name in nodes}
     guests = doors(hosts, found)
     running = [name for name in nodes if found.nodes[name].running]
     if not hosts.have_guests:
@@ -107,6 +107,18 @@ class _Stage:
     name: str
     problem: str = ""
     hint: str = ""
+
+
+def _off(domain: ObservedDomain) -> _Stage:
+    """What is told of a domain that does not run."""
+    if not domain.saved:
+        return _Stage("off")
+    bed, _, node = domain.facts.name.partition(".")
+    if domain.saved == "libvirt":
+        told = f"{node} is off, its memory is saved, and goes on from there"
+        return _Stage("saved", told, f"vmlab power on {bed} {node}")
+    worthless = "any other start makes that worthless"
+    return _Stage("saved", f"{node} is off, its memory was saved to a file: {worthless}", "virsh restore FILE")
 
 
 def _node(host: Host, metadata: NodeMetadata, domain: ObservedDomain, stage: _Stage, folder: str) -> NodeStatus:
