@@ -82,8 +82,21 @@ Settings = Annotated[
 Acceleration = Annotated[
     Accel, option("--accel", help="kvm, tcg (emulation: slow, works anywhere), or auto: kvm if a guest runs under it.")
 ]
-Restart = Annotated[bool, option("--restart", help="Apply changes that need a running node to stop.")]
-KeepDisks = Annotated[bool, option("--keep-disks", help="Keep disks and ssh keys; the next `up` takes them up again.")]
+Restart = Annotated[
+    bool,
+    option(
+        "--restart",
+        help="Apply changes that need a running node to stop: it is shut down, and killed if it has not gone off after "
+        "90 s (emulated: 300 s).",
+    ),
+]
+KeepDisks = Annotated[
+    bool,
+    option(
+        "--keep-disks",
+        help="Keep disks and ssh keys; the next `up` takes them up again. Nodes are shut down, as by `up --restart`.",
+    ),
+]
 HardEnd = Annotated[
     float | None,
     option(

@@ -4,6 +4,7 @@ import shlex
 import shutil
 
 from vmlab.errors import HostError
+from vmlab.lab.beds.shut_down import shut_down
 from vmlab.lab.ground.bed import beds_there, locked
 from vmlab.lab.ground.bed_folder import elsewhere, move, new_folder
 from vmlab.lab.ground.hosts import Hosts
@@ -49,13 +50,16 @@ def refuse_of_another_host(hosts: Hosts, bed: str) -> None:
 def down(hosts: Hosts, bed: str, *, keep_disks: bool, progress: Progress) -> tuple[Action, ...]:
     """Remove the bed and return what was done: nothing, if nothing of it was there.
 
-    With `keep_disks` its disks and ssh secret stay, and the next `up` takes them up again.
+    With `keep_disks` its disks and ssh secret stay, and the next `up` takes them up again; guests are shut down first.
     """
     with locked(hosts, bed):
         done: tuple[Action, ...] = ()
         plans = planned_removal(hosts, bed, keep_disks=keep_disks)
         if any(plan.actions for plan in plans.values()):
             move(hosts.home, bed)
+        if keep_disks:
+            found = over_all(bed, hosts.look(volumes=False))
+            shut_down(hosts, found, found.nodes, progress)
         while any(plan.actions for plan in plans.values()):
             for name, plan in plans.items():
                 _perform(hosts[name], plan, progress)

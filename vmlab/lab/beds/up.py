@@ -15,6 +15,7 @@ from vmlab.guest.ssh import Guest
 from vmlab.inventory.passable import stranded
 from vmlab.lab.beds.decide import Part, Prepared
 from vmlab.lab.beds.prepare import Images, acceleration, admit, images_of, lustre_in, prepare, remarks
+from vmlab.lab.beds.shut_down import shut_down
 from vmlab.lab.filesystems.bring_up import raise_filesystems, wanted
 from vmlab.lab.ground.bed import guest_of, leasing, locked, steps_of
 from vmlab.lab.ground.bed_folder import register
@@ -82,6 +83,9 @@ def up(
             overall, going = Deadline(begin + seconds), Going(progress)
             ending = partial(told, hosts, topology.name, overall, seconds, going, again="vmlab up")
             with ending():
+                if restart:
+                    # Before others wait for what we hold.
+                    _shut_down(hosts, prepare(hosts, topology, accel=accel, restart=True, images=images), going)
                 prepared, made = _claimed(hosts, topology, accel=accel, restart=restart, images=images, progress=going)
 
         def node(asked: DesiredNode) -> None:
@@ -119,6 +123,12 @@ def _claimed(
     if not placed:
         _define(hosts, prepared, progress)
     return prepared, made
+
+
+def _shut_down(hosts: Hosts, prepared: Prepared, progress: Progress) -> None:
+    """What is going to be stopped has its chance to write what it has not yet."""
+    stopped = [a.node for a in prepared.plan.actions if isinstance(a, StopDomain) and a.node is not None]
+    shut_down(hosts, prepared.bed, stopped, progress)
 
 
 def _decided(
