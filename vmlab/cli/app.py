@@ -11,7 +11,7 @@ import typer
 import typer.main
 
 from vmlab import __version__
-from vmlab.cli import beds, export, files, filesystems, hosts, images, lnet, measuring, nodes, shells, sriov
+from vmlab.cli import beds, export, files, filesystems, helps, hosts, images, lnet, measuring, nodes, shells, sriov
 from vmlab.errors import Interrupted, VmlabError
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ Exit statuses:
 `exec` and `ssh` end with the command's own status (`exec`: the worst).
 
 \b
-Options can be given as VMLAB_OPTION in the environment, too (VMLAB_ACCEL=tcg).
+Options can be given as VMLAB_OPTION in the environment, too (VMLAB_ACCEL=tcg): vmlab help environment.
 """
 
 _SECTIONS: "Mapping[str, tuple[tuple[str, Callable[..., Any]], ...]]" = {
@@ -65,7 +65,7 @@ _SECTIONS: "Mapping[str, tuple[tuple[str, Callable[..., Any]], ...]]" = {
     ),
     "Lustre": (),
     "Measuring": (("run", measuring.run), ("workloads", measuring.workloads)),
-    "This host": (("gc", hosts.gc), ("completion", shells.completion)),
+    "This host": (("gc", hosts.gc), ("completion", shells.completion), ("help", helps.help_)),
 }
 _GROUPS = {
     "lnet": "Lustre",

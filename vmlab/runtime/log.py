@@ -8,8 +8,11 @@ from logging.handlers import RotatingFileHandler
 
 from typing_extensions import override
 
-from vmlab.runtime.files import open_regular, own_state_dir
+from vmlab.errors import HostError
+from vmlab.runtime.files import open_regular, own_state_dir, state_dir
 from vmlab.values.printable import printable
+
+_NAME = "vmlab.log"
 
 log = logging.getLogger("vmlab")
 log.setLevel(logging.WARNING)
@@ -30,13 +33,21 @@ class _File(RotatingFileHandler):
         return printable(super().format(record))
 
 
+def log_path() -> str:
+    """Where the log is, or will be."""
+    try:
+        return str(state_dir() / _NAME)
+    except HostError:
+        return f"{_NAME} in VMLAB_STATE_DIR"
+
+
 def open_log() -> str:
     """Write the log to `vmlab.log` in the state folder from now on; its path, or "" if it cannot be written.
 
     Raises HostError if others could put something else into its place.
     """
     try:
-        path = own_state_dir() / "vmlab.log"
+        path = own_state_dir() / _NAME
         handler = _File(path, maxBytes=4_000_000, backupCount=2)
     except OSError:
         return ""

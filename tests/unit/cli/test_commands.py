@@ -1,15 +1,18 @@
 """What every command has in common: help, examples, environment variables, quick start."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
+import vmlab
 from vmlab.cli.app import app
 from vmlab.cli.options import duration
 
@@ -34,6 +37,30 @@ def test_help_has_an_example_of_the_command_itself(path: tuple[str, ...]) -> Non
     assert result.exit_code == 0, result.output
     _, _, examples = result.output.partition("Example")
     assert f"    vmlab {' '.join(path)}" in examples or f"vmlab {' '.join(path)} " in examples
+
+
+@pytest.mark.parametrize("path", [(), ("fs",), *COMMANDS], ids=" ".join)
+def test_help_names_the_log(path: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VMLAB_STATE_DIR", str(tmp_path))
+    said = RUNNER.invoke(app, [*path, "--help"], terminal_width=200).output
+    assert said.rstrip().endswith(f"The log: {tmp_path}/vmlab.log")
+
+
+def test_all_variables_are_told() -> None:
+    said = RUNNER.invoke(app, ["help", "environment"]).output
+    assert re.search(r"^  VMLAB_ACCEL +plan, up, rebuild, image build$", said, re.MULTILINE)
+    source = "".join(path.read_text() for path in Path(vmlab.__file__).parent.rglob("*.py"))
+    asked = set(re.findall(r"environ(?:\.get\(|\[)\"([A-Z_]+)\"", source))
+    options = {p.envvar for command in COMMANDS.values() for p in command.params if getattr(p, "envvar", None)}
+    assert {"VMLAB_STATE_DIR", "NO_COLOR", "LIBVIRT_DEFAULT_URI"} <= asked
+    for name in asked | options:
+        assert f"\n  {name}" in said, name
+
+
+def test_help_of_a_command_is_its_help() -> None:
+    for path in (["fs", "mount"], ["status"], ["fs"], []):
+        assert RUNNER.invoke(app, ["help", *path]).output == RUNNER.invoke(app, [*path, "--help"]).output
+    assert RUNNER.invoke(app, ["help", "fs", "fly"]).exit_code == 2
 
 
 @pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
