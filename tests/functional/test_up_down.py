@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
+from vmlab.domainxml.devices import SPARE_ROOT_PORTS
 from vmlab.errors import BusyError, HostError, VmlabError
 from vmlab.lab.beds import down as down_module
 from vmlab.lab.beds import up as up_module
@@ -89,6 +90,28 @@ def test_a_changed_node_waits_for_leave_and_leaves_the_others_alone(host: Host, 
     assert "create-volume" not in kinds(raised)
     assert observe(host).domains["ha.client1"].facts.memory_kib == 320 * 1024
     assert uuids(host) == before
+
+
+def test_disks_that_are_added_come_while_the_node_runs(host: Host, bed: Topology) -> None:
+    bring_up(host, bed)
+    more = BED.replace("[{name: scratch,", "[{name: more, size: 8MiB}, {name: scratch,").replace("count: 2", "count: 3")
+    raised = bring_up(host, loads(more))
+    lanes = {name: [action.kind for action in lane] for name, lane in raised.prepared.plan.lanes.items()}
+    grown = ["create-volume", "attach-disk", "attach-disk", "define-domain"]
+    assert lanes == {"oss1": grown, "oss2": grown}
+    assert {"more", "scratch", "lustre-OST0002"} < set(observe(host).domains["ha.oss1"].facts.serials)
+    assert bring_up(host, loads(more)).actions == ()
+    waiting = bring_up(host, bed)  # a disk is not taken away from a running guest
+    assert waiting.actions == ()
+    assert {action.node for action in waiting.prepared.plan.pending} == {"oss1", "oss2"}
+
+
+def test_more_disks_than_there_are_free_ports_wait(host: Host, bed: Topology) -> None:
+    bring_up(host, bed)
+    disks = ", ".join(f"{{name: d{number}, size: 8MiB}}" for number in range(SPARE_ROOT_PORTS + 1))
+    raised = bring_up(host, loads(BED.replace("[{name: scratch, size: 16MiB}]", f"[{disks}]")))
+    assert raised.actions == ()
+    assert {action.node for action in raised.prepared.plan.pending} == {"oss1", "oss2"}
 
 
 def test_an_added_node_changes_no_other(host: Host, bed: Topology) -> None:

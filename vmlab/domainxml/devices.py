@@ -44,7 +44,7 @@ def disk_element(disk: Disk, index: int, iothread: int | None = None) -> etree._
     if iothread is not None:
         driver.set("iothread", str(iothread))
     etree.SubElement(element, "source", {"file": disk.path})
-    etree.SubElement(element, "target", {"dev": f"vd{_letters(index)}", "bus": "virtio"})
+    etree.SubElement(element, "target", {"dev": disk_name(index), "bus": "virtio"})
     if disk.readonly:
         etree.SubElement(element, "readonly")
     if disk.shareable:
@@ -88,6 +88,11 @@ def console_elements(log: str) -> list[etree._Element]:
     console = etree.Element("console", {"type": "pty"})
     etree.SubElement(console, "target", {"type": "serial", "port": "0"})
     return [serial, console]
+
+
+def disk_name(index: int) -> str:
+    """libvirt's name for the virtio disk at this place: 0 is vda."""
+    return f"vd{_letters(index)}"
 
 
 def _letters(index: int) -> str:

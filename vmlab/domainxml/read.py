@@ -15,7 +15,7 @@ from vmlab.values.pci import PciAddress
 M = TypeVar("M", NodeMetadata, NetworkMetadata)
 
 # Half of the time of reading goes into what nobody asks for: a table of ids, and the white space between elements.
-_PARSER = etree.XMLParser(collect_ids=False, remove_blank_text=True, resolve_entities=False)
+PARSER = etree.XMLParser(collect_ids=False, remove_blank_text=True, resolve_entities=False)
 _ADDRESS = ("domain", "bus", "slot", "function")
 _KIB = {"b": 1 / 1024, "bytes": 1 / 1024, "k": 1, "kib": 1, "m": 1024, "mib": 1024, "g": 1024**2, "gib": 1024**2}
 
@@ -85,8 +85,7 @@ class DomainFacts:
 
 def read_domain(xml: str) -> DomainFacts:
     """Read what `virDomainGetXMLDesc` gives (or what `build` made)."""
-    root = etree.fromstring(xml, _PARSER)
-    memory = root.find("memory")
+    root = etree.fromstring(xml, PARSER)
     page = root.find("memoryBacking/hugepages/page")
     functions = dict(_functions(root))
     metadata, unreadable = _understood(_node, root)
@@ -95,7 +94,7 @@ def read_domain(xml: str) -> DomainFacts:
         uuid=root.findtext("uuid", ""),
         kind=root.get("type", ""),
         vcpus=int(root.findtext("vcpu", "1")),
-        memory_kib=0 if memory is None else _kib(memory.text or "0", memory.get("unit", "KiB")),
+        memory_kib=kib_of(root),
         disks=tuple(_DISKS(root)),
         serials=tuple(_SERIALS(root)),
         sources=tuple(
@@ -116,9 +115,15 @@ def read_domain(xml: str) -> DomainFacts:
     )
 
 
+def kib_of(root: etree._Element) -> int:
+    """The memory that a domain may have, in KiB."""
+    memory = root.find("memory")
+    return 0 if memory is None else _kib(memory.text or "0", memory.get("unit", "KiB"))
+
+
 def read_uses(xml: str) -> Uses:
     """What the domain of this XML needs."""
-    return _uses(etree.fromstring(xml, _PARSER))
+    return _uses(etree.fromstring(xml, PARSER))
 
 
 def _uses(root: etree._Element) -> Uses:
@@ -182,7 +187,7 @@ class NetworkFacts:
 
 def read_network_xml(xml: str) -> NetworkFacts:
     """Read what `virNetworkGetXMLDesc` gives (or what `network_xml` made)."""
-    root = etree.fromstring(xml, _PARSER)
+    root = etree.fromstring(xml, PARSER)
     bridge, mtu = root.find("bridge"), root.find("mtu")
     subnets = tuple(
         IPv4Network(f"{ip.get('address')}/{ip.get('prefix') or ip.get('netmask') or 24}", strict=False)
@@ -218,7 +223,7 @@ class VolumeFacts:
 
 def read_volume(xml: str) -> VolumeFacts:
     """Read what `virStorageVolGetXMLDesc` gives."""
-    root = etree.fromstring(xml, _PARSER)
+    root = etree.fromstring(xml, PARSER)
     form = root.find("target/format")
     return VolumeFacts(
         name=root.findtext("name", ""),

@@ -121,6 +121,22 @@ class DiscardMemory(Action):
 
 
 @dataclass(frozen=True, slots=True)
+class AttachDisk(Action):
+    """Plug a disk into a domain that runs; its definition has it, too, when it is defined next."""
+
+    kind = "attach-disk"
+    xml: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetMemory(Action):
+    """Let a running domain's balloon give it so much memory."""
+
+    kind = "set-memory"
+    kib: int
+
+
+@dataclass(frozen=True, slots=True)
 class UndefineDomain(Action):
     """Undefine a stopped domain with all that libvirt keeps for it."""
 

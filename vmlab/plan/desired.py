@@ -46,6 +46,8 @@ NO_MACS: Mapping[str, str] = MappingProxyType({})
 class DesiredNode:
     """One node. `xml` carries the digest; `root` is its clone, `seed` the name of its seed volume.
 
+    `digest_as_it_runs` is that of the node with no other disks and memory than it has while it runs.
+
     The digest is of what was asked for, and not of where on the host it went: that only matters to a node that starts.
     """
 
@@ -61,6 +63,7 @@ class DesiredNode:
     disks: tuple[Volume, ...]
     seed: str
     documents: Mapping[str, str]
+    digest_as_it_runs: str = ""
 
 
 @dataclass(frozen=True, slots=True)

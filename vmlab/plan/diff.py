@@ -26,6 +26,7 @@ from vmlab.plan.actions import (
     WriteSeed,
 )
 from vmlab.plan.desired import Desired, DesiredNode
+from vmlab.plan.growing import grows, growth
 from vmlab.plan.observed import Observed, ObservedBed, ObservedDomain
 from vmlab.values import identity
 
@@ -173,6 +174,10 @@ def _node(node: DesiredNode, bed: ObservedBed) -> Iterator[Action]:
     start = "not running"
     if domain is None or domain.facts.metadata is None or domain.facts.metadata.digest != node.digest:
         start = "absent" if domain is None else _what_changed(node, domain)
+        if domain is not None and grows(node, domain):
+            disks = (action for disk in node.disks for action in _volume(disk, bed, node.name))
+            yield from growth(node, domain, disks, start)
+            return
         yield from _defined(node, bed, domain, start)
     elif not domain.running:
         yield from _as_defined(node, bed, domain)

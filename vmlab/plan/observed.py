@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 
+from vmlab.domainxml.live import LiveFacts
 from vmlab.domainxml.metadata import NodeMetadata, not_understood
 from vmlab.domainxml.read import DomainFacts, NetworkFacts, VolumeFacts
 from vmlab.errors import HostError
@@ -15,7 +16,8 @@ class ObservedDomain:
     """A domain on the host of that name.
 
     `saved` says where the memory of one that is off was saved: "libvirt" starts from it (`virsh managedsave`), a "file"
-    (`virsh save`) is worthless after any other start; "" for neither.
+    (`virsh save`) is worthless after any other start; "" for neither. `live` is of one that
+    runs, if volumes were looked at.
     `disks_in_use` are all files that it needs: those of its definition, what only the running QEMU has, and, if volumes
     were looked at, what `<disk type='volume'>` means and what lies below in backing chains.
     """
@@ -25,6 +27,7 @@ class ObservedDomain:
     disks_in_use: frozenset[str]
     host: str = "local"
     saved: str = ""
+    live: LiveFacts | None = None
 
     @property
     def running(self) -> bool:

@@ -28,6 +28,8 @@ _SIGNS = {
     "undefine": ("-", _RED),
     "remove": ("-", _RED),
     "discard": ("-", _RED),
+    "attach": ("+", _GREEN),
+    "set": ("~", _YELLOW),
 }
 
 _LISTED = 12

@@ -4,10 +4,11 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from ipaddress import IPv4Network
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import libvirt
 
+from vmlab.domainxml.live import LiveFacts, read_live
 from vmlab.domainxml.read import (
     DomainFacts,
     Uses,
@@ -72,6 +73,16 @@ def domain_state(host: Host, name: str) -> str:
     return host.call(act)
 
 
+class _Seen(NamedTuple):
+    """As an ObservedDomain, with what its definition and its QEMU tell of the files that it needs."""
+
+    facts: DomainFacts
+    state: str
+    uses: Uses
+    saved: str
+    live: LiveFacts | None
+
+
 def _observe(host: Host, connection: "libvirt.virConnect", *, volumes: bool) -> Observed:
     path = pool_path(connection, BEDS)
     pool = find_pool(connection, BEDS) if volumes else None
@@ -80,12 +91,17 @@ def _observe(host: Host, connection: "libvirt.virConnect", *, volumes: bool) -> 
     files = {volume.name: volume for volume in _volumes(pool)}
     if volumes:
         backing = {volume.path: volume.backing for volume in files.values()}
-        uses = {facts.name: use for facts, _, use, _ in domains}
+        uses = {seen.facts.name: seen.uses for seen in domains}
         in_use = needed(host, connection, uses, backing=backing, pool_path=path)
     else:
-        in_use = {facts.name: use.files for facts, _, use, _ in domains}
+        in_use = {seen.facts.name: seen.uses.files for seen in domains}
     observed = Observed(
-        domains={f.name: ObservedDomain(f, state, in_use[f.name], host.name, saved) for f, state, _, saved in domains},
+        domains={
+            seen.facts.name: ObservedDomain(
+                seen.facts, seen.state, in_use[seen.facts.name], host.name, seen.saved, seen.live
+            )
+            for seen in domains
+        },
         networks={n.facts.name: n for n in networks},
         volumes=files,
         routes=_routes() if host.local else (),
@@ -114,21 +130,21 @@ def _still_there(read: Callable[[Any], T], objects: Iterable[Any]) -> Iterator[T
                 raise
 
 
-def _domain(domain: "libvirt.virDomain", *, live: bool) -> tuple[DomainFacts, str, Uses, str]:
-    """A domain as it is defined, its state, what it needs, where its memory was saved.
-
-    `live`: also what only the running QEMU needs.
-    """
+def _domain(domain: "libvirt.virDomain", *, live: bool) -> _Seen:
+    """A domain as it is defined, and its state; `live`: also what only the running QEMU has."""
     # The persistent definition is what was asked for; a running domain may have other disks attached besides.
     persistent = bool(domain.isPersistent())
     facts = read_domain(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE if persistent else 0))
     state, reason = domain.state()
-    uses = facts.uses | read_uses(domain.XMLDesc()) if live and domain.isActive() else facts.uses
-    saved = ""
+    uses, runs, saved = facts.uses, None, ""
+    if live and domain.isActive():
+        xml = domain.XMLDesc()
+        uses |= read_uses(xml)
+        runs = read_live(xml) if facts.metadata is not None else None
     if state == libvirt.VIR_DOMAIN_SHUTOFF and facts.metadata is not None:
         known = "file" if reason == libvirt.VIR_DOMAIN_SHUTOFF_SAVED else ""
         saved = "libvirt" if persistent and domain.hasManagedSaveImage() else known
-    return facts, _STATES.get(state, "unknown"), uses, saved
+    return _Seen(facts, _STATES.get(state, "unknown"), uses, saved, runs)
 
 
 def _network(network: "libvirt.virNetwork") -> ObservedNetwork:

@@ -6,6 +6,7 @@ from functools import singledispatch
 import libvirt
 
 from vmlab.domainxml.build import text
+from vmlab.domainxml.live import placed_disk
 from vmlab.domainxml.network import network_xml
 from vmlab.domainxml.volume import Volume, volume_xml
 from vmlab.errors import HostError, LibvirtError
@@ -13,6 +14,7 @@ from vmlab.inventory.passable import idle_on_vfio, stranded
 from vmlab.inventory.vfs import plan_vfs
 from vmlab.plan.actions import (
     Action,
+    AttachDisk,
     CreateNetwork,
     CreateVfs,
     CreateVolume,
@@ -21,6 +23,7 @@ from vmlab.plan.actions import (
     RemoveNetwork,
     RemoveVolume,
     ReturnDevices,
+    SetMemory,
     StartDomain,
     StartNetwork,
     StopDomain,
@@ -167,6 +170,20 @@ def _stop_domain(action: StopDomain, _host: Host, connection: "libvirt.virConnec
         domain = _own(connection, action.name)
         if domain.isActive():
             _destroy(domain)
+
+
+@_perform.register
+def _attach_disk(action: AttachDisk, host: Host, connection: "libvirt.virConnect") -> None:
+    domain = _own(connection, action.name)
+    if host.simulated:  # it knows no plugging in
+        return
+    if (xml := placed_disk(action.xml, domain.XMLDesc())) is not None:
+        domain.attachDeviceFlags(xml, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+
+
+@_perform.register
+def _set_memory(action: SetMemory, _host: Host, connection: "libvirt.virConnect") -> None:
+    _own(connection, action.name).setMemoryFlags(action.kib, libvirt.VIR_DOMAIN_AFFECT_LIVE)
 
 
 @_perform.register

@@ -32,6 +32,7 @@ from vmlab.plan.desired import (
 )
 from vmlab.plan.diff import diff
 from vmlab.plan.fitting import Fitted
+from vmlab.plan.growing import grows
 from vmlab.plan.lease import Leases, lease
 from vmlab.plan.native import guest_architectures
 from vmlab.plan.node_place import NodePlace, hidden, macs, place_of
@@ -39,6 +40,7 @@ from vmlab.plan.observed import Observed, ObservedBed, over_all
 from vmlab.plan.placing import Attach, Places, decide, virtual
 from vmlab.runtime.shipped import shipped
 from vmlab.topology import MANAGEMENT, Node, Topology
+from vmlab.values.size import Bytes
 
 _DOMAIN_TYPES = {"kvm": "kvm", "tcg": "qemu", "test": "test"}
 
@@ -192,26 +194,39 @@ class _Draft:
                 interfaces=[_interface(self.topology, self.leases, p) for p in places if not has_guid(p)],
             )
 
-        return desired_node(
-            self.topology,
-            asked,
-            image=image,
-            template=self.fitted(host, asked.template),
-            domain_type=_DOMAIN_TYPES[self.accel],
-            pool_path=self.looks[host].pool_path,
-            addresses=addresses(self.topology, self.leases, attach, asked.name),
-            documents=seeds,
-            place=place,
-        )
+        def made(topology: Topology, node: Node) -> DesiredNode:
+            return desired_node(
+                topology,
+                node,
+                image=image,
+                template=self.fitted(host, asked.template),
+                domain_type=_DOMAIN_TYPES[self.accel],
+                pool_path=self.looks[host].pool_path,
+                addresses=addresses(self.topology, self.leases, attach, asked.name),
+                documents=seeds,
+                place=place,
+            )
+
+        wanted, found = made(self.topology, asked), self.bed.nodes.get(asked.name)
+        if found is None or found.live is None or found.facts.metadata is None:
+            return wanted
+        if found.facts.metadata.digest == wanted.digest:
+            return wanted
+        there = set(found.facts.serials)
+        targets = tuple(t for t in self.topology.targets if t.label in there or asked.name not in t.servers)
+        disks = tuple(disk for disk in asked.disks if disk.name in there)
+        memory = Bytes(found.facts.memory_kib << 10)
+        before = made(replace(self.topology, targets=targets), replace(asked, disks=disks, memory=memory))
+        return replace(wanted, digest_as_it_runs=before.digest)
 
     def unchanged(self, name: str, attach: Attach) -> bool:
-        """The node is there, and as it is asked for."""
+        """The node is there, and as it is asked for, or can become so while it runs."""
         domain = self.bed.nodes[name]
         if name not in self.topology.nodes or domain.facts.metadata is None:
             return False
         anywhere = NodePlace(None, (), ())
         asked = self.node(self.topology.nodes[name], attach, anywhere, domain.host)
-        return asked.digest == domain.facts.metadata.digest
+        return asked.digest == domain.facts.metadata.digest or grows(asked, domain)
 
 
 def _refuse_moves(topology: Topology, bed: ObservedBed) -> None:
