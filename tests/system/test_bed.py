@@ -128,6 +128,16 @@ def test_power_off_is_hard_and_up_brings_one_node_back(bed: Vmlab) -> None:
     assert {name for name in after if after[name] != before[name]} == {f"{BED}.oss1"}
 
 
+def test_a_paused_node_is_told_as_that(bed: Vmlab, connection: "libvirt.virConnect") -> None:
+    domain = connection.lookupByName(f"{BED}.oss2")
+    domain.suspend()
+    try:
+        stages = {node["name"]: (node["stage"], node["hint"]) for node in bed.json("status", BED)}
+    finally:
+        domain.resume()
+    assert stages["oss2"] == ("paused", f"virsh -c qemu:///system resume {BED}.oss2")
+
+
 def test_a_disk_that_a_stranger_uses_keeps_down_from_everything(bed: Vmlab, connection: "libvirt.virConnect") -> None:
     pool = connection.storagePoolLookupByName("vmlab")
     path = pool.storageVolLookupByName(f"{BED}._lustre-OST0001.raw").path()
@@ -168,3 +178,18 @@ def test_a_panic_is_noticed_by_whoever_waits(bed: Vmlab) -> None:
     earlier, last = bed.run("console", BED, "client1", "--log", "--since", "1").split("--- since the last start ---\n")
     assert panic in earlier
     assert panic not in last
+
+
+def test_a_disk_comes_while_its_node_runs_and_what_was_written_outlives_a_restart(bed: Vmlab) -> None:
+    grown = ("up", FILE, "--name", BED, "--set", "nodes.client1.disks=[{name: more, size: 16MiB}]")
+    before = qemu_pids(BED)
+    bed.run(*grown)
+    assert qemu_pids(BED) == before
+    just = "test -b /dev/disk/by-id/virtio-more && head -c 100000 /dev/urandom > /root/just && sha256sum /root/just"
+    written = bed.run("ssh", BED, "client1", "--", just)
+    bed.run(*grown, "--set", "nodes.client1.memory=640MiB")
+    assert "1 change waits for --restart" in bed.complaints
+    bed.run(*grown, "--set", "nodes.client1.memory=640MiB", "--restart")
+    after = qemu_pids(BED)
+    assert {name for name in after if after[name] != before[name]} == {f"{BED}.client1"}
+    assert bed.run("ssh", BED, "client1", "--", "sha256sum", "/root/just") == written
