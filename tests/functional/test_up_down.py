@@ -1,6 +1,7 @@
 """`up` and `down` on libvirt's test driver: what is made, what is left alone, and a stop at every action."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +18,7 @@ from vmlab.lab.ground.hosts import only
 from vmlab.lab.ground.progress import Silent
 from vmlab.plan.actions import Action
 from vmlab.runtime.files import state_dir
+from vmlab.runtime.shipped import shipped
 from vmlab.topology import Topology, loads
 from vmlab.virt.connection import Host
 from vmlab.virt.observe import observe
@@ -112,6 +114,20 @@ def test_more_disks_than_there_are_free_ports_wait(host: Host, bed: Topology) ->
     raised = bring_up(host, loads(BED.replace("[{name: scratch, size: 16MiB}]", f"[{disks}]")))
     assert raised.actions == ()
     assert {action.node for action in raised.prepared.plan.pending} == {"oss1", "oss2"}
+
+
+def test_memory_follows_where_a_balloon_can_give_it(host: Host, tmp_path: Path) -> None:
+    template = (shipped("domain-templates") / "server.xml").read_text()
+    (tmp_path / "own.xml").write_text(template.replace('memballoon model="none"', 'memballoon model="virtio"'))
+    own = BED.replace("client1: {role: client,", f"client1: {{role: client, template: {tmp_path}/own.xml,")
+    bring_up(host, loads(own))
+    smaller = loads(own.replace("memory: 256MiB", "memory: 192MiB"))
+    raised = bring_up(host, smaller)
+    assert kinds(raised) == ["set-memory", "define-domain"]
+    assert bring_up(host, smaller).actions == ()
+    raised = bring_up(host, loads(own.replace("memory: 256MiB", "memory: 320MiB")))
+    assert raised.actions == ()
+    assert {action.node for action in raised.prepared.plan.pending} == {"client1"}
 
 
 def test_an_added_node_changes_no_other(host: Host, bed: Topology) -> None:
