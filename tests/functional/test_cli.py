@@ -345,7 +345,7 @@ def test_memory_that_libvirt_saved_is_gone_on_with_and_not_lost_silently(cli: Cl
 def test_memory_that_libvirt_saved_is_what_an_unchanged_node_starts_with(cli: Cli, tmp_path: Path) -> None:
     domain = saved_by(cli, "managedsave", tmp_path)
     planned = cli.json("plan", "bed.yaml")["actions"]
-    assert [action["kind"] for action in planned] == ["start-domain"]
+    assert [(a["kind"], a["reason"]) for a in planned] == [("start-domain", "from its saved memory")]
     assert cli("power", "on", "ha", "oss1").exit_code == 0
     assert domain.isActive()
 

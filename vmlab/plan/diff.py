@@ -181,6 +181,7 @@ def _node(node: DesiredNode, bed: ObservedBed) -> Iterator[Action]:
         yield from _defined(node, bed, domain, start)
     elif not domain.running:
         yield from _as_defined(node, bed, domain)
+        start = "from its saved memory" if domain.saved == "libvirt" and not _moved(node, domain) else start
     if start != "not running" or domain is None or not domain.running:
         if node.functions:
             yield TakeDevices(node.domain, node.name, start, node.functions)

@@ -7,7 +7,7 @@ no bed, are told by their marks' beginning and left alone.
 
 import contextlib
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from vmlab.errors import BusyError, VmlabError
 from vmlab.guest.ssh import RunsCommands
