@@ -156,7 +156,7 @@ def test_a_node_that_is_gone_from_the_file_is_reached_as_long_as_it_runs(host: H
     prepared = bring_up(host, without).prepared
     assert sorted(known.read_text().splitlines()) == sorted(before.splitlines())
     address = observe(host).bed("ha").metadata["client1"].management.ip.ip
-    steps = steps_of(only(host), prepared.members["oss1"], (), prepared.members)
+    steps = steps_of(only(host), prepared.members["oss1"], observe(host).domains["ha.oss1"].facts, prepared.members)
     told = {step.name: " ".join(step.check) for step in steps}
     assert f"{address} client1" in told["hosts"]
     gone = bring_up(host, without, restart=True).prepared

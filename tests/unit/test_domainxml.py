@@ -14,6 +14,7 @@ from vmlab.domainxml.template import parse_template
 from vmlab.domainxml.volume import volume_xml
 from vmlab.errors import TopologyError
 from vmlab.plan.desired import Desired, Image, addresses, desired_networks, desired_node, desired_targets
+from vmlab.plan.kernel import BootFile
 from vmlab.plan.lease import lease
 from vmlab.plan.observed import ObservedBed
 from vmlab.plan.placing import virtual
@@ -41,6 +42,27 @@ nodes:
     disks: [{name: scratch, size: 1GiB}]
 """
 
+BENCH = """
+name: bench
+nodes:
+  n1:
+    role: build
+    kernel: {image: bzImage, args: "crashkernel=256M"}
+    gdb: true
+    share: [{host: ./src, at: /src, read_only: true}, {host: /var/tmp, at: /var/tmp/host}]
+    disks:
+      - {name: fast, size: 4GiB, kind: scsi, serial: s1, wwn: 5000c500a1b2c3d4, sector: 4KiB, multipath: 2}
+      - {name: lun, device: /dev/disk/by-id/wwn-0x5000c500a1b2c3d5, kind: scsi, reservations: true}
+      - {name: plain, size: 1GiB, kind: scsi}
+      - {name: four, size: 1GiB, sector: 4KiB, serial: f1}
+  n2: {role: build, kernel: {initrd: initrd, args: quiet}, share: [{host: /src, at: /src}]}
+  n3: {role: build, gdb: true, disks: [{name: lun, device: /dev/sdb, kind: scsi}]}
+"""
+FILES = {
+    ("kernel", "bzImage"): BootFile("bench._kernel-0123456789ab", "/home/bzImage", 10, "0123456789ab" + 52 * "0"),
+    ("initrd", "initrd"): BootFile("bench._initrd-0123456789ab", "/home/initrd", 10, "0123456789ab" + 52 * "0"),
+}
+
 
 def desired(topology: Topology, *, kind: str = "qemu") -> Desired:
     leases = lease(topology, ObservedBed(topology.name), ())
@@ -55,6 +77,8 @@ def desired(topology: Topology, *, kind: str = "qemu") -> Desired:
             pool_path="/pool/beds",
             addresses=addresses(topology, leases, virtual(topology), node.name),
             documents=lambda _: {"user-data": "#cloud-config\n"},
+            files=FILES,
+            share_driver="9p" if node.name == "n2" else "virtiofs",
         )
         for node in topology.nodes.values()
     }
@@ -64,7 +88,11 @@ def desired(topology: Topology, *, kind: str = "qemu") -> Desired:
 
 def topologies() -> list[Topology]:
     shipped = ("minimal", "ha-topology", "two-hop-routing", "burst-buffer")
-    return [*(load(ROOT / f"topologies/{name}.yaml") for name in shipped), loads(ODD, "odd.yaml")]
+    return [
+        *(load(ROOT / f"topologies/{name}.yaml") for name in shipped),
+        loads(ODD, "odd.yaml"),
+        loads(BENCH, "/bed/bench.yaml"),
+    ]
 
 
 def schema(name: str) -> etree.RelaxNG:
@@ -88,9 +116,15 @@ def test_domains_are_golden_and_valid(topology: Topology, kind: str, golden: Cal
         asked = read_domain(node.xml)
         defined.undefine()
         # What libvirt keeps is what was asked for: the next look must not see a change where there is none.
-        assert (facts.metadata, facts.disks, facts.serials, facts.sources, facts.memory_kib, facts.vcpus) == (
+        assert (facts.metadata, facts.disks, facts.links, facts.paths, facts.boot_args, facts.gdb) == (
             asked.metadata,
             asked.disks,
+            asked.links,
+            asked.paths,
+            asked.boot_args,
+            asked.gdb,
+        )
+        assert (facts.serials, facts.sources, facts.memory_kib, facts.vcpus) == (
             asked.serials,
             asked.sources,
             asked.memory_kib,

@@ -1,5 +1,6 @@
 """What is taken for ours by its name: every form that is given, and none beside."""
 
+import hashlib
 from datetime import UTC, datetime
 
 import pytest
@@ -35,6 +36,14 @@ def test_a_targets_volume_is_its_beds(bed: str, fsname: str, kind: str) -> None:
     assert identity.owner_of(identity.kept_volume(bed)) == (bed, None)
 
 
+@given(BEDS, st.sampled_from(("kernel", "initrd")), st.binary())
+def test_a_copied_kernel_is_its_beds_and_no_data(bed: str, what: str, content: bytes) -> None:
+    name = identity.boot_volume(bed, what, hashlib.sha256(content).hexdigest())
+    assert identity.owner_of(name) == (bed, None)
+    assert identity.is_boot_volume(name)
+    assert not identity.has_data(name)
+
+
 @given(IMAGES, st.sampled_from((".qcow2", ".vmlinuz", ".initrd")))
 def test_an_images_files_are_its_own(image: str, suffix: str) -> None:
     name = identity.image_file(image, "0123456789ab", suffix)
@@ -48,6 +57,7 @@ def test_an_images_files_are_its_own(image: str, suffix: str) -> None:
         *("ha.oss1.root.qcow2.bak", "ha.oss1.root.qcow2~", "ha.oss1.root.snap1", "a-ha.b.disk-.raw", "HA.a.seed.iso"),
         *("ha.b.disk-a.qcow2", "ha.b.disk-a.b.raw", "ha.b.console.log.gz", "ha.b.x.root.qcow2", ".vmlab-pool"),
         *("ha._fs-OST0000.qcow2", "ha._fs-OST000.raw", "ha._fs-OST000A.raw", "ha._fs.raw", "ha._kept.raw"),
+        *("ha._kernel-0123456789ab.raw", "ha._kernel-0123456789AB", "ha._kernel-0123", "ha.n1._kernel-0123456789ab"),
         *("ha.oss1.root.qcow2\n", "\nha.oss1.root.qcow2", "ha.oss1-.root.qcow2", "ha.-oss1.root.qcow2", "1.a.seed.iso"),
         *(f"{'a' * 32}.oss1.root.qcow2", f"ha.{'a' * 64}.root.qcow2", "ha.oss1.notes.root.qcow2", "ha..root.qcow2"),
     ],

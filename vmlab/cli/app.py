@@ -61,6 +61,7 @@ _SECTIONS: "Mapping[str, tuple[tuple[str, Callable[..., Any]], ...]]" = {
         ("exec", nodes.exec_),
         ("cp", nodes.cp),
         ("console", nodes.console),
+        ("gdb", nodes.gdb),
         ("power", nodes.power),
     ),
     "Lustre": (),

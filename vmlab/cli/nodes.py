@@ -2,6 +2,7 @@
 
 import sys
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -133,6 +134,36 @@ def console(
         host, domain = domain_of(hosts, name, node)
         uri = host.uri
     attach(uri, domain)
+
+
+def gdb(
+    bed: Bed,
+    node: Node,
+    vmlinux: Annotated[Path | None, option("--vmlinux", help="The kernel's symbols; absent: looked for.")] = None,
+    print_: Annotated[bool, option("--print", help="Only print the command line.")] = False,
+) -> None:
+    """Join gdb to the kernel of a node that has `gdb: true`.
+
+    Symbols are looked for beside the kernel that the node boots, in its build tree and in /usr/lib/debug. Where gdb is
+    not installed, or only root may join, the command line is printed. The guest stands still meanwhile.
+
+    \b
+    Examples:
+      vmlab gdb ha oss1
+      vmlab gdb ha oss1 --vmlinux ~/linux/vmlinux --print
+    """
+    import shlex
+
+    from vmlab.cli.target import at
+    from vmlab.lab.beds.debug import join, session
+
+    with at(bed) as (hosts, name):
+        found = session(hosts, name, node, vmlinux)
+        status = None if print_ else join(found)
+    if status is None:
+        typer.echo(shlex.join(found.argv if found.may else ("sudo", *found.argv)))
+    else:
+        raise typer.Exit(status if status >= 0 else 128 - status)
 
 
 class Verb(StrEnum):

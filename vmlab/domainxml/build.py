@@ -6,10 +6,20 @@ from dataclasses import dataclass
 
 from lxml import etree
 
-from vmlab.domainxml.devices import Disk, Interface, add_root_ports, console_elements, disk_element, interface_element
+from vmlab.domainxml.debugger import add_gdb
+from vmlab.domainxml.devices import (
+    Disk,
+    Interface,
+    add_root_ports,
+    console_elements,
+    disk_elements,
+    disk_ports,
+    interface_element,
+)
 from vmlab.domainxml.hostdev import Hostdev, add_hostdevs, on_main_bus
 from vmlab.domainxml.metadata import NodeMetadata, node_element
 from vmlab.domainxml.order import CPU, DOMAIN, child_of, drop, place
+from vmlab.domainxml.share import Share, share_element, share_memory
 from vmlab.domainxml.template import emulates
 from vmlab.domainxml.tuning import Tuning, huge_pages, tune
 
@@ -44,6 +54,8 @@ class WantedDomain:
     console_log: str
     tuning: Tuning | None = None
     hostdevs: tuple[Hostdev, ...] = ()
+    shares: tuple[Share, ...] = ()
+    gdb: bool = False
 
 
 def build(template: etree._Element, machine: WantedDomain, metadata: NodeMetadata) -> etree._Element:
@@ -60,6 +72,7 @@ def build(template: etree._Element, machine: WantedDomain, metadata: NodeMetadat
         tune(domain, machine.tuning)
     elif machine.page_kib is not None:
         huge_pages(domain, {machine.page_kib: None})
+    share_memory(domain, machine.shares)
     _boot(domain, machine.boot)
     if machine.domain_type == "qemu":
         _emulated(domain)
@@ -67,13 +80,17 @@ def build(template: etree._Element, machine: WantedDomain, metadata: NodeMetadat
     assert devices is not None, "a template has devices"  # noqa: S101 - parse_template saw to it
     iothread = 1 if machine.tuning is not None and machine.tuning.dedicated else None
     cells = 1 if machine.tuning is None else len(machine.tuning.cells)
-    devices.extend(disk_element(disk, index, iothread) for index, disk in enumerate(machine.disks))
-    on_ports = len(machine.disks) + len(machine.interfaces) + on_main_bus(machine.hostdevs, cells)
+    devices.extend(disk_elements(machine.disks, iothread))
+    devices.extend(map(share_element, machine.shares))
+    on_ports = disk_ports(machine.disks) + len(machine.interfaces) + on_main_bus(machine.hostdevs, cells)
+    on_ports += len(machine.shares) + machine.gdb
     if not _OLD_PCI.fullmatch(emulates(domain).machine):
         add_root_ports(devices, on_ports)
     devices.extend(interface_element(interface) for interface in machine.interfaces)
     add_hostdevs(devices, machine.hostdevs, cells)
     devices.extend(console_elements(machine.console_log))
+    if machine.gdb:
+        add_gdb(domain, devices)
     return domain
 
 

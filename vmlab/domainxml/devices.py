@@ -1,6 +1,8 @@
 """One function per element of `<devices>`."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from lxml import etree
 
@@ -10,13 +12,24 @@ SPARE_ROOT_PORTS = 4
 
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """A virtio disk. `serial` becomes /dev/disk/by-id/virtio-SERIAL; virtio-blk carries 20 characters of it."""
+    """A disk. `serial` becomes /dev/disk/by-id/virtio-SERIAL; virtio-blk carries 20 characters of it.
+
+    `sector` in bytes, None: QEMU's 512. Of SCSI disks only: the `wwn`; `paths`, the number of controllers that it is
+    on; and `passed`, a block device of the host whose own serial and WWN the guest sees. `reservations`: persistent
+    ones reach it, by a helper that libvirt starts.
+    """
 
     path: str
     format: str
     serial: str
     shareable: bool = False
     readonly: bool = False
+    bus: Literal["virtio", "scsi"] = "virtio"
+    wwn: str | None = None
+    sector: int | None = None
+    paths: int = 1
+    passed: bool = False
+    reservations: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,27 +42,68 @@ class Interface:
     mtu: int | None = None
 
 
-def disk_element(disk: Disk, index: int, iothread: int | None = None) -> etree._Element:
-    """The disk at place `index` (0 is vda). Guests find disks by serial, never by this name.
+def disk_elements(disks: Sequence[Disk], iothread: int | None = None) -> Iterator[etree._Element]:
+    """The disks in their order, named vda, vdb, and sda, sdb for each path of each SCSI disk; then SCSI's controllers.
 
-    `iothread` is the number of the thread that does its I/O; None: QEMU's main loop.
+    Guests find disks by serial, never by these names. `iothread` is the number of the thread that does their I/O; None:
+    QEMU's main loop. The first path of every SCSI disk is on the first controller, and so on.
     """
-    element = etree.Element("disk", {"type": "file", "device": "disk"})
+    named = {"virtio": 0, "scsi": 0}
+    targets = 0
+    for disk in disks:
+        for path in range(disk.paths):
+            element = _disk_element(disk, named[disk.bus], iothread)
+            if disk.bus == "scsi":
+                where = {"type": "drive", "controller": str(path), "bus": "0", "target": str(targets), "unit": "0"}
+                etree.SubElement(element, "address", where)
+            named[disk.bus] += 1
+            yield element
+        targets += disk.bus == "scsi"
+    for index in range(scsi_controllers(disks)):
+        controller = etree.Element("controller", {"type": "scsi", "index": str(index), "model": "virtio-scsi"})
+        if iothread is not None:
+            etree.SubElement(controller, "driver", {"iothread": str(iothread)})
+        yield controller
+
+
+def scsi_controllers(disks: Sequence[Disk]) -> int:
+    """How many SCSI controllers the disks need."""
+    return max((disk.paths for disk in disks if disk.bus == "scsi"), default=0)
+
+
+def disk_ports(disks: Sequence[Disk]) -> int:
+    """How many PCI ports the disks need: a virtio disk has one of its own, SCSI disks have their controllers'."""
+    return sum(disk.bus == "virtio" for disk in disks) + scsi_controllers(disks)
+
+
+def _disk_element(disk: Disk, index: int, iothread: int | None) -> etree._Element:
+    kind, source = ("block", "dev") if disk.passed else ("file", "file")
+    element = etree.Element("disk", {"type": kind, "device": "lun" if disk.passed else "disk"})
     driver = etree.SubElement(element, "driver", {"name": "qemu", "type": disk.format})
-    if disk.shareable:
-        # Each partner must read what the other wrote, so nothing may stay in a host cache.
+    shared = disk.shareable or disk.paths > 1
+    if shared:
+        # Each partner, and each path, must read what the other wrote, so nothing may stay in a host cache.
         driver.set("cache", "none")
-    if not disk.readonly:
+    if not (disk.readonly or disk.passed):
         driver.set("discard", "unmap")
-    if iothread is not None:
+    if iothread is not None and disk.bus == "virtio":
         driver.set("iothread", str(iothread))
-    etree.SubElement(element, "source", {"file": disk.path})
-    etree.SubElement(element, "target", {"dev": disk_name(index), "bus": "virtio"})
+    whence = etree.SubElement(element, "source", {source: disk.path})
+    if disk.reservations:
+        etree.SubElement(whence, "reservations", {"managed": "yes"})
+    letter = "v" if disk.bus == "virtio" else "s"
+    etree.SubElement(element, "target", {"dev": disk_name(index, letter), "bus": disk.bus})
+    if disk.sector is not None:
+        sector = str(disk.sector)
+        etree.SubElement(element, "blockio", {"logical_block_size": sector, "physical_block_size": sector})
     if disk.readonly:
         etree.SubElement(element, "readonly")
-    if disk.shareable:
+    if shared:
         etree.SubElement(element, "shareable")
-    etree.SubElement(element, "serial").text = disk.serial
+    if not disk.passed:
+        etree.SubElement(element, "serial").text = disk.serial
+    if disk.wwn is not None:
+        etree.SubElement(element, "wwn").text = disk.wwn
     return element
 
 
@@ -90,9 +144,9 @@ def console_elements(log: str) -> list[etree._Element]:
     return [serial, console]
 
 
-def disk_name(index: int) -> str:
-    """libvirt's name for the virtio disk at this place: 0 is vda."""
-    return f"vd{_letters(index)}"
+def disk_name(index: int, letter: str = "v") -> str:
+    """libvirt's name for the disk at this place: 0 is vda, of SCSI disks (`letter` "s") sda."""
+    return f"{letter}d{_letters(index)}"
 
 
 def _letters(index: int) -> str:

@@ -47,8 +47,21 @@ class Address:
 
 
 @dataclass(frozen=True, slots=True)
+class ShareMount:
+    """Where the guest mounts the folder of the host that has this tag; `driver` is "virtiofs" or "9p"."""
+
+    tag: str
+    at: str
+    driver: str
+    read_only: bool
+
+
+@dataclass(frozen=True, slots=True)
 class NodeMetadata:
-    """One node of one bed. `digest` is that of everything that was asked for when its domain was defined."""
+    """One node of one bed. `digest` is that of everything that was asked for when its domain was defined.
+
+    `kernel` is where its kernel was taken from, for whoever looks for symbols beside it; "" for the image's own.
+    """
 
     bed: str
     node: str
@@ -57,6 +70,8 @@ class NodeMetadata:
     user: str
     digest: str
     addresses: tuple[Address, ...]
+    shares: tuple[ShareMount, ...] = ()
+    kernel: str = ""
 
     @property
     def management(self) -> Address:
@@ -75,6 +90,7 @@ def node_element(node: NodeMetadata) -> etree._Element:
             "image": node.image,
             "user": node.user,
             "digest": node.digest,
+            **({"kernel": node.kernel} if node.kernel else {}),
         },
         nsmap={"vmlab": NAMESPACE},
     )
@@ -93,6 +109,9 @@ def node_element(node: NodeMetadata) -> etree._Element:
                 **_vf_attributes(address.vf),
             },
         )
+    for share in node.shares:
+        told = {"tag": share.tag, "at": share.at, "driver": share.driver, "read-only": str(share.read_only).lower()}
+        etree.SubElement(element, f"{_N}share", told)
     return element
 
 
@@ -153,6 +172,11 @@ def _node(element: etree._Element) -> NodeMetadata:
             )
             for a in element.iterchildren(f"{_N}address")
         ),
+        shares=tuple(
+            ShareMount(s.get("tag", ""), s.get("at", ""), s.get("driver", ""), s.get("read-only") == "true")
+            for s in element.iterchildren(f"{_N}share")
+        ),
+        kernel=element.get("kernel", ""),
     )
 
 

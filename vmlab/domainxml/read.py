@@ -1,5 +1,6 @@
 """What a domain's, network's and volume's XML says, as values."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network
@@ -7,6 +8,7 @@ from typing import TypeVar, cast
 
 from lxml import etree
 
+from vmlab.domainxml.debugger import has_gdb
 from vmlab.domainxml.hostdev import interfaces_of
 from vmlab.domainxml.metadata import NetworkMetadata, NodeMetadata, read_network, read_node
 from vmlab.values.cpuset import parse_cpu_list
@@ -27,6 +29,9 @@ def _all(path: str) -> Callable[[etree._Element], Sequence[str]]:
 
 _DISKS = _all("devices/disk/source/@*[(name()='file' or name()='dev' or name()='volume') and string()]")
 _SERIALS = _all("devices/disk/serial/text()")
+_WWNS = _all("devices/disk/wwn/text()")
+_VIRTIO = _all("devices/disk[target/@bus='virtio']/serial/text()")
+_SCSI = _all("devices/disk[target/@bus='scsi' and not(wwn)]/serial/text()")
 _FILES = _all("devices/disk//source/@*[name()='file' or name()='dev']")
 _LAYERED = _all("devices/disk[driver/@type[.!='raw']]//source/@*[name()='file' or name()='dev']")
 _BOOT = _all("os/*[self::kernel or self::initrd or self::dtb]/text()")
@@ -56,6 +61,8 @@ class Uses:
 class DomainFacts:
     """A domain as it is defined: ours if it has `metadata`. `disks` are source paths in the domain's order.
 
+    `links` are the names of disks in the guest's /dev/disk/by-id, `paths` the links of those that it has several paths
+    to, `boot_args` those of a kernel that is booted directly. `gdb`: a debugger can be joined.
     `unreadable` says why the metadata of vmlab's form that it has could not be understood; "" if there is nothing of
     that kind. `uses` are the files that it needs.
     `pins` has the host CPUs of each vCPU that is pinned, `emulator_cpus` those of QEMU's own threads, `nodeset` the
@@ -81,6 +88,10 @@ class DomainFacts:
     ports: Mapping[str, PciAddress] = field(default_factory=dict)
     uses: Uses = Uses()
     unreadable: str = ""
+    links: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
+    boot_args: str = ""
+    gdb: bool = False
 
 
 def read_domain(xml: str) -> DomainFacts:
@@ -89,6 +100,7 @@ def read_domain(xml: str) -> DomainFacts:
     page = root.find("memoryBacking/hugepages/page")
     functions = dict(_functions(root))
     metadata, unreadable = _understood(_node, root)
+    links = _links(root)
     return DomainFacts(
         name=root.findtext("name", ""),
         uuid=root.findtext("uuid", ""),
@@ -112,6 +124,19 @@ def read_domain(xml: str) -> DomainFacts:
         ports={interface: address for address, interfaces in functions.items() for interface in interfaces},
         uses=_uses(root),
         unreadable=unreadable,
+        links=tuple(dict.fromkeys(links)),
+        paths=tuple(link for link, times in Counter(links).items() if times > 1),
+        boot_args=root.findtext("os/cmdline", ""),
+        gdb=has_gdb(root),
+    )
+
+
+def _links(root: etree._Element) -> tuple[str, ...]:
+    """As udev names disks, those that are passed excepted: what they are called only the guest knows."""
+    return (
+        *(f"virtio-{serial}" for serial in _VIRTIO(root)),
+        *(f"scsi-0QEMU_QEMU_HARDDISK_{serial}" for serial in _SCSI(root)),
+        *(f"wwn-0x{wwn}" for wwn in _WWNS(root)),
     )
 
 

@@ -58,6 +58,16 @@ class WriteSeed(Action):
 
 
 @dataclass(frozen=True, slots=True)
+class WriteFile(Action):
+    """Copy a file of the user's into the pool, whatever is there."""
+
+    kind = "write-file"
+    source: str
+    size: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
 class RemoveVolume(Action):
     """Delete a volume of the bed."""
 
@@ -166,6 +176,7 @@ class Plan:
     `host` comes first (virtual functions; the mark of disks that are kept), then `networks`, `volumes` (shared ones)
     and each node's lane. Lanes are independent of each other, and so are networks and volumes of different names
     (`by_name`).
+    `last` is what nothing needs when all nodes are defined.
     `pending` are changes that need `--restart`, told but not done. For a removal the order is turned round.
     """
 
@@ -174,6 +185,7 @@ class Plan:
     nodes: Mapping[str, tuple[Action, ...]] | None = None
     pending: tuple[Action, ...] = ()
     host: tuple[Action, ...] = ()
+    last: tuple[Action, ...] = ()
 
     @property
     def lanes(self) -> Mapping[str, tuple[Action, ...]]:
@@ -183,7 +195,8 @@ class Plan:
     @property
     def actions(self) -> tuple[Action, ...]:
         """All actions that will be done."""
-        return (*self.host, *self.networks, *self.volumes, *(action for lane in self.lanes.values() for action in lane))
+        lanes = (action for lane in self.lanes.values() for action in lane)
+        return (*self.host, *self.networks, *self.volumes, *lanes, *self.last)
 
 
 def together(plans: Iterable[Plan]) -> Plan:
@@ -195,4 +208,5 @@ def together(plans: Iterable[Plan]) -> Plan:
         nodes={name: lane for plan in plans for name, lane in plan.lanes.items()},
         pending=tuple(action for plan in plans for action in plan.pending),
         host=tuple(action for plan in plans for action in plan.host),
+        last=tuple(action for plan in plans for action in plan.last),
     )

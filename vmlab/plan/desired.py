@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -11,9 +11,11 @@ from lxml import etree
 
 from vmlab.domainxml.build import Boot, WantedDomain, build, text
 from vmlab.domainxml.devices import Disk, Interface
-from vmlab.domainxml.metadata import Address, NetworkMetadata, NodeMetadata, write_digest
+from vmlab.domainxml.metadata import Address, NetworkMetadata, NodeMetadata, ShareMount, write_digest
 from vmlab.domainxml.network import Network
+from vmlab.domainxml.share import Driver, Share
 from vmlab.domainxml.volume import Volume
+from vmlab.plan.kernel import BootFile, BootFiles, boot_of, files_of
 from vmlab.plan.lease import Leases, interface_name, ports
 from vmlab.plan.node_place import NodePlace
 from vmlab.plan.placing import HARDWARE, Attach
@@ -40,13 +42,15 @@ class Image:
 
 Documents = Callable[[tuple[Address, ...]], Mapping[str, str]]
 NO_MACS: Mapping[str, str] = MappingProxyType({})
+NO_FILES: BootFiles = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
 class DesiredNode:
     """One node. `xml` carries the digest; `root` is its clone, `seed` the name of its seed volume.
 
-    `digest_as_it_runs` is that of the node with no other disks and memory than it has while it runs.
+    `files` are those of the user's that it boots. `digest_as_it_runs` is that of the node with no other disks and
+    memory than it has while it runs.
 
     The digest is of what was asked for, and not of where on the host it went: that only matters to a node that starts.
     """
@@ -64,6 +68,7 @@ class DesiredNode:
     seed: str
     documents: Mapping[str, str]
     digest_as_it_runs: str = ""
+    files: tuple[BootFile, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,10 +150,13 @@ def desired_node(
     addresses: tuple[Address, ...],
     documents: Documents,
     place: NodePlace | None = None,
+    files: BootFiles = NO_FILES,
+    share_driver: Driver = "virtiofs",
 ) -> DesiredNode:
     """One node's domain and volumes. `documents` makes its seed's; a change of them is a change of the node.
 
     `addresses` are those before it is known which devices it gets; `place` says that, and where on the host it goes.
+    `files` are all that the bed's nodes boot of the user's. Where one was taken from does not matter, only what it is.
     """
     bed = topology.name
     root = Volume(
@@ -157,8 +165,13 @@ def desired_node(
         "qcow2",
         backing=image.disk,
     )
-    disks = tuple(Volume(identity.disk_volume(bed, node.name, d.name), int(d.size), "raw") for d in node.disks)
-    shared = [t for t in topology.targets if node.name in t.servers and t.size is not None]
+    disks = tuple(
+        Volume(identity.disk_volume(bed, node.name, d.name), int(d.size), "raw")
+        for d in node.disks
+        if d.size is not None
+    )
+    own = files_of(node, files)
+    shares = _shares(topology, node, share_driver)
     seed = identity.seed_volume(bed, node.name)
     metadata = NodeMetadata(
         bed=bed,
@@ -168,6 +181,7 @@ def desired_node(
         user=image.user,
         digest="",
         addresses=addresses,
+        shares=tuple(ShareMount(share.tag, share.at, share.driver, share.read_only) for share in shares),
     )
     machine = WantedDomain(
         name=identity.domain_name(bed, node.name),
@@ -176,27 +190,29 @@ def desired_node(
         vcpus=node.cpus,
         memory_kib=node.memory.kib,
         page_kib=node.hugepages.kib if node.hugepages is not None else None,
-        boot=image.boot,
-        disks=(
+        boot=boot_of(node, image.boot, own, pool_path),
+        disks=_by_bus(
             Disk(f"{pool_path}/{root.name}", "qcow2", "root"),
             Disk(f"{pool_path}/{seed}", "raw", "seed", readonly=True),
-            *(Disk(f"{pool_path}/{v.name}", "raw", d.name) for v, d in zip(disks, node.disks, strict=True)),
-            *(
-                Disk(f"{pool_path}/{identity.target_volume(bed, t.label)}", "raw", t.label, shareable=True)
-                for t in shared
-            ),
+            *_node_disks(bed, node, pool_path),
+            *_target_disks(topology, node, pool_path),
+            *_passed_disks(node),
         ),
         interfaces=tuple(_interface(topology, address) for address in addresses if address.attach not in HARDWARE),
         console_log=f"{pool_path}/{identity.console_volume(bed, node.name)}",
+        shares=shares,
+        gdb=node.gdb,
     )
     domain = build(template, machine, metadata)
     seeds = documents(addresses)
     wish = () if place is None else (node.pin, node.threads, node.numa.policy, node.numa.cells, node.host)
     digest = _digest(domain, root, disks, seeds, wish)
+    metadata = replace(metadata, kernel=own["kernel"].source if "kernel" in own else "")
     if place is not None:
         metadata = replace(metadata, addresses=place.addresses)
         seeds = documents(place.addresses)
-        domain = build(template, replace(machine, tuning=place.tuning, hostdevs=place.hostdevs), metadata)
+        machine = replace(machine, tuning=place.tuning, hostdevs=place.hostdevs)
+    domain = build(template, machine, metadata)
     write_digest(domain, digest)
     return DesiredNode(
         name=node.name,
@@ -211,6 +227,68 @@ def desired_node(
         seed=seed,
         documents=seeds,
         functions=() if place is None else tuple(hostdev.address for hostdev in place.hostdevs),
+        files=tuple(own.values()),
+    )
+
+
+def _by_bus(*disks: Disk) -> tuple[Disk, ...]:
+    """In libvirt's order, so that what it keeps is what was asked for: virtio before SCSI."""
+    return tuple(sorted(disks, key=lambda disk: disk.bus == "scsi"))
+
+
+def _node_disks(bed: str, node: Node, pool_path: str) -> Iterator[Disk]:
+    """The node's own disks that are files of the bed."""
+    for disk in node.disks:
+        if disk.size is not None:
+            yield Disk(
+                f"{pool_path}/{identity.disk_volume(bed, node.name, disk.name)}",
+                "raw",
+                disk.label,
+                bus=disk.kind,
+                wwn=disk.wwn,
+                sector=disk.sector,
+                paths=disk.paths,
+            )
+
+
+def _target_disks(topology: Topology, node: Node, pool_path: str) -> Iterator[Disk]:
+    """Those of the Lustre targets that it serves, as primary or as partner."""
+    for target in topology.targets:
+        if node.name in target.servers and target.size is not None:
+            yield Disk(
+                f"{pool_path}/{identity.target_volume(topology.name, target.label)}",
+                "raw",
+                target.label,
+                shareable=True,
+            )
+
+
+def _passed_disks(node: Node) -> Iterator[Disk]:
+    """Those of the host, which other nodes may be given, too. Last: they have no serial number of ours."""
+    for disk in node.disks:
+        if disk.device is not None:
+            yield Disk(
+                disk.device,
+                "raw",
+                disk.label,
+                shareable=True,
+                bus="scsi",
+                passed=True,
+                reservations=disk.reservations,
+            )
+
+
+def _shares(topology: Topology, node: Node, driver: Driver) -> tuple[Share, ...]:
+    """A tag follows from the mount point: the guest's fstab, which has it, stays true when the folder is another."""
+    return tuple(
+        Share(
+            str(topology.path(share.host)),
+            share.at,
+            f"share-{hashlib.sha256(share.at.encode()).hexdigest()[:8]}",
+            driver,
+            share.read_only,
+        )
+        for share in node.shares
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePath
 
 from vmlab.domainxml.network import Network
-from vmlab.domainxml.read import VolumeFacts, read_domain
+from vmlab.domainxml.read import DomainFacts, VolumeFacts, read_domain
 from vmlab.domainxml.volume import Volume
 from vmlab.errors import HostError
 from vmlab.plan.actions import (
@@ -23,6 +23,7 @@ from vmlab.plan.actions import (
     StopDomain,
     TakeDevices,
     UndefineDomain,
+    WriteFile,
     WriteSeed,
 )
 from vmlab.plan.desired import Desired, DesiredNode
@@ -60,10 +61,13 @@ def diff(desired: Desired, observed: Observed, *, restart: bool) -> Plan:
     # What is only done with leave: stop a running node, remove one that is gone from the topology.
     held_networks = set() if restart else anew
     held_nodes = set() if restart else {n for n, lane in lanes.items() if _stops(lane) or n not in desired.nodes}
+    staying = {name: domain for name, domain in bed.nodes.items() if name in held_nodes}
+    booting = [node for node in desired.nodes.values() if node.name not in held_nodes]
     return Plan(
         host=tuple(_host(desired)),
         networks=tuple(action for action in networks if action.name not in held_networks),
-        volumes=tuple(volumes),
+        volumes=(*volumes, *_files(booting, bed)),
+        last=tuple(_stale_files(booting, staying, bed)),
         nodes={name: lane for name, lane in lanes.items() if lane and name not in held_nodes},
         pending=(
             *(action for action in networks if action.name in held_networks),
@@ -167,6 +171,26 @@ def _volume(volume: Volume, bed: ObservedBed, node: str | None) -> Iterator[Acti
             )
         yield RemoveVolume(volume.name, node, "empty")
         yield CreateVolume(volume.name, node, "empty", volume)
+
+
+def _files(booting: Iterable[DesiredNode], bed: ObservedBed) -> Iterator[Action]:
+    """The copies of the users' kernels. One that is shorter than its original was cut off."""
+    for file in {file.name: file for node in booting for file in node.files}.values():
+        found = bed.volumes.get(file.name)
+        if found is None or found.capacity != file.size:
+            reason = "absent" if found is None else "half written"
+            yield WriteFile(file.name, None, reason, file.source, file.size, file.digest)
+
+
+def _stale_files(
+    booting: Iterable[DesiredNode], staying: Mapping[str, ObservedDomain], bed: ObservedBed
+) -> Iterator[Action]:
+    """Copies that no node boots any more, neither as it is to be nor, where that is left alone, as it is."""
+    needed = {file.name for node in booting for file in node.files}
+    needed |= {PurePath(path).name for domain in staying.values() for path in domain.facts.uses.boot}
+    for name in sorted(bed.volumes):
+        if identity.is_boot_volume(name) and name not in needed:
+            yield RemoveVolume(name, None, "no node boots it any more")
 
 
 def _node(node: DesiredNode, bed: ObservedBed) -> Iterator[Action]:
@@ -278,18 +302,33 @@ def _what_changed(node: DesiredNode, domain: ObservedDomain) -> str:
         changes.append(f"memory {old.memory_kib // 1024}MiB -> {new.memory_kib // 1024}MiB")
     if old.kind != new.kind:
         changes.append(f"acceleration {old.kind} -> {new.kind}")
-    if old.disks != new.disks:
+    if (old.disks, old.links) != (new.disks, new.links):
         changes.append("disks")
     if old.sources != new.sources or old.ports.keys() != new.ports.keys():
         changes.append("fabrics")
     if old.metadata is not None and new.metadata is not None:
-        if old.metadata.image != new.metadata.image or old.kernel != new.kernel:
-            changes.append("image")
+        changes += _boot_changes(old, new)
+        if old.metadata.shares != new.metadata.shares:
+            changes.append("share")
         if old.metadata.roles != new.metadata.roles:
             changes.append("role")
         if {a.ip for a in old.metadata.addresses} != {a.ip for a in new.metadata.addresses}:
             changes.append("addresses")
-    return "changed: " + (", ".join(changes) or "template, image or ssh keys")
+    return "changed: " + (", ".join(changes) or "template, image, ssh keys or a disk's sectors")
+
+
+def _boot_changes(old: DomainFacts, new: DomainFacts) -> Iterator[str]:
+    """What it boots, by its image's kernel or one of its own."""
+    own = any(identity.is_boot_volume(PurePath(path).name) for path in old.uses.boot | new.uses.boot)
+    images = [facts.metadata.image for facts in (old, new) if facts.metadata is not None]
+    if len(set(images)) > 1 or (old.kernel != new.kernel and not own):
+        yield "image"
+    if own and old.uses.boot != new.uses.boot:
+        yield "kernel"
+    if old.boot_args != new.boot_args:
+        yield "kernel arguments"
+    if old.gdb != new.gdb:
+        yield "gdb"
 
 
 def _by_node(volumes: Iterable[str]) -> dict[str | None, list[str]]:

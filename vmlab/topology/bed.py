@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network
+from pathlib import Path
 from typing import Any, Literal
 
 from vmlab.topology import select
@@ -17,6 +18,7 @@ Threads = Literal["prefer", "isolate", "require"]
 NumaPolicy = Literal["strict", "preferred", "none"]
 Backend = Literal["ldiskfs", "zfs", "wbcfs"]
 TargetKind = Literal["MGT", "MDT", "OST"]
+DiskKind = Literal["virtio", "scsi"]
 
 DEFAULT_HOST = "local"
 MANAGEMENT = "mgmt"
@@ -90,15 +92,53 @@ class Numa:
 
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """A node's own disk: /dev/disk/by-id/virtio-NAME in the guest."""
+    """A node's own disk: a file of the bed of `size`, or a SCSI `device` of the host, passed as it is.
+
+    `label` is its serial number, by which guests find it: /dev/disk/by-id/virtio-LABEL, or
+    scsi-0QEMU_QEMU_HARDDISK_LABEL, and wwn-0xWWN. `sector` in bytes; None: 512. `paths`: it is on so many controllers
+    at once. `reservations`: persistent ones of SCSI reach the device.
+    """
 
     name: str
-    size: Bytes
+    size: Bytes | None
+    kind: DiskKind = "virtio"
+    serial: str | None = None
+    wwn: str | None = None
+    sector: int | None = None
+    paths: int = 1
+    device: str | None = None
+    reservations: bool = False
+
+    @property
+    def label(self) -> str:
+        """The serial number; without one, its name."""
+        return self.serial or self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """What a node boots instead of its image's own: files as written, and further arguments."""
+
+    image: str | None = None
+    initrd: str | None = None
+    args: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A folder of the host, as written, in the guest `at` a mount point."""
+
+    host: str
+    at: str
+    read_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One guest. `fabrics` are the numbers of its ports by fabric; no `disk`: the image's own size."""
+    """One guest. `fabrics` are the numbers of its ports by fabric; no `disk`: the image's own size.
+
+    `gdb`: a debugger can be joined to it.
+    """
 
     name: str
     roles: tuple[Role, ...]
@@ -115,6 +155,9 @@ class Node:
     host: str | None
     avoid: tuple[str, ...]
     template: str
+    kernel: Kernel | None = None
+    shares: tuple[Share, ...] = ()
+    gdb: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +223,10 @@ class Topology:
         if fabric == MANAGEMENT:
             return self.management_lnet
         return self.fabrics[fabric].lnet if fabric in self.fabrics else None
+
+    def path(self, written: str) -> Path:
+        """A file or folder that the topology names: below its own folder, unless it is absolute."""
+        return (Path(self.file).parent / Path(written).expanduser()).absolute()
 
     def select(self, nodes: str) -> tuple[str, ...]:
         """The nodes that `oss[1-2]`, `@oss`, `@oss,client1` or `*` mean. Raises UsageError for an unknown name."""

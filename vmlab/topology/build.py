@@ -8,15 +8,17 @@ from vmlab.topology.bed import (
     Fabric,
     FileSystem,
     HostSpec,
+    Kernel,
     Node,
     Reserve,
+    Share,
     TargetKind,
     TargetSpec,
     Topology,
     VfSettings,
 )
 from vmlab.topology.check_filesystems import clients_of
-from vmlab.topology.model import DeviceEntry
+from vmlab.topology.model import DeviceEntry, DiskEntry, KernelEntry
 from vmlab.topology.numbering import numbered
 from vmlab.topology.read import Draft, FileSystemDraft
 
@@ -85,7 +87,7 @@ def _nodes(draft: Draft) -> dict[str, Node]:
             disk=entry.disk,
             image=entry.image or draft.head.value.image,
             fabrics={fabric: use.count for fabric, use in entry.fabrics.items()},
-            disks=tuple(Disk(disk.name, disk.size) for disk in entry.disks),
+            disks=tuple(map(_disk, entry.disks)),
             pin=entry.pin,
             threads=entry.threads,
             numa=entry.numa,
@@ -93,8 +95,29 @@ def _nodes(draft: Draft) -> dict[str, Node]:
             host=entry.host,
             avoid=tuple(other for other in avoided[sets] if other != name),
             template=entry.template,
+            kernel=_kernel(entry.kernel) if entry.kernel else None,
+            shares=tuple(Share(share.host, share.at, share.read_only) for share in entry.share),
+            gdb=entry.gdb,
         )
     return nodes
+
+
+def _disk(entry: DiskEntry) -> Disk:
+    return Disk(
+        name=entry.name,
+        size=entry.size,
+        kind=entry.kind,
+        serial=entry.serial,
+        wwn=entry.wwn,
+        sector=None if entry.sector is None else int(entry.sector),
+        paths=entry.multipath,
+        device=entry.device,
+        reservations=entry.reservations,
+    )
+
+
+def _kernel(entry: KernelEntry) -> Kernel:
+    return Kernel(entry.image, entry.initrd, entry.args)
 
 
 def _targets(filesystem: FileSystemDraft, draft: Draft) -> list[TargetSpec]:

@@ -5,7 +5,7 @@ Each rule asks whether what it compares was sound: nothing is reported that is o
 
 from collections import Counter
 
-from vmlab.topology import model
+from vmlab.topology import check_bench, model
 from vmlab.topology.bed import DEFAULT_HOST
 from vmlab.topology.names import Unknown, look_up
 from vmlab.topology.parse import Parsed, Problems
@@ -16,8 +16,6 @@ _LONGEST_INTERFACE = 15
 _LEAST_ROUTED = 2
 # Addresses that no guest can have: the network's, the host's and the broadcast address.
 _KEPT_ADDRESSES = 3
-# Serial numbers of the disks that every node has.
-_TAKEN_DISKS = {"root", "seed"}
 
 
 def check(draft: Draft, problems: Problems) -> None:
@@ -27,6 +25,7 @@ def check(draft: Draft, problems: Problems) -> None:
     _overlaps(draft, problems)
     _same_lnet(draft, problems)
     _room(draft, problems)
+    check_bench.check_devices(draft, problems)
     known: set[int] = set()
     for node in draft.nodes.values():
         if id(node.entry) not in known:
@@ -120,7 +119,7 @@ def _node(entry: Parsed[model.NodeEntry], draft: Draft, problems: Problems) -> N
         )
         problems.add(entry.at("threads"), message)
     _fabrics(entry, draft, problems)
-    _disks(entry, problems)
+    check_bench.check(entry, problems)
     hosts = list(draft.hosts) or [DEFAULT_HOST]
     if node.host is not None and node.host not in hosts and "hosts" not in draft.blurred:
         problems.add(entry.at("host"), f"unknown host {quote(node.host)} ({expected(node.host, hosts)})")
@@ -144,18 +143,6 @@ def _fabrics(entry: Parsed[model.NodeEntry], draft: Draft, problems: Problems) -
         elif use.count > 1 and len(name) <= _LONGEST_INTERFACE < len(f"{name}-{use.count - 1}"):
             message = f"interface `{name}-{use.count - 1}` is too long (expected a fabric's name of fewer characters)"
             problems.add(entry.at("fabrics", name), message)
-
-
-def _disks(entry: Parsed[model.NodeEntry], problems: Problems) -> None:
-    seen: set[str] = set()
-    for number, disk in enumerate(entry.value.disks):
-        if disk.name in _TAKEN_DISKS:
-            message = f"a disk cannot be called `{disk.name}`: every node has that one (expected another name)"
-            problems.add(entry.at("disks", number, "name"), message)
-        if disk.name in seen:
-            message = f"disk `{disk.name}` is given twice (expected each name once)"
-            problems.add(entry.at("disks", number, "name"), message)
-        seen.add(disk.name)
 
 
 def lnet_nets(node: NodeDraft, draft: Draft) -> frozenset[str] | None:

@@ -247,7 +247,7 @@ def _mounts(draft: Draft, problems: Problems) -> None:
 
 def _disk_names(draft: Draft, problems: Problems) -> None:
     """A disk's name and a target's label are serial numbers of disks of the same guest."""
-    disks: Counter[str] = Counter(disk.name for node in draft.nodes.values() for disk in node.entry.value.disks)
+    disks: Counter[str] = Counter(disk.label for node in draft.nodes.values() for disk in node.entry.value.disks)
     if not disks:
         return
     labels = {f"{filesystem.name}-MGS" for filesystem in draft.filesystems}
@@ -257,6 +257,6 @@ def _disk_names(draft: Draft, problems: Problems) -> None:
                 labels |= {f"{filesystem.name}-{kind}{index:04x}" for _, index in numbered(filesystem, kind)}
     for node in draft.nodes.values():
         for number, disk in enumerate(node.entry.value.disks):
-            if disk.name in labels:
+            if disk.label in labels:
                 message = f"disk {quote(disk.name)} has the name of a Lustre target (expected another name)"
                 problems.add(node.entry.at("disks", number, "name"), message)

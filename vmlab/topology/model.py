@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from vmlab.topology.bed import Attach, Backend, Kind, Numa, Pin, Threads
+from vmlab.topology.bed import Attach, Backend, DiskKind, Kind, Numa, Pin, Threads
 from vmlab.topology.scalars import (
     MIB,
     Addresses,
@@ -17,6 +17,7 @@ from vmlab.topology.scalars import (
     Bridge,
     DevicePath,
     DiskName,
+    HostDevice,
     LnetNet,
     MountPoint,
     NodeSets,
@@ -25,11 +26,13 @@ from vmlab.topology.scalars import (
     PciId,
     PhysicalFunction,
     Roles,
+    SectorSize,
     Subnet,
     TcpNet,
     Text,
     Uri,
     Word,
+    Wwn,
     as_tuple,
     as_uses,
     at_least,
@@ -116,10 +119,40 @@ class FabricUse(Part):
 class DiskEntry(Part):
     """A disk of the node's own."""
 
-    stand_ins: ClassVar[Mapping[str, Any]] = {"name": "none", "size": "1GiB"}
+    stand_ins: ClassVar[Mapping[str, Any]] = {"name": "none"}
 
     name: DiskName
-    size: Annotated[Bytes, at_least(MIB)]
+    size: Annotated[Bytes, at_least(MIB)] | None = Field(None, description="of a file of the bed")
+    device: HostDevice | None = Field(None, description="a SCSI disk of the host, passed as it is: instead of a size")
+    kind: DiskKind = "virtio"
+    serial: DiskName | None = Field(None, description="absent: its name")
+    wwn: Wwn | None = Field(None, description="with kind: scsi")
+    sector: SectorSize | None = Field(None, description="absent: 512B")
+    multipath: int = Field(1, ge=1, le=4, description="paths to this one disk, with kind: scsi")
+    reservations: bool = Field(default=False, description="persistent ones, with `device`")
+
+    @property
+    def label(self) -> str:
+        """Its serial number."""
+        return self.serial or self.name
+
+
+class KernelEntry(Part):
+    """What a node boots; what is absent is the image's own. Files are below the topology file's folder."""
+
+    image: Word | None = Field(None, description="a bzImage; without an initrd it boots without one")
+    initrd: Word | None = None
+    args: Text = Field("", description="behind the image's own arguments")
+
+
+class ShareEntry(Part):
+    """A folder of the host in the guest."""
+
+    stand_ins: ClassVar[Mapping[str, Any]] = {"host": ".", "at": "/none"}
+
+    host: Word = Field(description="a folder, below the topology file's unless it is absolute")
+    at: MountPoint
+    read_only: bool = False
 
 
 FabricUses = Annotated[
@@ -164,6 +197,9 @@ class NodeEntry(Part):
     host: Word | None = Field(None, description="absent: vmlab chooses")
     avoid: NodeSets | None = Field(None, description="nodes that should be on other hosts or cells")
     template: Word = Field("server", description="a file of domain-templates/, or a path")
+    kernel: KernelEntry | None = Field(None, description="absent: the image's own")
+    share: Annotated[tuple[ShareEntry, ...], BeforeValidator(as_tuple), Field(max_length=_MOST_PARTS)] = ()
+    gdb: bool = Field(default=False, description="a debugger can be joined: vmlab gdb BED NODE")
 
 
 class MgtEntry(Part):
@@ -190,7 +226,7 @@ class FileSystemHead(Part):
     clients: NodeSets | None = Field(None, description="default: every node with role client or fta")
     mount: MountPoint = "/mnt/lustre"
     mkfs_options: Text = ""
-    mount_options: Text = ""
+    mount_options: Text = Field("flock,user_xattr", description="of its clients")
 
 
 class FileSystemEntry(FileSystemHead):

@@ -73,6 +73,20 @@ def _page(value: Bytes) -> Bytes:
     return value
 
 
+def _sector(value: Bytes) -> Bytes:
+    if value not in (512, 4096):
+        raise ValueError(f"{value} is no sector size (expected 512B or 4KiB)")
+    return value
+
+
+def _wwn(value: object) -> str:
+    # Sixteen digits without a letter among them are a number in YAML.
+    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    if not isinstance(text, str) or not re.fullmatch(r"[0-9a-fA-F]{16}", text):
+        raise ValueError(f"{quote(value)} is no WWN (expected 16 hexadecimal digits, such as 5000c500a1b2c3d4)")
+    return text.lower()
+
+
 def _subnet(value: object) -> IPv4Network:
     if not isinstance(value, str):
         raise ValueError(f"{quote(value)} is no subnet (expected IPv4 such as 10.77.1.0/24)")  # noqa: TRY004
@@ -174,6 +188,13 @@ DevicePath = Annotated[
     _matching(r"/dev/(?!.*\.\.)[A-Za-z0-9_./:@+=,-]+", "a path below /dev in the guest"),
     _text(pattern="^/dev/"),
 ]
+HostDevice = Annotated[
+    StrictStr,
+    _matching(r"/dev/(?!.*\.\.)[A-Za-z0-9_./:@+=,-]+", "a path below /dev of the host"),
+    _text(pattern="^/dev/"),
+]
+SectorSize = Annotated[Bytes, AfterValidator(_sector)]
+Wwn = Annotated[str, PlainValidator(_wwn), _text(pattern="^[0-9a-fA-F]{16}$", examples=["5000c500a1b2c3d4"])]
 MountPoint = Annotated[
     StrictStr,
     _matching(r"(/(?!\.\.?(/|$))[A-Za-z0-9_.+-]+)+", "an absolute path such as /mnt/lustre"),

@@ -22,7 +22,9 @@ _LABEL = r"[A-Za-z0-9][A-Za-z0-9_-]{0,7}-(?:MGS|(?:MDT|OST)[0-9a-f]{4})"
 # virtlogd keeps older parts of a console's log under the same name and a number, we those of earlier starts and a time.
 _OF_NODE = rf"{_NODE}\.(?:root\.qcow2|seed\.iso|disk-{_DISK}\.raw|console\.log(?:\.[0-9]+|\.[0-9]{{8}}T[0-9]{{9}}Z)?)"
 _UNTIL = "%Y%m%dT%H%M%S%f"
-_VOLUME = re.compile(rf"{_BED}\.(?:{_OF_NODE}|_{_LABEL}\.raw|_kept)")
+_BOOT = r"_(?:kernel|initrd)-[0-9a-f]{12}"
+_VOLUME = re.compile(rf"{_BED}\.(?:{_OF_NODE}|_{_LABEL}\.raw|{_BOOT}|_kept)")
+_BOOT_FILE = re.compile(rf"{_BED}\.{_BOOT}")
 _IMAGE = r"(?P<image>[a-z0-9][a-z0-9._-]{0,62})"  # as store.images allows it
 _IMAGE_FILE = re.compile(rf"\.?{_IMAGE}-[0-9a-f]{{12}}\.(?:qcow2|vmlinuz|initrd)(?:\.partial)?")
 
@@ -85,13 +87,23 @@ def target_volume(bed: str, label: str) -> str:
     return f"{bed}._{label}.raw"
 
 
+def boot_volume(bed: str, what: str, digest: str) -> str:
+    """A copy of the user's "kernel" or "initrd", by its contents' SHA-256; of all nodes of the bed that boot it."""
+    return f"{bed}._{what}-{digest[:12]}"
+
+
+def is_boot_volume(volume: str) -> bool:
+    """It is a copy of a user's kernel or initrd."""
+    return _BOOT_FILE.fullmatch(volume) is not None
+
+
 def kept_volume(bed: str) -> str:
     """An empty file that says: the bed's disks were kept on purpose, whoever looks."""
     return f"{bed}._kept"
 
 
 def has_data(volume: str) -> bool:
-    """It is a disk: neither a mark nor what is made anew at each start, a seed or a console's log."""
+    """It is a disk: neither a mark nor what is made anew, a seed, a console's log or the copy of a kernel."""
     return volume.endswith((".qcow2", ".raw"))
 
 

@@ -1,7 +1,9 @@
 """Do one action to libvirt. Each looks first whether it is already so, so that doing it twice is harmless."""
 
+import hashlib
 from collections.abc import Callable
 from functools import singledispatch
+from pathlib import Path
 
 import libvirt
 
@@ -29,6 +31,7 @@ from vmlab.plan.actions import (
     StopDomain,
     TakeDevices,
     UndefineDomain,
+    WriteFile,
     WriteSeed,
 )
 from vmlab.runtime.log import log
@@ -40,7 +43,7 @@ from vmlab.virt.connection import CALL_S, Host, gone_is_fine, missing
 from vmlab.virt.inventory import inventory
 from vmlab.virt.machine import machine_of
 from vmlab.virt.passthrough import give_back
-from vmlab.virt.pool import BEDS, find_pool, write_volume
+from vmlab.virt.pool import BEDS, find_pool, refresh, write_volume
 from vmlab.virt.start import start
 from vmlab.virt.sysfs import sysfs_of
 
@@ -124,6 +127,25 @@ def _create_volume(action: CreateVolume, _host: Host, connection: "libvirt.virCo
         if not missing(error):
             raise
         pool.createXML(text(volume_xml(action.volume)))
+
+
+@_perform.register
+def _write_file(action: WriteFile, host: Host, connection: "libvirt.virConnect") -> None:
+    """The copy begins empty and grows, so that one that was cut off is known by its size."""
+    try:
+        content = Path(action.source).read_bytes()
+    except OSError as error:
+        raise HostError(f"{action.source}: {error.strerror}") from error
+    if hashlib.sha256(content).hexdigest() != action.digest:
+        raise HostError(f"{action.source} was changed a moment ago", hint="run `vmlab up` again when it is built")
+    pool = _pool(connection)
+    with gone_is_fine():
+        pool.storageVolLookupByName(action.name).delete()
+    if host.simulated:
+        pool.createXML(text(volume_xml(Volume(action.name, len(content), "raw"))))
+    else:
+        write_volume(pool, action.name, content, growing=True)
+        refresh(pool)  # libvirt has the size of before
 
 
 @_perform.register

@@ -111,9 +111,9 @@ def ensure_pool(host: Host, name: str) -> None:
     host.call(act)
 
 
-def write_volume(pool: "libvirt.virStoragePool", name: str, content: bytes) -> None:
-    """Make a file of this content."""
-    volume = pool.createXML(text(volume_xml(Volume(name, len(content), "raw"))))
+def write_volume(pool: "libvirt.virStoragePool", name: str, content: bytes, *, growing: bool = False) -> None:
+    """Make a file of this content. One that is `growing` begins empty: until it is whole, its size tells."""
+    volume = pool.createXML(text(volume_xml(Volume(name, 0 if growing else len(content), "raw"))))
     stream = pool.connect().newStream()
     volume.upload(stream, 0, len(content))
     sent = 0

@@ -5,12 +5,14 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from ipaddress import IPv4Address
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol
 
 from lxml import etree
 
 from vmlab.domainxml.metadata import Address, NodeMetadata
 from vmlab.domainxml.network import gateway
+from vmlab.domainxml.share import Driver
 from vmlab.domainxml.template import emulates, parse_template
 from vmlab.errors import HostError, Problem, TopologyError
 from vmlab.fabrics.infiniband import has_guid
@@ -19,6 +21,7 @@ from vmlab.guest.seed import SeedInterface, documents
 from vmlab.inventory.model import HostInventory
 from vmlab.inventory.passable import refuse_unpassable
 from vmlab.inventory.vfs import plan_vfs
+from vmlab.lab.beds.named import boot_files
 from vmlab.placement.request import NodePlacement
 from vmlab.plan.actions import Plan, StopDomain, TakeDevices, together
 from vmlab.plan.desired import (
@@ -33,6 +36,7 @@ from vmlab.plan.desired import (
 from vmlab.plan.diff import diff
 from vmlab.plan.fitting import Fitted
 from vmlab.plan.growing import grows
+from vmlab.plan.kernel import BootFiles
 from vmlab.plan.lease import Leases, lease
 from vmlab.plan.native import guest_architectures
 from vmlab.plan.node_place import NodePlace, hidden, macs, place_of
@@ -42,7 +46,8 @@ from vmlab.runtime.shipped import shipped
 from vmlab.topology import MANAGEMENT, Node, Topology
 from vmlab.values.size import Bytes
 
-_DOMAIN_TYPES = {"kvm": "kvm", "tcg": "qemu", "test": "test"}
+DOMAIN_TYPES = {"kvm": "kvm", "tcg": "qemu", "test": "test"}
+"""libvirt's words for what guests run on."""
 
 
 class Fit(Protocol):
@@ -118,18 +123,20 @@ def decide_all(
     keys: BedKeys,
     accel: str,
     restart: bool,
+    share_drivers: Mapping[str, Driver] = MappingProxyType({}),
     recorded: bool = False,
     fit: Fit = as_it_is,
 ) -> Prepared:
     """Everything that follows from what was seen, by host. Without `inventories` nothing is placed or passed.
 
-    `images` are by host and name. A `recorded` host may lack the MAC addresses and GUIDs of its functions. A node that
-    is there stays on its host. `fit` makes of a template what the host's QEMU has of it. Raises HostError where that,
-    or the bed as a whole, cannot be.
+    `images` are by host and name, `share_drivers` by host (else virtiofs). A `recorded` host may lack the MAC addresses
+    and GUIDs of its functions. A node that is there stays on its host. `fit` makes of a template what
+    the host's QEMU has of it. Raises HostError where that, or the bed as a whole, cannot be.
     """
     bed = over_all(topology.name, looks)
     _refuse_moves(topology, bed)
-    draft = _Draft(topology, looks, bed, lease(topology, bed, looks.values()), images, keys, accel, fit)
+    leases = lease(topology, bed, looks.values())
+    draft = _Draft(topology, looks, bed, leases, images, keys, accel, share_drivers, fit)
     places = _placed(draft, inventories, restart=restart)
     parts = {host: _part(draft, host, places, inventories, restart=restart, strict=not recorded) for host in looks}
     _refuse_undoable(topology, places, parts, inventories)
@@ -148,6 +155,7 @@ class _Draft:
     images: Mapping[tuple[str, str], Image]
     keys: BedKeys
     accel: str
+    share_drivers: Mapping[str, Driver]
     fit: Fit
     fits: dict[tuple[str, str], Fitted] = field(default_factory=dict)
 
@@ -164,8 +172,13 @@ class _Draft:
     def fitted(self, host: str, name: str) -> etree._Element:
         """A template as that host has it."""
         if (host, name) not in self.fits:
-            self.fits[host, name] = self.fit(host, name, self.templates[name], _DOMAIN_TYPES[self.accel])
+            self.fits[host, name] = self.fit(host, name, self.templates[name], DOMAIN_TYPES[self.accel])
         return self.fits[host, name].template
+
+    @cached_property
+    def files(self) -> BootFiles:
+        """Kernels and initrds of the user's."""
+        return boot_files(self.topology)
 
     @cached_property
     def authorized_key(self) -> str:
@@ -200,11 +213,13 @@ class _Draft:
                 node,
                 image=image,
                 template=self.fitted(host, asked.template),
-                domain_type=_DOMAIN_TYPES[self.accel],
+                domain_type=DOMAIN_TYPES[self.accel],
                 pool_path=self.looks[host].pool_path,
                 addresses=addresses(self.topology, self.leases, attach, asked.name),
                 documents=seeds,
                 place=place,
+                files=self.files,
+                share_driver=self.share_drivers.get(host, "virtiofs"),
             )
 
         wanted, found = made(self.topology, asked), self.bed.nodes.get(asked.name)
@@ -214,7 +229,7 @@ class _Draft:
             return wanted
         there = set(found.facts.serials)
         targets = tuple(t for t in self.topology.targets if t.label in there or asked.name not in t.servers)
-        disks = tuple(disk for disk in asked.disks if disk.name in there)
+        disks = tuple(disk for disk in asked.disks if disk.label in there or disk.device)
         memory = Bytes(found.facts.memory_kib << 10)
         before = made(replace(self.topology, targets=targets), replace(asked, disks=disks, memory=memory))
         return replace(wanted, digest_as_it_runs=before.digest)

@@ -88,24 +88,25 @@ def execute(
 def door(hosts: Hosts, bed: str, node: str) -> Guest:
     """One node, to be reached by ssh. Raises UsageError if there is none of this name, or if several are meant."""
     found = existing(hosts, bed)
-    return doors(hosts, found)[_one(found, node)]
+    return doors(hosts, found)[one(found, node)]
 
 
 def domain_of(hosts: Hosts, bed: str, node: str) -> tuple[Host, str]:
     """The libvirt domain of one node, and its host; raises UsageError as `door`."""
     found = existing(hosts, bed)
-    domain = found.nodes[_one(found, node)]
+    domain = found.nodes[one(found, node)]
     return hosts.of(domain), domain.facts.name
 
 
 def printed(hosts: Hosts, bed: str, node: str, earlier: int) -> list[tuple[datetime | None, str]]:
     """What one node's console printed; see `virt.kept_consoles.consoles`. Raises UsageError as `door`."""
     found = existing(hosts, bed)
-    name = _one(found, node)
+    name = one(found, node)
     return consoles(hosts.of(found.nodes[name]), found.metadata[name], earlier)
 
 
-def _one(bed: ObservedBed, node: str) -> str:
+def one(bed: ObservedBed, node: str) -> str:
+    """The node that is meant; raises UsageError for none, or for several."""
     names = list(chosen(bed, node))
     if len(names) != 1:
         raise UsageError(f"{node} are {len(names)} nodes: {fold(names)}", hint=f"name one, such as {names[0]}")

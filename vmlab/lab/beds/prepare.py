@@ -7,10 +7,12 @@ from pathlib import Path
 from lxml import etree
 
 from vmlab.domainxml.build import Boot
+from vmlab.domainxml.read import read_domain
 from vmlab.errors import HostError
 from vmlab.guest.keys import BedKeys
 from vmlab.inventory.model import HostInventory
-from vmlab.lab.beds.decide import Prepared, decide_all
+from vmlab.lab.beds.decide import DOMAIN_TYPES, Prepared, decide_all
+from vmlab.lab.beds.named import refuse_unusable
 from vmlab.lab.ground.bed_folder import folder, new_folder
 from vmlab.lab.ground.hosts import Hosts
 from vmlab.lab.ground.progress import Progress
@@ -32,6 +34,7 @@ from vmlab.virt.machine import machine_of
 from vmlab.virt.passthrough import without_vfio
 from vmlab.virt.pool import IMAGES, pool_path
 from vmlab.virt.qemu import emulator, fitted
+from vmlab.virt.shares import share_driver
 from vmlab.virt.sysfs import sysfs_of
 from vmlab.virt.tsc import kernel_parameters
 
@@ -118,8 +121,18 @@ def prepare(
     def fit(host: str, name: str, template: etree._Element, kind: str) -> Fitted:
         return Fitted(template) if hosts[host].simulated else fitted(hosts[host], name, template, kind)
 
+    refuse_unusable(hosts, topology, prepared_images)
+    sharing = any(node.shares for node in topology.nodes.values())
     return decide_all(
-        topology, looks, inventories, images=prepared_images, keys=keys, accel=accel, restart=restart, fit=fit
+        topology,
+        looks,
+        inventories,
+        images=prepared_images,
+        keys=keys,
+        accel=accel,
+        restart=restart,
+        share_drivers={name: share_driver(host, DOMAIN_TYPES[accel]) for name, host in hosts.items() if sharing},
+        fit=fit,
     )
 
 
@@ -153,6 +166,9 @@ def remarks(prepared: Prepared, images: Images, progress: Progress) -> None:
             )
     for note in prepared.notes:
         progress.warn(note)
+    for name, node in prepared.nodes.items():
+        if topology.nodes[name].gdb and not read_domain(node.xml).kernel:
+            progress.warn(f"{name} boots from its own disk: gdb finds symbols only if its boot loader says nokaslr")
     for note in prepared.places.placement.notes if prepared.places.placement is not None else ():
         progress.warn(note)
     if images and topology.filesystems:

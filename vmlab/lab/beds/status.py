@@ -170,7 +170,7 @@ def _reached(hosts: Hosts, nodes: Mapping[str, NodeMetadata], guest: Guest, doma
             done = guest.run(("test", "-e", "/run/cloud-init/result.json"), deadline_s=deadline.left_s)
             if not done.ok:
                 return "ssh"
-            checks = [replace(s, apply=()) for s in steps_of(hosts, metadata, domain.facts.serials, nodes)]
+            checks = [replace(s, apply=()) for s in steps_of(hosts, metadata, domain.facts, nodes)]
             satisfy(guest, checks, deadline=deadline)
     except DeadGuest:
         raise

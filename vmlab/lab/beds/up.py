@@ -39,6 +39,7 @@ from vmlab.virt.outside import no_way_out
 from vmlab.virt.perform import perform
 from vmlab.virt.pool import BEDS, IMAGES, ensure_pool
 
+_ASK_S = 60.0
 _KINDS = {"kvm": "kvm", "tcg": "qemu"}
 
 
@@ -122,6 +123,8 @@ def _claimed(
             _define(hosts, prepared, progress)
     if not placed:
         _define(hosts, prepared, progress)
+    for name, part in prepared.parts.items():
+        _each_by_name(hosts[name], part.plan.last, "not all old kernels could be removed")
     return prepared, made
 
 
@@ -270,11 +273,13 @@ def _follow(
         progress.stage(node.name, "roles")
         satisfy(
             guest,
-            steps_of(hosts, metadata, facts.serials, prepared.members),
+            steps_of(hosts, metadata, facts, prepared.members),
             deadline=Patience.of(deadlines.roles_s, overall, getting_on),
             watch=Vigil(guest, console, state, "roles"),
             advances=getting_on,
         )
+        if facts.paths and not guest.run(("sh", "-c", "command -v multipathd"), deadline_s=_ASK_S).ok:
+            progress.warn(f"{node.name}: the image has no multipathd: each path to a disk is a disk of its own")
 
 
 def _take_back(hosts: Hosts, prepared: Prepared) -> bool:

@@ -2,20 +2,22 @@
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from functools import lru_cache
 from ipaddress import IPv4Address
 
 from vmlab.domainxml.metadata import NodeMetadata
 from vmlab.domainxml.network import gateway
+from vmlab.domainxml.read import DomainFacts
 from vmlab.errors import BusyError, UsageError
 from vmlab.fabrics import kind_of
-from vmlab.guest.disks import disks_step
+from vmlab.guest.disks import disk_steps
 from vmlab.guest.hosts import hosts_step
 from vmlab.guest.kept import kept_step
 from vmlab.guest.keys import BedKeys
 from vmlab.guest.names import names_step
+from vmlab.guest.shares import share_steps
 from vmlab.guest.ssh import Guest
 from vmlab.guest.trust import trust_steps
 from vmlab.lab.ground.bed_folder import folder, slug
@@ -140,16 +142,17 @@ def guest_of(hosts: Hosts, metadata: NodeMetadata) -> Guest:
 
 
 def steps_of(
-    hosts: Hosts, metadata: NodeMetadata, serials: Sequence[str], nodes: Mapping[str, NodeMetadata]
+    hosts: Hosts, metadata: NodeMetadata, facts: DomainFacts, nodes: Mapping[str, NodeMetadata]
 ) -> tuple[Step, ...]:
-    """What a node has to satisfy; `serials` are its disks', `nodes` the whole bed."""
+    """What a node has to satisfy, whose domain says `facts`; `nodes` is the whole bed."""
     keys = BedKeys.of(folder(hosts.home, metadata.bed))
     names = (metadata.node, *(str(address.ip.ip) for address in metadata.addresses))
     return (
         _names(tuple((name, nodes[name].management.ip.ip) for name in sorted(nodes))),
         *trust_steps(keys.authority, keys.host_certificate(metadata.node, names), keys.root_certificate(metadata.node)),
         names_step(gateway(metadata.management.ip.network)),
-        disks_step(serials),
+        *disk_steps(facts.links, facts.paths),
+        *share_steps(metadata.shares),
         *(step for address in metadata.addresses for step in kind_of(address).steps(address, mtu=address.mtu)),
         kept_step(),
     )
