@@ -62,7 +62,8 @@ def write(disk):
     except OSError as error:
         return os.strerror(error.errno)
 
-one, other = (os.open(path, os.O_RDWR | os.O_DIRECT) for path in sorted(glob.glob("/dev/disk/by-path/*scsi-0:0:[01]:0")))
+paths = sorted(glob.glob("/dev/disk/by-path/*scsi-0:0:[01]:0"))
+one, other = (os.open(path, os.O_RDWR | os.O_DIRECT) for path in paths)
 print(send(one, REGISTER, 0, 1), send(other, REGISTER, 0, 2), send(one, RESERVE, 1, 0), send(other, RESERVE, 2, 0))
 print(write(one), "|", write(other))
 """

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from vmlab.shell import script
 from vmlab.steps import Step
 
 _SEEN = """
@@ -9,29 +10,7 @@ for link; do
     [ -b "/dev/disk/by-id/$link" ] || { echo "no disk $link in /dev/disk/by-id" >&2; exit 1; }
 done
 """
-# multipathd makes the map of a disk as udev tells of its paths. Without it each path stays a disk of its own.
-_JOINED = """
-command -v multipathd >/dev/null || exit 0
-for link; do
-    case $(readlink -f "/dev/disk/by-id/$link") in
-    /dev/dm-*) ;;
-    *) echo "multipath has no map of $link" >&2; exit 1 ;;
-    esac
-done
-"""
-_JOIN = """
-modprobe dm-multipath
-[ -e /etc/multipath.conf ] || cat >/etc/multipath.conf <<END
-defaults {
-    find_multipaths yes
-    user_friendly_names yes
-}
-END
-if [ -d /run/systemd/system ]; then systemctl enable --now multipathd; else pgrep -x multipathd || multipathd; fi
-multipath -v2
-udevadm trigger --subsystem-match=block
-udevadm settle
-"""
+_JOINED, _JOIN = script(__file__, "multipath_joined.sh"), script(__file__, "multipath.sh")
 
 
 def disk_steps(links: Sequence[str], paths: Sequence[str]) -> tuple[Step, ...]:
@@ -43,4 +22,4 @@ def disk_steps(links: Sequence[str], paths: Sequence[str]) -> tuple[Step, ...]:
     )
     if not paths:
         return (seen,)
-    return seen, Step("multipath", ("sh", "-c", _JOINED, "vmlab", *paths), (("sh", "-euc", _JOIN),))
+    return seen, Step("multipath", ("sh", "-c", _JOINED, "vmlab", *paths), (("sh", "-c", _JOIN),))

@@ -207,12 +207,14 @@ def desired_node(
     seeds = documents(addresses)
     wish = () if place is None else (node.pin, node.threads, node.numa.policy, node.numa.cells, node.host)
     digest = _digest(domain, root, disks, seeds, wish)
-    metadata = replace(metadata, kernel=own["kernel"].source if "kernel" in own else "")
+    if "kernel" in own:
+        metadata = replace(metadata, kernel=own["kernel"].source)
     if place is not None:
         metadata = replace(metadata, addresses=place.addresses)
         seeds = documents(place.addresses)
         machine = replace(machine, tuning=place.tuning, hostdevs=place.hostdevs)
-    domain = build(template, machine, metadata)
+    if place is not None or metadata.kernel:
+        domain = build(template, machine, metadata)
     write_digest(domain, digest)
     return DesiredNode(
         name=node.name,
