@@ -88,6 +88,12 @@ def test_settings_of_a_vf_are_written_and_read() -> None:
         assert facts.metadata.addresses[0].vf == settings
 
 
+@pytest.fixture(autouse=True)
+def no_console(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The console of an earlier start is another door's: `test_kept_consoles`."""
+    monkeypatch.setattr(door, "put_aside", lambda *_: None)
+
+
 class Libvirt(Host):
     """A connection, its only domain, and its node devices."""
 
