@@ -9,7 +9,7 @@ from vmlab.errors import BusyError, HostError
 from vmlab.lab.beds import up as up_module
 from vmlab.lab.beds.prepare import Images
 from vmlab.lab.ground import image_store
-from vmlab.lab.ground.hosts import only
+from vmlab.lab.ground.hosts import Hosts
 from vmlab.lab.hosts.gc import collect, leftovers
 from vmlab.lab.images import images
 from vmlab.plan.actions import Action, CreateVolume, StartDomain
@@ -47,8 +47,8 @@ def test_from_the_choice_to_the_clone_an_image_is_not_removed(
         manifest.rename(store / "demo.json")
         assert disk.exists()
 
-    def chosen(host: Host, topology: Topology) -> Images:
-        found = images_of(only(host), topology)
+    def chosen(hosts: Hosts, topology: Topology) -> Images:
+        found = images_of(hosts, topology)
         attack("chosen")
         return found
 
