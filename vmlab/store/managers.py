@@ -55,7 +55,8 @@ MANAGERS = (
         "apt-get",
         "deb",
         (*_APT, "install"),
-        ((*_APT, "update"), (*_APT, "install")),
+        # Of a way out that leads nowhere, once is enough.
+        ((*_APT, "-o", "Acquire::Retries=0", "update"), (*_APT, "install")),
         re.compile(r"^ +(?:(?P<who>\S+) : )?(?:Pre)?Depends: (?P<what>.+?) but (?:it|\S+) is", re.MULTILINE),
         _DEB_INSTALLED,
     ),
