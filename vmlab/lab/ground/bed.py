@@ -148,7 +148,7 @@ def steps_of(
     keys = BedKeys.of(folder(hosts.home, metadata.bed))
     names = (metadata.node, *(str(address.ip.ip) for address in metadata.addresses))
     return (
-        _names(tuple((name, nodes[name].management.ip.ip) for name in sorted(nodes))),
+        _hosts_file(tuple((name, nodes[name].management.ip.ip) for name in sorted(nodes))),
         *trust_steps(keys.authority, keys.host_certificate(metadata.node, names), keys.root_certificate(metadata.node)),
         names_step(gateway(metadata.management.ip.network)),
         *disk_steps(facts.links, facts.paths),
@@ -159,6 +159,6 @@ def steps_of(
 
 
 @lru_cache(maxsize=4)
-def _names(addresses: tuple[tuple[str, IPv4Address], ...]) -> Step:
+def _hosts_file(addresses: tuple[tuple[str, IPv4Address], ...]) -> Step:
     """The same for all nodes, and made once: with thousands of them it is long."""
     return hosts_step(dict(addresses))
