@@ -257,6 +257,8 @@ def test_down_keeps_disks(cli: Cli) -> None:
     assert cli("down", "bed.yaml", "-y", "--keep-disks").exit_code == 0
     assert cli.json("list") == [{"name": "ha", "nodes": 0, "running": 0, "disks": 5}]
     kept = [action for action in cli.json("plan", "bed.yaml")["actions"] if action["kind"] == "create-volume"]
+    left = cli("status", "ha")  # without volumes nothing tells of it
+    assert (left.exit_code, "vmlab status ha, if" in left.stderr) == (2, False)
     assert kept == []
 
 

@@ -113,7 +113,10 @@ def existing(hosts: Hosts, bed: str) -> ObservedBed:
     found = over_all(bed, looks)
     if not found.nodes:
         where = ", ".join(host.uri for host in hosts.values())
-        close = nearest(bed, (name for look in looks.values() for name in look.beds))
+        there = {name for look in looks.values() for name in look.beds}
+        if bed in there:
+            raise UsageError(f"the bed {bed} has no nodes on {where}, only what is left of them", hint="vmlab up FILE")
+        close = nearest(bed, there)
         meant = f"vmlab status {close}, if that is meant" if close else "vmlab up FILE"
         raise UsageError(f"there is no bed {bed} on {where} ({beds_there(looks)})", hint=meant)
     return found
