@@ -176,3 +176,18 @@ def test_arguments_need_a_kernel_that_is_booted_directly(host: Host) -> None:
     with pytest.raises(HostError, match="n1: the image demo boots from its own disk, with the arguments"):
         bring_up(host, bed)
     assert_nothing_left(host)
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    ["{name: lun, device: /dev/sdx, kind: scsi}", "{name: more, size: 16MiB, kind: scsi}"],
+    ids=["passed", "own"],
+)
+def test_a_scsi_disk_that_was_added_waits_for_leave(host: Host, bed: Topology, folder: Path, wanted: str) -> None:
+    """It comes with its controller, and one that is passed has no serial number to tell that it is there."""
+    bring_up(host, bed)
+    added = loads(BED.replace("    disks:\n", f"    disks:\n      - {wanted}\n"), str(folder / "kb.yaml"))
+    plan = planned(host, added)
+    assert plan.actions == ()
+    stops = {(action.node, action.reason) for action in plan.pending if action.kind == "stop-domain"}
+    assert stops == {("n1", "changed: disks")}

@@ -1,9 +1,10 @@
 # shellcheck shell=sh
 set -eu
-tag=$1 at=$2 type=$3 options=$4 module=$5 config=$6
-modprobe "$module" 2>/dev/null || :
+tag=$1 at=$2 type=$3 options=$4 modules=$5 config=$6
+# shellcheck disable=SC2086 # several words
+modprobe -a $modules 2>/dev/null || :
 grep -qw "$type" /proc/filesystems || {
-    echo "the guest's kernel $(uname -r) has no file system $type (module $module, $config)" >&2
+    echo "the guest's kernel $(uname -r) has no file system $type (modules $modules; $config)" >&2
     exit 1
 }
 mkdir -p "$at"

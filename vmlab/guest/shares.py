@@ -7,8 +7,8 @@ from vmlab.shell import script
 from vmlab.steps import Step
 
 _MOUNTED, _MOUNT = script(__file__, "share_mounted.sh"), script(__file__, "share_mount.sh")
-# The kernel's module, and what to ask its builder for.
-_NEEDS = {"virtiofs": ("virtiofs", "CONFIG_VIRTIO_FS"), "9p": ("9pnet_virtio", "CONFIG_9P_FS, CONFIG_NET_9P_VIRTIO")}
+# The kernel's modules, and what to ask its builder for.
+_NEEDS = {"virtiofs": ("virtiofs", "CONFIG_VIRTIO_FS"), "9p": ("9p 9pnet_virtio", "CONFIG_9P_FS, CONFIG_NET_9P_VIRTIO")}
 _OPTIONS = {"virtiofs": "", "9p": ",trans=virtio,version=9p2000.L,msize=262144"}
 
 

@@ -13,9 +13,14 @@ _DAEMONS = ("/etc/qemu/vhost-user", "/usr/share/qemu/vhost-user")
 
 
 def share_driver(host: Host, domain_type: str) -> Driver:
-    """virtiofs where libvirt's QEMU knows it and its daemon is installed, else 9p, which is QEMU's own."""
+    """virtiofs where libvirt's QEMU knows it and its daemon is installed, else 9p, which is QEMU's own.
+
+    A session's libvirt has no root to run that daemon as.
+    """
     if host.simulated:
         return "virtiofs"
+    if host.uri.endswith("/session"):
+        return "9p"
     told = host.call(lambda connection: connection.getDomainCapabilities(virttype=domain_type))
     known = {value.text for value in etree.fromstring(told).iterfind("devices/filesystem/enum/value")}
     return "virtiofs" if "virtiofs" in known and (not host.local or _installed()) else "9p"
