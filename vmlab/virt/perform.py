@@ -83,6 +83,9 @@ def _explained(action: Action, error: LibvirtError) -> LibvirtError | HostError:
         return LibvirtError(message, hint=error.hint)
     if "No space left" in error.message:
         return HostError(message, hint="df -h; `vmlab gc` lists what belongs to no bed")
+    if "Permission denied" in error.message and "virtio-9p" in error.message:
+        hint = "by 9p QEMU opens a shared folder as the guests' user: let all go there and read, or install virtiofsd"
+        return HostError(message, hint=hint)
     if "Permission denied" in error.message:
         return HostError(message, hint="vmlab host check")
     return LibvirtError(message)
