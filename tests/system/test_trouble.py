@@ -108,7 +108,7 @@ def restart_libvirtd() -> None:
 def test_libvirtd_restarted_in_the_middle(vmlab: Vmlab) -> None:
     first = vmlab.start("up", FILE, "--name", BED)
     assert first.stderr is not None
-    next(line for line in first.stderr if line.rstrip().endswith(": kernel"))
+    next(line for line in first.stderr if line.rstrip().endswith(f": {WAITS['kernel']}"))
     restart_libvirtd()
     _, told = first.communicate()
     assert first.returncode == 0, told
@@ -117,7 +117,7 @@ def test_libvirtd_restarted_in_the_middle(vmlab: Vmlab) -> None:
 def test_a_guest_that_dies_is_noticed_at_once(vmlab: Vmlab) -> None:
     first = vmlab.start("up", FILE, "--name", BED)
     assert first.stderr is not None
-    next(line for line in first.stderr if line.rstrip().endswith(": kernel"))
+    next(line for line in first.stderr if line.rstrip().endswith(f": {WAITS['kernel']}"))
     os.kill(qemu_pids(BED)[f"{BED}.node1"], signal.SIGKILL)
     died = time.monotonic()
     _, told = first.communicate()
