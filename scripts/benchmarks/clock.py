@@ -39,6 +39,11 @@ def run(*argv: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True)
 
 
+def empty_image(path: Path) -> None:
+    """A disk that nothing boots from."""
+    run("qemu-img", "create", "-q", "-f", "qcow2", str(path), "1G")
+
+
 @contextmanager
 def simulation() -> Iterator[Path]:
     """libvirt's test driver for all that runs inside, and a folder for vmlab's state, image `demo` and locks."""
@@ -46,7 +51,7 @@ def simulation() -> Iterator[Path]:
         path = Path(name)
         inside = {f"VMLAB_{name}_DIR": str(path / name.lower()) for name in ("STATE", "POOL", "LOCK")}
         with environment(**inside, LIBVIRT_DEFAULT_URI="test:///default"):
-            run("qemu-img", "create", "-q", "-f", "qcow2", str(path / "demo.qcow2"), "1G")
+            empty_image(path / "demo.qcow2")
             add(folder(IMAGES), Manifest(name="demo", files=Files(disk="demo.qcow2")), path)
             yield path
 
@@ -65,7 +70,7 @@ def environment(**variables: str) -> Iterator[None]:
                 os.environ[key] = value
 
 
-def pairs_of_servers(name: str, servers: int, clients: int) -> str:
+def pairs_of_servers(name: str, servers: int, clients: int, image: str = "demo") -> str:
     """A topology of one fabric whose servers are pairs, each with two targets; the first pair has the metadata."""
     osts = "\n".join(
         f"      - {{ servers: [{pair}], size: 1GiB }}"
@@ -74,6 +79,7 @@ def pairs_of_servers(name: str, servers: int, clients: int) -> str:
     )
     return f"""
 name: {name}
+image: {image}
 fabrics:
   ib0: {{ kind: infiniband, lnet: o2ib, attach: virtio }}
 nodes:

@@ -1,6 +1,7 @@
 """How fast vmlab is, against the least that any program could do: one table of ratios, measured in one run.
 
-Sections: help, plan, placement, simulated (these need nothing), beds, nodes (these start guests and need root).
+Sections: help, plan, placement, auto, simulated (these need nothing), looking (which defines nodes at the system's
+libvirt), beds, nodes (these start guests and need root).
 Ends with status 8 if an aim was missed. The figures are only worth something on a machine that does nothing else.
 """
 
@@ -13,7 +14,7 @@ import sys
 from types import FrameType
 from typing import NoReturn
 
-from benchmarks import commands, guests, placement, simulated
+from benchmarks import commands, guests, looking, placement, simulated
 from benchmarks.line import Line, table
 
 from vmlab.errors import VmlabError
@@ -24,9 +25,11 @@ from vmlab.runtime.lock import held
 
 _SECTIONS = {
     "help": commands.help_text,
-    "plan": commands.thousand_nodes,
+    "plan": commands.thousands_of_nodes,
     "placement": placement.many_cells,
+    "auto": placement.one_device,
     "simulated": simulated.two_hundred_nodes,
+    "looking": looking.looking,
     "beds": guests.five_nodes,
     "nodes": guests.eight_nodes,
 }

@@ -1,6 +1,7 @@
-"""Placement of a bed that fills a rack: 64 nodes on 4 hosts of 8 cells, each cell with an HCA and one with VFs."""
+"""Placement: a bed that fills a rack, 64 nodes on 4 hosts of 8 cells, each with an HCA and one with VFs; and `auto`."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 
 from benchmarks.clock import medians
@@ -9,6 +10,9 @@ from benchmarks.line import Line
 from vmlab.inventory.model import Cell, Cpu, HostInventory, PciFunction, Port
 from vmlab.placement.place import place
 from vmlab.placement.request import DeviceWish, HostSpace, NodeRequest
+from vmlab.plan.observed import ObservedBed
+from vmlab.plan.placing import decide
+from vmlab.topology import loads
 from vmlab.topology.bed import Numa, Reserve
 from vmlab.values.pci import PciAddress
 from vmlab.values.size import Bytes
@@ -20,6 +24,7 @@ _CORES = 8
 _SERVERS = 32
 _CLIENTS = 32
 _VFS = 8
+_NODES = 20  # those that `auto` is asked for
 
 
 def many_cells(rounds: int) -> list[Line]:
@@ -34,8 +39,38 @@ def many_cells(rounds: int) -> list[Line]:
     what = f"{_SERVERS + _CLIENTS} nodes on {_HOSTS} hosts of {_CELLS} cells"
     return [
         Line("placement", what, ours[0], None, 1.0),
-        Line("placement", f"{what}, pairs of 8 sizes", ours[1], None, 5.0),
+        Line("placement", f"{what}, pairs of 8 sizes", ours[1], None, 1.0),
     ]
+
+
+def one_device(rounds: int) -> list[Line]:
+    """A bed whose fabrics all say `auto`, and a host of one HCA: it can serve none of the four, or one."""
+    cases = (("strict", 0), ("strict", _NODES), ("preferred", _NODES))
+    ours = medians([partial(_decide, numa, vfs) for numa, vfs in cases], rounds or 5)
+    return [
+        Line("auto", f"{_NODES} nodes {numa}, 4 fabrics, one HCA of {vfs} VFs", took, None, 1.0)
+        for (numa, vfs), took in zip(cases, ours, strict=True)
+    ]
+
+
+def _decide(numa: str, vfs: int) -> None:
+    topology = loads(_four_fabrics(numa), "auto.yaml")
+    functions = {function.address: function for function in _functions(0, vfs)[1:]}
+    inventory = replace(_host("local").inventory, functions=functions)
+    bed = ObservedBed(topology.name)
+    decide(topology, {"local": inventory}, bed, pinned=True, keep=lambda _: frozenset(), native={})
+
+
+def _four_fabrics(numa: str) -> str:
+    fabrics = [f"ib{number}" for number in range(4)]
+    written = "\n".join(f"  {name}: {{ kind: infiniband, lnet: o2ib{name[2:]} }}" for name in fabrics)
+    return f"""
+name: auto
+fabrics:
+{written}
+nodes:
+  "client[1-{_NODES}]": {{ role: client, memory: 1GiB, numa: {numa}, fabrics: [{", ".join(fabrics)}] }}
+"""
 
 
 def _servers(cpus: Callable[[int], int]) -> Iterator[NodeRequest]:
@@ -68,7 +103,7 @@ def _host(name: str) -> HostSpace:
     return HostSpace(HostInventory(name, "x86_64", tuple(cells), functions), Reserve(1, Bytes(4 << 30)))
 
 
-def _functions(cell: int) -> list[PciFunction]:
+def _functions(cell: int, virtual: int = _VFS) -> list[PciFunction]:
     return [
         PciFunction(
             PciAddress(0, 16 * cell + place, 0, 0),
@@ -81,5 +116,5 @@ def _functions(cell: int) -> list[PciFunction]:
             total_vfs=vfs,
             ports=(Port(1, "infiniband"),),
         )
-        for place, vfs in ((1, 0), (2, _VFS))
+        for place, vfs in ((1, 0), (2, virtual))
     ]
