@@ -11,11 +11,12 @@ import typer
 import typer.main
 
 from vmlab import __version__
-from vmlab.cli import beds, export, files, filesystems, helps, hosts, images, lnet, measuring, nodes, shells, sriov
+from vmlab.cli import shells
+from vmlab.cli.commands import Commands, Group
 from vmlab.errors import Interrupted, VmlabError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
 _INTERRUPTED = 130
 _GO_ON = ("up", "down", "rebuild", "fs")
@@ -41,54 +42,61 @@ Exit statuses:
 Options can be given as VMLAB_OPTION in the environment, too (VMLAB_ACCEL=tcg): vmlab help environment.
 """
 
-_SECTIONS: "Mapping[str, tuple[tuple[str, Callable[..., Any]], ...]]" = {
-    "Topology files": (
-        ("validate", files.validate),
-        ("schema", files.schema),
-        ("graph", files.graph),
-        ("plan", files.plan),
-    ),
-    "Beds": (
-        ("up", beds.up),
-        ("down", beds.down),
-        ("rebuild", beds.rebuild),
-        ("list", beds.list_),
-        ("status", beds.status),
-        ("export", export.export),
-    ),
-    "Nodes": (
-        ("ssh", nodes.ssh),
-        ("exec", nodes.exec_),
-        ("cp", nodes.cp),
-        ("console", nodes.console),
-        ("gdb", nodes.gdb),
-        ("power", nodes.power),
-    ),
-    "Lustre": (),
-    "Measuring": (("run", measuring.run), ("workloads", measuring.workloads)),
-    "This host": (("gc", hosts.gc), ("completion", shells.completion), ("help", helps.help_)),
-}
-_GROUPS = {
-    "lnet": "Lustre",
-    "fs": "Lustre",
-    "results": "Measuring",
-    "image": "This host",
-    "host": "This host",
-    "sriov": "This host",
+_SECTIONS: "Mapping[str, Mapping[str, str]]" = {
+    "Topology files": {
+        "validate": "files.validate",
+        "schema": "files.schema",
+        "graph": "files.graph",
+        "plan": "files.plan",
+    },
+    "Beds": {
+        "up": "beds.up",
+        "down": "beds.down",
+        "rebuild": "beds.rebuild",
+        "list": "beds.list_",
+        "status": "beds.status",
+        "export": "export.export",
+    },
+    "Nodes": {
+        "ssh": "nodes.ssh",
+        "exec": "nodes.exec_",
+        "cp": "nodes.cp",
+        "console": "nodes.console",
+        "gdb": "nodes.gdb",
+        "power": "nodes.power",
+    },
+    "Lustre": {"lnet": "lnet.app", "fs": "filesystems.app"},
+    "Measuring": {"run": "measuring.run", "workloads": "measuring.workloads", "results": "measuring.results"},
+    "This host": {
+        "gc": "hosts.gc",
+        "completion": "shells.completion",
+        "help": "helps.help_",
+        "image": "images.app",
+        "host": "hosts.app",
+        "sriov": "sriov.app",
+    },
 }
 
 
-class Root(shells.Group):
-    """Commands by topic in the help; errors of the tree as messages."""
+class Root(Group):
+    """Commands by topic in the help, loaded when they are asked for; errors of the tree as messages."""
+
+    def __init__(self, *, commands: Any, **settings: Any) -> None:
+        lazy: Any = Commands(_SECTIONS.values())  # Typer asks for a dict, and any mapping will do
+        super().__init__(commands=commands or lazy, **settings)
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The names of all, in the order of the help."""
+        del ctx
+        return list(self.commands)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the list of commands into the help."""
         del ctx
         width = max(map(len, self.commands))
         for section, members in _SECTIONS.items():
-            names = [name for name, _ in members] + [name for name, where in _GROUPS.items() if where == section]
             limit = formatter.width - 6 - width
-            rows = [(name.ljust(width), self.commands[name].get_short_help_str(limit)) for name in names]
+            rows = [(name.ljust(width), self.commands[name].get_short_help_str(limit)) for name in members]
             with formatter.section(section):
                 formatter.write_dl(rows)
 
@@ -158,23 +166,6 @@ def _begin_log() -> None:
     from vmlab.runtime.log import open_log
 
     open_log()
-
-
-def _add_commands() -> None:
-    for members in _SECTIONS.values():
-        for name, command in members:
-            # What follows the node is the remote command's, options included.
-            settings = {"allow_interspersed_args": False} if name == "ssh" else None
-            app.command(name, context_settings=settings)(command)
-    app.add_typer(lnet.app, name="lnet")
-    app.add_typer(filesystems.app, name="fs")
-    app.add_typer(measuring.results, name="results")
-    app.add_typer(images.app, name="image")
-    app.add_typer(hosts.app, name="host")
-    app.add_typer(sriov.app, name="sriov")
-
-
-_add_commands()
 
 
 def main() -> NoReturn:

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vmlab.cli.commands import Group
 from vmlab.cli.options import Bed, Form, HardEnd, Name, Output, RecoveryTime, Yes, option, window
-from vmlab.cli.shells import Group
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

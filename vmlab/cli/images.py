@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vmlab.cli import complete
+from vmlab.cli.commands import Group
 from vmlab.cli.options import Accel, Acceleration, Form, Output, Timeout, Yes, option
-from vmlab.cli.shells import Group
 
 if TYPE_CHECKING:
     from vmlab.values.size import Bytes

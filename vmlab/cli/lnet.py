@@ -2,8 +2,8 @@
 
 import typer
 
+from vmlab.cli.commands import Group
 from vmlab.cli.options import Bed, Form, Name, Output
-from vmlab.cli.shells import Group
 
 app = typer.Typer(
     cls=Group, no_args_is_help=True, rich_markup_mode=None, help="LNet of a bed: NIDs, routes, who reaches whom."

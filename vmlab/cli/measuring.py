@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vmlab.cli import complete
+from vmlab.cli.commands import Group
 from vmlab.cli.options import Bed, Form, Output, option
-from vmlab.cli.shells import Group
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
+from vmlab.cli.commands import Group
 from vmlab.cli.options import Form, Output, Yes, option
-from vmlab.cli.shells import Group
 
 app = typer.Typer(
     cls=Group,
