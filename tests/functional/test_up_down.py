@@ -13,7 +13,8 @@ from vmlab.lab.beds.down import down
 from vmlab.lab.beds.plan import look
 from vmlab.lab.beds.up import Raised, up
 from vmlab.lab.ground import bed_folder
-from vmlab.lab.ground.bed import locked, steps_of
+from vmlab.lab.ground.bed import locked
+from vmlab.lab.ground.guests import steps_of
 from vmlab.lab.ground.hosts import only
 from vmlab.lab.ground.progress import Silent
 from vmlab.plan.actions import Action

@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 from vmlab.guest.child import no_watch
-from vmlab.lab.ground.bed import DEFAULT_URI, existing, guests
+from vmlab.lab.ground.bed import DEFAULT_URI, existing
+from vmlab.lab.ground.guests import guests
 from vmlab.lab.ground.hosts import only
 from vmlab.lab.ground.progress import Silent
 from vmlab.lab.ground.stages import drive

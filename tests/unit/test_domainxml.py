@@ -7,10 +7,11 @@ import libvirt
 import pytest
 from lxml import etree
 
-from vmlab.domainxml.build import Boot, text
+from vmlab.domainxml.build import Boot
 from vmlab.domainxml.network import network_xml
 from vmlab.domainxml.read import read_domain, read_network_xml
 from vmlab.domainxml.template import parse_template
+from vmlab.domainxml.text import text
 from vmlab.domainxml.volume import volume_xml
 from vmlab.errors import TopologyError
 from vmlab.plan.desired import Desired, Image, addresses, desired_networks, desired_node, desired_targets

@@ -8,12 +8,13 @@ import libvirt
 import pytest
 from lxml import etree
 
-from vmlab.domainxml.build import WantedDomain, build, text
+from vmlab.domainxml.build import WantedDomain, build
 from vmlab.domainxml.devices import Disk, Interface
 from vmlab.domainxml.hostdev import Hostdev
 from vmlab.domainxml.metadata import NodeMetadata
 from vmlab.domainxml.read import DomainFacts, read_domain
 from vmlab.domainxml.template import parse_template
+from vmlab.domainxml.text import text
 from vmlab.domainxml.tuning import GuestCell, Tuning, guest_threads
 from vmlab.values.pci import PciAddress
 

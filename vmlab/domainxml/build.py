@@ -94,11 +94,6 @@ def build(template: etree._Element, machine: WantedDomain, metadata: NodeMetadat
     return domain
 
 
-def text(element: etree._Element) -> str:
-    """XML as libvirt takes it and people read it."""
-    return etree.tostring(element, pretty_print=True, encoding="unicode")
-
-
 def _set(domain: etree._Element, tag: str, value: str, **attributes: str) -> etree._Element:
     """Set a child of the domain, putting a new one at its place in libvirt's order."""
     child = child_of(domain, tag, DOMAIN)

@@ -13,8 +13,8 @@ from ipaddress import IPv4Interface, IPv4Network
 
 from lxml import etree
 
-from vmlab.topology.bed import VfSettings
 from vmlab.values import identity
+from vmlab.values.vf import VfSettings
 
 NAMESPACE = "https://vmlab.io/xmlns/bed/1"
 _N = f"{{{NAMESPACE}}}"

@@ -9,20 +9,21 @@ from types import MappingProxyType
 
 from lxml import etree
 
-from vmlab.domainxml.build import Boot, WantedDomain, build, text
+from vmlab.domainxml.build import Boot, WantedDomain, build
 from vmlab.domainxml.devices import Disk, Interface
 from vmlab.domainxml.metadata import Address, NetworkMetadata, NodeMetadata, ShareMount, write_digest
 from vmlab.domainxml.network import Network
 from vmlab.domainxml.share import Driver, Share
+from vmlab.domainxml.text import text
 from vmlab.domainxml.volume import Volume
 from vmlab.plan.kernel import BootFile, BootFiles, boot_of, files_of
 from vmlab.plan.lease import Leases, interface_name, ports
 from vmlab.plan.node_place import NodePlace
 from vmlab.plan.placing import HARDWARE, Attach
 from vmlab.topology import MANAGEMENT, Node, Topology
-from vmlab.topology.bed import VfSettings
 from vmlab.values import identity
 from vmlab.values.pci import PciAddress
+from vmlab.values.vf import VfSettings
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,9 @@ from vmlab.domainxml.read import DomainFacts, NetworkFacts, VolumeFacts
 from vmlab.errors import HostError
 from vmlab.values import identity
 
+RUNNING = ("running", "paused", "blocked", "shutting down", "suspended")
+"""The states, in libvirt's words, of a domain that a QEMU process is behind."""
+
 
 @dataclass(frozen=True, slots=True)
 class ObservedDomain:
@@ -17,9 +20,9 @@ class ObservedDomain:
 
     `saved` says where the memory of one that is off was saved: "libvirt" starts from it (`virsh managedsave`), a "file"
     (`virsh save`) is worthless after any other start; "" for neither. `live` is of one that
-    runs, if volumes were looked at.
-    `disks_in_use` are all files that it needs: those of its definition, what only the running QEMU has, and, if volumes
-    were looked at, what `<disk type='volume'>` means and what lies below in backing chains.
+    runs, if all was looked at.
+    `disks_in_use` are all files that it needs: those of its definition, what only the running QEMU has, and, if all
+    was looked at, what `<disk type='volume'>` means and what lies below in backing chains.
     """
 
     facts: DomainFacts
@@ -32,7 +35,7 @@ class ObservedDomain:
     @property
     def running(self) -> bool:
         """A QEMU process exists; it may be paused."""
-        return self.state in ("running", "paused", "blocked", "shutting down", "suspended")
+        return self.state in RUNNING
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from vmlab.domainxml.read import DomainFacts
 from vmlab.fabrics.infiniband import has_guid
 from vmlab.inventory.model import HostInventory
-from vmlab.topology.bed import VfSettings
 from vmlab.values.pci import PciAddress
+from vmlab.values.vf import VfSettings
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 import contextlib
 import errno
 import os
-import secrets
 import stat
 from pathlib import Path
 
@@ -97,6 +96,8 @@ def write_atomically(path: Path, content: str | bytes, *, mode: int = 0o644) -> 
     """Replace `path` by a complete file of this content (temporary file, fsync, rename)."""
     data = content.encode() if isinstance(content, str) else content
     path.parent.mkdir(parents=True, exist_ok=True)
+    import secrets  # noqa: PLC0415 - few commands write
+
     temporary = path.with_name(f".{path.name[:200]}.{secrets.token_hex(4)}")
     descriptor = open_regular(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:

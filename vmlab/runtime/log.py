@@ -1,12 +1,11 @@
 """The log: every command, libvirt action and traceback of one vmlab process, in a file that errors can point to."""
 
+import contextlib
 import io
 import logging
 import os
 from collections.abc import Callable
-from logging.handlers import RotatingFileHandler
-
-from typing_extensions import override
+from pathlib import Path
 
 from vmlab.errors import HostError
 from vmlab.runtime.files import open_regular, own_state_dir, state_dir
@@ -20,15 +19,17 @@ log.addHandler(logging.NullHandler())
 log.propagate = False
 
 
-class _File(RotatingFileHandler):
+_FULL = 4_000_000  # bytes: the next command begins a new file
+_OLDER = 2
+
+
+class _File(logging.FileHandler):
     """What guests say is written so that it steers no terminal that shows the log."""
 
-    @override
     def _open(self) -> io.TextIOWrapper:
         descriptor = open_regular(self.baseFilename, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         return os.fdopen(descriptor, "a", encoding="utf-8", errors="backslashreplace")
 
-    @override
     def format(self, record: logging.LogRecord) -> str:
         return printable(super().format(record))
 
@@ -48,13 +49,25 @@ def open_log() -> str:
     """
     try:
         path = own_state_dir() / _NAME
-        handler = _File(path, maxBytes=4_000_000, backupCount=2)
+        _make_room(path)
+        handler = _File(path)
     except OSError:
         return ""
     handler.setFormatter(logging.Formatter(f"%(asctime)s {os.getpid()} %(threadName)s %(message)s"))
     log.addHandler(handler)
     log.setLevel(logging.DEBUG)
     return str(path)
+
+
+def _make_room(path: Path) -> None:
+    """A full log becomes `vmlab.log.1`. Only here: several commands may write to one file, and none takes it away."""
+    with contextlib.suppress(FileNotFoundError):
+        if path.stat(follow_symlinks=False).st_size < _FULL:
+            return
+        for number in range(_OLDER, 0, -1):
+            newer = path.with_name(f"{path.name}.{number - 1}") if number > 1 else path
+            if newer.exists():
+                newer.replace(path.with_name(f"{path.name}.{number}"))
 
 
 class _Told(logging.Handler):

@@ -1,4 +1,10 @@
-"""The topology file: what a user writes, and what it means. `model` has the keys, `bed` what they become."""
+"""The topology file: what a user writes, and what it means. `model` has the keys, `bed` what they become.
+
+Reading one takes pydantic and YAML, which are imported when somebody asks for what reads.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from vmlab.topology.bed import (
     MANAGEMENT,
@@ -16,8 +22,10 @@ from vmlab.topology.bed import (
     Topology,
     Workload,
 )
-from vmlab.topology.loader import load, load_from, loads
-from vmlab.topology.schema import schema
+
+if TYPE_CHECKING:
+    from vmlab.topology.loader import load, load_from, loads
+    from vmlab.topology.schema import schema
 
 __all__ = [
     "MANAGEMENT",
@@ -39,3 +47,11 @@ __all__ = [
     "loads",
     "schema",
 ]
+
+_READERS = {"load": "loader", "load_from": "loader", "loads": "loader", "schema": "schema"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _READERS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_READERS[name]}"), name)

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from vmlab.topology import select
 from vmlab.values.pci import PciAddress
 from vmlab.values.size import Bytes
+from vmlab.values.vf import VfSettings
 
 Role = Literal["mgs", "mds", "oss", "client", "router", "fta", "build"]
 Kind = Literal["infiniband", "ethernet"]
@@ -59,15 +60,6 @@ class DeviceSelector:
 
 
 @dataclass(frozen=True, slots=True)
-class VfSettings:
-    """What the host enforces on an Ethernet VF; None leaves the driver's own. `vlan` 0: none."""
-
-    vlan: int | None = None
-    spoof_check: bool | None = None
-    trust: bool | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Fabric:
     """A network of the bed. `lnet` is normalised (`tcp`, not `tcp0`); without `subnet` one is leased by `up`."""
 
@@ -79,7 +71,7 @@ class Fabric:
     subnet: IPv4Network | None
     mtu: int | None
     bridge: str | None
-    vf: VfSettings = VfSettings()
+    vf: VfSettings = field(default_factory=VfSettings)
 
 
 @dataclass(frozen=True, slots=True)

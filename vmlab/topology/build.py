@@ -15,12 +15,12 @@ from vmlab.topology.bed import (
     TargetKind,
     TargetSpec,
     Topology,
-    VfSettings,
 )
 from vmlab.topology.check_filesystems import clients_of
 from vmlab.topology.model import DeviceEntry, DiskEntry, KernelEntry
 from vmlab.topology.numbering import numbered
 from vmlab.topology.read import Draft, FileSystemDraft
+from vmlab.values.vf import VfSettings
 
 _KINDS: tuple[TargetKind, ...] = ("MGT", "MDT", "OST")
 

@@ -10,9 +10,6 @@ from functools import lru_cache
 from itertools import product
 from math import prod
 
-from ClusterShell.NodeSet import RESOLVER_NOGROUP, NodeSet
-from ClusterShell.RangeSet import RangeSet, RangeSetException
-
 MOST_NODES = 4096
 
 _COMMA = re.compile(r",(?![^\[]*\])")
@@ -42,6 +39,8 @@ def expand(text: str) -> tuple[str, ...]:
 
 def fold(names: Iterable[str]) -> str:
     """`oss[1-2]` from `oss1`, `oss2`; sorted."""
+    from ClusterShell.NodeSet import RESOLVER_NOGROUP, NodeSet  # noqa: PLC0415  slow to import
+
     folded = NodeSet("", resolver=RESOLVER_NOGROUP)
     for name in names:
         folded.add(NodeSet(name, resolver=RESOLVER_NOGROUP))
@@ -73,6 +72,8 @@ def _expand_part(part: str) -> Iterator[str]:
 
 
 def _expand_ranges(part: str, ranges: str) -> list[str]:
+    from ClusterShell.RangeSet import RangeSet, RangeSetException  # noqa: PLC0415  slow to import
+
     numbers: list[str] = []
     for text in ranges.split(","):
         match = _RANGE.fullmatch(text)

@@ -10,13 +10,17 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from vmlab.errors import HostError
 from vmlab.runtime.log import log
 from vmlab.values.pci import PATTERN
-from vmlab.virt.machine import Machine
-from vmlab.virt.sysfs import Sysfs
 
+if TYPE_CHECKING:
+    from vmlab.virt.machine import Machine
+    from vmlab.virt.sysfs import Sysfs
+
+_NAME = "vmlab-borrowed"
 _DEADLINE_S = 20.0
 # Nothing else is ever written back, whatever a note says.
 _PATH = re.compile(rf"bus/pci/devices/(?P<address>{PATTERN})/sriov_drivers_autoprobe")
@@ -36,27 +40,36 @@ exit 0
 """
 
 
+def _folder() -> Path:
+    """Where those of this machine are: beside its locks, should these lie elsewhere."""
+    return Path(os.environ.get("VMLAB_LOCK_DIR", "/run")) / _NAME
+
+
+def possible_here() -> bool:
+    """There may be notes on this machine."""
+    return _folder().is_dir()
+
+
 @dataclass(frozen=True, slots=True)
 class Notes:
     """Where the notes of a host are."""
 
-    machine: Machine
+    machine: "Machine"
     folder: PurePosixPath
 
     @classmethod
-    def of(cls, machine: Machine) -> "Notes":
-        """A host's; those of this machine lie beside its locks, should these lie elsewhere."""
-        root = os.environ.get("VMLAB_LOCK_DIR", "/run") if machine.local else "/run"
-        return cls(machine, PurePosixPath(root) / "vmlab-borrowed")
+    def of(cls, machine: "Machine") -> "Notes":
+        """A host's."""
+        return cls(machine, PurePosixPath(_folder() if machine.local else f"/run/{_NAME}"))
 
     @property
     def possible(self) -> bool:
         """There may be some: on this machine that costs nothing to know."""
-        return not self.machine.local or Path(self.folder).is_dir()
+        return not self.machine.local or possible_here()
 
 
 @contextlib.contextmanager
-def borrowed(sysfs: Sysfs, notes: Notes, path: str, value: str) -> Iterator[None]:
+def borrowed(sysfs: "Sysfs", notes: Notes, path: str, value: str) -> Iterator[None]:
     """Let a file of sysfs have another value for the `with` block. Raises HostError where it cannot be noted down."""
     before = sysfs.read(path)
     match = _PATH.fullmatch(path)
@@ -75,7 +88,7 @@ def borrowed(sysfs: Sysfs, notes: Notes, path: str, value: str) -> Iterator[None
         _forget(notes, name)
 
 
-def put_back(sysfs: Sysfs, notes: Notes) -> tuple[str, ...]:
+def put_back(sysfs: "Sysfs", notes: Notes) -> tuple[str, ...]:
     """Give the files of a command that was killed their values again: which files those were."""
     done = []
     for line in _run(notes, _READ).splitlines():

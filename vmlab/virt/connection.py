@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import libvirt
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from vmlab.errors import HostError, LibvirtError
 from vmlab.runtime.bounded import Late, within
@@ -108,6 +107,13 @@ class Host:
             ) from None
 
     def _reconnect(self, lost: "libvirt.virConnect") -> "libvirt.virConnect":
+        from tenacity import (  # noqa: PLC0415  slow to import
+            Retrying,
+            retry_if_exception_type,
+            stop_after_delay,
+            wait_fixed,
+        )
+
         patient = Retrying(
             retry=retry_if_exception_type(HostError),
             wait=wait_fixed(0.3),

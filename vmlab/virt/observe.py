@@ -1,7 +1,6 @@
 """Look at a host once: domains, networks, volumes, routes, bridges."""
 
-import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -18,12 +17,10 @@ from vmlab.domainxml.read import (
     read_uses,
     read_volume,
 )
-from vmlab.plan.observed import Observed, ObservedDomain, ObservedNetwork
+from vmlab.plan.observed import RUNNING, Observed, ObservedDomain, ObservedNetwork
 from vmlab.runtime.log import log
-from vmlab.runtime.process import run
 from vmlab.virt.connection import Host, missing
-from vmlab.virt.disks import needed
-from vmlab.virt.pool import BEDS, MARK, find_pool, pool_path
+from vmlab.virt.pool import BEDS, MARK, locate
 
 T = TypeVar("T")
 
@@ -44,13 +41,14 @@ _WHY_PAUSED = {
 }
 
 
-def observe(host: Host, *, volumes: bool = True) -> Observed:
-    """What is there now, or all but the volumes. An object that vanishes while we look is as good as never seen.
+def observe(host: Host, *, whole: bool = True) -> Observed:
+    """What is there now. An object that vanishes while we look is as good as never seen.
 
-    What is told of files in use is whole only with the volumes. Metadata that cannot be understood is warned of.
-    Raises HostError if the pool is somebody else's.
+    Unless it is the `whole` only domains and networks are looked at: neither the pool's files, nor what QEMUs have
+    beyond their definitions, nor what those say of files by name or link only, nor routes and bridges. Metadata that
+    cannot be understood is warned of. Raises HostError if the pool is somebody else's.
     """
-    return host.call(lambda connection: _observe(host, connection, volumes=volumes))
+    return host.call(lambda connection: _observe(host, connection, whole=whole))
 
 
 def domain_state(host: Host, name: str) -> str:
@@ -83,13 +81,15 @@ class _Seen(NamedTuple):
     live: LiveFacts | None
 
 
-def _observe(host: Host, connection: "libvirt.virConnect", *, volumes: bool) -> Observed:
-    path = pool_path(connection, BEDS)
-    pool = find_pool(connection, BEDS) if volumes else None
-    domains = list(_still_there(lambda domain: _domain(domain, live=volumes), connection.listAllDomains()))
-    networks = list(_still_there(_network, connection.listAllNetworks()))
-    files = {volume.name: volume for volume in _volumes(pool)}
-    if volumes:
+def _observe(host: Host, connection: "libvirt.virConnect", *, whole: bool) -> Observed:
+    pool, path = locate(connection, BEDS)
+    domains = list(_still_there(lambda domain: _domain(domain, live=whole), connection.listAllDomains()))
+    active = {network.UUID() for network in connection.listAllNetworks(libvirt.VIR_CONNECT_LIST_NETWORKS_ACTIVE)}
+    networks = list(_still_there(lambda network: _network(network, active), connection.listAllNetworks()))
+    files = {volume.name: volume for volume in _volumes(pool)} if whole else {}
+    if whole:
+        from vmlab.virt.disks import needed  # noqa: PLC0415  slow to import
+
         backing = {volume.path: volume.backing for volume in files.values()}
         uses = {seen.facts.name: seen.uses for seen in domains}
         in_use = needed(host, connection, uses, backing=backing, pool_path=path)
@@ -104,8 +104,8 @@ def _observe(host: Host, connection: "libvirt.virConnect", *, volumes: bool) -> 
         },
         networks={n.facts.name: n for n in networks},
         volumes=files,
-        routes=_routes() if host.local else (),
-        bridges=frozenset(path.parent.name for path in _NET.glob("*/bridge")) if host.local else frozenset(),
+        routes=_routes() if whole and host.local else (),
+        bridges=_bridges() if whole and host.local else frozenset(),
         pool_path=path,
     )
     for line in observed.unreadable:
@@ -131,28 +131,37 @@ def _still_there(read: Callable[[Any], T], objects: Iterable[Any]) -> Iterator[T
 
 
 def _domain(domain: "libvirt.virDomain", *, live: bool) -> _Seen:
-    """A domain as it is defined, and its state; `live`: also what only the running QEMU has."""
-    # The persistent definition is what was asked for; a running domain may have other disks attached besides.
-    persistent = bool(domain.isPersistent())
-    facts = read_domain(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE if persistent else 0))
+    """A domain as it is defined, and its state; `live`: also what only the running QEMU has.
+
+    The definition is what was asked for; a running domain may have other disks attached besides. One that is not
+    defined has no other than it runs with.
+    """
+    facts = read_domain(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
     state, reason = domain.state()
     uses, runs, saved = facts.uses, None, ""
-    if live and domain.isActive():
+    if live and _STATES.get(state) in RUNNING:
         xml = domain.XMLDesc()
         uses |= read_uses(xml)
         runs = read_live(xml) if facts.metadata is not None else None
     if state == libvirt.VIR_DOMAIN_SHUTOFF and facts.metadata is not None:
         known = "file" if reason == libvirt.VIR_DOMAIN_SHUTOFF_SAVED else ""
-        saved = "libvirt" if persistent and domain.hasManagedSaveImage() else known
+        saved = "libvirt" if domain.hasManagedSaveImage() else known
     return _Seen(facts, _STATES.get(state, "unknown"), uses, saved, runs)
 
 
-def _network(network: "libvirt.virNetwork") -> ObservedNetwork:
-    facts = read_network_xml(network.XMLDesc())
-    return ObservedNetwork(facts, bool(network.isActive()))
+def _network(network: "libvirt.virNetwork", active: Container[bytes]) -> ObservedNetwork:
+    return ObservedNetwork(read_network_xml(network.XMLDesc()), network.UUID() in active)
+
+
+def _bridges() -> frozenset[str]:
+    return frozenset(path.parent.name for path in _NET.glob("*/bridge"))
 
 
 def _routes() -> tuple[tuple[str, IPv4Network], ...]:
+    import json  # noqa: PLC0415  slow to import
+
+    from vmlab.runtime.process import run  # noqa: PLC0415  slow to import
+
     listed = run(("ip", "-json", "-4", "route", "show"), deadline_s=10)
     return tuple(
         (route.get("dev", ""), IPv4Network(route["dst"], strict=False))

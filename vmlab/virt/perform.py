@@ -7,9 +7,9 @@ from pathlib import Path
 
 import libvirt
 
-from vmlab.domainxml.build import text
 from vmlab.domainxml.live import placed_disk
 from vmlab.domainxml.network import network_xml
+from vmlab.domainxml.text import text
 from vmlab.domainxml.volume import Volume, volume_xml
 from vmlab.errors import HostError, LibvirtError
 from vmlab.inventory.passable import idle_on_vfio, stranded

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import libvirt
 from lxml import etree
-from tenacity import Retrying, retry_if_exception_message, stop_after_delay, wait_fixed
 
-from vmlab.domainxml.build import text
+from vmlab.domainxml.text import text
 from vmlab.domainxml.volume import Volume, volume_xml
 from vmlab.errors import HostError
 from vmlab.values import identity
@@ -31,18 +30,21 @@ def folder(name: str) -> Path:
     return Path(os.environ.get("VMLAB_POOL_DIR", _DEFAULT)) / _FOLDERS[name]
 
 
-def find_pool(connection: "libvirt.virConnect", name: str) -> "libvirt.virStoragePool | None":
-    """The pool, if it is defined. Raises HostError if one of this name is somebody else's."""
+def locate(connection: "libvirt.virConnect", name: str) -> "tuple[libvirt.virStoragePool | None, str]":
+    """The pool, if it is defined, and its folder, or the one that it will get.
+
+    Raises HostError if a pool of this name is somebody else's.
+    """
     try:
         pool = connection.storagePoolLookupByName(name)
     except libvirt.libvirtError as error:
         if missing(error):
-            return None
+            return None, str(folder(name))
         raise
     path = _path(pool, name)
     places = {os.path.realpath(place) for place in (folder(name), _DEFAULT / _FOLDERS[name])}
     if os.path.realpath(path) in places or _is_ours(pool, name):
-        return pool
+        return pool, path
     told = f"the storage pool {name} lies in {path}, where vmlab did not put it"
     if not pool.isActive():
         raise HostError(f"{told}, and it is off: nobody can see whose it is", hint=f"virsh pool-start {name}")
@@ -53,10 +55,36 @@ def find_pool(connection: "libvirt.virConnect", name: str) -> "libvirt.virStorag
     )
 
 
+def find_pool(connection: "libvirt.virConnect", name: str) -> "libvirt.virStoragePool | None":
+    """The pool, if it is defined. Raises HostError as `locate` does."""
+    return locate(connection, name)[0]
+
+
 def pool_path(connection: "libvirt.virConnect", name: str) -> str:
-    """The folder of a pool, or the one that it will get. Raises HostError as `find_pool` does."""
-    pool = find_pool(connection, name)
-    return str(folder(name)) if pool is None else _path(pool, name)
+    """The folder of a pool, or the one that it will get. Raises HostError as `locate` does."""
+    return locate(connection, name)[1]
+
+
+def files_of_beds(host: Host) -> list[str]:
+    """The names of the beds' files, of all users; no folder's."""
+
+    def act(connection: "libvirt.virConnect") -> list[str]:
+        pool = find_pool(connection, BEDS)
+        if pool is None or not pool.isActive():
+            return []
+        ours = (volume for volume in pool.listAllVolumes() if identity.owner_of(volume.name()) is not None)
+        return [volume.name() for volume in ours if _is_file(volume)]
+
+    return host.call(act)
+
+
+def _is_file(volume: "libvirt.virStorageVol") -> bool:
+    try:
+        return bool(volume.info()[0] == libvirt.VIR_STORAGE_VOL_FILE)
+    except libvirt.libvirtError as error:
+        if missing(error):
+            return False
+        raise
 
 
 def _path(pool: "libvirt.virStoragePool", name: str) -> str:
@@ -137,6 +165,13 @@ def refresh_pool(host: Host, name: str) -> None:
 
 def refresh(pool: "libvirt.virStoragePool") -> None:
     """Look at the pool's folder again; libvirt refuses that for the moment that it takes to create a volume."""
+    from tenacity import (  # noqa: PLC0415  slow to import
+        Retrying,
+        retry_if_exception_message,
+        stop_after_delay,
+        wait_fixed,
+    )
+
     patient = Retrying(
         retry=retry_if_exception_message(match=".*asynchronous jobs"),
         wait=wait_fixed(0.05),

@@ -162,3 +162,19 @@ def test_a_closed_pipe_is_quiet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     ran.wait(timeout=60)
     assert ran.stderr is not None
     assert ran.stderr.read() == ""
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["list", "-o", "json"]], ids=" ".join)
+def test_output_that_cannot_be_written_is_no_success(argv: list[str], tmp_path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        ran = subprocess.run(
+            (sys.executable, "-m", "vmlab", *argv),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            env={**os.environ, "LIBVIRT_DEFAULT_URI": "test:///default", "VMLAB_STATE_DIR": str(tmp_path)},
+        )
+    assert ran.returncode not in (0, 120)
+    assert "No space left on device" in ran.stderr
+    assert len(ran.stderr.splitlines()) == 1

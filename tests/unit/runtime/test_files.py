@@ -161,3 +161,17 @@ def test_what_others_may_change_is_exposed(public: Path) -> None:
     assert "others may write to" in exposed(public / "ours")
     (public / "loop").symlink_to("loop")
     assert not exposed(public / "loop")
+
+
+@pytest.mark.usefixtures("public", "logging_ends")
+def test_a_full_log_makes_way_and_the_oldest_goes() -> None:
+    path = Path(open_log())
+    for age, name in enumerate(("vmlab.log", "vmlab.log.1", "vmlab.log.2")):
+        with path.with_name(name).open("w") as file:
+            file.write(f"{age}\n")
+            file.truncate(4_000_000)
+    open_log()
+    assert path.stat().st_size == 0
+    assert path.with_name("vmlab.log.1").read_bytes()[:2] == b"0\n"
+    assert path.with_name("vmlab.log.2").read_bytes()[:2] == b"1\n"
+    assert sorted(found.name for found in path.parent.glob("vmlab.log*")) == [path.name, "vmlab.log.1", "vmlab.log.2"]

@@ -58,7 +58,7 @@ def down(hosts: Hosts, bed: str, *, keep_disks: bool, progress: Progress) -> tup
         if any(plan.actions for plan in plans.values()):
             move(hosts.home, bed)
         if keep_disks:
-            found = over_all(bed, hosts.look(volumes=False))
+            found = over_all(bed, hosts.look(whole=False))
             shut_down(hosts, found, found.nodes, progress)
         while any(plan.actions for plan in plans.values()):
             for name, plan in plans.items():

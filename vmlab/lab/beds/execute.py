@@ -175,7 +175,7 @@ def _place(hosts: Hosts, text: str) -> Place:
     if dot:
         bed = existing(hosts, bed_name)
         return Place(bed, tuple(chosen(bed, rest)), path or ".")
-    looks = hosts.look(volumes=False)
+    looks = hosts.look(whole=False)
     owners = []
     for name in sorted({name for look in looks.values() for name in look.beds}):
         bed = over_all(name, looks)

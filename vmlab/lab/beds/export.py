@@ -1,7 +1,8 @@
 """A bed in the forms that other tools read."""
 
 from vmlab.guest import export
-from vmlab.lab.ground.bed import existing, guests
+from vmlab.lab.ground.bed import existing
+from vmlab.lab.ground.guests import guests
 from vmlab.lab.ground.hosts import Hosts
 from vmlab.virt.describe import domain_xml
 

@@ -17,9 +17,10 @@ from vmlab.lab.beds.decide import Part, Prepared
 from vmlab.lab.beds.prepare import Images, acceleration, admit, images_of, lustre_in, prepare, remarks
 from vmlab.lab.beds.shut_down import shut_down
 from vmlab.lab.filesystems.bring_up import raise_filesystems, wanted
-from vmlab.lab.ground.bed import guest_of, leasing, locked, steps_of
+from vmlab.lab.ground.bed import leasing, locked
 from vmlab.lab.ground.bed_folder import register
 from vmlab.lab.ground.doors import advance
+from vmlab.lab.ground.guests import guest_of, steps_of
 from vmlab.lab.ground.hard_end import UP_S, Going, limit_s, told
 from vmlab.lab.ground.hosts import Hosts
 from vmlab.lab.ground.image_store import cloning

@@ -123,7 +123,7 @@ class LustreBed:
     def refuse_strangers(self, labels: Iterable[str]) -> None:
         """Raise HostError if a domain that is not the bed's runs with the disk of one of these targets."""
         own = {domain.facts.name for domain in self.found.nodes.values()}
-        looks = self.hosts.look(volumes=False)
+        looks = self.hosts.look(whole=False)
         there = [domain for look in looks.values() for domain in look.domains.values() if domain.running]
         running = [domain for domain in there if domain.facts.name not in own]
         for label in labels:

@@ -7,7 +7,7 @@ from vmlab.domainxml.metadata import NodeMetadata
 from vmlab.guest.lookout import Lookout
 from vmlab.guest.patience import Advance, Patience
 from vmlab.guest.ssh import Guest
-from vmlab.lab.ground.bed import guest_of
+from vmlab.lab.ground.guests import guest_of
 from vmlab.lab.ground.hosts import Hosts
 from vmlab.plan.observed import ObservedBed, ObservedDomain
 from vmlab.runtime.load import overloaded

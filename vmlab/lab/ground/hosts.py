@@ -4,8 +4,6 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from typing_extensions import override
-
 from vmlab.plan.observed import Observed, ObservedDomain
 from vmlab.runtime.parallel import each
 from vmlab.runtime.wait import Deadline
@@ -21,15 +19,12 @@ class Hosts(Mapping[str, Host]):
 
     by_name: Mapping[str, Host]
 
-    @override
     def __getitem__(self, name: str) -> Host:
         return self.by_name[name]
 
-    @override
     def __iter__(self) -> Iterator[str]:
         return iter(self.by_name)
 
-    @override
     def __len__(self) -> int:
         return len(self.by_name)
 
@@ -52,11 +47,11 @@ class Hosts(Mapping[str, Host]):
         """The host that a node is on."""
         return self[node.host]
 
-    def look(self, *, volumes: bool = True) -> dict[str, Observed]:
+    def look(self, *, whole: bool = True) -> dict[str, Observed]:
         """What is on each of them now, by name; see `observe`."""
 
         def observed(host: Host) -> Observed:
-            return observe(host, volumes=volumes)
+            return observe(host, whole=whole)
 
         looks = each(observed, self.values(), jobs=_JOBS, failed="not all hosts could be looked at")
         return dict(zip(self, looks, strict=True))

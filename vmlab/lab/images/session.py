@@ -15,7 +15,7 @@ from vmlab.guest.forget import FORGOTTEN, forget_and_switch_off
 from vmlab.guest.killed import why_killed
 from vmlab.guest.trouble import Unreachable
 from vmlab.lab.beds.up import Raised
-from vmlab.lab.ground.bed import guest_of
+from vmlab.lab.ground.guests import guest_of
 from vmlab.lab.ground.hosts import only
 from vmlab.lab.ground.progress import Progress
 from vmlab.lustre.trouble import explain

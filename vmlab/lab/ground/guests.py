@@ -1,0 +1,56 @@
+"""The guests of a bed: a door to each, and the steps that each has to satisfy."""
+
+from collections.abc import Mapping
+from functools import lru_cache
+from ipaddress import IPv4Address
+
+from vmlab.domainxml.metadata import NodeMetadata
+from vmlab.domainxml.network import gateway
+from vmlab.domainxml.read import DomainFacts
+from vmlab.fabrics import kind_of
+from vmlab.guest.disks import disk_steps
+from vmlab.guest.hosts import hosts_step
+from vmlab.guest.kept import kept_step
+from vmlab.guest.keys import BedKeys
+from vmlab.guest.names import names_step
+from vmlab.guest.shares import share_steps
+from vmlab.guest.ssh import Guest
+from vmlab.guest.trust import trust_steps
+from vmlab.lab.ground.bed_folder import folder
+from vmlab.lab.ground.hosts import Hosts
+from vmlab.plan.observed import ObservedBed
+from vmlab.steps import Step
+
+
+def guests(hosts: Hosts, bed: ObservedBed) -> dict[str, Guest]:
+    """A door to each node."""
+    return {name: guest_of(hosts, metadata) for name, metadata in bed.metadata.items()}
+
+
+def guest_of(hosts: Hosts, metadata: NodeMetadata) -> Guest:
+    """The door to one node."""
+    secret = folder(hosts.home, metadata.bed)
+    return Guest(metadata.bed, metadata.node, metadata.management.ip.ip, metadata.user, secret)
+
+
+def steps_of(
+    hosts: Hosts, metadata: NodeMetadata, facts: DomainFacts, nodes: Mapping[str, NodeMetadata]
+) -> tuple[Step, ...]:
+    """What a node has to satisfy, whose domain says `facts`; `nodes` is the whole bed."""
+    keys = BedKeys.of(folder(hosts.home, metadata.bed))
+    names = (metadata.node, *(str(address.ip.ip) for address in metadata.addresses))
+    return (
+        _hosts_file(tuple((name, nodes[name].management.ip.ip) for name in sorted(nodes))),
+        *trust_steps(keys.authority, keys.host_certificate(metadata.node, names), keys.root_certificate(metadata.node)),
+        names_step(gateway(metadata.management.ip.network)),
+        *disk_steps(facts.links, facts.paths),
+        *share_steps(metadata.shares),
+        *(step for address in metadata.addresses for step in kind_of(address).steps(address, mtu=address.mtu)),
+        kept_step(),
+    )
+
+
+@lru_cache(maxsize=4)
+def _hosts_file(addresses: tuple[tuple[str, IPv4Address], ...]) -> Step:
+    """The same for all nodes, and made once: with thousands of them it is long."""
+    return hosts_step(dict(addresses))
