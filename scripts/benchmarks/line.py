@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rich.table import Table
 from rich.text import Text
 
-from vmlab.report.tables import grid
+from vmlab.report.grid import Grid
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +48,9 @@ class Line:
         }
 
 
-def table(lines: Sequence[Line]) -> Table:
+def table(lines: Sequence[Line]) -> Grid:
     """The lines for a terminal."""
-    found = grid("WHAT", "OURS", "FLOOR", "RATIO", "AIM", "OK", "WHERE")
+    found = Grid("WHAT", "OURS", "FLOOR", "RATIO", "AIM", "OK", "WHERE")
     for line in lines:
         found.add_row(
             f"{line.section}: {line.what}",

@@ -13,9 +13,9 @@ from pathlib import Path
 import libvirt
 from benchmarks.clock import VMLAB, empty_image, environment, medians, pairs_of_servers, run
 from benchmarks.line import Line
-from vmlab.lab.ground.bed import DEFAULT_URI
-from vmlab.lab.beds.prepare import images_of, prepare
 
+from vmlab.lab.beds.prepare import images_of, prepare
+from vmlab.lab.ground.bed import DEFAULT_URI
 from vmlab.topology import load
 from vmlab.virt.connection import connected
 

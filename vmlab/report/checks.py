@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rich.table import Table
 from rich.text import Text
 
-from vmlab.report.tables import grid
+from vmlab.report.grid import Grid
 
 if TYPE_CHECKING:
     from vmlab.lab.hosts.gc import Leftover
@@ -15,9 +14,9 @@ if TYPE_CHECKING:
 _STYLES = {"ok": "green", "warning": "yellow", "no": "red"}
 
 
-def check_table(findings: Sequence["Finding"]) -> Table:
+def check_table(findings: Sequence["Finding"]) -> Grid:
     """One line per thing that was looked at."""
-    table = grid("", "WHAT", "FOUND", "WHAT TO DO")
+    table = Grid("", "WHAT", "FOUND", "WHAT TO DO")
     for finding in findings:
         table.add_row(
             Text(finding.verdict, _STYLES[finding.verdict]), finding.what, Text(finding.found), Text(finding.hint)
@@ -25,9 +24,9 @@ def check_table(findings: Sequence["Finding"]) -> Table:
     return table
 
 
-def leftover_table(items: Sequence["Leftover"]) -> Table:
+def leftover_table(items: Sequence["Leftover"]) -> Grid:
     """One line per thing that belongs to no bed."""
-    table = grid("KIND", "NAME", "WHY")
+    table = Grid("KIND", "NAME", "WHY")
     for item in items:
         table.add_row(item.kind, item.name, item.reason)
     return table

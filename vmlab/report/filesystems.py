@@ -6,13 +6,11 @@ from typing import TYPE_CHECKING
 from rich.console import Group
 from rich.text import Text
 
-from vmlab.report.tables import grid
+from vmlab.report.grid import Grid
 from vmlab.values.nodeset import fold
 from vmlab.values.size import Bytes
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from vmlab.lab.filesystems.failover import Failover
     from vmlab.lab.filesystems.status import ClientStatus, FsStatus, TargetStatus
 
@@ -28,8 +26,8 @@ def fs_tables(found: "FsStatus") -> Group:
     return Group(_targets(found.targets), "", _clients(found.clients), *silent)
 
 
-def _targets(targets: Sequence["TargetStatus"]) -> "Table":
-    table = grid("TARGET", "STATE", "NODE", "RECOVERY", "USED", "AVAILABLE", "SIZE", "SERVERS", "DEVICE")
+def _targets(targets: Sequence["TargetStatus"]) -> Grid:
+    table = Grid("TARGET", "STATE", "NODE", "RECOVERY", "USED", "AVAILABLE", "SIZE", "SERVERS", "DEVICE")
     for one in targets:
         moved = one.state == "mounted" and one.node != one.servers[0]
         table.add_row(
@@ -63,8 +61,8 @@ def _space(figure: int | None) -> str:
     return "-" if figure is None else str(Bytes(figure // _MIB * _MIB))
 
 
-def _clients(clients: Sequence["ClientStatus"]) -> "Table":
-    table = grid("CLIENT", "FILE SYSTEM", "MOUNT POINT", "STATE", "CONNECTIONS")
+def _clients(clients: Sequence["ClientStatus"]) -> Grid:
+    table = Grid("CLIENT", "FILE SYSTEM", "MOUNT POINT", "STATE", "CONNECTIONS")
     for one in clients:
         counts = " ".join(f"{number} {state}" for state, number in one.connections.items())
         broken = f" ({' '.join(one.broken)})" if one.broken else ""
@@ -80,7 +78,7 @@ def _clients(clients: Sequence["ClientStatus"]) -> "Table":
 
 def failover_table(done: "Failover") -> Group:
     """`vmlab fs failover` and `failback`."""
-    table = grid("TARGET", "FROM", "TO", "MOUNT s", "RECOVERED AFTER s", "RECOVERY", "CLIENTS", "EVICTED")
+    table = Grid("TARGET", "FROM", "TO", "MOUNT s", "RECOVERED AFTER s", "RECOVERY", "CLIENTS", "EVICTED")
     for one in done.moved:
         table.add_row(
             one.target,

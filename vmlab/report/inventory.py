@@ -5,10 +5,9 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
-from vmlab.report.tables import grid
+from vmlab.report.grid import Grid
 from vmlab.values.cpuset import cpu_list
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ def inventory_tables(host: "HostInventory") -> Group:
     """All tables, a blank line between them; a table without lines is left out."""
     parts: list[RenderableType] = [f"{host.name} ({host.arch})", "", cell_table(host)]
     for table in (function_table(host), claim_table(host), group_table(host)):
-        if table.row_count:
+        if table.rows:
             parts += ["", table]
     if host.isolated:
         parts += ["", f"Isolated, so that no vCPU floats over them: {cpu_list(host.isolated)}"]
@@ -70,9 +69,9 @@ def inventory_object(host: "HostInventory") -> dict[str, Any]:
     }
 
 
-def cell_table(host: "HostInventory") -> Table:
+def cell_table(host: "HostInventory") -> Grid:
     """The cells. CPUS are all threads, CORES how many cores they make."""
-    table = grid("CELL", "CPUS", "CORES", "MEMORY", "AVAILABLE", "HUGE PAGES (FREE/TOTAL)", "DISTANCES")
+    table = Grid("CELL", "CPUS", "CORES", "MEMORY", "AVAILABLE", "HUGE PAGES (FREE/TOTAL)", "DISTANCES")
     for cell in host.cells:
         table.add_row(
             str(cell.id),
@@ -86,9 +85,9 @@ def cell_table(host: "HostInventory") -> Table:
     return table
 
 
-def function_table(host: "HostInventory") -> Table:
+def function_table(host: "HostInventory") -> Grid:
     """HCAs and NICs but no virtual functions: those are counted at their physical one, with who has them."""
-    table = grid("ADDRESS", "PRODUCT", "TYPE", "DRIVER", "CELL", "GROUP", "LINK", "PORTS", "VFS", "HELD BY", "NOTE")
+    table = Grid("ADDRESS", "PRODUCT", "TYPE", "DRIVER", "CELL", "GROUP", "LINK", "PORTS", "VFS", "HELD BY", "NOTE")
     for function in host.functions.values():
         # One that was given to this host as a guest has no physical function here.
         if function.is_network and function.physical_function not in host.functions:
@@ -108,9 +107,9 @@ def function_table(host: "HostInventory") -> Table:
     return table
 
 
-def claim_table(host: "HostInventory") -> Table:
+def claim_table(host: "HostInventory") -> Grid:
     """The domains that run, or have a device."""
-    table = grid("DOMAIN", "BED", "NODE", "RUNNING", "PINNED TO", "MEMORY", "HUGE PAGES", "DEVICES")
+    table = Grid("DOMAIN", "BED", "NODE", "RUNNING", "PINNED TO", "MEMORY", "HUGE PAGES", "DEVICES")
     for claim in host.claims:
         if claim.running or claim.devices or claim.behind:
             table.add_row(
@@ -127,9 +126,9 @@ def claim_table(host: "HostInventory") -> Table:
     return table
 
 
-def group_table(host: "HostInventory") -> Table:
+def group_table(host: "HostInventory") -> Grid:
     """IOMMU groups with more than one function that is no bridge: all of them go to one guest, or none."""
-    table = grid("GROUP", "SHARED BY", "DRIVER", "PRODUCT")
+    table = Grid("GROUP", "SHARED BY", "DRIVER", "PRODUCT")
     groups: dict[int, list[PciFunction]] = {}
     for function in host.functions.values():
         if function.iommu_group is not None and not function.is_bridge:

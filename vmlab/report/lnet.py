@@ -5,19 +5,17 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from vmlab.report.tables import grid
+from vmlab.report.grid import Grid
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from vmlab.lab.filesystems.lnet import LnetNode, Ping, RouteLine
 
 _GOOD, _BAD = "green", "red"
 
 
-def lnet_table(nodes: Sequence["LnetNode"]) -> "Table":
+def lnet_table(nodes: Sequence["LnetNode"]) -> Grid:
     """`vmlab lnet show`."""
-    table = grid("NODE", "NIDS", "INTERFACES", "ROUTES", "FORWARDS")
+    table = Grid("NODE", "NIDS", "INTERFACES", "ROUTES", "FORWARDS")
     for node in nodes:
         up = bool(node.nids) and all(nid.up for nid in node.nids)
         nids = "\n".join(f"{nid.nid} {'up' if nid.up else 'down'}" for nid in node.nids)
@@ -38,7 +36,7 @@ def _route(route: "RouteLine") -> Text:
     return Text(f"{route.net} via {route.gateway}{hops}, {state}{why}", _BAD if route.up is False else "")
 
 
-def ping_matrix(pings: Sequence["Ping"]) -> "Table":
+def ping_matrix(pings: Sequence["Ping"]) -> Grid:
     """`vmlab lnet ping`: rows ping columns. `ok`, or how many of the paths work; `-` where nobody has to."""
     froms = list(dict.fromkeys(ping.node for ping in pings))
     to = list(dict.fromkeys(ping.other for ping in pings))
@@ -46,7 +44,7 @@ def ping_matrix(pings: Sequence["Ping"]) -> "Table":
     answered: dict[tuple[str, str], list[bool]] = {}
     for ping in pings:
         answered.setdefault((ping.node, ping.other), []).append(ping.ok)
-    table = grid("FROM", *to)
+    table = Grid("FROM", *to)
     for node in froms:
         table.add_row(node, *(_cell(answered.get((node, other), [])) for other in to))
     return table

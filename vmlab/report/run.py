@@ -3,11 +3,10 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from vmlab.metrics import Metric, RunRecord, Sample
-from vmlab.report.tables import grid
+from vmlab.report.grid import Grid
 from vmlab.values.size import Bytes
 
 _WIDE = "size"
@@ -46,7 +45,7 @@ def _notes(record: RunRecord) -> Iterator[tuple[str, str]]:
         yield f"not measured: {line}", ""
 
 
-def _of_group(record: RunRecord, samples: Sequence[Sample]) -> tuple[Text, Table]:
+def _of_group(record: RunRecord, samples: Sequence[Sample]) -> tuple[Text, Grid]:
     rows: dict[tuple[tuple[str, str], ...], dict[str, float]] = {}
     metrics = {sample.metric.name: sample.metric for sample in samples}
     first = next(iter(metrics.values()))
@@ -60,12 +59,12 @@ def _of_group(record: RunRecord, samples: Sequence[Sample]) -> tuple[Text, Table
     title = f"{record.bed}: {record.workload} {first.group} ({record.accel}{', soft-RoCE' if record.soft else ''})"
     if wide:
         title += f", {first.unit} by message size"
-    result = grid()
+    result = Grid()
     keys = list(dict.fromkeys(key for labels in rows for key, _ in labels))
     for key in keys:
-        result.add_column(key.upper(), justify="right" if key == _WIDE else "left")
+        result.add_column(key.upper(), right=key == _WIDE)
     for heading in _headings(metrics, sizes if wide else None, first.group):
-        result.add_column(heading, justify="right")
+        result.add_column(heading, right=True)
     for labels, figures in rows.items():
         known = dict(labels)
         cells = [_label(key, known.get(key, "")) for key in keys]

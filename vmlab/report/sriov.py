@@ -5,17 +5,15 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from vmlab.report.tables import grid
+from vmlab.report.grid import Grid
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from vmlab.lab.hosts.sriov import PfLine
 
 
-def sriov_table(functions: Sequence["PfLine"]) -> "Table":
+def sriov_table(functions: Sequence["PfLine"]) -> Grid:
     """`vmlab sriov show`."""
-    table = grid("FUNCTION", "NAME", "VFS", "CELL", "GROUP", "DRIVER", "MAC OR GUID", "USED BY", "PRODUCT")
+    table = Grid("FUNCTION", "NAME", "VFS", "CELL", "GROUP", "DRIVER", "MAC OR GUID", "USED BY", "PRODUCT")
     for pf in functions:
         table.add_row(
             Text(str(pf.address), "bold"),

@@ -2,22 +2,19 @@
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from shutil import get_terminal_size
+from typing import TYPE_CHECKING
 
-from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
-from rich.segment import Segment
-from rich.table import Table
-from rich.text import Text
-
-from vmlab.plan.lease import interface_name
 from vmlab.report.errors import coloured
-from vmlab.report.narrow import fit
+from vmlab.report.grid import Cell, Grid
 from vmlab.values.identity import has_data
 from vmlab.values.nodeset import fold
 from vmlab.values.printable import printable
 from vmlab.values.size import Bytes
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from vmlab.domainxml.metadata import Address
     from vmlab.lab.beds.status import BedLine, NodeStatus
     from vmlab.lab.beds.up import Raised
@@ -28,43 +25,19 @@ if TYPE_CHECKING:
 _GOOD, _MIDDLING, _BAD = "green", "yellow", "red"
 _STATES = {"running": _GOOD, "shut off": "dim", "paused": _MIDDLING, "crashed": _BAD}
 _STAGES = {"ready": _GOOD, "off": "dim"}
-_UNLIMITED = 10_000
-_AS_IT_IS: "dict[str, Any]" = {"highlight": False, "markup": False, "emoji": False}
-"""A cell may be called [red] or :smile:."""
 
 
-def show(renderable: RenderableType) -> None:
+def show(renderable: "RenderableType") -> None:
     """Print on standard output; as wide as it needs where that is no terminal, and without columns in a narrow one."""
-    if sys.stdout.isatty():
-        terminal = Console(no_color=not coloured(sys.stdout), **_AS_IT_IS)
-        lost = fit(renderable, terminal)
-        terminal.print(Printable(renderable))
-        if lost:
-            terminal.print(Text(f"in a wider window, or a pipe: {', '.join(lost)}", "dim"))
-        return
-    console = Console(width=_UNLIMITED, no_color=True, force_terminal=False, **_AS_IT_IS)
-    with console.capture() as captured:
-        console.print(Printable(renderable))
-    sys.stdout.write("".join(f"{line.rstrip()}\n" for line in captured.get().split("\n")[:-1]))
+    terminal, colours = sys.stdout.isatty(), coloured(sys.stdout)
+    if isinstance(renderable, Grid):
+        text = renderable.text(get_terminal_size().columns if terminal else None, coloured=colours)
+        if text is not None:
+            sys.stdout.write(text)
+            return
+    from vmlab.report.richly import print_richly  # noqa: PLC0415  slow to import
 
-
-class Printable:
-    """What the cells say steers no terminal."""
-
-    def __init__(self, renderable: RenderableType) -> None:
-        self._renderable = renderable
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        for segment in console.render(self._renderable, options):
-            yield Segment(printable(segment.text), segment.style, segment.control)
-
-
-def grid(*columns: str) -> Table:
-    """An empty table of the one style that all have."""
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table
+    print_richly(renderable, terminal=terminal, coloured=colours)
 
 
 def summary(topology: "Topology") -> str:
@@ -74,24 +47,24 @@ def summary(topology: "Topology") -> str:
     return printable(f"{topology.file}: {topology.name}: {', '.join(parts)}: ok")
 
 
-def bed_table(beds: Sequence["BedLine"]) -> Table:
+def bed_table(beds: Sequence["BedLine"]) -> Grid:
     """`vmlab list`."""
-    table = grid("BED", "NODES", "RUNNING", "DISKS")
+    table = Grid("BED", "NODES", "RUNNING", "DISKS")
     for bed in beds:
         style = _GOOD if bed.nodes and bed.running == bed.nodes else _MIDDLING if bed.running else "dim"
-        table.add_row(bed.name, str(bed.nodes), Text(str(bed.running), style), str(bed.disks))
+        table.add_row(bed.name, str(bed.nodes), Cell(str(bed.running), style), str(bed.disks))
     return table
 
 
-def node_table(nodes: Sequence["NodeStatus"]) -> Table:
+def node_table(nodes: Sequence["NodeStatus"]) -> Grid:
     """`vmlab status`."""
-    table = grid("NODE", "ROLE", "STATE", "STAGE", "CPUS", "MEMORY", "HOST CPUS", "ADDRESSES", "DISKS")
+    table = Grid("NODE", "ROLE", "STATE", "STAGE", "CPUS", "MEMORY", "HOST CPUS", "ADDRESSES", "DISKS")
     for node in nodes:
         table.add_row(
             node.name,
             ",".join(node.roles),
-            Text(node.state, _STATES.get(node.state, _MIDDLING)),
-            Text(node.stage, _STAGES.get(node.stage, _MIDDLING)),
+            Cell(node.state, _STATES.get(node.state, _MIDDLING)),
+            Cell(node.stage or "-", _STAGES.get(node.stage, _MIDDLING if node.stage else "dim")),
             str(node.vcpus),
             f"{node.memory_mib}MiB",
             node.host_cpus,
@@ -101,9 +74,11 @@ def node_table(nodes: Sequence["NodeStatus"]) -> Table:
     return table
 
 
-def raised_table(raised: "Raised") -> Table:
+def raised_table(raised: "Raised") -> Grid:
     """What `up` ends with."""
-    table = grid("NODE", "ROLE", "ADDRESSES")
+    from vmlab.plan.lease import interface_name  # noqa: PLC0415  slow to import
+
+    table = Grid("NODE", "ROLE", "ADDRESSES")
     for node in raised.prepared.nodes.values():
         place = raised.prepared.places.node(node.name)
         devices = {} if place is None else {interface_name(d.fabric, d.index): d.address for d in place.devices}
@@ -122,17 +97,17 @@ def addresses(places: Iterable["Address"], devices: Mapping[str, "PciAddress"]) 
     return "  ".join(f"{place.interface} {place.ip.ip}{how(place)}" for place in places)
 
 
-def power_table(states: dict[str, str]) -> Table:
+def power_table(states: dict[str, str]) -> Grid:
     """`vmlab power`."""
-    table = grid("NODE", "STATE")
+    table = Grid("NODE", "STATE")
     for node, state in states.items():
-        table.add_row(node, Text(state, _STATES.get(state, _MIDDLING)))
+        table.add_row(node, Cell(state, _STATES.get(state, _MIDDLING)))
     return table
 
 
-def image_table(images: Sequence[tuple["Manifest", list[str]]]) -> Table:
+def image_table(images: Sequence[tuple["Manifest", list[str]]]) -> Grid:
     """`vmlab image list`."""
-    table = grid("IMAGE", "DISTRIBUTION", "KERNEL", "SIZE", "USER", "LUSTRE", "CLONES")
+    table = Grid("IMAGE", "DISTRIBUTION", "KERNEL", "SIZE", "USER", "LUSTRE", "CLONES")
     for image, clones in images:
         table.add_row(
             image.name,

@@ -3,12 +3,10 @@
 import threading
 from collections.abc import Sequence
 
-from rich.table import Table
-
 from vmlab.guest.boot import WAITS
 from vmlab.lab.ground.progress import Progress
 from vmlab.lab.ground.stages import StageTime
-from vmlab.report.tables import grid
+from vmlab.report.grid import Grid
 from vmlab.runtime.wait import now
 
 _WAITS = {told: stage for stage, told in WAITS.items()} | {"roles": "roles"}
@@ -53,19 +51,19 @@ class Timed:
         return found
 
 
-def timing_table(timed: Timed) -> Table:
+def timing_table(timed: Timed) -> Grid:
     """A line for each node: seconds in each stage."""
     columns = ("define", *_WAITS.values(), "total")
-    table = grid("NODE", *(f"{name.upper()} s" for name in columns))
+    table = Grid("NODE", *(f"{name.upper()} s" for name in columns))
     for node in timed.nodes:
         seconds = timed.seconds(node)
         table.add_row(node, *(f"{seconds[name]:.1f}" if name in seconds else "-" for name in columns))
     return table
 
 
-def stage_table(stages: Sequence[StageTime]) -> Table:
+def stage_table(stages: Sequence[StageTime]) -> Grid:
     """A line for each stage of LNet and the file systems, and the track that it waited for longest."""
-    table = grid("STAGE", "SECONDS", "TRACKS", "STEPS DONE", "SLOWEST")
+    table = Grid("STAGE", "SECONDS", "TRACKS", "STEPS DONE", "SLOWEST")
     for stage in stages:
         slowest = stage.tracks[0]
         table.add_row(

@@ -3,28 +3,27 @@
 from collections.abc import Sequence
 
 from rich.console import Group
-from rich.table import Table
 from rich.text import Text
 
 from vmlab.metrics import RunRecord
-from vmlab.report.tables import grid
+from vmlab.report.grid import Grid
 from vmlab.workloads._options import WorkloadHelp
 
 
 def workload_help(help_: WorkloadHelp) -> Group:
     """One workload: what it is, its options, its metrics."""
-    options = grid("OPTION", "FORM", "DEFAULT", "")
+    options = Grid("OPTION", "FORM", "DEFAULT", "")
     for option in help_.options:
         options.add_row(option.name, Text(option.form), Text(option.default or "-"), Text(option.help))
-    metrics = grid("METRIC", "UNIT", "BETTER", "")
+    metrics = Grid("METRIC", "UNIT", "BETTER", "")
     for metric in help_.metrics:
         metrics.add_row(metric.name, metric.unit.value, metric.better, metric.summary)
     return Group(Text(f"{help_.name}: {help_.summary}", "bold"), "", options, "", metrics)
 
 
-def runs_table(records: Sequence[RunRecord]) -> Table:
+def runs_table(records: Sequence[RunRecord]) -> Grid:
     """`vmlab results list`."""
-    table = grid("RUN", "BED", "WORKLOAD", "ACCEL", "FIGURES", "OUTCOME")
+    table = Grid("RUN", "BED", "WORKLOAD", "ACCEL", "FIGURES", "OUTCOME")
     for record in records:
         outcome = Text("ok", "green")
         if record.problems:

@@ -5,8 +5,8 @@ import io
 import pytest
 from rich.console import Console, Group
 
+from vmlab.report.grid import Grid
 from vmlab.report.narrow import fit
-from vmlab.report.tables import grid
 
 HEADERS = ("NODE", "ROLE", "STATE", "STAGE", "CPUS", "MEMORY", "HOST CPUS", "ADDRESSES", "DISKS")
 CELLS = ("client1", "client", "running", "cloud-init", "2", "1024MiB", "4-5", "mgmt 10.77.0.11  ib0 10.77.1.11", "root")
@@ -14,8 +14,9 @@ CELLS = ("client1", "client", "running", "cloud-init", "2", "1024MiB", "4-5", "m
 
 def drawn(width: int, *, cells: tuple[str, ...] = CELLS) -> tuple[list[str], list[str]]:
     console = Console(file=io.StringIO(), force_terminal=True, width=width, color_system=None)
-    table = grid(*HEADERS)
-    table.add_row(*cells)
+    grid = Grid(*HEADERS)
+    grid.add_row(*cells)
+    table = grid.__rich__()
     lost = fit(Group(table), console)
     console.print(table)
     return lost, console.file.getvalue().splitlines()  # type: ignore[attr-defined]

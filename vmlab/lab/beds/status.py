@@ -10,8 +10,8 @@ from vmlab.guest.lookout import BOOT, PANIC
 from vmlab.guest.satisfy import satisfy
 from vmlab.guest.ssh import Guest
 from vmlab.lab.ground.bed import existing
-from vmlab.lab.ground.guests import steps_of
 from vmlab.lab.ground.doors import doors
+from vmlab.lab.ground.guests import steps_of
 from vmlab.lab.ground.hosts import Hosts
 from vmlab.plan.observed import ObservedDomain
 from vmlab.runtime.parallel import each
