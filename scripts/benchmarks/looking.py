@@ -36,9 +36,10 @@ def looking(rounds: int) -> list[Line]:
         works = [
             lambda: run(sys.executable, "-c", _FLOOR, uri),
             lambda: run(*VMLAB, "list"),
+            lambda: run(*VMLAB, "status", _BED, "--no-guests"),
         ]
         floor, *ours = medians(works, rounds or 10)
-    whats = ("list",)
+    whats = ("list", "status --no-guests")
     return [
         Line("looking", f"{what}: import libvirt and read all domains", took, floor, _AIM)
         for what, took in zip(whats, ours, strict=True)

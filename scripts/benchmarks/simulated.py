@@ -15,15 +15,17 @@ from benchmarks.line import Line
 from typer.testing import CliRunner
 
 from vmlab.cli.app import app
-from vmlab.domainxml.build import text
 from vmlab.domainxml.network import network_xml
+from vmlab.domainxml.text import text
 from vmlab.domainxml.volume import Volume, volume_xml
 from vmlab.guest.seed import iso
 from vmlab.lab.beds.decide import Prepared
 from vmlab.lab.beds.down import down
 from vmlab.lab.beds.plan import look
-from vmlab.lab.beds.status import status
+from vmlab.lab.beds.reached import reached
+from vmlab.lab.beds.status import known
 from vmlab.lab.beds.up import up
+from vmlab.lab.ground.bed import existing
 from vmlab.lab.ground.hosts import only
 from vmlab.lab.ground.progress import Silent
 from vmlab.topology import load
@@ -150,9 +152,14 @@ def _operations(file: Path) -> Life:
         quiet = Silent()
         up(only(host), load(file), accel="auto", restart=False, timeout_s=600, jobs=32, wait=False, progress=quiet)
 
+    def look_at(host: Host) -> None:
+        hosts = only(host)
+        bed = existing(hosts, _BED)
+        reached(hosts, bed, known(hosts, bed))
+
     return {
         "up": bring_up,
-        "status": lambda host: status(only(host), _BED),
+        "status": look_at,
         "down": lambda host: down(only(host), _BED, keep_disks=False, progress=Silent()),
     }
 

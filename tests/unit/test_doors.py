@@ -40,11 +40,13 @@ from vmlab.plan.observed import Observed
 from vmlab.report import tables
 from vmlab.report.errors import tell
 from vmlab.report.graph import dot, mermaid
+from vmlab.report.grid import Grid
 from vmlab.report.hostpicture import dot as host_dot
 from vmlab.report.inventory import inventory_object, inventory_tables
+from vmlab.report.live import Lines
 from vmlab.report.plain import dumped
 from vmlab.report.plan import document, text
-from vmlab.report.progress import Lines, Plain
+from vmlab.report.progress import Plain
 from vmlab.report.run import run_table
 from vmlab.report.workloads import runs_table
 from vmlab.store.images import Manifest
@@ -103,7 +105,7 @@ def squeezed(text: str) -> str:
 @example("[red]", "[/]")
 @example(":smile:", "[link=file:///x]y")
 def test_cells_show_what_they_hold(one: str, other: str) -> None:
-    table = tables.grid("A", "[b]B")
+    table = Grid("A", "[b]B")
     table.add_row(one, Text(other, "red"))
     said = shown(table)
     assert "[b]B" in said

@@ -131,12 +131,13 @@ def list_(output: Output = Form.TABLE) -> None:
     """
     from vmlab.cli.target import here
     from vmlab.lab.beds.status import beds
-    from vmlab.report.plain import dumped
     from vmlab.report.tables import bed_table, show
 
     with here() as host:
         found = beds(host)
     if output is Form.JSON:
+        from vmlab.report.plain import dumped
+
         typer.echo(dumped(found))
     elif found:
         show(bed_table(found))
@@ -144,24 +145,40 @@ def list_(output: Output = Form.TABLE) -> None:
         typer.echo("no beds: vmlab up FILE", err=True)
 
 
-def status(bed: Bed, output: Output = Form.TABLE) -> None:
+def status(
+    bed: Bed,
+    no_guests: Annotated[
+        bool, option("--no-guests", help="Only what libvirt knows: no guest is asked how far it has come.")
+    ] = False,
+    output: Output = Form.TABLE,
+) -> None:
     """Show a bed's nodes: state, stage, addresses, disks.
 
-    Stages: off, domain, kernel, ssh, cloud-init, ready; or panic, paused, saved, with what helps.
+    Stages: off, domain, kernel, ssh, cloud-init, ready; or panic, paused, saved, with what helps. All guests are asked
+    together; on a terminal what libvirt knows is there at once, and each stage as soon as it is known.
 
     \b
     Examples:
       vmlab status ha
-      vmlab status ha -o json
+      vmlab status ha --no-guests -o json
     """
     from vmlab.cli.target import at
-    from vmlab.lab.beds.status import status as look
-    from vmlab.report.plain import dumped
+    from vmlab.lab.beds.status import known
+    from vmlab.lab.ground.bed import existing
     from vmlab.report.tables import node_table, show
 
     with at(bed) as (hosts, name):
-        found = look(hosts, name)
+        there = existing(hosts, name)
+        found = known(hosts, there)
+        if not no_guests:
+            from vmlab.lab.beds.reached import reached
+            from vmlab.report.progress import filled
+
+            with filled(found, live=output is Form.TABLE) as tell:
+                found = reached(hosts, there, found, tell)
     if output is Form.JSON:
+        from vmlab.report.plain import dumped
+
         typer.echo(dumped(found))
     else:
         show(node_table(found))

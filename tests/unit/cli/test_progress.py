@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 from rich.console import Console
 
-from vmlab.report.progress import Lines, Plain
+from vmlab.report.live import Lines
+from vmlab.report.progress import Plain
 
 if TYPE_CHECKING:
     from vmlab.lab.ground.progress import Progress
@@ -93,11 +94,26 @@ with shown(("oss1",)) as progress:
 """
 
 
-def on_a_terminal(**env: str) -> str:
+FILLED = """
+from dataclasses import replace
+from vmlab.lab.beds.status import NodeStatus
+from vmlab.report.progress import filled
+from vmlab.runtime.wait import sleep
+node = NodeStatus("oss1", ("oss",), "running", "", 1, 512, "any", (), {}, (), "demo", "")
+with filled([node, replace(node, name="oss2")], live=True) as tell:
+    sleep(0.4)
+    tell(replace(node, stage="ready"))
+    sleep(0.4)
+print("over")
+"""
+
+
+def on_a_terminal(code: str = LIVE, **env: str) -> str:
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
-        (sys.executable, "-c", LIVE),
+        (sys.executable, "-c", code),
         stdin=theirs,
+        stdout=theirs,
         stderr=theirs,
         env={k: v for k, v in os.environ.items() if k != "NO_COLOR"} | {"TERM": "xterm", **env},
     )
@@ -127,3 +143,16 @@ def test_no_colours_where_they_are_not_wanted(env: dict[str, str]) -> None:
     said = on_a_terminal(**env)
     assert "ready" in said
     assert not re.search(r"\x1b\[[349][0-9]m", said)
+
+
+def test_the_rows_of_status_are_there_before_guests_answer() -> None:
+    said = on_a_terminal(FILLED)
+    first, answered = said.index("oss1"), said.index("ready")
+    assert re.search(r"oss2 .*running", said[first:answered])
+    rows, _, after = said.partition("over")
+    assert rows.rstrip().endswith("\x1b[2K")  # the rows are gone again: the whole table comes now
+    assert "oss" not in after
+
+
+def test_rows_stay_away_from_terminals_that_cannot_redraw() -> None:
+    assert on_a_terminal(FILLED, TERM="dumb").split() == ["over"]
