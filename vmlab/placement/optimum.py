@@ -4,7 +4,7 @@ What is best: (1) the fewest remote functions; (2) the fewest HA pairs on one ho
 `avoid`; (3) the fewest cells per node; (4) the fewest functions that serve two ports of a node; (5) the least
 fragmentation: the fewest cells that were unused and are not any more, then the reserve of each host in the fewest
 cells. Among equals those are taken, as far as a short search finds them, that use virtual functions which exist, and
-put the first nodes on the first hosts and cells. All is proven but where `_EFFORT` ends it.
+put the first nodes on the first hosts and cells. All is proven but where `_EFFORT` or `_NEAR` ends it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,10 +19,15 @@ from vmlab.placement.request import NodePlacement, NodeRequest
 from vmlab.placement.space import CellSpace, Space
 from vmlab.placement.spots import Optimum, spots
 
-_EFFORT = 60_000
+_EFFORT = 30_000
 """Steps times variables where a proof may be given up for the best that was found: for the least fragmentation, and
 where nodes are split over cells. Beds of a dozen nodes, or of many that are equal, are proven within it."""
+_LARGE = 500
+"""Variables. In a larger program the least fragmentation may be off by `_NEAR`, as a fraction of it: the proof of the
+last cell took ten times as long as all else, and nobody sees that cell."""
+_NEAR = 0.06
 _RANK_STEPS = 1
+_RANK_NEAR = 0.1
 _BEFORE_SPREAD = 5
 """The goals that come before the fewest cells per node: only for those is it worth to split a node."""
 
@@ -435,6 +440,8 @@ class _Model:
                     rank[variable] = weight * (position + 1)
         steps = 1 + _EFFORT // self.program.size
         least = steps if self._split else None
+        large = self.program.size > _LARGE
+        near, rank_near = (_NEAR, _RANK_NEAR) if large else (0.0, 0.0)
         return [
             Goal(self._remote, -self._wished, least),
             *(Goal(goal, steps=least) for goal in self._apart),
@@ -444,10 +451,10 @@ class _Model:
                 least,
             ),
             Goal(shared, steps=least),
-            Goal(dict.fromkeys(self._touched.values(), 1.0), steps=steps),
+            Goal(dict.fromkeys(self._touched.values(), 1.0), steps=steps, near=near),
             Goal(self._reserved, sum(space.reserve > 0 for space in self._spaces.values()), least),
             Goal(self._unmade, steps=_RANK_STEPS),
-            Goal(rank, steps=_RANK_STEPS),
+            Goal(rank, steps=_RANK_STEPS, near=rank_near),
         ]
 
     def decode(self, values: Sequence[int]) -> Optimum:

@@ -24,10 +24,18 @@ def place(
     do not count. Raises HostError that names for every cell what was wanted and what was free.
     """
     problem = Problem.of(requests, hosts, bed=bed, in_force=in_force)
+    placement = placed(problem)
+    if placement is None:
+        raise refusal(problem)
+    return placement
+
+
+def placed(problem: Problem) -> Placement | None:
+    """As `place` does it, but for the refusal: to say why a bed does not fit takes far longer than to know it."""
     if not problem.requests:
         return problem.placement(NOWHERE)
     for attempt in problem.attempts():
         found = attempt.solve()
         if found is not None:
             return attempt.placement(found)
-    raise refusal(problem)
+    return None

@@ -1,7 +1,7 @@
 """Integer programs with goals in order of importance, solved by HiGHS."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from typing_extensions import override
@@ -12,18 +12,29 @@ Sum = Mapping[int, float]
 _INFINITY = float("inf")
 _SLACK = 1e-6
 _FIRST_STEPS = 20
+_SETTINGS = {
+    "threads": 1,
+    "random_seed": 0,
+    # What searches around a solution, or begins the search anew, costs more than it finds in programs like these.
+    "mip_allow_restart": False,
+    "mip_heuristic_run_rens": False,
+    "mip_heuristic_run_rins": False,
+    "mip_heuristic_run_root_reduced_cost": False,
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Goal:
     """What is to be as small as possible; `floor` is a value that it cannot go below, known beforehand.
 
-    `steps` bounds the search (branch-and-bound nodes): what is best by then is taken. None: until it is proven.
+    `steps` bounds the search (branch-and-bound nodes): what is best by then is taken. None: until it is proven. What is
+    not more than the fraction `near` above what is proven to be the least will do, too.
     """
 
     terms: Sum
     floor: float = 0
     steps: int | None = None
+    near: float = 0.0
 
 
 @dataclass(slots=True)
@@ -72,7 +83,9 @@ class Program:
         """
         solver = self._solver()
         try:
-            values = _run(solver, self._weighted(goals), _FIRST_STEPS if goals else None, len(self._upper))
+            near = max((goal.near for goal in goals), default=0.0)
+            first = Goal(self._weighted(goals), steps=_FIRST_STEPS if goals else None, near=near)
+            values = _run(solver, first, len(self._upper))
             for goal in goals:
                 if goal.terms:
                     values = self._reach(solver, goal, values)
@@ -83,8 +96,8 @@ class Program:
     def _reach(self, solver: Any, goal: Goal, values: Sequence[int] | None) -> Sequence[int]:
         """As near to the floor as it goes, from then on as a row of its own."""
         if values is None or value(goal.terms, values) > goal.floor + _SLACK:
-            steps = None if values is None else goal.steps
-            values = _run(solver, goal.terms, steps, len(self._upper), values) or values
+            bounded = goal if values is not None else replace(goal, steps=None)
+            values = _run(solver, bounded, len(self._upper), values) or values
         if values is None:
             raise AssertionError("HiGHS found no solution and no contradiction")
         reached = value(goal.terms, values)
@@ -104,7 +117,7 @@ class Program:
         import highspy  # noqa: PLC0415 - takes 60 ms, which commands that place nothing do not pay
 
         solver = _silent_solver()
-        for option, value in (("threads", 1), ("random_seed", 0), ("mip_rel_gap", 0.0)):
+        for option, value in _SETTINGS.items():
             solver.setOptionValue(option, value)
         model = highspy.HighsLp()
         model.num_col_ = len(self._upper)
@@ -151,17 +164,19 @@ def value(terms: Sum, values: Sequence[int]) -> float:
     return sum(factor * values[variable] for variable, factor in terms.items())
 
 
-def _run(
-    solver: Any, terms: Sum, steps: int | None, variables: int, start: Sequence[int] | None = None
-) -> Sequence[int] | None:
-    """Minimise the sum; None if the steps were not enough. A start that satisfies all rows bounds the search."""
+def _run(solver: Any, goal: Goal, variables: int, start: Sequence[int] | None = None) -> Sequence[int] | None:
+    """Minimise the goal; None if its steps were not enough. A start that satisfies all rows bounds the search."""
     import highspy  # noqa: PLC0415
 
     costs = [0.0] * variables
-    for variable, factor in terms.items():
+    for variable, factor in goal.terms.items():
         costs[variable] = factor
     solver.changeColsCost(variables, list(range(variables)), costs)
-    solver.setOptionValue("mip_max_nodes", 2**31 - 1 if steps is None else steps)
+    solver.setOptionValue("mip_max_nodes", 2**31 - 1 if goal.steps is None else goal.steps)
+    solver.setOptionValue("mip_rel_gap", goal.near)
+    # Cells are alike, so these programs are degenerate: the simplex method takes many steps to the relaxation's
+    # optimum, and ends in a corner of it, far from whole numbers. It only does for a short search beside what is there.
+    solver.setOptionValue("mip_lp_solver", "simplex" if goal.steps == 1 else "ipm")
     if start is not None:
         solution = highspy.HighsSolution()
         solution.col_value = [float(value) for value in start]

@@ -60,13 +60,16 @@ def spots(
 
 
 def _whole_spots(group: Group, values: Sequence[int]) -> list[Spot]:
-    request = group.request
     places = [[p for p, v in part.items() for _ in range(values[v])] for part in group.parts]
+    sizes = shares(group.request)
     spots = []
     for taken in zip(*places, strict=True):
         spot = Spot(taken[0].host)
-        for place, (cpus, kib) in zip(taken, shares(request), strict=True):
-            spot.vcpus[place.cell], spot.kib[place.cell] = cpus, kib
+        # Which of two equal parts is where means nothing: the guest's cells are in the order of the host's.
+        left = {size: sorted(p for p, part in zip(taken, sizes, strict=True) if part == size) for size in sizes}
+        for cpus, kib in sizes:
+            cell = left[cpus, kib].pop(0).cell
+            spot.vcpus[cell], spot.kib[cell] = cpus, kib
         spots.append(spot)
     return spots
 

@@ -1,6 +1,6 @@
 """What a topology asks of its hosts: what `auto` means there, what each node requests, and what stays as it is."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 
@@ -8,7 +8,9 @@ from vmlab.domainxml.read import DomainFacts
 from vmlab.errors import HostError
 from vmlab.inventory.model import HostInventory, PciFunction
 from vmlab.inventory.suited import unsuited
-from vmlab.placement.place import place
+from vmlab.placement.explain import refusal
+from vmlab.placement.place import placed
+from vmlab.placement.problem import Problem
 from vmlab.placement.request import (
     DeviceWish,
     Hardware,
@@ -88,16 +90,13 @@ def decide(
     Without `pinned` (emulated guests) only devices are placed. An `auto` fabric stays what it is in force; otherwise
     the best attachment is taken with which all nodes can be placed. Raises HostError when there is none.
     """
-    choices = [_choices(topology, name, bed, hosts) for name in topology.fabrics]
     spaces = {
         name: HostSpace(inventory, _reserve(topology.hosts[name].reserve, pinned=pinned))
         for name, inventory in hosts.items()
     }
-    refused: HostError | None = None
-    for words in product(*choices):
-        attach = dict(zip(topology.fabrics, words, strict=True))
+
+    def asked(attach: Attach) -> tuple[frozenset[str], Problem]:
         kept = keep(attach)
-        in_force = {name: _in_force(bed.nodes[name], hosts) for name in kept}
         requests = [
             replace(
                 _request(topology, node, attach, pinned=pinned),
@@ -107,12 +106,37 @@ def decide(
             )
             for node in topology.nodes.values()
         ]
-        try:
-            return Places(attach, place(requests, spaces, bed=topology.name, in_force=in_force), hosts, kept)
-        except HostError as error:
-            refused = error  # that of the last choice, which asks for least
-    assert refused is not None, "each fabric has a choice"  # noqa: S101
-    raise refused
+        in_force = {name: _in_force(bed.nodes[name], hosts) for name in kept}
+        return kept, Problem.of(requests, spaces, bed=topology.name, in_force=in_force)
+
+    choices = {name: _choices(topology, name, bed, hosts) for name in topology.fabrics}
+    least = {name: words[-1] for name, words in choices.items()}
+    for attach in _in_turn(choices, lambda attach: asked(attach)[1].fits):
+        kept, problem = asked(attach)
+        placement = placed(problem)
+        if placement is not None:
+            return Places(attach, placement, hosts, kept)
+    raise refusal(asked(least)[1])
+
+
+def _in_turn(choices: Mapping[str, Sequence[str]], fits: Callable[[Attach], bool]) -> Iterator[Attach]:
+    """All ways to attach the fabrics, the best first, without those that cannot be.
+
+    After the best, whether each word `fits` is asked where all else asks for least: what does not fit then never does,
+    and what has no way at all is known after one question.
+    """
+    best, least = ({name: words[end] for name, words in choices.items()} for end in (0, -1))
+    yield best
+    if best == least or not fits(least):
+        return
+    possible = {
+        name: [word for word in words if word == least[name] or fits({**least, name: word})]
+        for name, words in choices.items()
+    }
+    for words in product(*possible.values()):
+        attach = dict(zip(choices, words, strict=True))
+        if attach != best:
+            yield attach
 
 
 def _reserve(written: Reserve, *, pinned: bool) -> Reserve:

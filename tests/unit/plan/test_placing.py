@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -117,6 +118,28 @@ def test_auto_is_the_best_that_the_host_has(host: str, attach: str) -> None:
     prepared = decided(bed(), on(host))
     assert prepared.places.attach == {"ib0": attach}
     assert [bool(node.functions) for node in prepared.nodes.values()] == [attach != "virtio"] * 2
+
+
+def fabrics(*attach: str) -> Topology:
+    written = "\n".join(
+        f"  ib{n}: {{ kind: infiniband, attach: {how}, lnet: o2ib{n} }}" for n, how in enumerate(attach)
+    )
+    names = ", ".join(f"ib{n}" for n in range(len(attach)))
+    node = f"{{ role: client, memory: 1GiB, numa: strict, fabrics: [{names}] }}"
+    return loads(f"name: b\nfabrics:\n{written}\nnodes: {{ 'n[1-2]': {node} }}\n", "b.yaml")
+
+
+@pytest.mark.parametrize("host", ["fta-1s", "oss-x5670", "shared-group", "nps4"])
+def test_auto_of_many_fabrics_is_the_first_of_all_ways_that_can_be_had(host: str) -> None:
+    def can_be_had(ways: tuple[str, ...]) -> bool:
+        try:
+            decided(fabrics(*ways), on(host))
+        except HostError:
+            return False
+        return True
+
+    first = next(filter(can_be_had, product(("vf", "passthrough", "virtio"), repeat=3)))
+    assert tuple(decided(fabrics("auto", "auto", "auto"), on(host)).places.attach.values()) == first
 
 
 def test_what_is_asked_for_and_cannot_be_had_is_refused() -> None:
