@@ -8,7 +8,8 @@ import pytest
 from vmlab.errors import BusyError, HostError
 from vmlab.lab.beds.down import down
 from vmlab.lab.beds.power import power
-from vmlab.lab.beds.status import status
+from vmlab.lab.beds.reached import reached
+from vmlab.lab.beds.status import known
 from vmlab.lab.beds.up import Raised, up
 from vmlab.lab.ground.bed import existing, locked
 from vmlab.lab.ground.hosts import Hosts, only
@@ -76,7 +77,9 @@ def test_up_makes_each_node_on_its_host_and_down_leaves_neither_anything(hosts: 
     # A target's disk is where its servers are.
     assert shared(hosts["kvm1"]) == {"wide._lustre-MGS.raw", "wide._lustre-MDT0000.raw"}
     assert shared(hosts["kvm2"]) == {"wide._lustre-OST0000.raw"}
-    assert {node.name: node.stage for node in status(hosts, "wide")} == dict.fromkeys(sorted(ON_1 | ON_2), "domain")
+    there = existing(hosts, "wide")
+    stages = {node.name: node.stage for node in reached(hosts, there, known(hosts, there))}
+    assert stages == dict.fromkeys(sorted(ON_1 | ON_2), "domain")
     again = bring_up(hosts, wide)
     assert (again.actions, again.prepared.plan.pending) == ((), ())
 
