@@ -22,7 +22,6 @@ from vmlab.domainxml.network import gateway
 from vmlab.domainxml.volume import Volume
 from vmlab.errors import GuestError, HostError
 from vmlab.guest.child import tied
-from vmlab.guest.seed import iso
 from vmlab.guest.ssh import Guest
 from vmlab.lab.beds.decide import Prepared
 from vmlab.lab.beds.prepare import acceleration, images_of, prepare
@@ -30,6 +29,7 @@ from vmlab.lab.ground.hosts import only
 from vmlab.lab.ground.progress import Silent
 from vmlab.plan.desired import DesiredNode
 from vmlab.runtime import process
+from vmlab.runtime.iso import iso
 from vmlab.runtime.wait import Deadline, now, sleep
 from vmlab.topology import Topology
 from vmlab.virt.connection import Host

@@ -18,7 +18,6 @@ from vmlab.cli.app import app
 from vmlab.domainxml.network import network_xml
 from vmlab.domainxml.text import text
 from vmlab.domainxml.volume import Volume, volume_xml
-from vmlab.guest.seed import iso
 from vmlab.lab.beds.decide import Prepared
 from vmlab.lab.beds.down import down
 from vmlab.lab.beds.plan import look
@@ -28,6 +27,7 @@ from vmlab.lab.beds.up import up
 from vmlab.lab.ground.bed import existing
 from vmlab.lab.ground.hosts import only
 from vmlab.lab.ground.progress import Silent
+from vmlab.runtime.iso import iso
 from vmlab.topology import load
 from vmlab.virt.connection import Host, connected
 from vmlab.virt.pool import BEDS

@@ -1,6 +1,8 @@
 """The connection to libvirt: another machine's is refused, and a libvirt that does not answer is given up."""
 
+import logging
 import socket
+import subprocess
 import time
 from pathlib import Path
 
@@ -14,6 +16,11 @@ from vmlab.virt import connection as connection_module
 from vmlab.virt.connection import Host
 from vmlab.virt.elsewhere import leads_elsewhere
 
+# As libvirt 9.0 starts it.
+PROBED = (
+    *("-S", "-no-user-config", "-nodefaults", "-nographic", "-machine", "none,accel=kvm:tcg"),
+    *("-qmp", "unix:/var/lib/libvirt/qemu/qmp-7SQGA2/qmp.monitor,server=on,wait=off", "-daemonize"),
+)
 BED = """
 name: far
 hosts: {kvm1: {uri: "qemu+ssh://kvm1.invalid/system"}}
@@ -114,3 +121,21 @@ def test_a_daemon_that_takes_connections_and_says_nothing(tmp_path: Path, monkey
         server.listen()
         with pytest.raises(HostError, match="does not answer"):
             Host(f"qemu+unix:///system?socket={path}")
+
+
+def test_a_call_that_waits_for_libvirt_to_probe_qemu_says_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(connection_module, "_SLOW_S", 0.1)
+    monkeypatch.setattr(Host, "local", True)
+    monkeypatch.setattr(logging.getLogger("vmlab"), "propagate", True)
+    host = Host("test:///default")
+    host.call(lambda _: time.sleep(0.3))
+    assert "anew" not in caplog.text
+    argv = ("/usr/bin/qemu-system-x86_64", "-c", "sleep 60", *PROBED)
+    with subprocess.Popen(argv, executable="/bin/sh") as qemu:
+        try:
+            host.call(lambda _: time.sleep(0.5))
+        finally:
+            qemu.kill()
+    assert "libvirt asks /usr/bin/qemu-system-x86_64 anew what it can do" in caplog.text

@@ -2,7 +2,6 @@
 
 import math
 import time
-from typing import Any
 
 import pytest
 
@@ -84,10 +83,10 @@ def test_what_fails_before_the_end_is_told_as_it_is(host: Host) -> None:
 def test_time_that_libvirt_took_is_told_as_that(host: Host, bed: Topology, monkeypatch: pytest.MonkeyPatch) -> None:
     perform = up_module.perform
 
-    def slow(host: Host, action: Action, *rest: Any) -> None:
+    def slow(host: Host, action: Action) -> None:
         if isinstance(action, StartDomain):
             time.sleep(2.5)
-        perform(host, action, *rest)
+        perform(host, action)
 
     monkeypatch.setattr(up_module, "perform", slow)
     monkeypatch.setattr(module, "_WORTH_TELLING_S", 1.0)

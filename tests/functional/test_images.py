@@ -52,9 +52,9 @@ def test_from_the_choice_to_the_clone_an_image_is_not_removed(
         attack("chosen")
         return found
 
-    def cloned(host: Host, action: Action, *rest: object) -> None:
+    def cloned(host: Host, action: Action) -> None:
         with one_by_one:
-            perform(host, action, *rest)
+            perform(host, action)
             if isinstance(action, CreateVolume) and action.volume.backing and "cloned" not in seen:
                 attack("cloned")
             if isinstance(action, StartDomain) and "started" not in seen:

@@ -51,7 +51,7 @@ class Bed:
             raise error
         return ()
 
-    def perform(self, _host: Host, action: Action, *_: Any) -> None:
+    def perform(self, _host: Host, action: Action) -> None:
         self.actions.append(action.kind)
 
     def says(self, console: str) -> None:

@@ -240,11 +240,11 @@ def stopping(module: object, monkeypatch: pytest.MonkeyPatch, *, at: int, after:
     begun: list[Action] = []
     perform = module.perform  # type: ignore[attr-defined]
 
-    def counted(host: Host, action: Action, *rest: object) -> None:
+    def counted(host: Host, action: Action) -> None:
         if len(begun) > at or (len(begun) == at and not after):
             raise Stop("stopped")
         begun.append(action)
-        perform(host, action, *rest)
+        perform(host, action)
         if len(begun) > at:
             raise Stop("stopped")
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from vmlab.guest.seed import iso
 from vmlab.lab.ground.bed import DEFAULT_URI
 from vmlab.lab.ground.image_store import folder as image_folder
+from vmlab.runtime.iso import iso
 from vmlab.store.images import read
 from vmlab.virt.connection import connected
 

@@ -3,8 +3,11 @@
 import threading
 from collections import deque
 from collections.abc import Callable
+from math import inf
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
+
+from vmlab.runtime.wait import Deadline
 
 T = TypeVar("T")
 
@@ -43,16 +46,30 @@ class _Worker:
 _idle: deque[_Worker] = deque()
 
 
-def within(seconds: float, work: Callable[[], T]) -> T:
-    """What `work` returns or raises. Raises Late when it takes longer than `seconds`; an interrupt is heard at once."""
+def _nothing() -> None:
+    """Nobody wants to know."""
+
+
+def within(
+    seconds: float, work: Callable[[], T], *, every_s: float = inf, meanwhile: Callable[[], None] = _nothing
+) -> T:
+    """What `work` returns or raises. Raises Late when it takes longer than `seconds`; an interrupt is heard at once.
+
+    As long as it has not come back, `meanwhile` is called every `every_s` seconds.
+    """
     try:
         worker = _idle.pop()
     except IndexError:
         worker = _Worker()
-    try:
-        value, error = worker.do(work).get(timeout=min(seconds, threading.TIMEOUT_MAX))
-    except Empty:
-        raise Late from None
+    answer, deadline = worker.do(work), Deadline.after(min(seconds, threading.TIMEOUT_MAX))
+    while True:
+        try:
+            value, error = answer.get(timeout=min(every_s, deadline.left_s))
+            break
+        except Empty:
+            if deadline.passed:
+                raise Late from None
+        meanwhile()
     if error is not None:
         try:
             raise error

@@ -15,6 +15,7 @@ from vmlab.runtime.wait import Deadline
 from vmlab.virt.daemons import how_to_start, look
 from vmlab.virt.elsewhere import leads_elsewhere, refuse_elsewhere
 from vmlab.virt.events import run_events
+from vmlab.virt.probed import probed
 
 T = TypeVar("T")
 
@@ -25,6 +26,7 @@ _OPEN_S = 60.0
 CALL_S = 300.0
 # Beyond the end of a command that is to end: looking once more is always allowed.
 _GRACE_S = 10.0
+_SLOW_S = 5.0
 # A libvirtd that hangs as a whole is found out in a minute; one that only hangs in a call, by that call's deadline.
 _KEEPALIVE_S, _KEEPALIVES = 10, 5
 
@@ -99,12 +101,21 @@ class Host:
         self, action: Callable[["libvirt.virConnect"], T], connection: "libvirt.virConnect", seconds: float
     ) -> T:
         try:
-            return within(seconds, lambda: action(connection))
+            return within(seconds, lambda: action(connection), every_s=_SLOW_S, meanwhile=self._tell_why)
         except Late:
             self._hanging = connection
             raise LibvirtError(
                 f"libvirt has not answered for {seconds:.0f} s", hint=f"does this come back? virsh -c {self.uri} list"
             ) from None
+
+    def _tell_why(self) -> None:
+        """A call that takes long, and why, if that is to be seen: once for a command, as all warnings."""
+        if self.local and (qemu := probed()):
+            log.warning(
+                "libvirt asks %s anew what it can do, which takes up to minutes on a busy host (after an upgrade, a "
+                "restart of libvirtd, or where only root may open /dev/kvm)",
+                qemu,
+            )
 
     def _reconnect(self, lost: "libvirt.virConnect") -> "libvirt.virConnect":
         from tenacity import (  # noqa: PLC0415  slow to import

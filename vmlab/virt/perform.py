@@ -1,7 +1,6 @@
 """Do one action to libvirt. Each looks first whether it is already so, so that doing it twice is harmless."""
 
 import hashlib
-from collections.abc import Callable
 from functools import singledispatch
 from pathlib import Path
 
@@ -34,6 +33,7 @@ from vmlab.plan.actions import (
     WriteFile,
     WriteSeed,
 )
+from vmlab.runtime.iso import iso
 from vmlab.runtime.log import log
 from vmlab.runtime.wait import Deadline
 from vmlab.values import identity
@@ -61,18 +61,15 @@ _UNDEFINE = (
 _UNDEFINE_SIMULATED = libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
 
 
-def perform(host: Host, action: Action, iso: Callable[[WriteSeed], bytes] | None = None) -> None:
-    """Do `action`; `iso` makes a seed's bytes, and is needed where one is to be written.
+def perform(host: Host, action: Action) -> None:
+    """Do `action`.
 
     Raises LibvirtError naming the object, or HostError where the host lacks what it needs.
     """
     log.debug("%s %s (%s)", action.kind, action.name, action.reason)
     try:
-        if isinstance(action, WriteSeed) and iso is not None:
-            _write_seed(host, action, iso(action))
-        else:
-            limit_s = _LONG_S if isinstance(action, StartDomain | CreateVfs) else CALL_S
-            host.call(lambda connection: _perform(action, host, connection), deadline_s=limit_s)
+        limit_s = _LONG_S if isinstance(action, StartDomain | CreateVfs) else CALL_S
+        host.call(lambda connection: _perform(action, host, connection), deadline_s=limit_s)
     except LibvirtError as error:
         raise _explained(action, error) from error
 
@@ -245,19 +242,16 @@ def _destroy(domain: "libvirt.virDomain") -> None:
             raise
 
 
-def _write_seed(host: Host, action: WriteSeed, content: bytes) -> None:
+@_perform.register
+def _write_seed(action: WriteSeed, host: Host, connection: "libvirt.virConnect") -> None:
     """Write the seed anew: a half-written one of a killed run has no mark that would tell."""
-
-    def act(connection: "libvirt.virConnect") -> None:
-        pool = _pool(connection)
-        with gone_is_fine():
-            pool.storageVolLookupByName(action.name).delete()
-        if host.simulated:  # no bytes are behind its volumes
-            pool.createXML(text(volume_xml(Volume(action.name, len(content), "raw"))))
-        else:
-            write_volume(pool, action.name, content)
-
-    host.call(act)
+    pool, content = _pool(connection), iso(action.documents)
+    with gone_is_fine():
+        pool.storageVolLookupByName(action.name).delete()
+    if host.simulated:  # no bytes are behind its volumes
+        pool.createXML(text(volume_xml(Volume(action.name, len(content), "raw"))))
+    else:
+        write_volume(pool, action.name, content)
 
 
 def _pool(connection: "libvirt.virConnect") -> "libvirt.virStoragePool":

@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from vmlab.guest.openssh import KeyPair
-from vmlab.guest.seed import SeedInterface, documents, iso
+from vmlab.guest.seed import SeedInterface, documents
+from vmlab.runtime.iso import iso
 
 KEY = KeyPair(
     "-----BEGIN OPENSSH PRIVATE KEY-----\nb3Bl\n-----END OPENSSH PRIVATE KEY-----\n", "ssh-ed25519 AAAA oss1.ha"

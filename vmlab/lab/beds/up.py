@@ -10,7 +10,6 @@ from vmlab.guest.boot import WAITS, DeadGuest, Deadlines, FailedStart, Vigil, wa
 from vmlab.guest.console import panicked_early
 from vmlab.guest.patience import Patience
 from vmlab.guest.satisfy import satisfy
-from vmlab.guest.seed import iso
 from vmlab.guest.ssh import Guest
 from vmlab.inventory.passable import stranded
 from vmlab.lab.beds.decide import Part, Prepared
@@ -169,7 +168,7 @@ def _make_room_on(host: Host, part: Part, progress: Progress) -> None:
 
     def gone(name: str) -> None:
         for action in plan.lanes[name]:
-            _do(host, action)
+            perform(host, action)
         progress.stage(name, "gone")
 
     removed = [name for name in plan.lanes if name not in part.desired.nodes]
@@ -183,7 +182,7 @@ def _define(hosts: Hosts, prepared: Prepared, progress: Progress) -> None:
         host, node = place
         for action in before_start(prepared.parts[host].plan.lanes.get(node, ())):
             progress.stage(node, action.kind)
-            _do(hosts[host], action)
+            perform(hosts[host], action)
 
     places = [(host, node) for host, part in prepared.parts.items() for node in part.desired.nodes]
     each(define, places, jobs=LIBVIRT_JOBS * len(hosts), failed="not all nodes could be defined")
@@ -192,13 +191,9 @@ def _define(hosts: Hosts, prepared: Prepared, progress: Progress) -> None:
 def _each_by_name(host: Host, actions: tuple[Action, ...], failed: str) -> None:
     def act(lane: tuple[Action, ...]) -> None:
         for action in lane:
-            _do(host, action)
+            perform(host, action)
 
     each(act, by_name(actions), jobs=LIBVIRT_JOBS, failed=failed)
-
-
-def _do(host: Host, action: Action) -> None:
-    perform(host, action, lambda seed: iso(seed.documents))
 
 
 def _node(
@@ -213,7 +208,7 @@ def _node(
     lane = part.plan.lanes.get(node.name, ())
     for action in lane[len(before_start(lane)) :]:
         progress.stage(node.name, action.kind)
-        _do(host, action)
+        perform(host, action)
     if not wait or not host.has_guests:
         progress.stage(node.name, "started")
         return
@@ -267,7 +262,7 @@ def _follow(
                 raise
             progress.warn(f"{error.message}; under emulation that happens, so it is started once more")
             for kind in (StopDomain, StartDomain):
-                _do(host, kind(node.domain, node.name, "it failed at its start"))
+                perform(host, kind(node.domain, node.name, "it failed at its start"))
             complaints = booted(guest)
         for complaint in complaints:
             progress.warn(f"{node.name}: cloud-init: {complaint}")
@@ -291,5 +286,5 @@ def _take_back(hosts: Hosts, prepared: Prepared) -> bool:
             owner = inventory.owner(function.address)
             if owner is not None and owner.bed == bed:
                 left = True
-                _do(hosts[host], ReturnDevices(owner.domain, owner.node, "left on vfio-pci", (function.address,)))
+                perform(hosts[host], ReturnDevices(owner.domain, owner.node, "left on vfio-pci", (function.address,)))
     return left
