@@ -8,23 +8,12 @@ from vmlab.errors import VmlabError
 from vmlab.guest.ssh import RunsCommands
 from vmlab.runtime.parallel import each
 from vmlab.runtime.process import Result
+from vmlab.shell import script
 
 KILLED = 137
 """By SIGKILL, as shells and timeout(1) say it."""
 
-# "Out of memory: Killed process 812 (ior) total-vm:...", or of a cgroup; "Kill process" before Linux 4.19. A kernel
-# that prints no times is believed.
-OUT_OF_MEMORY = r"""
-out_of_memory() {
-  dmesg 2>/dev/null | awk -v since="$1" '
-    /[Oo]ut of memory.*Kill(ed)? process/ {
-      at = since
-      if (match($0, /^\[ *[0-9]+\.[0-9]+\]/)) at = substr($0, 2, RLENGTH - 2)
-      if (at + 0 >= since + 0) { sub(/^\[ *[0-9.]+\] */, ""); said = $0 }
-    }
-    END { if (said != "") print said }'
-}
-"""
+OUT_OF_MEMORY = script(__file__, "out_of_memory.sh")
 """A shell function: the last such line of the kernel's log since an uptime in seconds, without its time."""
 
 _ASK = (

@@ -12,42 +12,13 @@ from vmlab.guest.patience import Advances, never
 from vmlab.guest.ssh import Guest
 from vmlab.runtime.process import Result
 from vmlab.runtime.wait import Deadline
+from vmlab.shell import script
 from vmlab.steps import Command, Step
 from vmlab.values.complaint import complaint
 
 _LONG = 100  # a word that is worth a name of its own
 
-# The functions that the calls below refer to; nothing is ever put into this text. The commands' output goes to a file
-# and not to a pipe, which a daemon that a step starts would hold open; the file has no name, so that none is left.
-_RUNNER = (
-    OUT_OF_MEMORY
-    + r"""
-PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-LC_ALL=C
-export PATH LC_ALL
-umask 022
-out=$(mktemp) && exec 3<>"$out" && rm -f "$out" || exit 1
-out=/proc/$$/fd/3
-tell() { echo "vmlab: $*"; }
-clock() { read -r up rest </proc/uptime; up=${up%.*}; }
-try() { clock; begin=$up; timeout -k 5 "$@" </dev/null >"$out" 2>&1 3>&-; }
-fail() {
-  clock
-  tell "$@" "$((up - begin))"
-  [ "$3" != 137 ] || tell memory "$(out_of_memory "$begin")"
-  tail -n 40 "$out" | sed 's/^/| /'
-  exit 1
-}
-check() {
-    step=$1 todo=
-    shift
-    tell check "$step"
-    if try "$@"; then tell ok "$step"; else todo=1; tell apply "$step"; fi
-}
-apply() { number=$1; shift; [ -z "$todo" ] || try "$@" || fail failed "$step" "$?" "$number"; }
-verify() { [ -z "$todo" ] || { try "$@" || fail failed "$step" "$?" check; tell applied "$step"; }; }
-"""
-)
+_RUNNER = OUT_OF_MEMORY + script(__file__, "steps.sh")
 
 _LATE = 124  # of timeout(1), which says KILLED where it took that; but that is also said of what somebody else killed
 # How much longer than usual a step may take where the machine is slow, if it gets on.

@@ -24,8 +24,8 @@ from vmlab.topology.bed import (
 )
 
 if TYPE_CHECKING:
+    from vmlab.topology.json_schema import schema
     from vmlab.topology.loader import load, load_from, loads
-    from vmlab.topology.schema import schema
 
 __all__ = [
     "MANAGEMENT",
@@ -48,7 +48,7 @@ __all__ = [
     "schema",
 ]
 
-_READERS = {"load": "loader", "load_from": "loader", "loads": "loader", "schema": "schema"}
+_READERS = {"load": "loader", "load_from": "loader", "loads": "loader", "schema": "json_schema"}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,27 @@
+# shellcheck shell=sh
+# The functions that the calls which follow refer to; nothing is ever put into this text. The commands' output goes to a
+# file and not to a pipe, which a daemon that a step starts would hold open; the file has no name, so that none is left.
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+LC_ALL=C
+export PATH LC_ALL
+umask 022
+out=$(mktemp) && exec 3<>"$out" && rm -f "$out" || exit 1
+out=/proc/$$/fd/3
+tell() { echo "vmlab: $*"; }
+clock() { read -r up rest </proc/uptime; up=${up%.*}; }
+try() { clock; begin=$up; timeout -k 5 "$@" </dev/null >"$out" 2>&1 3>&-; }
+fail() {
+  clock
+  tell "$@" "$((up - begin))"
+  [ "$3" != 137 ] || tell memory "$(out_of_memory "$begin")"
+  tail -n 40 "$out" | sed 's/^/| /'
+  exit 1
+}
+check() {
+    step=$1 todo=
+    shift
+    tell check "$step"
+    if try "$@"; then tell ok "$step"; else todo=1; tell apply "$step"; fi
+}
+apply() { number=$1; shift; [ -z "$todo" ] || try "$@" || fail failed "$step" "$?" "$number"; }
+verify() { [ -z "$todo" ] || { try "$@" || fail failed "$step" "$?" check; tell applied "$step"; }; }
