@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from vmlab.cli.app import app
 from vmlab.errors import GuestError
-from vmlab.lab.beds import execute, status
+from vmlab.lab.beds import execute, reached
 from vmlab.lab.filesystems import lustre_bed
 from vmlab.lab.measuring import run as measuring
 from vmlab.virt import inventory, observe
@@ -97,7 +97,7 @@ def looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, disk: Path) -> Iterat
             return _real(*given, **how)
 
         monkeypatch.setattr(module, name, counted)
-    for module in (execute, lustre_bed, measuring, status):
+    for module in (execute, lustre_bed, measuring, reached):
         monkeypatch.setattr(module, "doors", lambda _, bed: {name: Nobody(name) for name in bed.nodes})
     kept = libvirt.open("test:///default")  # all beds are gone with the last connection
     assert CliRunner().invoke(app, ("image", "import", "demo", str(disk))).exit_code == 0

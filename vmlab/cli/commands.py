@@ -48,11 +48,13 @@ class Commands(Mapping[str, Any]):
 def _made(name: str, place: str) -> Any:
     module, _, attribute = place.partition(".")
     app = getattr(import_module(f"vmlab.cli.{module}"), attribute)
-    if not isinstance(app, typer.Typer):
+    if isinstance(app, typer.Typer):
+        command: Any = typer.main.get_group(app)
+    else:
         function, app = app, typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
         # What follows the node is the remote command's, options included.
         app.command(name, context_settings={"allow_interspersed_args": False} if name == "ssh" else None)(function)
-    command = typer.main.get_command(app)
+        command = typer.main.get_command(app)
     command.name = name
     for leaf in command.commands.values() if isinstance(command, Group) else (command,):
         _prepare(leaf)

@@ -71,7 +71,7 @@ class Lab(Host):
 
 @pytest.mark.parametrize("way", ["leasing", "opened"])
 def test_the_next_vmlab_puts_it_back(root: Path, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bed, "sysfs_of", lambda _: Sysfs.local(root))
+    monkeypatch.setattr("vmlab.virt.sysfs.sysfs_of", lambda _: Sysfs.local(root))
     monkeypatch.setattr(bed, "Host", Lab)
     monkeypatch.setattr("vmlab.virt.connection.Host", lambda *_: Lab())
     killed(root)
@@ -81,7 +81,7 @@ def test_the_next_vmlab_puts_it_back(root: Path, way: str, monkeypatch: pytest.M
 
 
 def test_not_while_another_is_at_work(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bed, "sysfs_of", lambda _: Sysfs.local(root))
+    monkeypatch.setattr("vmlab.virt.sysfs.sysfs_of", lambda _: Sysfs.local(root))
     monkeypatch.setattr("vmlab.virt.connection.Host", lambda *_: Lab())
     killed(root)
     with lock.held("qemu-system.leases", what="x"), bed.opened("qemu:///system"):
