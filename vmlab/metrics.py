@@ -12,7 +12,7 @@ SCHEMA = 1
 
 
 class Unit(StrEnum):
-    """A metric's unit, once and for all: parsers convert, reports never do."""
+    """The units that several workloads measure in: parsers convert to them, reports never do."""
 
     MIB_PER_S = "MiB/s"
     MICROSECONDS = "us"
@@ -28,11 +28,13 @@ class Unit(StrEnum):
 class Metric:
     """A kind of figure. `better` is "higher" or "lower".
 
+    `unit` is one of `Unit`, or a workload's own: the text that is printed beside the figures.
+
     The metrics of one `group` stand in one table; the first of them is the one that is compared.
     """
 
     name: str
-    unit: Unit
+    unit: str
     better: str
     group: str
     summary: str = ""
@@ -114,7 +116,7 @@ def to_json(record: RunRecord) -> dict[str, Any]:
         {
             "metric": sample.metric.name,
             "value": sample.value,
-            "unit": sample.metric.unit.value,
+            "unit": str(sample.metric.unit),
             "better": sample.metric.better,
             "group": sample.metric.group,
             "labels": dict(sample.labels),

@@ -17,7 +17,7 @@ def workload_help(help_: WorkloadHelp) -> Group:
         options.add_row(option.name, Text(option.form), Text(option.default or "-"), Text(option.help))
     metrics = Grid("METRIC", "UNIT", "BETTER", "")
     for metric in help_.metrics:
-        metrics.add_row(metric.name, metric.unit.value, metric.better, metric.summary)
+        metrics.add_row(metric.name, str(metric.unit), metric.better, metric.summary)
     return Group(Text(f"{help_.name}: {help_.summary}", "bold"), "", options, "", metrics)
 
 

@@ -590,6 +590,27 @@ def test_records_of_older_and_of_newer_vmlabs_are_read() -> None:
             from_json(content | wrong)
 
 
+def test_a_workload_has_units_of_its_own(lab: Lab) -> None:
+    own = Metric("retransmits", "segments", "lower", "tcp")
+
+    class Counts(Script):
+        metrics = (own,)
+
+        @override
+        def parse(self, options: Options, measurement: Measurement, outputs: Any) -> tuple[Sample, ...]:
+            return (Sample(own, float(outputs["client"].stdout), measurement.labels),)
+
+    record = lab.run(workload=Counts(one("a", task("echo 12"))))
+    assert read(lab.runs, record.id) == record
+    assert "RETRANSMITS" in (text := printed(record))
+    assert "segments" in text
+    content = json.loads((lab.runs / record.id / RECORD).read_text())
+    assert content["samples"][0]["unit"] == "segments"
+    content["samples"][0]["unit"] = None
+    with pytest.raises(ValueError, match=r"samples.0.metric.unit"):
+        from_json(content)
+
+
 def test_one_damaged_record_is_named_and_the_others_are_read(tmp_path: Path) -> None:
     for _ in range(3):
         with open_run(tmp_path, at=AT, bed="ha", workload="rdma") as run:
