@@ -65,7 +65,10 @@ class RunNode:
 
 @dataclass(frozen=True, slots=True)
 class RunCommand:
-    """A command that ran in a guest. `stdout` and `stderr` are files of the run's folder."""
+    """A command that ran in a guest. `stdout` and `stderr` are files of the run's folder.
+
+    `late_s`: so many seconds after the first of its job it began; 0 for what is of no job.
+    """
 
     measurement: str
     task: str
@@ -77,6 +80,7 @@ class RunCommand:
     timed_out: bool
     stdout: str
     stderr: str
+    late_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

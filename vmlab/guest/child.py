@@ -43,18 +43,22 @@ def stream(
     argv: Sequence[str],
     *,
     deadline: Deadline,
-    stdin: str = "",
+    stdin: "str | IO[bytes]" = "",
     on_line: Callable[[str], None] = lambda _: None,
     watch: Watch = no_watch,
 ) -> Result:
     """Run to the end, handing over each line of standard output as it comes, without its newline.
+
+    `stdin` is what it reads, or the open file (a pipe) from which; that stays open here.
 
     Whatever `on_line` or `watch` raises ends the process. At the deadline nothing is waited for: ssh may have given
     our pipes to the process that shares its connection, which holds them open as long as the guest likes.
     """
     command = tuple(argv)
     begin = now()
-    if stdin:
+    if not isinstance(stdin, str):
+        process = _start(command, stdin, subprocess.PIPE)
+    elif stdin:
         with tempfile.TemporaryFile() as source:
             source.write(stdin.encode())
             source.seek(0)

@@ -11,7 +11,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import IO, Protocol, Self
 
 from vmlab.guest.child import Background, Watch, no_watch, stream
 from vmlab.guest.control import ControlPlace
@@ -67,11 +67,28 @@ _OPTIONS = {
 _OURS = {"ClearAllForwardings": "yes"}
 
 
+OnLine = Callable[[str], None]
+"""Gets each line of a command's standard output as it comes, without its newline; what it raises ends the command."""
+
+
+def no_line(line: str) -> None:
+    """Nobody listens."""
+    del line
+
+
 class RunsCommands(Protocol):
     """What most need of a `Guest`: one that is connected already."""
 
-    def run(self, argv: Sequence[str], *, deadline_s: float, as_root: bool = False) -> Result:
-        """Run to the end; raises GuestError when the guest cannot be reached."""
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        deadline_s: float,
+        as_root: bool = False,
+        stdin: "str | IO[bytes]" = "",
+        on_line: OnLine = no_line,
+    ) -> Result:
+        """As `Guest.run`; raises GuestError when the guest cannot be reached."""
 
 
 class Guest:
@@ -161,22 +178,32 @@ class Guest:
     ) -> None:
         self.close()
 
-    def run(self, argv: Sequence[str], *, deadline_s: float, stdin: str | None = None, as_root: bool = False) -> Result:
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        deadline_s: float,
+        as_root: bool = False,
+        stdin: "str | IO[bytes]" = "",
+        on_line: OnLine = no_line,
+    ) -> Result:
         """Run a command in the guest, over the shared connection if it is open.
+
+        `stdin` is what it reads, or an open file; one that has not been read is there for whoever is let in.
 
         The result is the command's, whatever its status: 128 and the signal if one ended it. Raises Unreachable if ssh
         itself failed; where sshd takes no more at once the command waits. It is ended at the deadline, in the guest
         too, even if we are killed before.
         """
-        return self.stream(argv, deadline=Deadline.after(deadline_s), stdin=stdin or "", as_root=as_root)
+        return self.stream(argv, deadline=Deadline.after(deadline_s), stdin=stdin, as_root=as_root, on_line=on_line)
 
     def stream(
         self,
         argv: Sequence[str],
         *,
         deadline: Deadline,
-        on_line: Callable[[str], None] = lambda _: None,
-        stdin: str = "",
+        on_line: OnLine = no_line,
+        stdin: "str | IO[bytes]" = "",
         as_root: bool = False,
         watch: Watch | None = None,
     ) -> Result:

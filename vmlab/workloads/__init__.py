@@ -99,22 +99,63 @@ class Deed(Task):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measurement:
-    """The services are started, then the tasks run one after the other. `labels` tell it from the others of its run.
+class Job:
+    """Tasks that begin together, on as many nodes as they name; a node may have several.
 
-    With `skipped` nothing runs; it is the reason that the user is told.
+    First `prepare` runs, all of it at once, and all must succeed. Then each of `tasks` is brought to its node and waits
+    there; when all are there, which must happen within `gather_s`, one word starts them. The first that fails ends the
+    others. `Output.late_s` tells how far apart they began.
+    """
+
+    tasks: tuple[Task, ...]
+    prepare: tuple[Task, ...] = ()
+    gather_s: float = 60.0
+
+    def __post_init__(self) -> None:
+        if not self.tasks or any(isinstance(task, Deed | Service) for task in (*self.prepare, *self.tasks)):
+            raise ValueError("a job is of tasks of nodes, at least one")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """The services are started, then tasks and jobs run one after the other.
+
+    `labels` tell it from the others of its run. With `skipped` nothing runs; it is the reason that the user is told.
     """
 
     name: str
     labels: Mapping[str, str]
-    tasks: tuple[Task, ...] = ()
+    tasks: tuple[Task | Job, ...] = ()
     services: tuple[Service, ...] = ()
     skipped: str = ""
+
+    def __post_init__(self) -> None:
+        names = [task.name for task in self.commands]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"several tasks of the measurement {self.name} are called {', '.join(sorted(twice))}")
+
+    @property
+    def commands(self) -> tuple[Task, ...]:
+        """All that it runs: services, then tasks, and those of its jobs."""
+        flat = (
+            one for step in self.tasks for one in ((*step.prepare, *step.tasks) if isinstance(step, Job) else (step,))
+        )
+        return (*self.services, *flat)
+
+    @property
+    def at_once(self) -> int:
+        """How many of them run at the same time, at most."""
+        together = (max(len(step.prepare), len(step.tasks)) for step in self.tasks if isinstance(step, Job))
+        return len(self.services) + max((1, *together))
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What a task left. `stopped` means that vmlab killed it: a service that did not end by itself."""
+    """What a task left.
+
+    `stopped` means that vmlab killed it: a service that did not end by itself, or the task of a job of which another
+    failed. `late_s`: so long after the first of its job it began.
+    """
 
     status: int
     stdout: str
@@ -122,6 +163,7 @@ class Output:
     seconds: float
     timed_out: bool = False
     stopped: bool = False
+    late_s: float = 0.0
 
     @property
     def ok(self) -> bool:
@@ -143,6 +185,11 @@ O = TypeVar("O", bound=BaseModel)  # noqa: E741 (the options' class; a longer na
 
 Outputs = Mapping[str, Output]
 """By the task's name. Tasks that never ran are absent."""
+
+
+def by_node(task: str, outputs: Outputs) -> dict[str, Output]:
+    """The outputs of the tasks that are called `TASK.NODE`, by node."""
+    return {name.removeprefix(f"{task}."): output for name, output in outputs.items() if name.startswith(f"{task}.")}
 
 
 class Workload(abc.ABC, Generic[O]):

@@ -18,7 +18,7 @@ from vmlab.metrics import Metric, Sample, Unit
 from vmlab.shell import script
 from vmlab.steps import Command
 from vmlab.values.size import Bytes
-from vmlab.workloads import Deed, Measurement, Node, Output, Outputs, Service, Task, Workload, register
+from vmlab.workloads import Deed, Measurement, Node, Output, Outputs, Service, Task, Workload, by_node, register
 from vmlab.workloads._lustre import DROP_CACHES, MOUNTS, NETS, directory, kept_caches, mounts, over_soft_roce
 from vmlab.workloads._nodes import NodeNames, clients_of
 from vmlab.workloads._sizes import Size
@@ -117,7 +117,7 @@ class Failover(Workload[Options]):
     def parse(self, options: Options, measurement: Measurement, outputs: Outputs) -> tuple[Sample, ...]:
         phase = measurement.labels["phase"]
         moves = _moved(outputs, phase)
-        read = {node: _Read(node, output.stdout) for node, output in _of("verify", outputs)}
+        read = {node: _Read(node, output.stdout) for node, output in by_node("verify", outputs).items()}
         if not read:
             raise WorkloadError("no node read its files again")
         _check_met(phase, moves.moved, read.values())
@@ -144,7 +144,7 @@ class Failover(Workload[Options]):
         problems = [
             f"{name} failed: {outputs[name].last_line}" for name in deeds if name in outputs and not outputs[name].ok
         ]
-        problems += [_unwritten(node, output) for node, output in _of("stop", outputs) if not output.ok]
+        problems += [_unwritten(node, output) for node, output in by_node("stop", outputs).items() if not output.ok]
         try:
             problems += list(_lost(outputs))
             moves = _moved(outputs, measurement.labels["phase"])
@@ -160,7 +160,9 @@ class Failover(Workload[Options]):
     @override
     def notes(self, options: Options, measurement: Measurement, outputs: Outputs) -> tuple[str, ...]:
         del options, measurement
-        kept = [why for _, output in _of("verify", outputs) if output.ok and (why := kept_caches(output.stdout))]
+        kept = [
+            why for _, output in by_node("verify", outputs).items() if output.ok and (why := kept_caches(output.stdout))
+        ]
         return tuple(f"files were read again from the client's own cache, for {why}" for why in kept)
 
 
@@ -250,11 +252,6 @@ def _measurement(options: Options, phase: str, deeds: Sequence[Deed], names: Seq
     )
 
 
-def _of(task: str, outputs: Outputs) -> list[tuple[str, Output]]:
-    """The outputs of `TASK.NODE`, by node."""
-    return [(name.removeprefix(f"{task}."), output) for name, output in outputs.items() if name.startswith(f"{task}.")]
-
-
 def _unwritten(node: str, output: Output) -> str:
     if output.timed_out:
         return f"a write on {node} hangs, {output.seconds:.0f} s after it should have been the last"
@@ -283,7 +280,7 @@ def _check_met(phase: str, moved: Sequence[_Move], read: Iterable[_Read]) -> Non
 
 
 def _lost(outputs: Outputs) -> Iterator[str]:
-    for node, output in _of("verify", outputs):
+    for node, output in by_node("verify", outputs).items():
         found = _Read(node, output.stdout)
         if found.lost:
             named = ", ".join(found.lost[:_NAMED]) + (" ..." if len(found.lost) > _NAMED else "")

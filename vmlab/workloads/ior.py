@@ -339,7 +339,7 @@ def _number(row: Mapping[str, Any], name: str) -> float:
 
 def _wanted_bytes(measurement: Measurement) -> int:
     """What the command line asks for; 0 if it does not say."""
-    argv = next((task.argv for task in measurement.tasks if "-b" in task.argv), ())
+    argv = next((task.argv for task in measurement.commands if "-b" in task.argv), ())
     after = {name: value for name, value in pairwise(argv) if name in ("-b", "-np")}
     block, tasks = after.get("-b", ""), after.get("-np", "")
     return int(block) * int(tasks) if block.isdecimal() and tasks.isdecimal() else 0

@@ -458,7 +458,7 @@ def _implied_seconds(size: int, iterations: int, figures: Mapping[Metric, float]
 
 def _other_path(measurement: Measurement, client: Output) -> Iterator[str]:
     """Whether perftest used the device that it was told to."""
-    argv = next((task.argv for task in measurement.tasks if task.name == "client"), ())
+    argv = next((task.argv for task in measurement.commands if task.name == "client"), ())
     used = re.search(r"Device\s*: (\S+)", client.stdout)
     if used is not None and "-d" in argv and argv[argv.index("-d") + 1] != used[1]:
         yield f"the transfers went through {used[1]}, not through {argv[argv.index('-d') + 1]}"

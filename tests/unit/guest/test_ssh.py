@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from vmlab.guest.export import ansible, ssh_config
 from vmlab.guest.keys import BedKeys
 from vmlab.guest.ssh import Guest
 from vmlab.guest.trouble import SshTrouble, Unreachable
+from vmlab.lab.measuring.start import CommonStart, own
 from vmlab.runtime.process import run
 from vmlab.runtime.wait import Deadline, until
 
@@ -103,6 +105,29 @@ def test_lines_come_one_by_one(connected: Guest) -> None:
     assert [line for _, line in heard] == ["one", "two"]
     assert heard[1][0] - heard[0][0] > 0.3
     assert result.stdout == "one\ntwo\nthree"
+
+
+def test_one_word_starts_twelve_commands_that_wait_in_the_guest(connected: Guest) -> None:
+    """More than one connection has sessions for: some wait over connections of their own."""
+    places = range(12)
+    with CommonStart(len(places)) as start, ThreadPoolExecutor(len(places)) as pool:
+        running = [
+            pool.submit(
+                connected.run,
+                start.waiting(("sh", "-c", f"wc -c; echo {place}; exit {place}")),
+                deadline_s=60,
+                stdin=start.word(place),
+                on_line=start.hear(place),
+            )
+            for place in places
+        ]
+        assert start.gather(Deadline.after(60), lambda: False) == []
+        assert not any(future.done() for future in running)
+        start.give()
+        results = [future.result() for future in running]
+        assert [(own(r.stdout), r.status) for r in results] == [(f"0\n{place}\n", place) for place in places]
+        assert min(map(start.late_s, places)) == 0
+        assert max(map(start.late_s, places)) < 20
 
 
 def test_a_watch_ends_a_stream_at_once(connected: Guest) -> None:

@@ -29,7 +29,7 @@ from vmlab.lab.ground.leftovers import (
     exec_mark,
     mark,
 )
-from vmlab.lab.measuring.session import Deeds
+from vmlab.lab.measuring.commands import Deeds
 from vmlab.lab.measuring.workload import run_workload, verdict
 from vmlab.metrics import Metric, RunRecord, Sample, Unit, from_json, to_json
 from vmlab.report.run import run_table
@@ -46,10 +46,10 @@ SPEED = Metric("speed", Unit.MIB_PER_S, "higher", "speed")
 class GoneGuest(LocalGuest):
     """A guest that stops answering when it is asked to `die`."""
 
-    def run(self, argv: Sequence[str], *, deadline_s: float, as_root: bool = False) -> process.Result:
+    def run(self, argv: Sequence[str], **how: Any) -> process.Result:
         if "die" in argv:
             raise GuestError("n1 does not answer", node="n1", stage="ssh")
-        return super().run(argv, deadline_s=deadline_s, as_root=as_root)
+        return super().run(argv, **how)
 
 
 class OomGuest(LocalGuest):
@@ -59,10 +59,10 @@ class OomGuest(LocalGuest):
         super().__init__(mark)
         self.log = log
 
-    def run(self, argv: Sequence[str], *, deadline_s: float, as_root: bool = False) -> process.Result:
+    def run(self, argv: Sequence[str], **how: Any) -> process.Result:
         if "sh" in argv and any("dmesg" in word for word in argv):
             argv = [word.replace("dmesg 2>/dev/null", f"echo '{self.log}'") for word in argv]
-        return super().run(argv, deadline_s=deadline_s, as_root=as_root)
+        return super().run(argv, **how)
 
 
 class Options(BaseModel):

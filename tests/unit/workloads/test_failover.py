@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -72,13 +73,13 @@ class Here(LocalGuest):
         self.notes = notes
         self.drops = True
 
-    def run(self, argv: Sequence[str], *, deadline_s: float, as_root: bool = False) -> process.Result:
+    def run(self, argv: Sequence[str], **how: Any) -> process.Result:
         dropping = "true" if self.drops else "false"
         words = [
             word.replace("/var/tmp/", f"{self.notes}/").replace("echo 3 >/proc/sys/vm/drop_caches", dropping)
             for word in argv
         ]
-        return super().run(words, deadline_s=deadline_s, as_root=as_root)
+        return super().run(words, **how)
 
 
 Lab = Callable[..., RunRecord]

@@ -6,50 +6,25 @@ nothing of what was measured before it.
 
 import threading
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field, replace
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from math import ceil
-from typing import Any, Protocol
+from typing import Any
 
 from pydantic import BaseModel
 
 from vmlab.errors import VmlabError
-from vmlab.guest.killed import KILLED, out_of_memory, was_killed
 from vmlab.guest.ssh import RunsCommands
-from vmlab.lab.ground.leftovers import end_run, end_task, mark
+from vmlab.lab.ground.leftovers import end_run
+from vmlab.lab.measuring.commands import Commands, Deeds, Keep, told
+from vmlab.lab.measuring.job import perform
+from vmlab.lab.measuring.services import Services, serving
 from vmlab.metrics import RunCommand, Sample
-from vmlab.runtime.process import Result
-from vmlab.runtime.wait import Deadline, now
 from vmlab.store.runs import OpenRun
-from vmlab.workloads import MARK, Deed, Measurement, Output, Service, Task, Workload
+from vmlab.workloads import Job, Measurement, Output, Outputs, Task, Workload
 
-
-class Deeds(Protocol):
-    """What is needed of `lab.measuring.deeds.Deeds`."""
-
-    def __call__(self, deed: Deed) -> Result:
-        """Do it to the end; raises VmlabError if that cannot even begin."""
-
-
-_ASK_S = 60.0
-_SSH_S = 15.0  # what a command may take longer here than in the guest
 _BROKEN_S = 15.0  # nobody who pressed Ctrl-C waits long for a guest
-_FELLOW_S = 1.0
-
-# `timeout` in the guest ends with 124 when it ended the command, with 137 when that took SIGKILL; but 137 is the end of
-# everything that was killed.
-_TIMED_OUT = 124
-
-# One round trip asks twenty times; the answer comes as soon as it is yes.
-_UNTIL_READY = """
-tries=0
-until "$@" >/dev/null 2>&1; do
-    tries=$((tries + 1))
-    [ $tries -lt 20 ] || exit 1
-    sleep 0.1
-done
-"""
+_APART = 0.05  # of the time that the shortest took
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +69,7 @@ class Session:
         self._options = options
         self._taken: list[_Taken] = []
         self._lock = threading.Lock()
-        self._broken = False
+        self._broken = threading.Event()
 
     @property
     def results(self) -> list[MeasuredResult]:
@@ -141,7 +116,7 @@ class Session:
 
     def break_off(self) -> None:
         """End what runs, before its time: what its commands then say of themselves is no result."""
-        self._broken = True
+        self._broken.set()
         end_run(self._guests, self._run.id, deadline_s=_BROKEN_S)
 
     def _measure(self, measurement: Measurement, taken: _Taken) -> None:
@@ -153,10 +128,10 @@ class Session:
                 taken.samples = workload.parse(options, measurement, outputs)
         except VmlabError as error:
             fault = error.message
-        if self._broken:
+        if self._broken.is_set():
             return  # what became of its commands is our own doing
         taken.problems = workload.sanity(options, measurement, outputs, taken.samples)
-        taken.notes = workload.notes(options, measurement, outputs)
+        taken.notes = (*workload.notes(options, measurement, outputs), *_apart(outputs))
         if fault and not taken.problems:  # what is wrong with the thing under test explains the failure
             taken.faults = (fault,)
 
@@ -174,103 +149,51 @@ class Session:
                 output.status,
                 output.timed_out,
                 *files,
+                late_s=round(output.late_s, 6),
             )
         )
 
     def _perform(self, measurement: Measurement, taken: _Taken) -> str:
-        """Services, then tasks; why it failed, or ""."""
-        with ThreadPoolExecutor(max_workers=max(1, len(measurement.services))) as pool:
-            running: list[tuple[Service, datetime, Future[Output]]] = []
-            fault = ""
-            lingered = False
-            try:
-                for service in measurement.services:
-                    future = pool.submit(self._command, measurement, service)
-                    running.append((service, datetime.now(UTC), future))
-                for service, _, future in running:
-                    fault = fault or self._not_ready(service, future)
-                for task in measurement.tasks:
-                    if fault or self._broken:
-                        break
-                    started = datetime.now(UTC)
-                    output = self._command(measurement, task)
-                    self._keep(measurement, taken, task, output, started)
-                    if not output.ok:
-                        fault = "; ".join([*self._fellows(running), self._failed(task, output)])
-                lingered = not fault
-            finally:
-                for service, started, future in running:
-                    stopped = self._stop(measurement, service, future, lingered)
-                    if future.done() and future.exception() is None:
-                        output = future.result()
-                        timed_out = output.timed_out and not stopped
-                        output = replace(output, stopped=stopped, timed_out=timed_out)
-                        self._keep(measurement, taken, service, output, started)
-        return fault
+        """Services, then tasks and jobs; why it failed, or ""."""
+        commands = Commands(
+            self._run.id,
+            measurement.name,
+            self._guests,
+            self._deeds,
+            explain=self._workload.explain,
+            broken=self._broken,
+        )
 
-    def _fellows(self, running: "Sequence[tuple[Service, datetime, Future[Output]]]") -> list[str]:
-        """Services that failed before the task that needed them did: theirs is the cause."""
-        wait([future for _, _, future in running], timeout=_FELLOW_S)
-        return [
-            self._failed(service, future.result())
-            for service, _, future in running
-            if future.done() and future.exception() is None and not future.result().ok
-        ]
+        def keep(task: Task, output: Output, started: datetime) -> None:
+            self._keep(measurement, taken, task, output, started)
 
-    def _not_ready(self, service: Service, future: "Future[Output]") -> str:
-        deadline = Deadline.after(service.ready_s)
-        guest = self._guests[service.node]
-        ask = ("sh", "-c", _UNTIL_READY, "vmlab", *service.ready)
-        while not guest.run(ask, deadline_s=_ASK_S, as_root=True).ok:
-            if future.done():
-                return self._failed(service, future.result())
-            if deadline.passed:
-                return f"{service.name} on {service.node} is not ready after {service.ready_s:g} s"
-        return ""
+        with serving(measurement.services, commands, keep) as services:
+            for step in measurement.tasks:
+                if services.fault or self._broken.is_set():
+                    break
+                services.fault = _step(step, commands, keep, services)
+        return services.fault
 
-    def _failed(self, task: Task, output: Output) -> str:
-        where = f" on {task.node}" if task.node else ""
-        if output.timed_out:
-            return f"{task.name}{where} did not end within {task.deadline_s:g} s"
-        if isinstance(task, Deed):
-            return f"{task.name} failed: {output.last_line}"
-        killed = was_killed(output.status, output.stdout, output.stderr)
-        if killed and (oom := out_of_memory(self._guests, output.seconds)):
-            return f"{task.name}{where} failed: {oom}"
-        if output.status == KILLED:
-            why = "neither by vmlab nor, as its log says, by its kernel for want of memory"
-            return f"{task.name}{where} was killed after {output.seconds:.0f} s, {why}"
-        return f"{task.name}{where} failed: {self._workload.explain(output)}"
 
-    def _stop(self, measurement: Measurement, service: Service, future: "Future[Output]", lingered: bool) -> bool:
-        """Let a service end, or end it; whether it had to be ended."""
-        wait([future], timeout=service.linger_s if lingered else 0)
-        if future.done():
-            return False
-        self._kill(service.node, self._mark(measurement, service))
-        wait([future])  # bounded: by its own deadline at the latest
-        return True
+def _step(step: Task | Job, commands: Commands, keep: Keep, services: Services) -> str:
+    """Why it failed, or ""; services that failed before the task that needed them did are the cause."""
+    if isinstance(step, Job):
+        fault = perform(step, commands, keep)
+    else:
+        started = datetime.now(UTC)
+        output = commands.run(step)
+        keep(step, output, started)
+        fault = "" if output.ok else commands.failed(step, output)
+    return told((*services.failed(), fault)) if fault else ""
 
-    def _mark(self, measurement: Measurement, task: Task) -> str:
-        return mark(self._run.id, measurement.name, task.name)
 
-    def _kill(self, node: str, value: str) -> None:
-        try:
-            end_task(self._guests[node], value)
-        except VmlabError:
-            return  # the guest does not answer: `timeout` in it ends what runs
-
-    def _command(self, measurement: Measurement, task: Task) -> Output:
-        limit = ceil(task.deadline_s)
-        argv = ("env", f"{MARK}={self._mark(measurement, task)}", "timeout", "-k", "5", str(limit), *task.argv)
-        begin = now()
-        if isinstance(task, Deed) and self._deeds is not None:
-            result = self._deeds(task)
-        else:
-            result = self._guests[task.node].run(argv, deadline_s=task.deadline_s + _SSH_S, as_root=True)
-        took = now() - begin
-        timed_out = result.timed_out or result.status == _TIMED_OUT or (result.status == KILLED and took >= limit)
-        return Output(result.status, result.stdout, result.stderr, took, timed_out)
+def _apart(outputs: Outputs) -> tuple[str, ...]:
+    """That the tasks of a job began so far apart that it matters."""
+    late_s = max((output.late_s for output in outputs.values()), default=0.0)
+    shortest_s = min((output.seconds for output in outputs.values() if output.late_s), default=0.0)
+    if late_s <= shortest_s * _APART:
+        return ()
+    return (f"what was to begin together began within {late_s:.2g} s, and the shortest of it took {shortest_s:.3g} s",)
 
 
 def iso(moment: datetime) -> str:

@@ -15,8 +15,9 @@ from vmlab import __version__
 from vmlab.domainxml.metadata import NodeMetadata
 from vmlab.errors import HostError, Interrupted, ReferenceMissed, UsageError, VmlabError, WorkloadError
 from vmlab.guest.ssh import RunsCommands
+from vmlab.lab.measuring.commands import Deeds
 from vmlab.lab.measuring.participants import Placement, ask, participant, run_node
-from vmlab.lab.measuring.session import Deeds, Session, iso
+from vmlab.lab.measuring.session import Session, iso
 from vmlab.metrics import RunRecord
 from vmlab.runtime import parallel
 from vmlab.runtime.descriptors import OF_A_COMMAND, STARTING, require
@@ -64,12 +65,12 @@ def run_workload(
     total = sum(not m.skipped for r in rounds for m in r)
     if not total:
         raise WorkloadError(f"{workload.name}: nothing can be measured: {'; '.join(skipped) or 'no measurement'}")
-    if deeds is None and any(isinstance(task, Deed) for r in rounds for m in r for task in m.tasks):
+    if deeds is None and any(isinstance(task, Deed) for r in rounds for m in r for task in m.commands):
         raise UsageError(
             f"{workload.name} has to know the topology of {bed}, and its file is not here",
             hint=f"vmlab run FILE {workload.name}",
         )
-    at_once = max(sum(len(m.services) + 1 for m in r if not m.skipped) for r in rounds)
+    at_once = max(sum(m.at_once for m in r if not m.skipped) for r in rounds)
     require(at_once * OF_A_COMMAND + STARTING, f"{at_once} commands of {workload.name} at once")
     try:
         with open_run(runs_dir, at=started, bed=bed, workload=workload.name) as run:
