@@ -65,9 +65,10 @@ class RunNode:
 
 @dataclass(frozen=True, slots=True)
 class RunCommand:
-    """A command that ran in a guest. `stdout` and `stderr` are files of the run's folder.
+    """A command that ran in a guest. `stdout` and `stderr` are files of the run's folder, `files` those that it left.
 
-    `late_s`: so many seconds after the first of its job it began; 0 for what is of no job.
+    `late_s`: so many seconds after the first of its job it began; 0 for what is of no job. `files` has the names in the
+    run's folder by those in the guest.
     """
 
     measurement: str
@@ -81,6 +82,7 @@ class RunCommand:
     stdout: str
     stderr: str
     late_s: float = 0.0
+    files: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

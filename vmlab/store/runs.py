@@ -39,15 +39,23 @@ class OpenRun:
 
     def keep(self, name: str, stdout: str, stderr: str) -> tuple[str, str]:
         """Write what a command printed to `NAME.out` and `NAME.err`; the names of the files."""
-        safe = re.sub(r"[^A-Za-z0-9._-]", "_", name).lstrip(".") or "_"
-        if len(safe) > _LONGEST:  # nodes whose numbers make no ranges; the kernel takes 255
-            safe = f"{safe[:100]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}-{safe[-50:]}"
-        for suffix, text in (("out", stdout), ("err", stderr)):
-            with (self.folder / f"{safe}.{suffix}").open("w", encoding="utf-8", errors="replace") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
+        safe = _safe(name)
+        texts = {f"{safe}.out": stdout, f"{safe}.err": stderr}
+        for file, text in texts.items():
+            self._write(file, text.encode(errors="replace"))
         return f"{safe}.out", f"{safe}.err"
+
+    def keep_file(self, name: str, content: bytes) -> str:
+        """Write what came from a guest; the name of the file."""
+        safe = _safe(name)
+        self._write(safe, content)
+        return safe
+
+    def _write(self, name: str, content: bytes) -> None:
+        with (self.folder / name).open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
 
     def finish(self, record: RunRecord) -> Path:
         """Make the run complete; its final folder."""
@@ -57,6 +65,14 @@ class OpenRun:
         self.folder.rename(final)
         _sync(final.parent)
         return final
+
+
+def _safe(name: str) -> str:
+    safe = re.sub(r"[^A-Za-z0-9._-]", "_", name).lstrip(".") or "_"
+    if len(safe) <= _LONGEST:
+        return safe
+    # Nodes whose numbers make no ranges; the kernel takes 255.
+    return f"{safe[:100]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}-{safe[-50:]}"
 
 
 @contextlib.contextmanager

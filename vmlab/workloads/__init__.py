@@ -18,6 +18,7 @@ from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from pydantic import BaseModel
 
+from vmlab.errors import WorkloadError
 from vmlab.metrics import Metric, Sample
 from vmlab.registry import Registry
 from vmlab.steps import Command
@@ -63,12 +64,24 @@ class Node:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """A command on a node, run as root. Its name is unique within its measurement and names its output's files."""
+    """A command on a node, run as root. Its name is unique within its measurement and names its output's files.
+
+    `files` are put on its node before it runs: contents by name. `brings` are names of files, or patterns of them, that
+    are brought back when it is over, however it ended: to `Output.files` and into the run's folder. Both are in the
+    folder in which all commands of a measurement run of which one has files; there is one on each node that takes part.
+    """
 
     name: str
     node: str
     argv: Command
     deadline_s: float
+    files: Mapping[str, str | bytes] = field(default_factory=dict)
+    brings: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        wrong = [name for name in (*self.files, *self.brings) if "/" in name or not name.strip(".")]
+        if wrong:
+            raise ValueError(f"{self.name}: {wrong[0]!r} is no plain name of a file")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +156,11 @@ class Measurement:
         return (*self.services, *flat)
 
     @property
+    def has_files(self) -> bool:
+        """One of them has: then all run in a folder."""
+        return any(task.files or task.brings for task in self.commands)
+
+    @property
     def at_once(self) -> int:
         """How many of them run at the same time, at most."""
         together = (max(len(step.prepare), len(step.tasks)) for step in self.tasks if isinstance(step, Job))
@@ -154,7 +172,7 @@ class Output:
     """What a task left.
 
     `stopped` means that vmlab killed it: a service that did not end by itself, or the task of a job of which another
-    failed. `late_s`: so long after the first of its job it began.
+    failed. `late_s`: so long after the first of its job it began. `files` are those that the task `brings`.
     """
 
     status: int
@@ -164,6 +182,13 @@ class Output:
     timed_out: bool = False
     stopped: bool = False
     late_s: float = 0.0
+    files: Mapping[str, bytes] = field(default_factory=dict)
+
+    def text(self, name: str) -> str:
+        """A file that was brought. Raises WorkloadError if there is none of that name."""
+        if name not in self.files:
+            raise WorkloadError(f"there is no {name}")
+        return self.files[name].decode(errors="replace")
 
     @property
     def ok(self) -> bool:

@@ -1,5 +1,6 @@
 """Jobs over nodes: in place of the guests processes of this machine, which really wait, start and are ended."""
 
+import re
 import subprocess
 import time
 from collections.abc import Sequence
@@ -12,11 +13,14 @@ from local_guest import LocalGuest, nodes
 from pydantic import BaseModel, ConfigDict
 from typing_extensions import override
 
-from vmlab.errors import GuestError
+from vmlab.errors import GuestError, WorkloadError
+from vmlab.lab.ground.leftovers import end_leftovers, end_run
+from vmlab.lab.measuring.files import Folder
 from vmlab.lab.measuring.workload import run_workload
 from vmlab.metrics import Metric, RunRecord, Sample
 from vmlab.runtime import process
 from vmlab.runtime.wait import Deadline
+from vmlab.values.size import Bytes
 from vmlab.workloads import Deed, Job, Measurement, Node, Outputs, Service, Task, Workload, by_node
 
 AT = Metric("at", "s", "lower", "at")
@@ -49,7 +53,8 @@ class Jobs(Workload[Options]):
 
     @override
     def parse(self, options: Options, measurement: Measurement, outputs: Outputs) -> tuple[Sample, ...]:
-        return tuple(Sample(AT, float(o.stdout), {"node": n}) for n, o in by_node("run", outputs).items())
+        figures = {n: re.fullmatch(r"[0-9.]+\n", o.stdout) for n, o in by_node("run", outputs).items()}
+        return tuple(Sample(AT, float(found[0]), {"node": n}) for n, found in figures.items() if found)
 
     @override
     def sanity(self, options: Options, measurement: Measurement, outputs: Outputs, samples: Any) -> tuple[str, ...]:
@@ -287,3 +292,92 @@ def test_killed_before_the_word_nothing_begins(tmp_path: Path) -> None:
     assert waits.wait(timeout=5) == 1
     waits.stdout.close()
     assert not flag.exists()
+
+
+# Files ---------------------------------------------------------------------------------------------------------------
+
+
+def folders(lab: Lab) -> Path:
+    return Path("/var/tmp") / lab.mark
+
+
+def with_files(node: str, script: str, **more: Any) -> Task:
+    return Task(name=f"run.{node}", node=node, argv=("sh", "-c", script), deadline_s=20, **more)
+
+
+def test_files_are_put_and_brought_and_their_folder_goes(lab: Lab) -> None:
+    odd = "'\"$x`\\ü\n" * 2000
+    script = "ls; cat job.txt >out.a.log; printf '\\377\\000' >out.b.log; mkdir out.c.log; echo 5 >&2"
+    record = lab.run(
+        with_files("n1", script, files={"job.txt": odd, "bytes": bytes(range(256))}, brings=("out.*.log", "none")),
+        task("n1", "cat bytes | od -An -tu1 | tr -d '\\n'; pwd >&2", name="after"),
+        task("n2", "ls -A | wc -l", name="elsewhere"),
+    )
+    seen = lab.workload.seen
+    assert seen["run.n1"].stdout.split() == ["bytes", "job.txt"]
+    assert seen["run.n1"].text("out.a.log") == odd
+    assert seen["run.n1"].files == {"out.a.log": odd.encode(), "out.b.log": b"\xff\0"}
+    with pytest.raises(WorkloadError, match="there is no none"):
+        seen["run.n1"].text("none")
+    assert [int(word) for word in seen["after.n1"].stdout.split()] == list(range(256))
+    assert seen["after.n1"].stderr.startswith(f"{folders(lab)}/{record.id}/")
+    [command] = [c for c in record.commands if c.files]
+    assert {name: (lab.runs / record.id / kept).read_bytes() for name, kept in command.files.items()} == dict(
+        seen["run.n1"].files
+    )
+    assert not folders(lab).exists()
+
+
+def test_each_node_of_a_job_has_its_own_files(lab: Lab) -> None:
+    """In place of three guests one machine: each reads what was put last, so they are told by their own names."""
+    tasks = tuple(
+        with_files(
+            n, f"sleep 0.2; echo $(cat {n}.in); echo {n} >{n}.out", files={f"{n}.in": n[1]}, brings=(f"{n}.out",)
+        )
+        for n in NAMES
+    )
+    record = lab.run(Job(tasks=tasks))
+    assert [sample.value for sample in record.samples] == [1, 2, 3]
+    assert [lab.workload.seen[f"run.{n}"].files for n in NAMES] == [{f"{n}.out": f"{n}\n".encode()} for n in NAMES]
+
+
+def test_files_of_a_task_that_failed_are_brought_and_one_too_large_is_a_fault(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = lab.run(with_files("n1", "echo half >log; echo wrong >&2; exit 1", brings=("log",)))
+    assert record.faults == ("m: run.n1 on n1 failed: wrong",)
+    assert lab.workload.seen["run.n1"].text("log") == "half\n"
+    monkeypatch.setattr("vmlab.lab.measuring.files.LARGEST", Bytes(1000))
+    (fault,) = lab.run(with_files("n1", "head -c 1001 /dev/zero >log", brings=("log",))).faults
+    assert fault == "m: n1: files cannot be brought (each may have 1000B): log is too large"
+
+
+def test_a_folder_that_is_somebody_else_s_is_not_used(lab: Lab, tmp_path: Path) -> None:
+    folders(lab).symlink_to(tmp_path)
+    guest = LocalGuest(lab.mark)
+    with pytest.raises(WorkloadError, match=r"n1: no folder for files of the run: .* is not root's own folder"):
+        Folder("run", "m").make(guest, "n1")
+    assert list(tmp_path.iterdir()) == []
+    end_leftovers({"n1": guest})  # as each run does before anything else
+    Folder("run", "m").make(guest, "n1")
+    Folder("run", "m").put(guest, "n1", {"a": "b"})
+    [written] = folders(lab).glob("run/*/a")
+    assert (written.stat().st_mode & 0o777, folders(lab).stat().st_mode & 0o777) == (0o600, 0o700)
+    end_leftovers({"n1": guest})
+
+
+def test_files_of_a_killed_run_are_removed_by_the_next_command(lab: Lab) -> None:
+    (folders(lab) / "run1" / "m").mkdir(parents=True)
+    (folders(lab) / "run2").mkdir()
+    (folders(lab) / "run1" / "m" / "data").write_text("left")
+    guest = LocalGuest(lab.mark)
+    end_run({"n1": guest}, "run1")
+    assert [path.name for path in folders(lab).iterdir()] == ["run2"]
+    end_leftovers({"n1": guest})
+    assert not folders(lab).exists()
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", "../x", ""])
+def test_files_have_plain_names(name: str) -> None:
+    with pytest.raises(ValueError, match="is no plain name of a file"):
+        with_files("n1", "true", files={name: ""})

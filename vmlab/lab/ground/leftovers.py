@@ -1,5 +1,6 @@
-"""What runs started in guests is ended: by the mark that each of their commands carries, and so do its children.
+"""What runs left in guests: commands are ended, by the mark that they and their children carry; files are removed.
 
+Files lie in a folder of each run's own, which is called as the run is.
 What the kernel knows needs no pid file, and a variable's value cannot be that of another process. Who holds a bed knows
 that no run goes on in it: then whatever carries a mark there is what a killed run left. Commands of `exec`, which holds
 no bed, are told by their marks' beginning and left alone.
@@ -16,6 +17,9 @@ from vmlab.lab.ground.hosts import Hosts
 from vmlab.runtime.parallel import each
 from vmlab.workloads import MARK
 
+FOLDERS = f"/var/tmp/{MARK}"  # noqa: S108 - in guests; whoever puts something there looks whose it is
+"""Where runs have files in guests: a folder for each, called as the run is."""
+
 _END_S = 60.0
 _JOBS = 32
 _EXEC = "exec"  # no run is called so
@@ -23,7 +27,7 @@ _EXEC = "exec"  # no run is called so
 # Values are compared and are no patterns: a quoted word in `case` matches itself only. What dies may have begun
 # another, and has its files open until it is gone: asked again until nothing is left, for a few seconds at most.
 _END = f"""
-how=$1 mark=$2
+how=$1 mark=$2 folders={FOLDERS}
 tries=0
 while [ $tries -lt 25 ]; do
     left=
@@ -41,6 +45,10 @@ while [ $tries -lt 25 ]; do
     sleep 0.2
     tries=$((tries + 1))
 done 2>/dev/null
+case $how in
+run) rm -rf --one-file-system "$folders/$mark"; rmdir "$folders" ;;
+any) rm -rf --one-file-system "$folders" ;;
+esac 2>/dev/null
 exit 0
 """
 
@@ -66,12 +74,18 @@ def end_task(guest: RunsCommands, value: str) -> None:
 
 
 def end_run(guests: Mapping[str, RunsCommands], run: str, deadline_s: float = _END_S) -> None:
-    """End all of one run; a guest that does not answer is passed over: `timeout` in it ends what runs."""
+    """End all of one run, and remove its files.
+
+    A guest that does not answer is passed over: `timeout` in it ends what runs.
+    """
     _end_in(guests, "run", run, deadline_s)
 
 
 def end_leftovers(guests: Mapping[str, RunsCommands]) -> None:
-    """End what runs left in the guests of a bed that the caller holds; one that does not answer is passed over."""
+    """End and remove what runs left in the guests of a bed that the caller holds.
+
+    One that does not answer is passed over.
+    """
     _end_in(guests, "any", "", _END_S)
 
 

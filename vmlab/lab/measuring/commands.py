@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from math import ceil
 from typing import IO, Protocol
@@ -10,12 +11,15 @@ from vmlab.errors import VmlabError
 from vmlab.guest.killed import KILLED, out_of_memory, was_killed
 from vmlab.guest.ssh import OnLine, RunsCommands, no_line
 from vmlab.lab.ground.leftovers import end_task, mark
+from vmlab.lab.measuring.files import Folder
+from vmlab.runtime.parallel import each
 from vmlab.runtime.process import Result
 from vmlab.runtime.wait import now
 from vmlab.steps import Command
-from vmlab.workloads import MARK, Deed, Output, Task
+from vmlab.workloads import MARK, Deed, Measurement, Output, Task
 
 _TELLING = 3
+_JOBS = 32
 _SSH_S = 15.0  # what a command may take longer here than in the guest
 
 # `timeout` in the guest ends with 124 when it ended the command, with 137 when that took SIGKILL; but 137 is the end of
@@ -40,7 +44,7 @@ class Commands:
     def __init__(
         self,
         run: str,
-        measurement: str,
+        measurement: Measurement,
         guests: Mapping[str, RunsCommands],
         deeds: Deeds | None,
         *,
@@ -48,15 +52,39 @@ class Commands:
         broken: threading.Event,
     ) -> None:
         """`explain` says why a task failed. `broken` is set when the run is over before its time."""
+        self._folder = Folder(run, measurement.name) if measurement.has_files else None
         self.guests = guests
         self.broken = broken
         self._run = run
-        self._measurement = measurement
+        self._measurement = measurement.name
         self._deeds = deeds
         self._explain = explain
 
+    def prepare(self) -> None:
+        """Have a folder on each node, if one is needed. Raises GuestError, WorkloadError."""
+        if (folder := self._folder) is not None:
+            each(
+                lambda one: folder.make(one[1], one[0]), self.guests.items(), jobs=_JOBS, failed="no folders for files"
+            )
+
+    def put(self, task: Task) -> None:
+        """Put its files on its node. Raises GuestError, WorkloadError."""
+        if self._folder is not None and task.files:
+            self._folder.put(self.guests[task.node], task.node, task.files)
+
+    def bring(self, task: Task, output: Output) -> Output:
+        """With the files that it brings; those of a task that failed if they can be had. Raises as `put` does."""
+        if self._folder is None or not task.brings or self.broken.is_set():
+            return output
+        try:
+            return replace(output, files=self._folder.bring(self.guests[task.node], task.node, task.brings))
+        except VmlabError:
+            if output.ok:
+                raise
+            return output
+
     def run(self, task: Task) -> Output:
-        """To its end, or its deadline. Raises GuestError, and what deeds raise."""
+        """To its end, or its deadline, its files apart. Raises GuestError, and what deeds raise."""
         begin = now()
         if isinstance(task, Deed) and self._deeds is not None:
             result = self._deeds(task)
@@ -72,7 +100,7 @@ class Commands:
         self, task: Task, argv: Command, deadline_s: float, stdin: "str | IO[bytes]" = "", on_line: OnLine = no_line
     ) -> Result:
         """Run `argv` with the task's mark on its node. Raises GuestError."""
-        marked = ("env", f"{MARK}={self._mark(task)}", *argv)
+        marked = ("env", f"{MARK}={self._mark(task)}", *(argv if self._folder is None else self._folder.inside(argv)))
         guest = self.guests[task.node]
         return guest.run(marked, deadline_s=deadline_s + _SSH_S, as_root=True, stdin=stdin, on_line=on_line)
 

@@ -35,6 +35,7 @@ def perform(job: Job, commands: Commands, keep: Keep) -> str:
 def _at_once(tasks: Sequence[Task], commands: Commands, keep: Keep, start: CommonStart | None, gather_s: float) -> str:
     if not tasks:
         return ""
+    each(commands.put, [task for task in tasks if task.files], jobs=_JOBS, failed="files cannot be put on the nodes")
     running: list[_Running] = []
     faults: list[str] = []
     with ThreadPoolExecutor(max_workers=len(tasks)) as pool:
@@ -50,8 +51,7 @@ def _at_once(tasks: Sequence[Task], commands: Commands, keep: Keep, start: Commo
             if start is not None:
                 start.call_off()
             _end(running, commands)
-            for one in running:
-                faults += _kept(one, commands, keep)
+            faults += _kept(running, commands, keep)
     return told(faults)
 
 
@@ -99,14 +99,22 @@ def _end(running: Sequence[_Running], commands: Commands) -> None:
         left = [one for one in left if not one.future.done()]
 
 
-def _kept(one: _Running, commands: Commands, keep: Keep) -> list[str]:
-    """Keep its output; why it failed by itself. Raises what is no error of the tree."""
-    if not one.future.done():
-        return []
+def _kept(running: Sequence[_Running], commands: Commands, keep: Keep) -> list[str]:
+    """Keep what they left; why they failed by themselves. Raises what is no error of the tree."""
+    outcomes = each(lambda one: _outcome(one, commands), running, jobs=_JOBS, failed="a job cannot be read")
+    for one, (output, _) in zip(running, outcomes, strict=True):
+        if output is not None:
+            keep(one.task, output, one.started)
+    return [fault for _, fault in outcomes if fault]
+
+
+def _outcome(one: _Running, commands: Commands) -> tuple[Output | None, str]:
+    """Its output, with its files, and why it failed by itself."""
+    output = None
     try:
         output = one.future.result()
+        output = replace(output, stopped=one.ended, timed_out=output.timed_out and not one.ended)
+        output = commands.bring(one.task, output)
     except VmlabError as error:
-        return [] if one.ended else [error.message]
-    output = replace(output, stopped=one.ended, timed_out=output.timed_out and not one.ended)
-    keep(one.task, output, one.started)
-    return [] if one.ended or output.ok else [commands.failed(one.task, output)]
+        return output, "" if one.ended else error.message
+    return output, "" if one.ended or output.ok else commands.failed(one.task, output)

@@ -47,6 +47,8 @@ class Services:
     def begin(self, services: Sequence[Service], pool: ThreadPoolExecutor) -> None:
         """All at once; when this returns all are ready, or one has failed."""
         for service in services:
+            self._commands.put(service)
+        for service in services:
             future = pool.submit(self._commands.run, service)
             self.running.append(_Running(service, datetime.now(UTC), future))
         for one in self.running:
@@ -67,7 +69,8 @@ class Services:
             stopped = self._stop(one, lingering)
             if (output := one.output) is not None:
                 timed_out = output.timed_out and not stopped
-                keep(one.service, replace(output, stopped=stopped, timed_out=timed_out), one.started)
+                ended = replace(output, stopped=stopped, timed_out=timed_out)
+                keep(one.service, self._commands.bring(one.service, ended), one.started)
 
     def _not_ready(self, one: _Running) -> str:
         service = one.service

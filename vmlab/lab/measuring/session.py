@@ -150,6 +150,10 @@ class Session:
                 output.timed_out,
                 *files,
                 late_s=round(output.late_s, 6),
+                files={
+                    name: self._run.keep_file(f"{measurement.name}.{task.name}.{name}", content)
+                    for name, content in output.files.items()
+                },
             )
         )
 
@@ -157,7 +161,7 @@ class Session:
         """Services, then tasks and jobs; why it failed, or ""."""
         commands = Commands(
             self._run.id,
-            measurement.name,
+            measurement,
             self._guests,
             self._deeds,
             explain=self._workload.explain,
@@ -167,6 +171,7 @@ class Session:
         def keep(task: Task, output: Output, started: datetime) -> None:
             self._keep(measurement, taken, task, output, started)
 
+        commands.prepare()
         with serving(measurement.services, commands, keep) as services:
             for step in measurement.tasks:
                 if services.fault or self._broken.is_set():
@@ -180,8 +185,9 @@ def _step(step: Task | Job, commands: Commands, keep: Keep, services: Services) 
     if isinstance(step, Job):
         fault = perform(step, commands, keep)
     else:
+        commands.put(step)
         started = datetime.now(UTC)
-        output = commands.run(step)
+        output = commands.bring(step, commands.run(step))
         keep(step, output, started)
         fault = "" if output.ok else commands.failed(step, output)
     return told((*services.failed(), fault)) if fault else ""

@@ -1,0 +1,104 @@
+"""Files of a measurement in its guests: put there before a task runs, and brought back when it is over.
+
+They lie in a folder of the measurement's own, in one of the run's own (`lab.ground.leftovers`), which only root enters.
+Contents travel as base64: any shell reads that, and it comes back as it was.
+"""
+
+import base64
+import binascii
+import hashlib
+from collections.abc import Mapping, Sequence
+
+from vmlab.errors import WorkloadError
+from vmlab.guest.ssh import RunsCommands
+from vmlab.lab.ground.leftovers import FOLDERS
+from vmlab.runtime.process import Result
+from vmlab.steps import Command
+from vmlab.values.size import Bytes
+
+LARGEST = Bytes(64 << 20)
+"""Of a file that is brought back: all of them are held in memory here."""
+
+_COPY_S = 600.0
+
+# Whoever made it before us would read what we write.
+_MAKE = """
+umask 077
+mkdir -p "$1"
+{ [ ! -L "$1" ] && [ -O "$1" ]; } || { echo "$1 is not root's own folder" >&2; exit 1; }
+mkdir -p "$2"
+"""
+_PUT = 'umask 077; base64 -d >"$1/$2"'
+# Without a separator words are patterns still.
+_BRING = """
+cd "$1" || exit
+most=$2
+shift 2
+IFS=
+for pattern; do
+    for name in $pattern; do
+        [ -f "$name" ] || continue
+        [ "$(wc -c <"$name")" -le "$most" ] || { echo "$name is too large" >&2; exit 1; }
+        printf '%s\\n' "$name"
+        base64 <"$name"
+        echo .
+    done
+done
+"""
+
+
+class Folder:
+    """One measurement's folder, at the same place in each guest."""
+
+    def __init__(self, run: str, measurement: str) -> None:
+        name = hashlib.sha256(measurement.encode()).hexdigest()[:12]
+        self.path = f"{FOLDERS}/{run}/{name}"
+
+    def inside(self, argv: Command) -> Command:
+        """The same command, run in the folder."""
+        return ("sh", "-c", 'cd "$1" && shift && exec "$@"', "vmlab", self.path, *argv)
+
+    def make(self, guest: RunsCommands, node: str) -> None:
+        """Have it on a node. Raises GuestError, WorkloadError."""
+        made = _as_root(guest, _MAKE, FOLDERS, self.path)
+        if not made.ok:
+            raise WorkloadError(f"{node}: no folder for files of the run: {made.last_line}")
+
+    def put(self, guest: RunsCommands, node: str, files: Mapping[str, str | bytes]) -> None:
+        """Write files on a node. Raises GuestError, WorkloadError."""
+        for name, content in files.items():
+            data = content.encode() if isinstance(content, str) else content
+            written = _as_root(guest, _PUT, self.path, name, stdin=f"{base64.b64encode(data).decode()}\n")
+            if not written.ok:
+                raise WorkloadError(f"{name} cannot be put on {node}: {written.last_line}")
+
+    def bring(self, guest: RunsCommands, node: str, patterns: Sequence[str]) -> dict[str, bytes]:
+        """The files that fit, by their names; what is not there is absent. Raises GuestError, WorkloadError."""
+        said = _as_root(guest, _BRING, self.path, str(int(LARGEST)), *patterns)
+        if not said.ok:
+            raise WorkloadError(f"{node}: files cannot be brought (each may have {LARGEST}): {said.last_line}")
+        try:
+            return _read(said.stdout)
+        except (ValueError, binascii.Error) as error:
+            raise WorkloadError(f"{node}: files came back damaged: {error}") from None
+
+
+def _as_root(guest: RunsCommands, script: str, *words: str, stdin: str = "") -> Result:
+    return guest.run(("sh", "-c", script, "vmlab", *words), deadline_s=_COPY_S, as_root=True, stdin=stdin)
+
+
+def _read(text: str) -> dict[str, bytes]:
+    """Name, lines of base64, a full stop; again and again."""
+    found: dict[str, bytes] = {}
+    name, lines = "", list[str]()
+    for line in text.splitlines():
+        if not name:
+            name = line
+        elif line != ".":
+            lines.append(line)
+        else:
+            found[name] = base64.b64decode("".join(lines), validate=True)
+            name, lines = "", []
+    if name:
+        raise ValueError(f"{name} is cut off")
+    return found
