@@ -1,4 +1,7 @@
-"""What mpirun, mpiexec and srun say when a job did not end well.
+"""How an MPI job is started, and what mpirun, mpiexec and srun say when it did not end well.
+
+It is started on one node, whose mpirun reaches the others by ssh. A program runs under the MPI that it was built for:
+Open MPI or MPICH, whose mpirun is hydra; a guest may have both.
 
 Open MPI's ORTE (until 4) and PRRTE (from 5) put each message into a box of its own, between rules of dashes; several
 boxes come for one failure, and the later ones tell what followed. MPICH's hydra draws with equals signs. A program's
@@ -6,11 +9,19 @@ own words stand outside of the boxes. Texts: orte and prrte `help-*.txt`, mpich 
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePosixPath
 from typing import NamedTuple
 
+from vmlab.errors import WorkloadError
+from vmlab.shell import script
+from vmlab.steps import Command
 from vmlab.values.complaint import first_complaint
+from vmlab.workloads import MARK, Node
 from vmlab.workloads._causes import cause, matched
+from vmlab.workloads._install import refuse
+
+_FIND = script(__file__, "mpi_find.sh")
 
 _RULE = re.compile(r"^\s*[-=]{20,}\s*$")
 _LONGEST = 300
@@ -80,6 +91,49 @@ _NOTES = re.compile(
     r"\s*\[[^\]\s]+:\d+\] |\s*\[(?:mpiexec|proxy)[:@]|.*_ERROR_LOG|YOUR APPLICATION|"
     r"\d+ more process(?:es)? (?:has|have) sent help message"
 )
+
+
+def mpi(program: str) -> Command:
+    """The fact command, under the name `mpi`, that `found` reads."""
+    return ("sh", "-c", _FIND, "vmlab", program)
+
+
+class Mpi(NamedTuple):
+    """Where a program is on all nodes, and the mpirun of the first one for it; `kind` is "openmpi" or "mpich"."""
+
+    program: str
+    mpirun: str
+    kind: str
+
+    def start(self, tasks: Mapping[str, int], interface: str, argv: Command) -> Command:
+        """Run `argv` with so many tasks on each node; MPI's messages go over `interface`."""
+        hosts = ",".join(f"{node}:{number}" for node, number in tasks.items())
+        total = str(sum(tasks.values()))
+        if self.kind == "mpich":
+            libraries = str(PurePosixPath(self.mpirun).parent.with_name("lib"))
+            own = ("-genv", "LD_LIBRARY_PATH", libraries) if "mpich" in libraries else ()
+            return (self.mpirun, "-launcher", "ssh", "-iface", interface, *own, "-hosts", hosts, "-n", total, *argv)
+        devices = ("--mca", "btl_tcp_if_include", interface, "--mca", "oob_tcp_if_include", interface)
+        return (self.mpirun, "--allow-run-as-root", "-x", MARK, *devices, "--host", hosts, "-np", total, *argv)
+
+
+def found(workload: str, program: str, nodes: Sequence[Node]) -> Mpi:
+    """What the nodes' facts say. Raises WorkloadError if one lacks the program or its MPI, or has it elsewhere."""
+    said = {
+        node.name: [tuple(line.split(None, 2)) for line in node.facts.get("mpi", "").splitlines()] for node in nodes
+    }
+    places = {name: next((words[1] for words in lines if words[0] == "program"), "") for name, lines in said.items()}
+    refuse(workload, program, [node for node in nodes if not places[node.name]])
+    if len(set(places.values())) > 1:
+        raise WorkloadError(
+            f"{workload}: the nodes have {program} in different places: {', '.join(sorted(set(places.values())))}"
+        )
+    built = next((words[1] for words in said[nodes[0].name] if words[0] == "built"), "")
+    runs = {name: {w[1]: w[2] for w in reversed(lines) if w[0] == "mpirun"} for name, lines in said.items()}
+    kind = built or next(iter(sorted(runs[nodes[0].name], reverse=True)), "openmpi")
+    without = [node for node in nodes if kind not in runs[node.name]]
+    refuse(workload, {"openmpi": "mpirun", "mpich": "mpirun.mpich"}[kind], without)
+    return Mpi(places[nodes[0].name], runs[nodes[0].name][kind], kind)
 
 
 class _Parts(NamedTuple):

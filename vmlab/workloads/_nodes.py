@@ -8,7 +8,7 @@ from pydantic import AfterValidator, WithJsonSchema
 
 from vmlab.errors import UsageError, WorkloadError
 from vmlab.topology.wording import expected, quote
-from vmlab.values.nodeset import expand, parts
+from vmlab.values.nodeset import expand, fold, parts
 from vmlab.workloads import Node
 
 SERVERS = frozenset({"mgs", "mds", "oss"})
@@ -60,3 +60,14 @@ def clients_of(workload: str, text: str | None, nodes: Sequence[Node]) -> list[N
     if not chosen:
         raise WorkloadError(f"{workload}: no node has the role client or fta", hint="--set nodes=NODES")
     return chosen
+
+
+def interface(workload: str, fabric: str, nodes: Sequence[Node]) -> str:
+    """The interface of a fabric, which has the same name on all nodes. Raises WorkloadError if one is not on it."""
+    places = [node.on(fabric) for node in nodes]
+    if without := [node.name for node, place in zip(nodes, places, strict=True) if place is None]:
+        told = fold(without)
+        raise WorkloadError(
+            f"{workload}: {told} {'is' if len(without) == 1 else 'are'} not on the fabric {quote(fabric)}"
+        )
+    return next(place.netdev for place in places if place is not None)

@@ -1,4 +1,4 @@
-"""Sizes of what is read and written at once."""
+"""Sizes in the options of workloads: of what is read, written or sent at once."""
 
 import re
 from typing import Annotated
@@ -7,30 +7,39 @@ from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
 from vmlab.values.size import Bytes
 
-_SIZE = re.compile(r"([0-9]{1,15})(KB|MB|GB)")
-_DECIMAL = {"KB": 10**3, "MB": 10**6, "GB": 10**9}
+_SIZE = re.compile(r"([0-9]{1,15})(k|m|g|KB|MB|GB)")
+_UNITS = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 
 
-def _transfer_size(value: object) -> Bytes:
-    """`1MiB`, and `10KB` too: benchmarks are agreed on in decimal units, and those are what is meant."""
+def _read(value: object) -> Bytes:
+    """`1MiB`; `1m`, which is the same; and `10KB`: some benchmarks are agreed on in decimal units."""
     if isinstance(value, Bytes):
         return value
     found = _SIZE.fullmatch(value) if isinstance(value, str) else None
-    return Bytes(int(found[1]) * _DECIMAL[found[2]]) if found else Bytes.parse(value)
+    return Bytes(int(found[1]) * _UNITS[found[2]]) if found else Bytes.parse(value)
 
 
-def _not_nothing(size: Bytes) -> Bytes:
-    if size < 1:
-        raise ValueError(f"{size} is no size to transfer (expected at least 1B)")
-    return size
+READ = BeforeValidator(_read)
+"""How a size is read."""
 
 
-Size = Annotated[
-    Bytes,
-    AfterValidator(_not_nothing),
-    BeforeValidator(_transfer_size),
-    WithJsonSchema(
-        {"type": "string", "pattern": "^[0-9]+(B|[KMG]iB|[KMG]B)$", "form": "size", "examples": ["1MiB", "10KB"]}
-    ),
-]
+def within(what: str, most: int | None = None) -> AfterValidator:
+    """At least a byte, and `most`; `what` it is, in words for people, as in "message size"."""
+
+    def check(size: Bytes) -> Bytes:
+        if size < 1 or (most is not None and size > most):
+            bounds = "at least 1B" if most is None else f"1B to {Bytes(most)}"
+            raise ValueError(f"{size} is no {what} (expected {bounds})")
+        return size
+
+    return AfterValidator(check)
+
+
+def form(*examples: str) -> WithJsonSchema:
+    """What the JSON Schema and the help say of it."""
+    pattern = "^[0-9]+(B|[KMGTP]iB|[KMG]B|[kmg])$"
+    return WithJsonSchema({"type": "string", "pattern": pattern, "form": "size", "examples": list(examples)})
+
+
+Size = Annotated[Bytes, within("size to transfer"), READ, form("1MiB", "10KB")]
 """Bytes of one read or write, at least one."""

@@ -3,7 +3,7 @@
 Writing and reading are two runs of IOR, and between them each node gives up its locks and drops its caches: what is
 read, and compared, comes from the servers. With several nodes each reads what another one wrote, besides, and the block
 is by default so large that a node writes twice its memory. IOR (https://github.com/hpc/ior) must be 3.2 or later for
-its JSON; MPI must be Open MPI, which starts its processes over ssh between the nodes.
+its JSON.
 """
 
 import re
@@ -18,17 +18,16 @@ from typing_extensions import override
 
 from vmlab.errors import WorkloadError
 from vmlab.metrics import Metric, Sample, Unit
-from vmlab.shell import script
 from vmlab.steps import Command
 from vmlab.topology.wording import quote
 from vmlab.values.nodeset import fold
 from vmlab.values.size import Bytes
-from vmlab.workloads import MARK, Measurement, Node, Output, Outputs, Task, Workload, _mpirun, register
+from vmlab.workloads import Measurement, Node, Output, Outputs, Task, Workload, _mpirun, register
 from vmlab.workloads._causes import matched
-from vmlab.workloads._install import SYSTEM, in_guest
+from vmlab.workloads._install import SYSTEM
 from vmlab.workloads._ior_report import complaints, reported, summary
 from vmlab.workloads._lustre import DROP_CACHES, MOUNTS, NETS, directory, kept_caches, mounts, over_soft_roce
-from vmlab.workloads._nodes import NodeNames, clients_of
+from vmlab.workloads._nodes import NodeNames, clients_of, interface
 from vmlab.workloads._sizes import Size
 
 _BANDWIDTH = Metric("bandwidth", Unit.MIB_PER_S, "higher", "bandwidth", "mean of the repetitions, all nodes together")
@@ -59,7 +58,7 @@ _PREPARE = """
 rm -rf "$1" && mkdir -p "$1" || exit
 if [ "$2" != 0 ] && command -v lfs >/dev/null; then lfs setstripe -c "$2" "$1"; fi
 """
-_FIND = script(__file__, "ior_find.sh")
+_MEMORY = ("grep", "^MemTotal:", "/proc/meminfo")
 
 
 class Options(BaseModel):
@@ -101,20 +100,6 @@ class Options(BaseModel):
         return self
 
 
-class _Facts:
-    """What `_FIND` and MOUNTS printed on a node."""
-
-    def __init__(self, node: Node) -> None:
-        words = [line.split(None, 1) for line in node.facts.get("ior", "").splitlines()]
-        told = {name: rest for name, *more in words for rest in more}
-        self.mpirun = told.get("mpirun", "")
-        self.ior = told.get("ior", "")
-        self.version = told.get("version", "")
-        memory = told.get("memory", "")
-        self.memory = int(memory) << 10 if memory.isdecimal() else 0
-        self.mounts = mounts(node.facts.get("mounts", ""))
-
-
 @register
 class Ior(Workload[Options]):
     """Each measurement is one mpirun on the first node, which starts IOR on all of them."""
@@ -123,8 +108,10 @@ class Ior(Workload[Options]):
     summary = "file system bandwidth from several clients at once (IOR over MPI)"
     options = Options
     metrics = (_BANDWIDTH, _MAX, _MIN, _RATE)
-    packages = ("ior", "openmpi", "openmpi-bin", "lustre-client", "lustre-client-utils")
-    facts = MappingProxyType({"ior": ("sh", "-c", _FIND), "mounts": MOUNTS, "nets": NETS, "system": SYSTEM})
+    packages = ("ior", "openmpi", "openmpi-bin", "mpich", "lustre-client", "lustre-client-utils")
+    facts = MappingProxyType(
+        {"mpi": _mpirun.mpi("ior"), "memory": _MEMORY, "mounts": MOUNTS, "nets": NETS, "system": SYSTEM}
+    )
 
     @override
     def takes_part(self, options: Options, nodes: Sequence[Node]) -> tuple[str, ...]:
@@ -133,13 +120,12 @@ class Ior(Workload[Options]):
     @override
     def measurements(self, options: Options, nodes: Sequence[Node]) -> tuple[tuple[Measurement, ...], ...]:
         chosen = clients_of("ior", options.nodes, nodes)
-        facts = {node.name: _Facts(node) for node in chosen}
-        _have_tools(facts, chosen)
-        known = {name: fact.mounts for name, fact in facts.items()}
+        started = _mpirun.found("ior", "ior", chosen)
+        known = {node.name: mounts(node.facts.get("mounts", "")) for node in chosen}
         above, free = directory("ior", options.directory, known)
         layouts = (True, False) if options.file_per_process is None else (options.file_per_process,)
         return tuple(
-            (_measurement(options, chosen, facts, folder=f"{above}/{_FOLDER}", free=free, own=own, size=size),)
+            (_measurement(options, chosen, started, folder=f"{above}/{_FOLDER}", free=free, own=own, size=size),)
             for own in layouts
             for size in options.transfer_sizes
         )
@@ -235,26 +221,10 @@ _FAILURES = (
 )
 
 
-def _have_tools(facts: Mapping[str, _Facts], nodes: Sequence[Node]) -> None:
-    for tool in ("ior", "mpirun"):
-        without = [node for node in nodes if not getattr(facts[node.name], tool)]
-        if without:
-            hint = "use an image that carries IOR and Open MPI"
-            if tool == "mpirun":  # IOR is in no distribution
-                hint += f", or {in_guest(without[0], tool)}"
-            raise WorkloadError(f"ior: {fold(node.name for node in without)} has no {tool}", hint=hint)
-    first = next(iter(facts.values()))
-    if "Open MPI" not in first.version and "OpenRTE" not in first.version:
-        raise WorkloadError(f"ior: mpirun is {quote(first.version or 'unknown')} (expected Open MPI)")
-    paths = {fact.ior for fact in facts.values()}
-    if len(paths) > 1:
-        raise WorkloadError(f"ior: the nodes have ior in different places: {', '.join(sorted(paths))}")
-
-
 def _measurement(
     options: Options,
     clients: Sequence[Node],
-    facts: Mapping[str, _Facts],
+    mpi: _mpirun.Mpi,
     *,
     folder: str,
     free: int,
@@ -262,21 +232,16 @@ def _measurement(
     size: Bytes,
 ) -> Measurement:
     tasks = len(clients) * options.tasks_per_node
-    block = _block(options, facts, size)
+    block = _block(options, clients, size)
     if free and block * tasks > free * _FREE:
         raise WorkloadError(
             f"ior: {Bytes(block * tasks)} do not fit into the {free >> 20}MiB that are free in {folder}",
             hint=f"--set block={max(1, int(free * _FREE) // tasks >> 20)}MiB; reads may then come from the cache",
         )
-    first = facts[clients[0].name]
-    interface = _interface(options, clients)
+    over = interface("ior", options.fabric, clients)
     access = "file-per-process" if own else "shared"
     names = [node.name for node in clients]
-    mpirun = (
-        *(first.mpirun, "--allow-run-as-root", "-x", MARK),
-        *("--mca", "btl_tcp_if_include", interface, "--mca", "oob_tcp_if_include", interface),
-    )
-    everyone = ("--host", ",".join(f"{name}:{options.tasks_per_node}" for name in names), "-np", str(tasks))
+    everyone = dict.fromkeys(names, options.tasks_per_node)
     files = ("-t", str(int(size)), "-b", str(block), "-o", f"{folder}/data", "-O", "summaryFormat=JSON")
 
     def ior(repetition: int, *operation: str) -> Command:
@@ -284,10 +249,11 @@ def _measurement(
         # -G: what is written is known to the run that compares it, and differs each time.
         check = ("-G", str(repetition)) if options.check else ()
         layout = ("-F",) if own else ()
-        return (*mpirun, *everyone, first.ior, "-a", "POSIX", *layout, *operation, "-C", "-Q", "1", *check, *files)
+        argv = (mpi.program, "-a", "POSIX", *layout, *operation, "-C", "-Q", "1", *check, *files)
+        return mpi.start(everyone, over, argv)
 
-    once_each = ("--host", ",".join(f"{name}:1" for name in names), "-np", str(len(names)))
-    drop = (*mpirun, *once_each, "sh", "-c", f'{DROP_CACHES}drop_caches "$1"', "vmlab", folder)
+    dropping = ("sh", "-c", f'{DROP_CACHES}drop_caches "$1"', "vmlab", folder)
+    drop = mpi.start(dict.fromkeys(names, 1), over, dropping)
     reading = (*(("-r",) if "read" in options.operations else ()), *(("-R",) if options.check else ()))
     keep = ("-k",) if reading else ()
     prepare = ("sh", "-c", _PREPARE, "vmlab", folder, "1" if own else str(options.stripe_count))
@@ -310,24 +276,16 @@ def _task(name: str, node: str, argv: Command, deadline_s: float) -> Task:
     return Task(name=name, node=node, argv=argv, deadline_s=deadline_s)
 
 
-def _block(options: Options, facts: Mapping[str, _Facts], size: Bytes) -> int:
+def _block(options: Options, clients: Sequence[Node], size: Bytes) -> int:
     """A multiple of the transfer size, which IOR wants: rounded up."""
     wanted = options.block
     if wanted is None:
-        memory = max(fact.memory for fact in facts.values())
+        told = [re.search(r"MemTotal: +(\d{1,15}) kB", node.facts.get("memory", "")) for node in clients]
+        memory = max((int(found[1]) << 10 for found in told if found), default=0)
         if not memory:
             raise WorkloadError("ior: the nodes do not tell their memory", hint="--set block=SIZE")
         wanted = Bytes(2 * memory // options.tasks_per_node)
     return -(-max(wanted, size) // size) * size
-
-
-def _interface(options: Options, clients: Sequence[Node]) -> str:
-    """Its name is the same on all nodes: interfaces are named by their fabrics."""
-    places = {node.name: node.on(options.fabric) for node in clients}
-    without = [name for name, place in places.items() if place is None]
-    if without:
-        raise WorkloadError(f"ior: {fold(without)} is not on the fabric {quote(options.fabric)}")
-    return next(place.netdev for place in places.values() if place is not None)
 
 
 def _number(row: Mapping[str, Any], name: str) -> float:
@@ -340,6 +298,6 @@ def _number(row: Mapping[str, Any], name: str) -> float:
 def _wanted_bytes(measurement: Measurement) -> int:
     """What the command line asks for; 0 if it does not say."""
     argv = next((task.argv for task in measurement.commands if "-b" in task.argv), ())
-    after = {name: value for name, value in pairwise(argv) if name in ("-b", "-np")}
-    block, tasks = after.get("-b", ""), after.get("-np", "")
+    after = dict(pairwise(argv))
+    block, tasks = after.get("-b", ""), after.get("-np", after.get("-n", ""))
     return int(block) * int(tasks) if block.isdecimal() and tasks.isdecimal() else 0

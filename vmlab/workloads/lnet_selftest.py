@@ -25,6 +25,7 @@ from vmlab.values.size import Bytes
 from vmlab.workloads import Measurement, Node, Output, Outputs, Task, Workload, register
 from vmlab.workloads._lustre import on_soft_roce
 from vmlab.workloads._nodes import CLIENTS, SERVERS, NodeNames, named
+from vmlab.workloads._sizes import READ, form, within
 
 _LARGEST = 1 << 20  # LNET_MTU
 _INTERVAL_S = 2
@@ -47,17 +48,7 @@ exit 0
 """
 
 
-def _bulk_size(size: Bytes) -> Bytes:
-    if not 1 <= size <= _LARGEST:
-        raise ValueError(f"{size} is no size of bulk data (expected 1B to 1MiB)")
-    return size
-
-
-Size = Annotated[
-    Bytes,
-    AfterValidator(_bulk_size),
-    WithJsonSchema({"type": "string", "pattern": "^[0-9]+(B|[KMG]iB)$", "form": "size", "examples": ["4KiB", "1MiB"]}),
-]
+Size = Annotated[Bytes, within("size of bulk data", _LARGEST), READ, form("4KiB", "1MiB")]
 Net = Annotated[
     str,
     AfterValidator(parse_net),

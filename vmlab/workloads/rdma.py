@@ -13,17 +13,19 @@ from math import isfinite
 from types import MappingProxyType
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from typing_extensions import override
 
-from vmlab.errors import UsageError, WorkloadError
+from vmlab.errors import WorkloadError
 from vmlab.metrics import Metric, Sample, Unit
-from vmlab.topology.wording import expected, quote
+from vmlab.topology.wording import quote
 from vmlab.values.size import Bytes
 from vmlab.workloads import Endpoint, Measurement, Node, Output, Outputs, Service, Task, Workload, register
 from vmlab.workloads._causes import matched
-from vmlab.workloads._install import SYSTEM, in_guest
-from vmlab.workloads._nodes import CLIENTS, SERVERS, NodeNames, named
+from vmlab.workloads._install import SYSTEM, has, refuse, tools
+from vmlab.workloads._nodes import NodeNames
+from vmlab.workloads._pairs import Pair, Wanted, pairs
+from vmlab.workloads._sizes import READ, form, within
 
 _LARGEST = 1 << 30
 _FIRST_PORT = 18515
@@ -50,17 +52,7 @@ _MIB = float(1 << 20)
 _FACTORS = {"MiB/sec": 1.0, "MB/sec": 1.0, "Gb/sec": 125_000_000 / _MIB, "Mpps": 1e6, "usec": 1.0}
 
 
-def _message_size(size: Bytes) -> Bytes:
-    if not 1 <= size <= _LARGEST:
-        raise ValueError(f"{size} is no message size (expected 1B to 1GiB)")
-    return size
-
-
-Size = Annotated[
-    Bytes,
-    AfterValidator(_message_size),
-    WithJsonSchema({"type": "string", "pattern": "^[0-9]+(B|[KMG]iB)$", "form": "size", "examples": ["64B", "64KiB"]}),
-]
+Size = Annotated[Bytes, within("message size", _LARGEST), READ, form("64B", "64KiB")]
 
 
 class Options(BaseModel):
@@ -98,14 +90,16 @@ class Options(BaseModel):
     )
     timeout_s: int = Field(120, ge=1, le=86_400, description="deadline of each command, besides duration_s")
 
+    @property
+    def pairs(self) -> Wanted:
+        """Who acts on whom."""
+        return Wanted(self.from_, self.to, self.fabric, ("infiniband",), self.both)
+
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         if self.sizes == () or (self.sizes == "all" and self.duration_s is not None):
             raise ValueError("duration_s needs a list of sizes, not all" if self.sizes else "sizes has no size")
         return self
-
-
-_Pair = tuple[Node, Node, str]
 
 
 @register
@@ -119,11 +113,8 @@ class Rdma(Workload[Options]):
     packages = ("perftest", "rdma-core", "libibverbs", "libibverbs1", "ibverbs-providers")
     facts = MappingProxyType(
         {
-            "tools": (
-                *("sh", "-c", 'for tool in "$@"; do command -v "$tool" >/dev/null && echo "$tool"; done; exit 0'),
-                "vmlab",
-                *(f"ib_{verb}_{test}" for verb in ("write", "read", "send") for test in ("bw", "lat")),
-                "rdma_bw",
+            "tools": tools(
+                *(f"ib_{verb}_{test}" for verb in ("write", "read", "send") for test in ("bw", "lat")), "rdma_bw"
             ),
             "system": SYSTEM,
         }
@@ -131,18 +122,17 @@ class Rdma(Workload[Options]):
 
     @override
     def takes_part(self, options: Options, nodes: Sequence[Node]) -> tuple[str, ...]:
-        chosen = {node.name for one, other, _ in _pairs(options, nodes) for node in (one, other)}
+        chosen = {node.name for one, other, _ in pairs(self.name, options.pairs, nodes) for node in (one, other)}
         return tuple(node.name for node in nodes if node.name in chosen)
 
     @override
     def measurements(self, options: Options, nodes: Sequence[Node]) -> tuple[tuple[Measurement, ...], ...]:
-        pairs = _pairs(options, nodes)
         combinations = [
             (test, verb, size) for test in options.tests for verb in options.verbs for size in _sizes(options, test)
         ]
         by_pair = [
             [_measurement(options, pair, _FIRST_PORT + place, what) for what in combinations]
-            for place, pair in enumerate(pairs)
+            for place, pair in enumerate(pairs(self.name, options.pairs, nodes))
         ]
         if options.parallel:
             rounds = [tuple(at_once) for at_once in zip(*by_pair, strict=True)]
@@ -220,62 +210,6 @@ _FAILURES = (
 )
 
 
-# --- pairs ---------------------------------------------------------------------------------------------------------
-
-
-def _pairs(options: Options, nodes: Sequence[Node]) -> tuple[_Pair, ...]:
-    """Who acts on whom, over which fabric.
-
-    Raises UsageError for unknown names, WorkloadError if no pair shares a fabric.
-    """
-    if options.fabric is not None:
-        fabrics = dict.fromkeys(e.fabric for node in nodes for e in node.endpoints)
-        if options.fabric not in fabrics:
-            raise UsageError(f"rdma: no fabric {quote(options.fabric)} ({expected(options.fabric, fabrics)})")
-    pairs: dict[tuple[str, str], _Pair] = {}
-    for one, other in _wanted(options, nodes):
-        fabric = _shared(one, other, options.fabric)
-        named = options.from_ is not None and options.to is not None
-        if fabric is None and named:
-            on = options.fabric or "an InfiniBand fabric"
-            raise WorkloadError(f"rdma: {one.name} and {other.name} are not both on {on}")
-        if fabric is not None:
-            pairs[one.name, other.name] = (one, other, fabric)
-            if options.both:
-                pairs.setdefault((other.name, one.name), (other, one, fabric))
-    if not pairs:
-        on = options.fabric or "an InfiniBand fabric"
-        raise WorkloadError(f"rdma: no pair of nodes to measure is on {on}", hint="--set from=NODES --set to=NODES")
-    return tuple(pairs.values())
-
-
-def _wanted(options: Options, nodes: Sequence[Node]) -> Iterator[tuple[Node, Node]]:
-    clients = [node for node in nodes if CLIENTS.intersection(node.roles)]
-    actors = named("rdma", options.from_, nodes)
-    targets = named("rdma", options.to, nodes)
-    if actors is None and targets is None and not clients:
-        actors, targets = list(nodes[:1]), list(nodes[1:])
-    if actors is None:
-        others = [node for node in nodes if targets is None or node not in targets]
-        actors = [node for node in others if SERVERS.intersection(node.roles)] or others
-    for actor in actors:
-        # The first client that shares a fabric with the actor: in a routed bed that need not be the first of all.
-        reached = targets if targets is not None else _first_shared(actor, clients or nodes, options.fabric)
-        yield from ((actor, target) for target in reached if target.name != actor.name)
-
-
-def _first_shared(actor: Node, nodes: Sequence[Node], fabric: str | None) -> list[Node]:
-    return [node for node in nodes if node.name != actor.name and _shared(actor, node, fabric)][:1]
-
-
-def _shared(one: Node, other: Node, fabric: str | None) -> str | None:
-    for endpoint in one.endpoints:
-        wanted = endpoint.kind == "infiniband" if fabric is None else endpoint.fabric == fabric
-        if wanted and other.on(endpoint.fabric):
-            return endpoint.fabric
-    return None
-
-
 # --- command lines -------------------------------------------------------------------------------------------------
 
 
@@ -286,7 +220,7 @@ def _sizes(options: Options, test: str) -> tuple[Bytes | None, ...]:
     return tuple(options.sizes) if options.sizes else (_DEFAULT_SIZE[test],)
 
 
-def _measurement(options: Options, pair: _Pair, tcp_port: int, what: tuple[str, str, Bytes | None]) -> Measurement:
+def _measurement(options: Options, pair: Pair, tcp_port: int, what: tuple[str, str, Bytes | None]) -> Measurement:
     actor, target, fabric = pair
     test, verb, size = what
     name = f"{actor.name}-{target.name}.{verb}_{test}.{size or 'all'}"
@@ -294,16 +228,13 @@ def _measurement(options: Options, pair: _Pair, tcp_port: int, what: tuple[str, 
     if size is not None:
         labels["size"] = str(int(size))
     tool = f"ib_{verb}_{test}"
-    tools = {node.name: node.facts.get("tools", "").split() for node in (actor, target)}
-    without = [node.name for node in (actor, target) if tool not in tools[node.name]]
+    without = [node for node in (actor, target) if not has(node, tool)]
     if without:
-        if any("rdma_bw" not in have for have in tools.values()):
-            nothing = next((name for name in without if "rdma_bw" not in tools[name]), without[0])
-            guest = next(node for node in (actor, target) if node.name == nothing)
-            hint = f"use an image that carries perftest, or {in_guest(guest, 'perftest')}"
-            raise WorkloadError(f"rdma: {nothing} has no {tool}", hint=hint)
+        if not (has(actor, "rdma_bw") and has(target, "rdma_bw")):
+            refuse("rdma", tool, ([node for node in without if not has(node, "rdma_bw")] or without)[:1], of="perftest")
         if (verb, test) != ("write", "bw") or size is None or options.duration_s is not None:
-            why = f"{without[0]} has no {tool}, and the old rdma_bw measures write bandwidth of one size, by iterations"
+            old = "the old rdma_bw measures write bandwidth of one size, by iterations"
+            why = f"{without[0].name} has no {tool}, and {old}"
             return Measurement(name=name, labels=labels, skipped=why)
     ends = {node.name: _end(node, fabric) for node in (actor, target)}
     deadline_s = float(options.timeout_s + (options.duration_s or 0))

@@ -22,10 +22,11 @@ from vmlab.workloads.ior import Ior, Options
 CASES = Path(__file__).parents[2] / "cases" / "ior"
 IOR = Ior()
 FACTS = """\
-mpirun /usr/bin/mpirun
-ior /usr/local/bin/ior
-version mpirun (Open MPI) 4.1.4
-memory 1048576
+program /usr/local/bin/ior
+built openmpi
+mpirun openmpi /usr/bin/mpirun
+mpirun mpich /usr/bin/mpirun.mpich
+MemTotal:        1048576 kB
 """
 MOUNTED = "8388608 /mnt/lustre\n"
 
@@ -35,7 +36,7 @@ def node(name: str, number: int, *roles: str, facts: str = FACTS, mounted: str =
         Endpoint(fabric, kind, IPv4Address(f"10.77.{place}.{number}"), fabric)
         for place, (fabric, kind) in enumerate((("mgmt", "management"), ("ib0", "infiniband")))
     )
-    return Node(name, roles, places, {"ior": facts, "mounts": mounted})
+    return Node(name, roles, places, {"mpi": facts, "memory": facts, "mounts": mounted})
 
 
 BED = [node("oss1", 3, "oss"), node("client1", 1, "client"), node("client2", 2, "client")]
@@ -120,10 +121,9 @@ def test_what_does_not_fit_is_refused_before_it_runs() -> None:
 @pytest.mark.parametrize(
     ("facts", "said"),
     [
-        (FACTS.replace("ior /usr/local/bin/ior\n", ""), "client1 has no ior"),
-        (FACTS.replace("mpirun /usr", "x /usr"), "client1 has no mpirun"),
-        (FACTS.replace("(Open MPI) 4.1.4", ""), "expected Open MPI"),
-        (FACTS.replace("memory 1048576\n", ""), "do not tell their memory"),
+        (FACTS.replace("program /usr/local/bin/ior\n", ""), "client1 has no ior"),
+        (FACTS.replace("mpirun openmpi", "x openmpi"), "client1 has no mpirun"),
+        (FACTS.replace("MemTotal", "MemFree"), "do not tell their memory"),
         ("", "client1 has no ior"),
     ],
 )

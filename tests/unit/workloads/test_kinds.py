@@ -48,6 +48,7 @@ def test_options_from_the_command_line() -> None:
     assert parse_set(RDMA, ["sizes=64KiB"]) == {"sizes": ["64KiB"]}
     assert parse_set(RDMA, ["sizes=all"]) == {"sizes": "all"}
     assert validated(RDMA, {"sizes": "all"}).sizes == "all"
+    assert validated(RDMA, {"sizes": ["4k", "1m", "1KB"]}).sizes == (4096, 1 << 20, 1000)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +71,9 @@ def test_wrong_settings(pair: str, said: str) -> None:
         ({"iterations": 4}, "iterations: .* 5"),
         ({"verbs": ["wipe"]}, "verbs: "),
         ({"verbs": []}, "verbs: "),
-        ({"sizes": ["8GB"]}, "8GB"),
+        ({"sizes": ["8XB"]}, "8XB"),
+        ({"sizes": ["8GB"]}, "no message size"),
+        ({"sizes": ["2g"]}, "2GiB is no message size .expected 1B to 1GiB"),
         ({"sizes": ["4GiB"]}, "no message size"),
         ({"sizes": "all", "duration_s": 5}, "duration_s needs a list of sizes"),
         ({"from": "oss[1-"}, "from: .* is no node set"),

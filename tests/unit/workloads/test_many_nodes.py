@@ -9,7 +9,8 @@ from vmlab.workloads import Endpoint, Node, workloads
 
 _MAX_ARG_STRLEN = 128 << 10
 FACTS = {
-    "ior": "mpirun /usr/bin/mpirun\nior /usr/bin/ior\nversion mpirun (Open MPI) 4.1.4\nmemory 1048576\n",
+    "mpi": "program /usr/bin/ior\nbuilt openmpi\nmpirun openmpi /usr/bin/mpirun\n",
+    "memory": "MemTotal: 1048576 kB\n",
     "mounts": "99999999999 /mnt/lustre\n",
     "tools": "ib_write_bw\nib_write_lat\n",
 }
@@ -41,6 +42,6 @@ def test_no_command_is_too_long_for_ssh() -> None:
             len(shlex.join(("env", f"VMLAB_RUN=20260801T020000Z-bed-{name}/{m.name}/{t.name}", *t.argv)))
             for r in kind.measurements(options, NODES)
             for m in r
-            for t in (*m.services, *m.tasks)
+            for t in m.commands
         )
         assert longest < _MAX_ARG_STRLEN, name
