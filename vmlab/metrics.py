@@ -1,9 +1,10 @@
 """What workloads measure: units, metrics, samples, and the record of a run, which is the content of its `run.json`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from functools import cache
+from statistics import fmean, median
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -42,11 +43,44 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One figure: of which metric, under which labels (`verb=write size=65536 from=oss1 to=client1`)."""
+    """One figure: of which metric, under which labels (`verb=write size=65536 from=oss1 to=client1`).
+
+    `trial` counts from 1.
+    """
 
     metric: Metric
     value: float
     labels: Mapping[str, str] = field(default_factory=dict)
+    trial: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What several trials say of one figure, in its metric's unit. `spread` is from the minimum to the maximum."""
+
+    metric: Metric
+    labels: Mapping[str, str]
+    trials: int
+    median: float
+    mean: float
+    minimum: float
+    maximum: float
+    spread: float
+
+    def differs(self, other: "Summary") -> bool:
+        """By more than what either varies by itself; of a single trial nobody knows that."""
+        return abs(self.median - other.median) > max(self.spread, other.spread)
+
+
+def summaries(samples: Sequence[Sample]) -> tuple[Summary, ...]:
+    """Of each metric under each labels, in the order in which they come first."""
+    found: dict[tuple[Metric, tuple[tuple[str, str], ...]], list[float]] = {}
+    for sample in samples:
+        found.setdefault((sample.metric, tuple(sample.labels.items())), []).append(sample.value)
+    return tuple(
+        Summary(metric, dict(labels), len(v), median(v), fmean(v), min(v), max(v), max(v) - min(v))
+        for (metric, labels), v in found.items()
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +128,10 @@ class RunRecord:
     says why the run was broken off, "" if it was not: what there is was measured before. `accel` is "kvm" or "tcg";
     `soft` means that what was measured went over soft-RoCE; LNet over tcp does not, whatever the fabric. Under TCG, or
     with soft-RoCE, the figures say nothing about hardware.
+
+    `points` are those of a sweep, as the options that make them; `options` are then what they have in common. Each was
+    measured `trials` times, after `warm_up` times that are not counted. `measured` are the measurements that are over,
+    without a fault, by the names by which commands and lines above call them: `--resume` repeats all others.
     """
 
     id: str
@@ -113,10 +151,14 @@ class RunRecord:
     skipped: tuple[str, ...]
     notes: tuple[str, ...] = ()
     incomplete: str = ""
+    points: tuple[Mapping[str, Any], ...] = ()
+    trials: int = 1
+    warm_up: int = 0
+    measured: tuple[str, ...] = ()
 
 
 def to_json(record: RunRecord) -> dict[str, Any]:
-    """What `run.json` holds: the fields above, with `schema` first."""
+    """What `run.json` holds: the fields above, with `schema` first; of several trials `summaries` last."""
     content: dict[str, Any] = {"schema": SCHEMA} | asdict(record)
     content["samples"] = [
         {
@@ -126,9 +168,14 @@ def to_json(record: RunRecord) -> dict[str, Any]:
             "better": sample.metric.better,
             "group": sample.metric.group,
             "labels": dict(sample.labels),
+            "trial": sample.trial,
         }
         for sample in record.samples
     ]
+    if record.trials > 1:
+        content["summaries"] = [
+            asdict(one) | {"metric": one.metric.name, "unit": str(one.metric.unit)} for one in summaries(record.samples)
+        ]
     return content
 
 
@@ -153,7 +200,7 @@ def _sample(content: object) -> object:
     if not isinstance(content, dict):
         return content
     metric = {name: content[key] for name, key in _METRIC.items() if key in content}
-    return {"metric": metric, **{key: content[key] for key in ("value", "labels") if key in content}}
+    return {"metric": metric, **{key: content[key] for key in ("value", "labels", "trial") if key in content}}
 
 
 _METRIC = {"name": "metric", "unit": "unit", "better": "better", "group": "group"}

@@ -11,11 +11,10 @@ from vmlab.cli.options import Bed, Form, Output, option
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pydantic import BaseModel
-
     from vmlab.errors import VmlabError
     from vmlab.topology import Topology
     from vmlab.workloads import Workload
+    from vmlab.workloads._options import Point
 
 results = typer.Typer(cls=Group, no_args_is_help=True, rich_markup_mode=None, help="What was measured: list, show.")
 _Workload = Annotated[
@@ -30,21 +29,31 @@ def run(
     settings: Annotated[
         list[str] | None, option("--set", metavar="KEY=VALUE", help="An option of the workload; may be repeated.")
     ] = None,
+    trials: Annotated[int, option("--trials", metavar="N", min=1, max=1000, help="Measure all N times.")] = 1,
+    warm_up: Annotated[
+        int, option("--warm-up", metavar="N", min=0, max=1000, help="Before that N times, which are not counted.")
+    ] = 0,
+    resume: Annotated[
+        bool, option("--resume", help="Go on with the latest such run that was cut off; what it has is not repeated.")
+    ] = False,
     output: Output = Form.TABLE,
 ) -> None:
     """Run a workload on a bed, print and keep its figures.
 
     Without WORKLOAD: those of the topology file, in order. `-o json` prints the run's record, or then a list of them.
     One that cannot run does not keep the others from it. When it is broken off, what was measured is kept and marked.
+    A list in place of a value is a sweep: each is measured, several lists in all combinations.
 
     \b
     Examples:
       vmlab run ha rdma --set verbs=write,read --set sizes=64KiB
+      vmlab run ha ior --set 'block=[64m, 1g]' --set nodes=1..4 --trials 3
       vmlab run ha-topology.yaml
     """
     from vmlab.cli.target import at
     from vmlab.errors import GuestError, UsageError, VmlabError, WorkloadError, together
     from vmlab.lab.measuring.run import measure, runs_dir
+    from vmlab.lab.measuring.turns import Often
     from vmlab.lab.measuring.workload import verdict
     from vmlab.metrics import to_json
     from vmlab.report.plain import dumped
@@ -57,10 +66,19 @@ def run(
     records = []
     errors: list[VmlabError] = []
     with at(bed, topology) as (hosts, name):
-        for kind, options in todo:
+        for kind, points in todo:
             try:
                 with shown() as progress:
-                    record = measure(hosts, name, kind, options, topology=topology, progress=progress)
+                    record = measure(
+                        hosts,
+                        name,
+                        kind,
+                        points,
+                        topology=topology,
+                        progress=progress,
+                        often=Often(trials, warm_up),
+                        resume=resume,
+                    )
             except (WorkloadError, GuestError, UsageError) as error:
                 errors.append(error)
                 continue
@@ -178,16 +196,16 @@ def _described(bed: str) -> "Topology | None":
 
 def _todo(
     bed: str, topology: "Topology | None", workload: str | None, settings: list[str]
-) -> "list[tuple[Workload[Any], BaseModel]]":
+) -> "list[tuple[Workload[Any], tuple[Point[Any], ...]]]":
     """The named workload, with what the topology file sets for it; or all of the file."""
     from vmlab.errors import UsageError
-    from vmlab.workloads._options import parse_set, validated
+    from vmlab.workloads._options import parse_set, points
 
     in_file = topology.workloads if topology is not None else ()
     if workload is not None:
         kind = _known(workload)
         written = next((dict(item.options) for item in in_file if item.name == workload), {})
-        return [(kind, validated(kind, written | parse_set(kind, settings)))]
+        return [(kind, points(kind, written | parse_set(kind, settings)))]
     if settings:
         raise UsageError("--set needs a WORKLOAD", hint="vmlab run BED WORKLOAD --set KEY=VALUE")
     if not in_file:
@@ -195,7 +213,7 @@ def _todo(
             "the topology file of {} is not here" if topology is None else "the topology file of {} lists no workloads"
         )
         raise UsageError(why.format(bed), hint="vmlab run BED WORKLOAD; `vmlab workloads` lists them")
-    return [(_known(item.name), validated(_known(item.name), item.options)) for item in in_file]
+    return [(_known(item.name), points(_known(item.name), item.options)) for item in in_file]
 
 
 def _known(name: str) -> "Workload[Any]":

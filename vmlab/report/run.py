@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from vmlab.metrics import Metric, RunRecord, Sample
+from vmlab.metrics import Metric, RunRecord, Sample, Summary, summaries
 from vmlab.report.grid import Grid
 from vmlab.values.size import Bytes
 
@@ -18,13 +18,15 @@ _DIGITS = 19
 def run_table(record: RunRecord, *, findings: bool = True) -> RenderableType:
     """One table for each group of metrics, and below what makes the figures worth little and what was not measured.
 
-    With several message sizes these are the columns, of the group's first metric alone. `findings` adds what failed,
-    for a run that is shown later; the command that measured ends with it as its error.
+    With several message sizes these are the columns, of the group's first metric alone; of several trials each figure
+    has a row, and where something was swept the best point is told, if it differs by more than they vary. `findings`
+    adds what failed, for a run that is shown later; the command that measured ends with it as its error.
     """
     groups: dict[str, list[Sample]] = {}
     for sample in record.samples:
         groups.setdefault(sample.metric.group, []).append(sample)
-    parts: list[RenderableType] = [part for samples in groups.values() for part in _of_group(record, samples)]
+    of_group = _of_trials if record.trials > 1 else _of_group
+    parts: list[RenderableType] = [part for samples in groups.values() for part in of_group(record, samples)]
     parts += [Text(line, style) for line, style in _notes(record)]
     if findings:
         parts += [Text(f"problem: {line}", "red") for line in record.problems]
@@ -71,6 +73,52 @@ def _of_group(record: RunRecord, samples: Sequence[Sample]) -> tuple[Text, Grid]
         columns = sizes if wide else metrics
         result.add_row(*cells, *(_figure(figures.get(column)) for column in columns))
     return Text(title, "bold"), result
+
+
+def _of_trials(record: RunRecord, samples: Sequence[Sample]) -> tuple[Text, Grid]:
+    found = summaries(samples)
+    words = _verdicts(record, found)
+    title = f"{record.bed}: {record.workload} {samples[0].metric.group} ({record.accel}), {record.trials} trials"
+    title += f" after {record.warm_up} to warm up" if record.warm_up else ""
+    keys = list(dict.fromkeys(key for one in found for key in one.labels))
+    result = Grid()
+    for key in keys:
+        result.add_column(key.upper(), right=key == _WIDE)
+    result.add_column("METRIC")
+    for heading in ("MEDIAN", "MEAN", "MIN", "MAX", "SPREAD"):
+        result.add_column(heading, right=True)
+    result.add_column("UNIT")
+    if any(words):
+        result.add_column("")
+    for one, word in zip(found, words, strict=True):
+        figures = map(_figure, (one.median, one.mean, one.minimum, one.maximum, one.spread))
+        cells = [_label(key, one.labels.get(key, "")) for key in keys]
+        result.add_row(*cells, one.metric.name, *figures, str(one.metric.unit), *((word,) if any(words) else ()))
+    return Text(title, "bold"), result
+
+
+def _verdicts(record: RunRecord, found: Sequence[Summary]) -> list[str]:
+    """Of each figure of a sweep: "best", or that it differs from the best by less than they vary."""
+    swept = {name for point in record.points for name in point}
+    alike: dict[tuple[object, ...], list[Summary]] = {}
+
+    def kind(one: Summary) -> tuple[object, ...]:
+        return (one.metric, *((key, value) for key, value in one.labels.items() if key not in swept))
+
+    for one in found:
+        alike.setdefault(kind(one), []).append(one)
+
+    def word(one: Summary) -> str:
+        others = alike[kind(one)]
+        if len(others) == 1:
+            return ""
+        best = (max if one.metric.better == "higher" else min)(others, key=lambda other: other.median)
+        same = [other for other in others if not best.differs(other)]
+        if one is best and len(same) == 1:
+            return "best"
+        return "no difference to the best" if one in same and len(same) > 1 else ""
+
+    return list(map(word, found))
 
 
 def _headings(metrics: Mapping[str, Metric], sizes: Mapping[str, None] | None, group: str) -> Iterator[str]:

@@ -57,6 +57,10 @@ class OpenRun:
             file.flush()
             os.fsync(file.fileno())
 
+    def note(self, record: RunRecord) -> None:
+        """Write what there is until now, for who goes on with it if we are killed."""
+        write_atomically(self.folder / RECORD, json.dumps(to_json(record), indent=1) + "\n")
+
     def finish(self, record: RunRecord) -> Path:
         """Make the run complete; its final folder."""
         (self.folder / _RESERVE).unlink(missing_ok=True)
@@ -73,6 +77,39 @@ def _safe(name: str) -> str:
         return safe
     # Nodes whose numbers make no ranges; the kernel takes 255.
     return f"{safe[:100]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}-{safe[-50:]}"
+
+
+@contextlib.contextmanager
+def open_again(runs_dir: Path, run: str) -> Iterator[OpenRun]:
+    """Go on with a run that was broken off or killed, under its ID.
+
+    Raises HostError if somebody else does so already, or if its folder cannot be used.
+    """
+    final, folder = runs_dir / run, runs_dir / (run + _PARTIAL)
+    try:
+        if final.exists():
+            final.rename(folder)
+        descriptor = _lock(folder)
+    except OSError as error:
+        raise HostError(f"cannot go on with the run {run}: {error.strerror}") from error
+    if descriptor is None:
+        raise HostError(f"the run {run} goes on already")
+    try:
+        _reserve(folder / _RESERVE)
+        yield OpenRun(run, folder)
+    finally:
+        (folder / _RESERVE).unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def cut_off(runs_dir: Path) -> Iterator[RunRecord]:
+    """The records of runs that were broken off or killed, newest first; of those that were killed as they last were."""
+    folders = [*incomplete(runs_dir), *(runs_dir / run for run in complete(runs_dir))]
+    for folder in sorted(folders, key=lambda path: path.name.removesuffix(_PARTIAL), reverse=True):
+        with contextlib.suppress(OSError, ValueError, RecursionError):
+            record = from_json(json.loads((folder / RECORD).read_text(encoding="utf-8")))
+            if record.incomplete:
+                yield record
 
 
 @contextlib.contextmanager
@@ -99,7 +136,7 @@ def open_run(runs_dir: Path, *, at: datetime, bed: str, workload: str) -> Iterat
 
 
 def _reserve(path: Path) -> None:
-    with path.open("xb") as file:
+    with path.open("wb") as file:
         os.posix_fallocate(file.fileno(), 0, _RESERVED)
 
 

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from vmlab.topology.model import TopologyFile
+from vmlab.topology.sweep import CASES
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -21,6 +22,8 @@ def schema(workloads: Mapping[str, type[BaseModel]] = MappingProxyType({})) -> d
     root = definitions.pop(references[(TopologyFile, "validation")]["$ref"].rpartition("/")[2])
     for definition in (root, *definitions.values()):
         _tidy(definition)
+    for kind in kinds.values():
+        _sweep(definitions[references[(kind, "validation")]["$ref"].rpartition("/")[2]])
     options = {name: {"anyOf": [references[(kind, "validation")], {"type": "null"}]} for name, kind in kinds.items()}
     root["properties"]["workloads"] |= {
         "type": "array",
@@ -46,3 +49,14 @@ def _tidy(definition: dict[str, Any]) -> None:
         if part.get("default", 0) is None:
             del part["default"]
         part.pop("title", None)
+
+
+def _sweep(definition: dict[str, Any]) -> None:
+    """Each option may be a list of what it takes, and `cases` a list of points: `topology.sweep`."""
+    swept = {}
+    for name, part in definition.get("properties", {}).items():
+        told = {key: part[key] for key in ("description", "default") if key in part}
+        one = {key: value for key, value in part.items() if key not in told}
+        swept[name] = told | {"anyOf": [one, {"type": "array", "minItems": 1, "items": one}]}
+    cases = {"type": "array", "minItems": 1, "items": {"type": "object", "minProperties": 1}}
+    definition["properties"] = swept | {CASES: cases | {"description": "points of a sweep that is no product"}}

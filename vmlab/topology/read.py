@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from vmlab.topology import model
 from vmlab.topology.bed import TargetKind, Workload
 from vmlab.topology.parse import Parsed, Problems, describe, parse
+from vmlab.topology.sweep import expand
 from vmlab.topology.tree import NO_VALUE, Entry, Mark, Scalar, Sequence, Tree, plain
 from vmlab.topology.tree import Mapping as TreeMapping
 from vmlab.topology.wording import nearest, quote
@@ -220,9 +221,18 @@ def _read_workload(
 
 
 def _check_options(name: str, options: dict[str, Any], entry: Entry, problems: Problems, kind: type[BaseModel]) -> None:
+    what = f"workload `{name}`"
     try:
-        kind.model_validate(options)
-    except ValidationError as error:
-        what = f"workload `{name}`"
-        for detail in error.errors(include_url=False):
-            problems.add(*describe(detail, entry, what, kind, list(kind.model_fields)))
+        points = expand(kind, options)
+    except ValueError as error:
+        problems.add(entry.value.mark, f"{what}: {error}")
+        return
+    told: dict[tuple[Mark, str], None] = {}
+    for point in points:
+        try:
+            kind.model_validate(point.settings)
+        except ValidationError as error:
+            for detail in error.errors(include_url=False):
+                told[describe(detail, entry, what, kind, list(kind.model_fields))] = None
+    for mark, message in told:
+        problems.add(mark, message)

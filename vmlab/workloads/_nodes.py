@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Annotated
 
-from pydantic import AfterValidator, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
 from vmlab.errors import UsageError, WorkloadError
 from vmlab.topology.wording import expected, quote
@@ -15,7 +15,15 @@ SERVERS = frozenset({"mgs", "mds", "oss"})
 CLIENTS = frozenset({"client", "fta"})
 
 
+def _text(value: object) -> object:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
 def _node_set(text: str) -> str:
+    if text.isdecimal():
+        if not int(text):
+            raise ValueError("0 nodes measure nothing")
+        return text
     for part in parts(text):
         if not re.fullmatch("@[a-z]+", part):
             expand(part)
@@ -25,14 +33,25 @@ def _node_set(text: str) -> str:
 NodeNames = Annotated[
     str,
     AfterValidator(_node_set),
-    WithJsonSchema({"type": "string", "format": "node-set", "form": "node set", "examples": ["oss[1-2]", "@client"]}),
+    BeforeValidator(_text),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "format": "node-set", "form": "node set", "examples": ["oss[1-2]", "@client"]},
+                {"type": "integer", "minimum": 1, "form": "number of nodes"},
+            ]
+        }
+    ),
 ]
+"""Names, roles, or how many of the nodes that would take part: the first ones in the bed's order."""
 
 
 def named(workload: str, text: str | None, nodes: Sequence[Node]) -> list[Node] | None:
     """The nodes that `oss[1-2]`, `@oss` or both mean, in the written order; None for None. Raises UsageError."""
     if text is None:
         return None
+    if text.isdecimal():
+        raise UsageError(f"{workload}: {text} is a number of nodes, and it takes their names", hint="oss[1-2], @client")
     by_name = {node.name: node for node in nodes}
     found: dict[str, Node] = {}
     for part in parts(text):
@@ -50,15 +69,17 @@ def named(workload: str, text: str | None, nodes: Sequence[Node]) -> list[Node] 
 
 
 def clients_of(workload: str, text: str | None, nodes: Sequence[Node]) -> list[Node]:
-    """The nodes that `text` names, None being all that are client or fta.
+    """The nodes that `text` names; None are all that are client or fta, a number the first of these.
 
-    Raises UsageError for unknown names, WorkloadError if nobody is left.
+    Raises UsageError for unknown names, WorkloadError if there are not so many, or none at all.
     """
-    chosen = named(workload, text, nodes)
-    if chosen is None:
-        chosen = [node for node in nodes if CLIENTS.intersection(node.roles)]
+    clients = [node for node in nodes if CLIENTS.intersection(node.roles)]
+    wanted = int(text) if text is not None and text.isdecimal() else None
+    chosen = clients[:wanted] if text is None or wanted is not None else named(workload, text, nodes)
     if not chosen:
         raise WorkloadError(f"{workload}: no node has the role client or fta", hint="--set nodes=NODES")
+    if wanted is not None and wanted > len(chosen):
+        raise WorkloadError(f"{workload}: {wanted} nodes are wanted, and {len(chosen)} are client or fta")
     return chosen
 
 

@@ -1,14 +1,15 @@
 """Options from the command line, and what there is to set."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from vmlab.errors import UsageError
 from vmlab.metrics import Metric
+from vmlab.topology.sweep import CASES, expand, kinds, properties
 from vmlab.topology.wording import among, quote
 from vmlab.values.nodeset import parts
 from vmlab.workloads import Workload
@@ -39,21 +40,25 @@ class WorkloadHelp:
 def parse_set(workload: Workload[Any], pairs: Iterable[str]) -> dict[str, Any]:
     """`["verbs=write,read", "iterations=200"]` as a mapping for `validated`.
 
-    A text option takes the value as it is, a list is written with commas or as in YAML, all else as in YAML. Raises
-    UsageError for what has no `=`, is unknown (with the nearest known name), or is no YAML.
+    A text option takes the value as it is, a list is written with commas or as in YAML, all else as in YAML, a sweep
+    too: what begins with `[`, and `cases`. Raises UsageError for what has no `=`, is unknown (with the nearest known
+    name), or is no YAML.
     """
-    properties = _properties(workload)
+    known = properties(workload.options)
     settings: dict[str, Any] = {}
     for pair in pairs:
         name, equals, text = pair.partition("=")
         if not equals:
             raise UsageError(f"--set {quote(pair)} has no value", hint=f"--set {name}=VALUE")
-        if name not in properties:
+        if name == CASES:
+            settings[name] = _yaml(text, pair)
+            continue
+        if name not in known:
             raise UsageError(
-                f"{workload.name} has no option {quote(name)} ({among(name, properties)})",
+                f"{workload.name} has no option {quote(name)} ({among(name, known)})",
                 hint=f"vmlab workloads {workload.name}",
             )
-        settings[name] = _value(properties[name], text, pair)
+        settings[name] = _value(known[name], text, pair)
     return settings
 
 
@@ -66,36 +71,60 @@ def validated(workload: Workload[O], settings: Mapping[str, Any]) -> O:
         raise UsageError(f"{workload.name}: {wrong}", hint=f"vmlab workloads {workload.name}") from None
 
 
+@dataclass(frozen=True, slots=True)
+class Point(Generic[O]):
+    """One point of a sweep: its options, and those that make it as labels of its figures; {} if nothing is swept."""
+
+    labels: Mapping[str, str]
+    options: O
+
+
+def points(workload: Workload[O], settings: Mapping[str, Any]) -> tuple[Point[O], ...]:
+    """What is to be measured, one point if nothing is swept (`topology.sweep`). Raises UsageError."""
+    try:
+        expanded = expand(workload.options, settings)
+    except ValueError as error:
+        raise UsageError(f"{workload.name}: {error}", hint=f"vmlab workloads {workload.name}") from None
+    found = []
+    for point in expanded:
+        options = validated(workload, point.settings)
+        values = options.model_dump(by_alias=True)
+        found.append(Point({name: _label(values[name]) for name in point.swept}, options))
+    return tuple(found)
+
+
+def _label(value: object) -> str:
+    """Sizes in bytes, as workloads label them themselves; lists with commas."""
+    if isinstance(value, bool) or value is None:
+        return str(value).lower()
+    if isinstance(value, int):
+        return str(int(value))
+    return ",".join(map(_label, value)) if isinstance(value, list | tuple) else str(value)
+
+
 def describe(workload: Workload[Any]) -> WorkloadHelp:
     """Its options and metrics."""
     options = tuple(
         OptionHelp(name, _form(schema), _default(schema), schema.get("description", ""))
-        for name, schema in _properties(workload).items()
+        for name, schema in properties(workload.options).items()
     )
     return WorkloadHelp(workload.name, workload.summary, options, workload.metrics)
 
 
-def _properties(workload: Workload[Any]) -> dict[str, dict[str, Any]]:
-    schema: dict[str, dict[str, dict[str, Any]]] = workload.options.model_json_schema()
-    return schema.get("properties", {})
-
-
-def _kinds(schema: dict[str, Any]) -> list[dict[str, Any]]:
-    return [kind for kind in schema.get("anyOf", [schema]) if kind.get("type") != "null"]
-
-
 def _value(schema: dict[str, Any], text: str, pair: str) -> Any:
-    kinds = _kinds(schema)
-    types = {kind.get("type") for kind in kinds}
-    if "array" in types and not text.startswith("[") and text not in _words(kinds):
+    forms = kinds(schema)
+    types = {kind.get("type") for kind in forms}
+    if text.startswith("["):
+        return _yaml(text, pair)
+    if "array" in types and text not in _words(forms):
         return [_yaml(part, pair) for part in parts(text)]
-    if types == {"string"}:
+    if "string" in types:
         return text
     return _yaml(text, pair)
 
 
-def _words(kinds: list[dict[str, Any]]) -> set[str]:
-    return {word for kind in kinds for word in kind.get("enum", [kind.get("const")]) if word is not None}
+def _words(forms: Sequence[Mapping[str, Any]]) -> set[str]:
+    return {word for kind in forms for word in kind.get("enum", [kind.get("const")]) if word is not None}
 
 
 def _yaml(text: str, pair: str) -> Any:
@@ -109,15 +138,15 @@ def _line(workload: Workload[Any], location: tuple[int | str, ...], message: str
     name = str(location[0]) if location else ""
     message = message.removeprefix("Value error, ")
     if message == "Extra inputs are not permitted":
-        message = f"no such option ({among(name, _properties(workload))})"
+        message = f"no such option ({among(name, properties(workload.options))})"
     return f"{name}: {message}" if name else message
 
 
-def _form(schema: dict[str, Any]) -> str:
-    return " or ".join(_one_form(kind) for kind in _kinds(schema))
+def _form(schema: Mapping[str, Any]) -> str:
+    return " or ".join(_one_form(kind) for kind in kinds(schema))
 
 
-def _one_form(kind: dict[str, Any]) -> str:
+def _one_form(kind: Mapping[str, Any]) -> str:
     if "form" in kind:
         return str(kind["form"])
     if "const" in kind:

@@ -116,6 +116,7 @@ def test_it_fails_the_run_by_name(pool: Pool, tmp_path: Path) -> None:
         def sanity(self, *_: Any) -> tuple[()]:
             return ()
 
+    from vmlab.workloads._options import Point  # noqa: PLC0415
     from vmlab.workloads.failover import Options  # noqa: PLC0415
 
     with Consoles(only(pool), bed()) as consoles:
@@ -123,7 +124,7 @@ def test_it_fails_the_run_by_name(pool: Pool, tmp_path: Path) -> None:
             {"oss1": LocalGuest(f"VMLAB_TEST_{tmp_path.name}")},
             nodes("oss1"),
             Echo(),
-            Options(),
+            [Point({}, Options())],
             runs_dir=tmp_path / "runs",
             accel="tcg",
             placement={},

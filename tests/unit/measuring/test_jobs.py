@@ -22,6 +22,7 @@ from vmlab.runtime import process
 from vmlab.runtime.wait import Deadline
 from vmlab.values.size import Bytes
 from vmlab.workloads import Deed, Job, Measurement, Node, Outputs, Service, Task, Workload, by_node
+from vmlab.workloads._options import Point
 
 AT = Metric("at", "s", "lower", "at")
 NAMES = ("n1", "n2", "n3")
@@ -76,7 +77,7 @@ class Lab:
             guests,
             nodes(*NAMES),
             self.workload,
-            Options(),
+            [Point({}, Options())],
             runs_dir=self.runs,
             accel="tcg",
             placement={},

@@ -38,6 +38,7 @@ from vmlab.runtime import process
 from vmlab.runtime.wait import Deadline, until
 from vmlab.store.runs import RECORD, complete, incomplete, latest, open_run, read, readable, remove_incomplete
 from vmlab.workloads import Deed, Measurement, Node, Output, Service, Task, Workload
+from vmlab.workloads._options import Point
 
 AT = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
 SPEED = Metric("speed", Unit.MIB_PER_S, "higher", "speed")
@@ -136,7 +137,7 @@ class Lab:
             {"n1": self.guest},
             nodes("n1"),
             workload or Script(*rounds),
-            Options(),
+            [Point({}, Options())],
             runs_dir=self.runs,
             accel="tcg",
             placement={"n1": {0: [2, 3]}},
@@ -404,7 +405,7 @@ def test_what_was_measured_before_a_run_is_broken_off_is_kept_and_marked(
     assert (record.problems, record.faults) == ((), ())
     assert f"incomplete, it was broken off: {said}" in printed(record)
     assert f"incomplete: {said}" in tabled(runs_table([record]))
-    assert lab.said[-1] == f"what was measured is kept: vmlab results show {run}"
+    assert lab.said[-1] == f"what was measured is kept: vmlab results show {run}; with --resume this command goes on"
     assert list((lab.runs / run).glob("reserve")) == []
 
 

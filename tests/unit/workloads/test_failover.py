@@ -19,6 +19,7 @@ from vmlab.lab.measuring.workload import run_workload
 from vmlab.metrics import RunRecord
 from vmlab.runtime import process
 from vmlab.workloads import Deed, Measurement, Node, Output
+from vmlab.workloads._options import Point
 from vmlab.workloads.failover import Failover, Options
 
 CASES = Path(__file__).parents[2] / "cases" / "failover"
@@ -119,7 +120,7 @@ def lab(tmp_path: Path) -> Lab:
             {"n1": here},
             nodes("n1", role="client"),
             FAILOVER,
-            Options(directory=str(files), before_s=1, after_s=1, failback=False),
+            [Point({}, Options(directory=str(files), before_s=1, after_s=1, failback=False))],
             runs_dir=tmp_path / "runs",
             accel="tcg",
             placement={},

@@ -12,11 +12,12 @@ from vmlab.guest.killed import KILLED, out_of_memory, was_killed
 from vmlab.guest.ssh import OnLine, RunsCommands, no_line
 from vmlab.lab.ground.leftovers import end_task, mark
 from vmlab.lab.measuring.files import Folder
+from vmlab.lab.measuring.turns import Turn
 from vmlab.runtime.parallel import each
 from vmlab.runtime.process import Result
 from vmlab.runtime.wait import now
 from vmlab.steps import Command
-from vmlab.workloads import MARK, Deed, Measurement, Output, Task
+from vmlab.workloads import MARK, Deed, Output, Task
 
 _TELLING = 3
 _JOBS = 32
@@ -44,7 +45,7 @@ class Commands:
     def __init__(
         self,
         run: str,
-        measurement: Measurement,
+        turn: Turn,
         guests: Mapping[str, RunsCommands],
         deeds: Deeds | None,
         *,
@@ -52,11 +53,11 @@ class Commands:
         broken: threading.Event,
     ) -> None:
         """`explain` says why a task failed. `broken` is set when the run is over before its time."""
-        self._folder = Folder(run, measurement.name) if measurement.has_files else None
+        self._folder = Folder(run, turn.name) if turn.measurement.has_files else None
         self.guests = guests
         self.broken = broken
         self._run = run
-        self._measurement = measurement.name
+        self._measurement = turn.name
         self._deeds = deeds
         self._explain = explain
 

@@ -1,12 +1,11 @@
 """Run workloads on a bed that is there: hold it, open its guests, measure."""
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
-
+from vmlab.domainxml.metadata import NodeMetadata
 from vmlab.errors import UsageError
 from vmlab.guest.child import Watch
 from vmlab.lab.ground.bed import existing, locked
@@ -16,6 +15,7 @@ from vmlab.lab.ground.progress import Progress
 from vmlab.lab.measuring.consoles import Consoles
 from vmlab.lab.measuring.deeds import Deeds
 from vmlab.lab.measuring.participants import participant
+from vmlab.lab.measuring.turns import Often
 from vmlab.lab.measuring.workload import run_workload
 from vmlab.metrics import RunRecord
 from vmlab.plan.observed import ObservedDomain
@@ -23,9 +23,10 @@ from vmlab.runtime.descriptors import STARTING, require
 from vmlab.runtime.files import state_dir
 from vmlab.runtime.parallel import each
 from vmlab.topology import Topology
-from vmlab.values.nodeset import fold
+from vmlab.values.nodeset import expand, fold
 from vmlab.virt.pins import vcpu_pins
 from vmlab.workloads import Workload
+from vmlab.workloads._options import Point
 
 _JOBS = 32
 
@@ -39,10 +40,12 @@ def measure(
     hosts: Hosts,
     bed: str,
     workload: Workload[Any],
-    options: BaseModel,
+    points: Sequence[Point[Any]],
     *,
     topology: Topology | None,
     progress: Progress,
+    often: Often,
+    resume: bool,
 ) -> RunRecord:
     """One run; what went wrong while measuring is in the record (`lab.measuring.workload.verdict`).
 
@@ -51,9 +54,11 @@ def measure(
     """
     with locked(hosts, bed), contextlib.ExitStack() as stack:
         found = existing(hosts, bed)
-        nodes = found.metadata
+        nodes = _in_order(found.metadata, topology)
         guests = doors(hosts, found)
-        names = workload.takes_part(options, tuple(map(participant, nodes.values())))
+        known = tuple(map(participant, nodes.values()))
+        taking = {name for point in points for name in workload.takes_part(point.options, known)}
+        names = [name for name in nodes if name in taking]
         off = [name for name in names if not found.nodes[name].running]
         if off:
             told = fold(off)
@@ -74,14 +79,22 @@ def measure(
             guests,
             nodes,
             workload,
-            options,
+            points,
             runs_dir=runs_dir(),
             accel=accel,
             placement={name: _pins(hosts, found.nodes[name]) for name in names},
             deeds=deeds,
             progress=progress.say,
             noticed=consoles.findings,
+            often=often,
+            resume=resume,
         )
+
+
+def _in_order(nodes: Mapping[str, NodeMetadata], topology: Topology | None) -> dict[str, NodeMetadata]:
+    """As the topology file has them; without one by their numbers."""
+    places = {name: place for place, name in enumerate(topology.nodes if topology else expand(fold(nodes)))}
+    return {name: nodes[name] for name in sorted(nodes, key=lambda name: places.get(name, len(places)))}
 
 
 def _pins(hosts: Hosts, domain: ObservedDomain) -> Mapping[int, tuple[int, ...]]:

@@ -7,11 +7,9 @@ nothing of what was measured before it.
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
-
-from pydantic import BaseModel
 
 from vmlab.errors import VmlabError
 from vmlab.guest.ssh import RunsCommands
@@ -19,9 +17,10 @@ from vmlab.lab.ground.leftovers import end_run
 from vmlab.lab.measuring.commands import Commands, Deeds, Keep, told
 from vmlab.lab.measuring.job import perform
 from vmlab.lab.measuring.services import Services, serving
+from vmlab.lab.measuring.turns import Turn
 from vmlab.metrics import RunCommand, Sample
 from vmlab.store.runs import OpenRun
-from vmlab.workloads import Job, Measurement, Output, Outputs, Task, Workload
+from vmlab.workloads import Job, Output, Outputs, Task, Workload
 
 _BROKEN_S = 15.0  # nobody who pressed Ctrl-C waits long for a guest
 _APART = 0.05  # of the time that the shortest took
@@ -29,8 +28,10 @@ _APART = 0.05  # of the time that the shortest took
 
 @dataclass(frozen=True, slots=True)
 class MeasuredResult:
-    """What became of one measurement."""
+    """What became of one measurement; `over` if it ended by itself."""
 
+    name: str
+    over: bool
     commands: tuple[RunCommand, ...]
     samples: tuple[Sample, ...]
     problems: tuple[str, ...]
@@ -43,6 +44,7 @@ class _Taken:
     """What a measurement has so far."""
 
     name: str
+    over: bool = False
     outputs: dict[str, Output] = field(default_factory=dict)
     commands: list[RunCommand] = field(default_factory=list)
     samples: tuple[Sample, ...] = ()
@@ -60,13 +62,11 @@ class Session:
         guests: Mapping[str, RunsCommands],
         deeds: Deeds | None,
         workload: Workload[Any],
-        options: BaseModel,
     ) -> None:
         self._run = run
         self._guests = guests
         self._deeds = deeds
         self._workload = workload
-        self._options = options
         self._taken: list[_Taken] = []
         self._lock = threading.Lock()
         self._broken = threading.Event()
@@ -77,6 +77,8 @@ class Session:
         with self._lock:
             return [
                 MeasuredResult(
+                    taken.name,
+                    taken.over,
                     tuple(taken.commands),
                     taken.samples,
                     *(
@@ -87,16 +89,16 @@ class Session:
                 for taken in self._taken
             ]
 
-    def measure_all(self, measurements: Sequence[Measurement]) -> None:
+    def measure_all(self, turns: Sequence[Turn]) -> None:
         """Those of one round, at once. What is no error of the tree ends the session, and is raised."""
-        taken = [_Taken(measurement.name) for measurement in measurements]
+        taken = [_Taken(turn.name) for turn in turns]
         with self._lock:
             self._taken += taken
-        if len(measurements) == 1:
-            self._measure(measurements[0], taken[0])
+        if len(turns) == 1:
+            self._measure(turns[0], taken[0])
             return
-        pool = ThreadPoolExecutor(max_workers=len(measurements) or 1)
-        running = [pool.submit(self._measure, *pair) for pair in zip(measurements, taken, strict=True)]
+        pool = ThreadPoolExecutor(max_workers=len(turns) or 1)
+        running = [pool.submit(self._measure, *pair) for pair in zip(turns, taken, strict=True)]
         try:
             for future in running:
                 future.exception()
@@ -119,28 +121,32 @@ class Session:
         self._broken.set()
         end_run(self._guests, self._run.id, deadline_s=_BROKEN_S)
 
-    def _measure(self, measurement: Measurement, taken: _Taken) -> None:
-        workload, options = self._workload, self._options
+    def _measure(self, turn: Turn, taken: _Taken) -> None:
+        workload, options, measurement = self._workload, turn.options, turn.measurement
         outputs = taken.outputs
+        samples: tuple[Sample, ...] = ()
         try:
-            fault = self._perform(measurement, taken)
+            fault = self._perform(turn, taken)
             if not fault:
-                taken.samples = workload.parse(options, measurement, outputs)
+                samples = workload.parse(options, measurement, outputs)
         except VmlabError as error:
             fault = error.message
         if self._broken.is_set():
             return  # what became of its commands is our own doing
-        taken.problems = workload.sanity(options, measurement, outputs, taken.samples)
+        if turn.trial:
+            taken.samples = tuple(replace(s, labels={**s.labels, **turn.labels}, trial=turn.trial) for s in samples)
+        taken.problems = workload.sanity(options, measurement, outputs, samples)
         taken.notes = (*workload.notes(options, measurement, outputs), *_apart(outputs))
         if fault and not taken.problems:  # what is wrong with the thing under test explains the failure
             taken.faults = (fault,)
+        taken.over = True
 
-    def _keep(self, measurement: Measurement, taken: _Taken, task: Task, output: Output, started: datetime) -> None:
+    def _keep(self, name: str, taken: _Taken, task: Task, output: Output, started: datetime) -> None:
         taken.outputs[task.name] = output
-        files = self._run.keep(f"{measurement.name}.{task.name}", output.stdout, output.stderr)
+        files = self._run.keep(f"{name}.{task.name}", output.stdout, output.stderr)
         taken.commands.append(
             RunCommand(
-                measurement.name,
+                name,
                 task.name,
                 task.node,
                 task.argv,
@@ -151,17 +157,17 @@ class Session:
                 *files,
                 late_s=round(output.late_s, 6),
                 files={
-                    name: self._run.keep_file(f"{measurement.name}.{task.name}.{name}", content)
-                    for name, content in output.files.items()
+                    file: self._run.keep_file(f"{name}.{task.name}.{file}", content)
+                    for file, content in output.files.items()
                 },
             )
         )
 
-    def _perform(self, measurement: Measurement, taken: _Taken) -> str:
+    def _perform(self, turn: Turn, taken: _Taken) -> str:
         """Services, then tasks and jobs; why it failed, or ""."""
         commands = Commands(
             self._run.id,
-            measurement,
+            turn,
             self._guests,
             self._deeds,
             explain=self._workload.explain,
@@ -169,11 +175,11 @@ class Session:
         )
 
         def keep(task: Task, output: Output, started: datetime) -> None:
-            self._keep(measurement, taken, task, output, started)
+            self._keep(turn.name, taken, task, output, started)
 
         commands.prepare()
-        with serving(measurement.services, commands, keep) as services:
-            for step in measurement.tasks:
+        with serving(turn.measurement.services, commands, keep) as services:
+            for step in turn.measurement.tasks:
                 if services.fault or self._broken.is_set():
                     break
                 services.fault = _step(step, commands, keep, services)

@@ -9,29 +9,32 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
-
 from vmlab import __version__
 from vmlab.domainxml.metadata import NodeMetadata
 from vmlab.errors import HostError, Interrupted, ReferenceMissed, UsageError, VmlabError, WorkloadError
 from vmlab.guest.ssh import RunsCommands
 from vmlab.lab.measuring.commands import Deeds
 from vmlab.lab.measuring.participants import Placement, ask, participant, run_node
+from vmlab.lab.measuring.resume import KILLED, found_earlier, joined, requested
 from vmlab.lab.measuring.session import Session, iso
+from vmlab.lab.measuring.turns import ONCE, Often, Turn, Turns, turns
 from vmlab.metrics import RunRecord
 from vmlab.runtime import parallel
 from vmlab.runtime.descriptors import OF_A_COMMAND, STARTING, require
-from vmlab.store.runs import OpenRun, open_run
-from vmlab.workloads import Deed, Measurement, Workload
+from vmlab.runtime.wait import now
+from vmlab.store.runs import OpenRun, open_again, open_run
+from vmlab.workloads import Deed, Workload
+from vmlab.workloads._options import Point
 
 _JOBS = 16
+_NOTE_EVERY_S = 2.0
 
 
 def run_workload(
     guests: Mapping[str, RunsCommands],
     nodes: Mapping[str, NodeMetadata],
     workload: Workload[Any],
-    options: BaseModel,
+    points: Sequence[Point[Any]],
     *,
     runs_dir: Path,
     accel: str,
@@ -39,18 +42,24 @@ def run_workload(
     deeds: Deeds | None,
     progress: Callable[[str], None],
     noticed: Callable[[], Sequence[str]] = tuple,
+    often: Often = ONCE,
+    resume: bool = False,
 ) -> RunRecord:
     """Measure, and record in a new folder of `runs_dir`; see `verdict` for what went wrong while measuring.
 
-    `guests` must have every node that takes part (`Workload.takes_part`). Without `deeds` only guests' commands can
-    run. `noticed` tells what the bed's kernels complained of meanwhile, which is a problem of the run. Raises
-    UsageError or WorkloadError if nothing can be measured, HostError if too few files may be open for all that runs at
-    once, GuestError if a guest does not answer before that.
+    `nodes` are in the bed's order; `guests` must have every node that takes part (`Workload.takes_part`). Without
+    `deeds` only guests' commands can run. `noticed` tells what the bed's kernels complained of meanwhile, which is a
+    problem of the run. With `resume` the latest cut-off run of the same goes on. Raises UsageError or WorkloadError if
+    nothing can be measured, HostError if too few files may be open for all that runs at once, GuestError if a guest
+    does not answer before that.
     """
     started = datetime.now(UTC)
     bed = next(iter(nodes.values())).bed if nodes else ""
+    request = requested(bed, workload.name, points, often)
+    earlier = found_earlier(runs_dir, request) if resume else None
     known = tuple(participant(node) for node in nodes.values())
-    names = workload.takes_part(options, known)
+    chosen = {name for point in points for name in workload.takes_part(point.options, known)}
+    names = tuple(name for name in nodes if name in chosen)
     asked = dict(
         parallel.each(
             lambda name: (name, ask(guests[name], nodes[name], workload)),
@@ -60,31 +69,26 @@ def run_workload(
         )
     )
     everyone = tuple(asked[n.name].node if n.name in asked else n for n in known)
-    rounds = workload.measurements(options, everyone)
-    skipped = [f"{m.name}: {m.skipped}" for r in rounds for m in r if m.skipped]
-    total = sum(not m.skipped for r in rounds for m in r)
-    if not total:
-        raise WorkloadError(f"{workload.name}: nothing can be measured: {'; '.join(skipped) or 'no measurement'}")
-    if deeds is None and any(isinstance(task, Deed) for r in rounds for m in r for task in m.commands):
-        raise UsageError(
-            f"{workload.name} has to know the topology of {bed}, and its file is not here",
-            hint=f"vmlab run FILE {workload.name}",
-        )
-    at_once = max(sum(m.at_once for m in r if not m.skipped) for r in rounds)
-    require(at_once * OF_A_COMMAND + STARTING, f"{at_once} commands of {workload.name} at once")
+    planned = turns(workload, points, everyone, often)
+    _check(workload, bed, planned, deeds)
+    done = frozenset(earlier.measured) if earlier is not None else frozenset[str]()
+    rounds = [left for r in planned.rounds if (left := [turn for turn in r if turn.name not in done])]
+    opened = (
+        open_run(runs_dir, at=started, bed=bed, workload=workload.name)
+        if earlier is None
+        else open_again(runs_dir, earlier.id)
+    )
     try:
-        with open_run(runs_dir, at=started, bed=bed, workload=workload.name) as run:
-            session = Session(run, {name: guests[name] for name in names}, deeds, workload, options)
+        with opened as run:
+            session = Session(run, {name: guests[name] for name in names}, deeds, workload)
 
             def record(incomplete: str) -> RunRecord:
                 results = session.results
-                return RunRecord(
+                new = RunRecord(
+                    **request,
                     id=run.id,
-                    bed=bed,
-                    workload=workload.name,
-                    options=options.model_dump(mode="json", by_alias=True),
                     accel=accel,
-                    soft=workload.soft(options, everyone),
+                    soft=any(workload.soft(point.options, everyone) for point in points),
                     vmlab=__version__,
                     started=iso(started),
                     ended=iso(datetime.now(UTC)),
@@ -93,36 +97,62 @@ def run_workload(
                     samples=tuple(s for result in results for s in result.samples),
                     problems=(*(p for result in results for p in result.problems), *noticed()),
                     faults=tuple(f for result in results for f in result.faults),
-                    skipped=tuple(skipped),
+                    skipped=planned.skipped,
                     notes=tuple(n for result in results for n in result.notes),
                     incomplete=incomplete,
+                    measured=tuple(result.name for result in results if result.over and not result.faults),
                 )
+                return new if earlier is None else joined(earlier, new)
 
             try:
-                for measurements in rounds:
-                    _round(session, [m for m in measurements if not m.skipped], total, progress)
+                _measure(session, rounds, len(done), progress, lambda: run.note(record(KILLED)))
             except BaseException as error:
                 _keep_what_there_is(session, run, record, error, progress)
                 if isinstance(error, KeyboardInterrupt):
                     raise Interrupted("what ran in the guests was ended") from error
                 raise
             session.end()
-            done = record("")
-            run.finish(done)
-            return done
+            whole = record("")
+            run.finish(whole)
+            return whole
     except OSError as error:
         where = error.filename or runs_dir
         raise HostError(f"{where}: {error.strerror}: no run can be recorded", hint=f"df -h {runs_dir}") from error
 
 
-def _round(session: Session, todo: Sequence[Measurement], total: int, progress: Callable[[str], None]) -> None:
-    before = len(session.results)
-    for number, measurement in enumerate(todo, start=before + 1):
-        progress(f"{number}/{total} {measurement.name}")
-    session.measure_all(todo)
-    for result in session.results[before:]:
-        for said in (*result.faults, *result.problems):
-            progress(said)
+def _check(workload: Workload[Any], bed: str, planned: Turns, deeds: Deeds | None) -> None:
+    """Raises UsageError, HostError if it cannot be done."""
+    measurements = [turn.measurement for r in planned.rounds for turn in r]
+    if deeds is None and any(isinstance(task, Deed) for m in measurements for task in m.commands):
+        raise UsageError(
+            f"{workload.name} has to know the topology of {bed}, and its file is not here",
+            hint=f"vmlab run FILE {workload.name}",
+        )
+    at_once = max(sum(turn.measurement.at_once for turn in r) for r in planned.rounds)
+    require(at_once * OF_A_COMMAND + STARTING, f"{at_once} commands of {workload.name} at once")
+
+
+def _measure(
+    session: Session,
+    rounds: Sequence[Sequence[Turn]],
+    before: int,
+    progress: Callable[[str], None],
+    note: Callable[[], None],
+) -> None:
+    """Round after round; `before` were measured earlier. What there is is noted every few seconds."""
+    total = before + sum(map(len, rounds))
+    noted = now()
+    for todo in rounds:
+        have = len(session.results)
+        for number, turn in enumerate(todo, start=before + have + 1):
+            progress(f"{number}/{total} {turn.name}")
+        session.measure_all(todo)
+        for result in session.results[have:]:
+            for said in (*result.faults, *result.problems):
+                progress(said)
+        if now() - noted > _NOTE_EVERY_S:
+            note()
+            noted = now()
 
 
 def _keep_what_there_is(
@@ -139,7 +169,7 @@ def _keep_what_there_is(
         kept = record(_broken_off(error))
         if kept.commands:
             run.finish(kept)
-            progress(f"what was measured is kept: vmlab results show {run.id}")
+            progress(f"what was measured is kept: vmlab results show {run.id}; with --resume this command goes on")
 
 
 def _broken_off(error: BaseException) -> str:

@@ -1,0 +1,54 @@
+"""Going on with a run that was cut off: which one, and what becomes of both parts."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from vmlab.errors import UsageError
+from vmlab.lab.measuring.turns import Often
+from vmlab.metrics import RunRecord
+from vmlab.store.runs import cut_off
+from vmlab.workloads._options import Point
+
+KILLED = "vmlab was killed"
+"""Why a run is incomplete of which nobody says anything else."""
+
+
+def requested(bed: str, workload: str, points: Sequence[Point[Any]], often: Often) -> dict[str, Any]:
+    """What the record of a run says of what was asked for; two runs of one request measure the same."""
+    written = [point.options.model_dump(mode="json", by_alias=True) for point in points]
+    swept = dict.fromkeys(name for point in points for name in point.labels)
+    return {
+        "bed": bed,
+        "workload": workload,
+        "options": {name: value for name, value in written[0].items() if name not in swept},
+        "points": tuple({name: one[name] for name in swept} for one in written) if swept else (),
+        "trials": often.trials,
+        "warm_up": often.warm_up,
+    }
+
+
+def found_earlier(runs_dir: Path, request: dict[str, Any]) -> RunRecord:
+    """The latest run of this request that was cut off. Raises UsageError if there is none."""
+    for record in cut_off(runs_dir):
+        if all(getattr(record, name) == value for name, value in request.items()):
+            return record
+    told = f"{request['bed']} {request['workload']}"
+    raise UsageError(
+        f"no run of {told} with these options was cut off", hint="vmlab results list; without --resume it begins anew"
+    )
+
+
+def joined(earlier: RunRecord, later: RunRecord) -> RunRecord:
+    """One run: what the earlier part has measured, and all of the later one, which repeated the rest."""
+    measured = frozenset(earlier.measured)
+    return replace(
+        later,
+        started=earlier.started,
+        commands=(*(c for c in earlier.commands if c.measurement in measured), *later.commands),
+        samples=(*earlier.samples, *later.samples),
+        problems=tuple(dict.fromkeys((*earlier.problems, *later.problems))),
+        notes=tuple(dict.fromkeys((*earlier.notes, *later.notes))),
+        measured=(*earlier.measured, *later.measured),
+    )
