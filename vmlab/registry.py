@@ -1,10 +1,14 @@
-"""Kinds of which each is a file: found in their package's folder, and by entry points that others bring."""
+"""Kinds of which each is a file: found in their package's folder, by entry points, and in a folder that users name."""
 
 import importlib
+import os
 import pkgutil
+import sys
 from collections.abc import Callable, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.metadata import entry_points
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
 from types import MappingProxyType
 from typing import ClassVar, Generic, Protocol, TypeVar
 
@@ -20,11 +24,15 @@ C = TypeVar("C", bound=type[Named])
 
 
 class Registry(Generic[K]):
-    """The kinds of one package, which is also the group of their entry points; `what` is one of them in messages."""
+    """The kinds of one package, which is also the group of their entry points; `what` is one of them in messages.
 
-    def __init__(self, package: str, what: str) -> None:
+    `variable` is the environment's by which users name a folder of their own; a file there is a module.
+    """
+
+    def __init__(self, package: str, what: str, *, variable: str = "") -> None:
         self._package = package
         self._what = what
+        self._variable = variable
         self._kinds: dict[str, K] = {}
 
     def register(self, kind: C) -> C:
@@ -43,12 +51,32 @@ class Registry(Generic[K]):
 
     @cached_property
     def warnings(self) -> tuple[str, ...]:
-        """A line for each entry point that could not be loaded. Whoever asks first has all files read."""
+        """A line for each entry point and file that could not be loaded. Whoever asks first has all files read."""
         for module in pkgutil.iter_modules(importlib.import_module(self._package).__path__):
             importlib.import_module(f"{self._package}.{module.name}")
         points = entry_points(group=self._package)
-        loaded = (_load(f"{self._what} {point.name} ({point.value})", point.load) for point in points)
+        loaded = [_load(f"{self._what} {point.name} ({point.value})", point.load) for point in points]
+        if folder := os.environ.get(self._variable):
+            loaded += self._own(Path(folder).expanduser())
         return tuple(filter(None, loaded))
+
+    def _own(self, folder: Path) -> list[str]:
+        if not folder.is_dir():
+            return [f"{self._variable} names no folder: {folder}"]
+        files = sorted(path for path in folder.glob("*.py") if not path.name.startswith("_"))
+        return [
+            _load(f"{self._what} in {path}", partial(_import, f"{self._package}.own.{path.stem}", path))
+            for path in files
+        ]
+
+
+def _import(name: str, path: Path) -> None:
+    spec = spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is no Python file")
+    module = module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses and pydantic look there for what annotations mean
+    spec.loader.exec_module(module)
 
 
 def _load(name: str, load: Callable[[], object]) -> str:

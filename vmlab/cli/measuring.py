@@ -109,6 +109,7 @@ def workloads(
     from vmlab.report.workloads import workload_help
     from vmlab.workloads._options import describe
 
+    _tell_warnings()
     names = [workload] if workload is not None else list(known.workloads())
     told = [describe(_known(name)) for name in names]
     if output is Form.JSON:
@@ -216,6 +217,13 @@ def _todo(
     return [(_known(item.name), points(_known(item.name), item.options)) for item in in_file]
 
 
+def _tell_warnings() -> None:
+    from vmlab.workloads import warnings
+
+    for line in warnings():
+        typer.echo(f"vmlab: warning: {line}", err=True)
+
+
 def _known(name: str) -> "Workload[Any]":
     from vmlab.errors import UsageError
     from vmlab.topology.wording import expected
@@ -223,5 +231,6 @@ def _known(name: str) -> "Workload[Any]":
 
     found = known()
     if name not in found:
+        _tell_warnings()
         raise UsageError(f"there is no workload `{name:.60}` ({expected(name, found)})", hint="vmlab workloads")
     return found[name]

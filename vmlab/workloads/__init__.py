@@ -1,4 +1,4 @@
-"""What can be measured on a bed: one file each, found by being in this folder or by an entry point `vmlab.workloads`.
+"""What can be measured on a bed: one file each, here, in a folder that users name, or an entry point `vmlab.workloads`.
 
 A workload describes and never runs anything. It says which nodes take part, which commands make its measurements, how
 their output is read and what must hold apart from performance. `lab.measuring` asks, runs, reads and records.
@@ -27,7 +27,8 @@ from vmlab.workloads._causes import cause
 MARK = "VMLAB_RUN"
 """The variable that each command of a run carries in its guest, and so do its children: whose they are."""
 
-"""The entry point group by which a lab adds its own: each is a module, or a class, that registers itself."""
+FOLDER = "VMLAB_WORKLOADS"
+"""The variable that names a folder of a lab's own workloads; each file there is a module that registers itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,7 +275,7 @@ class Workload(abc.ABC, Generic[O]):
         return output.cause
 
 
-_kinds: Registry[Workload[Any]] = Registry(__name__, "workload")
+_kinds: Registry[Workload[Any]] = Registry(__name__, "workload", variable=FOLDER)
 register = _kinds.register
 workloads = _kinds.all
 
@@ -285,5 +286,5 @@ def options_by_name() -> Mapping[str, type[BaseModel]]:
 
 
 def warnings() -> tuple[str, ...]:
-    """One line for each entry point that could not be loaded."""
+    """One line for each entry point or file that could not be loaded."""
     return _kinds.warnings
