@@ -85,7 +85,11 @@ def summaries(samples: Sequence[Sample]) -> tuple[Summary, ...]:
 
 @dataclass(frozen=True, slots=True)
 class RunNode:
-    """A node that took part. `vcpus` are the host CPUs that each virtual CPU may use, where that is known."""
+    """A node that took part. `vcpus` are the host CPUs that each virtual CPU may use, where that is known.
+
+    `packages` are versions of the distribution's, `tools` what programs say of themselves, `lustre` what its modules
+    do, or "". `digest` is that of all that was asked for when the node was defined: the plan that is in force.
+    """
 
     name: str
     roles: tuple[str, ...]
@@ -95,6 +99,31 @@ class RunNode:
     addresses: Mapping[str, str]
     devices: Mapping[str, str]
     vcpus: Mapping[str, tuple[int, ...]]
+    tools: Mapping[str, str] = field(default_factory=dict)
+    lustre: str = ""
+    digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunHost:
+    """A host of nodes that took part. `hcas` are boards, firmwares and rates by RDMA device.
+
+    `numastat` is by how much the counters of the kernel's allocator grew meanwhile, by cell. `remote_memory` is, of
+    each node's QEMU at the end, the share of its memory in cells where it has no CPU, from 0 to 1; absent where the
+    host does not tell us.
+    """
+
+    name: str
+    nodes: tuple[str, ...]
+    cpu: str
+    cpus: int
+    memory_kib: int
+    kernel: str
+    libvirt: str
+    hypervisor: str
+    hcas: Mapping[str, str]
+    numastat: Mapping[str, Mapping[str, int]]
+    remote_memory: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +161,9 @@ class RunRecord:
     `points` are those of a sweep, as the options that make them; `options` are then what they have in common. Each was
     measured `trials` times, after `warm_up` times that are not counted. `measured` are the measurements that are over,
     without a fault, by the names by which commands and lines above call them: `--resume` repeats all others.
+
+    `topology` is the bed's as it was read, null where its file was not at hand. `load` is a file of the run's folder:
+    what the nodes' CPUs, networks and disks did each second, as their hosts' libvirt counts; "" without.
     """
 
     id: str
@@ -155,6 +187,9 @@ class RunRecord:
     trials: int = 1
     warm_up: int = 0
     measured: tuple[str, ...] = ()
+    topology: Mapping[str, Any] | None = None
+    hosts: tuple[RunHost, ...] = ()
+    load: str = ""
 
 
 def to_json(record: RunRecord) -> dict[str, Any]:

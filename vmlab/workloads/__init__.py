@@ -221,6 +221,7 @@ def by_node(task: str, outputs: Outputs) -> dict[str, Output]:
 class Workload(abc.ABC, Generic[O]):
     """A benchmark. `options` is a frozen pydantic class with `extra="forbid"`: its JSON schema is the YAML schema.
 
+    `versions` are commands whose first line says which version of a program a node has.
     `facts` are commands asked on each node that takes part, before the measurements are made; what they print is in
     `Node.facts`. `packages` are those whose versions belong into the record of a run.
     """
@@ -230,6 +231,7 @@ class Workload(abc.ABC, Generic[O]):
     metrics: ClassVar[tuple[Metric, ...]]
     packages: ClassVar[tuple[str, ...]] = ()
     facts: ClassVar[Mapping[str, Command]] = MappingProxyType({})
+    versions: ClassVar[Mapping[str, Command]] = MappingProxyType({})
     options: type[O]
 
     @abc.abstractmethod

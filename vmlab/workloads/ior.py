@@ -109,6 +109,7 @@ class Ior(Workload[Options]):
     options = Options
     metrics = (_BANDWIDTH, _MAX, _MIN, _RATE)
     packages = ("ior", "openmpi", "openmpi-bin", "mpich", "lustre-client", "lustre-client-utils")
+    versions = MappingProxyType({"mpirun": ("mpirun", "--version")})
     facts = MappingProxyType(
         {"mpi": _mpirun.mpi("ior"), "memory": _MEMORY, "mounts": MOUNTS, "nets": NETS, "system": SYSTEM}
     )

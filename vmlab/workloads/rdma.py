@@ -111,6 +111,7 @@ class Rdma(Workload[Options]):
     options = Options
     metrics = (_BANDWIDTH, _PEAK, _RATE, *_LATENCIES.values())
     packages = ("perftest", "rdma-core", "libibverbs", "libibverbs1", "ibverbs-providers")
+    versions = MappingProxyType({"perftest": ("ib_write_bw", "--version")})
     facts = MappingProxyType(
         {
             "tools": tools(

@@ -16,9 +16,12 @@ Placement = Mapping[str, Mapping[int, Sequence[int]]]
 """Node, virtual CPU, the host CPUs that it may use."""
 
 _ASK_S = 60.0
+_LONGEST = 200
+_VERSION = 'command -v "$1" >/dev/null && "$@" 2>&1; exit 0'
 
 _SYSTEM = r"""
 uname -r
+{ sed -n 's/^lustre: *//p; /^[0-9]/p' /sys/fs/lustre/version /proc/fs/lustre/version 2>/dev/null; echo; } | head -n 1
 if command -v dpkg-query >/dev/null; then dpkg-query -W -f '${Package} ${Version}\n' "$@"
 elif command -v rpm >/dev/null; then rpm -q --qf '%{NAME} %{VERSION}-%{RELEASE}\n' "$@" | grep -v ' is not installed'
 fi 2>/dev/null
@@ -38,7 +41,9 @@ class Asked:
 
     node: Node
     kernel: str
+    lustre: str
     packages: Mapping[str, str]
+    tools: Mapping[str, str]
 
 
 def ask(guest: RunsCommands, metadata: NodeMetadata, workload: Workload[Any]) -> Asked:
@@ -56,13 +61,22 @@ def ask(guest: RunsCommands, metadata: NodeMetadata, workload: Workload[Any]) ->
             endpoints.append(endpoint)
         else:
             endpoints.append(replace(endpoint, device=device.name, port=device.port, gid_index=device.gid_index))
-    kernel, *packages = said(("sh", "-c", _SYSTEM, "vmlab", *workload.packages)).splitlines() or [""]
+    kernel, lustre, *packages = [*said(("sh", "-c", _SYSTEM, "vmlab", *workload.packages)).splitlines(), "", ""]
+    tools = {
+        name: _first_line(said(("sh", "-c", _VERSION, "vmlab", *argv))) for name, argv in workload.versions.items()
+    }
     facts = {name: said(command) for name, command in workload.facts.items()}
     return Asked(
         Node(metadata.node, metadata.roles, tuple(endpoints), facts),
         kernel,
+        lustre,
         {name: version for name, _, version in (line.partition(" ") for line in packages) if version},
+        {name: version for name, version in tools.items() if version},
     )
+
+
+def _first_line(text: str) -> str:
+    return next(filter(None, map(str.strip, text.splitlines())), "")[:_LONGEST]
 
 
 def run_node(metadata: NodeMetadata, asked: Asked, vcpus: Mapping[int, Sequence[int]]) -> RunNode:
@@ -76,4 +90,7 @@ def run_node(metadata: NodeMetadata, asked: Asked, vcpus: Mapping[int, Sequence[
         addresses={a.interface: str(a.ip) for a in metadata.addresses},
         devices={e.netdev: f"{e.device}/{e.port}" for e in asked.node.endpoints if e.device},
         vcpus={str(vcpu): tuple(cpus) for vcpu, cpus in vcpus.items()},
+        tools=asked.tools,
+        lustre=asked.lustre,
+        digest=metadata.digest,
     )

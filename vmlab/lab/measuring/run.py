@@ -1,7 +1,9 @@
 """Run workloads on a bed that is there: hold it, open its guests, measure."""
 
 import contextlib
+import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from vmlab.lab.measuring.consoles import Consoles
 from vmlab.lab.measuring.deeds import Deeds
 from vmlab.lab.measuring.participants import participant
 from vmlab.lab.measuring.turns import Often
+from vmlab.lab.measuring.witness import Witness
 from vmlab.lab.measuring.workload import run_workload
 from vmlab.metrics import RunRecord
 from vmlab.plan.observed import ObservedDomain
@@ -86,9 +89,19 @@ def measure(
             deeds=deeds,
             progress=progress.say,
             noticed=consoles.findings,
+            witness=Witness(hosts, {name: found.nodes[name] for name in names}),
+            topology=_as_data(topology),
             often=often,
             resume=resume,
         )
+
+
+def _as_data(topology: Topology | None) -> dict[str, Any] | None:
+    """As JSON has it; sizes are bytes."""
+    if topology is None:
+        return None
+    data: dict[str, Any] = json.loads(json.dumps(asdict(topology), default=str))
+    return data
 
 
 def _in_order(nodes: Mapping[str, NodeMetadata], topology: Topology | None) -> dict[str, NodeMetadata]:

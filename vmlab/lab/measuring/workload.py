@@ -4,10 +4,11 @@ Everything that can be measured is measured; what failed is in the record, and `
 error. The caller holds the bed's lock: what an earlier, killed run left running in the guests is ended first.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from vmlab import __version__
 from vmlab.domainxml.metadata import NodeMetadata
@@ -18,7 +19,8 @@ from vmlab.lab.measuring.participants import Placement, ask, participant, run_no
 from vmlab.lab.measuring.resume import KILLED, found_earlier, joined, requested
 from vmlab.lab.measuring.session import Session, iso
 from vmlab.lab.measuring.turns import ONCE, Often, Turn, Turns, turns
-from vmlab.metrics import RunRecord
+from vmlab.lab.measuring.witness import LOAD
+from vmlab.metrics import RunHost, RunRecord
 from vmlab.runtime import parallel
 from vmlab.runtime.descriptors import OF_A_COMMAND, STARTING, require
 from vmlab.runtime.wait import now
@@ -28,6 +30,19 @@ from vmlab.workloads._options import Point
 
 _JOBS = 16
 _NOTE_EVERY_S = 2.0
+
+
+class Witnesses(Protocol):
+    """What is needed of `lab.measuring.witness.Witness`."""
+
+    def begin(self, folder: Path) -> None:
+        """Look at the hosts, and count from now on into a file LOAD of `folder`."""
+
+    def end(self) -> None:
+        """Count no more."""
+
+    def told(self) -> tuple[RunHost, ...]:
+        """The hosts, with what became of their memory since the beginning."""
 
 
 def run_workload(
@@ -42,6 +57,8 @@ def run_workload(
     deeds: Deeds | None,
     progress: Callable[[str], None],
     noticed: Callable[[], Sequence[str]] = tuple,
+    witness: "Witnesses | None" = None,
+    topology: Mapping[str, Any] | None = None,
     often: Often = ONCE,
     resume: bool = False,
 ) -> RunRecord:
@@ -49,9 +66,9 @@ def run_workload(
 
     `nodes` are in the bed's order; `guests` must have every node that takes part (`Workload.takes_part`). Without
     `deeds` only guests' commands can run. `noticed` tells what the bed's kernels complained of meanwhile, which is a
-    problem of the run. With `resume` the latest cut-off run of the same goes on. Raises UsageError or WorkloadError if
-    nothing can be measured, HostError if too few files may be open for all that runs at once, GuestError if a guest
-    does not answer before that.
+    problem of the run. `witness` looks at the hosts; `topology` is what the record says of it. With `resume` the latest
+    cut-off run of the same goes on. Raises UsageError or WorkloadError if nothing can be measured, HostError if too few
+    files may be open for all that runs at once, GuestError if a guest does not answer before that.
     """
     started = datetime.now(UTC)
     bed = next(iter(nodes.values())).bed if nodes else ""
@@ -79,8 +96,10 @@ def run_workload(
         else open_again(runs_dir, earlier.id)
     )
     try:
-        with opened as run:
+        with opened as run, contextlib.ExitStack() as stack:
             session = Session(run, {name: guests[name] for name in names}, deeds, workload)
+            if witness is not None:
+                stack.enter_context(_seen(witness, run.folder, lambda: bool(session.results)))
 
             def record(incomplete: str) -> RunRecord:
                 results = session.results
@@ -100,6 +119,9 @@ def run_workload(
                     skipped=planned.skipped,
                     notes=tuple(n for result in results for n in result.notes),
                     incomplete=incomplete,
+                    topology=topology,
+                    hosts=witness.told() if witness is not None and incomplete != KILLED else (),
+                    load=LOAD if witness is not None else "",
                     measured=tuple(result.name for result in results if result.over and not result.faults),
                 )
                 return new if earlier is None else joined(earlier, new)
@@ -118,6 +140,18 @@ def run_workload(
     except OSError as error:
         where = error.filename or runs_dir
         raise HostError(f"{where}: {error.strerror}: no run can be recorded", hint=f"df -h {runs_dir}") from error
+
+
+@contextlib.contextmanager
+def _seen(witness: Witnesses, folder: Path, worth: Callable[[], bool]) -> Iterator[None]:
+    """Count beside the run; the file of one that was over before anything began goes with it."""
+    try:
+        witness.begin(folder)
+        yield
+    finally:
+        witness.end()
+        if not worth():
+            (folder / LOAD).unlink(missing_ok=True)
 
 
 def _check(workload: Workload[Any], bed: str, planned: Turns, deeds: Deeds | None) -> None:
