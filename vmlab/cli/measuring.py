@@ -52,6 +52,7 @@ def run(
     """
     from vmlab.cli.target import at
     from vmlab.errors import GuestError, UsageError, VmlabError, WorkloadError, together
+    from vmlab.lab.measuring.resume import from_cut_off
     from vmlab.lab.measuring.run import measure, runs_dir
     from vmlab.lab.measuring.turns import Often
     from vmlab.lab.measuring.workload import verdict
@@ -65,8 +66,11 @@ def run(
     todo = _todo(bed, topology, workload, settings or [])
     records = []
     errors: list[VmlabError] = []
+    often = Often(trials, warm_up)
     with at(bed, topology) as (hosts, name):
-        for kind, points in todo:
+        if resume:
+            todo = from_cut_off(runs_dir(), name, todo, often)
+        for place, (kind, points) in enumerate(todo):
             try:
                 with shown() as progress:
                     record = measure(
@@ -76,8 +80,8 @@ def run(
                         points,
                         topology=topology,
                         progress=progress,
-                        often=Often(trials, warm_up),
-                        resume=resume,
+                        often=often,
+                        resume=resume and place == 0,
                     )
             except (WorkloadError, GuestError, UsageError) as error:
                 errors.append(error)

@@ -1,5 +1,6 @@
 """One run's figures as tables for people; programs read `metrics.to_json`."""
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 
 from rich.console import Group, RenderableType
@@ -62,6 +63,7 @@ def _of_group(record: RunRecord, samples: Sequence[Sample]) -> tuple[Text, Grid]
     if wide:
         title += f", {first.unit} by message size"
     result = Grid()
+    words = _written(record)
     keys = list(dict.fromkeys(key for labels in rows for key, _ in labels))
     for key in keys:
         result.add_column(key.upper(), right=key == _WIDE)
@@ -69,7 +71,7 @@ def _of_group(record: RunRecord, samples: Sequence[Sample]) -> tuple[Text, Grid]
         result.add_column(heading, right=True)
     for labels, figures in rows.items():
         known = dict(labels)
-        cells = [_label(key, known.get(key, "")) for key in keys]
+        cells = [words.get((key, known.get(key, "")), _label(key, known.get(key, ""))) for key in keys]
         columns = sizes if wide else metrics
         result.add_row(*cells, *(_figure(figures.get(column)) for column in columns))
     return Text(title, "bold"), result
@@ -77,7 +79,8 @@ def _of_group(record: RunRecord, samples: Sequence[Sample]) -> tuple[Text, Grid]
 
 def _of_trials(record: RunRecord, samples: Sequence[Sample]) -> tuple[Text, Grid]:
     found = summaries(samples)
-    words = _verdicts(record, found)
+    verdicts = _verdicts(record, found)
+    words = _written(record)
     title = f"{record.bed}: {record.workload} {samples[0].metric.group} ({record.accel}), {record.trials} trials"
     title += f" after {record.warm_up} to warm up" if record.warm_up else ""
     keys = list(dict.fromkeys(key for one in found for key in one.labels))
@@ -88,13 +91,22 @@ def _of_trials(record: RunRecord, samples: Sequence[Sample]) -> tuple[Text, Grid
     for heading in ("MEDIAN", "MEAN", "MIN", "MAX", "SPREAD"):
         result.add_column(heading, right=True)
     result.add_column("UNIT")
-    if any(words):
+    if any(verdicts):
         result.add_column("")
-    for one, word in zip(found, words, strict=True):
+    for one, verdict in zip(found, verdicts, strict=True):
         figures = map(_figure, (one.median, one.mean, one.minimum, one.maximum, one.spread))
-        cells = [_label(key, one.labels.get(key, "")) for key in keys]
-        result.add_row(*cells, one.metric.name, *figures, str(one.metric.unit), *((word,) if any(words) else ()))
+        cells = [words.get((key, one.labels.get(key, "")), _label(key, one.labels.get(key, ""))) for key in keys]
+        result.add_row(*cells, one.metric.name, *figures, str(one.metric.unit), *((verdict,) if any(verdicts) else ()))
     return Text(title, "bold"), result
+
+
+def _written(record: RunRecord) -> dict[tuple[str, str], str]:
+    """Sizes that were swept as people write them, by option and label, which has bytes."""
+    sizes = {}
+    for name, value in (pair for point in record.points for pair in point.items()):
+        with contextlib.suppress(ValueError):
+            sizes[name, str(int(Bytes.parse(value)))] = value
+    return sizes
 
 
 def _verdicts(record: RunRecord, found: Sequence[Summary]) -> list[str]:

@@ -123,7 +123,7 @@ class Job:
 
     tasks: tuple[Task, ...]
     prepare: tuple[Task, ...] = ()
-    gather_s: float = 60.0
+    gather_s: float = 120.0
 
     def __post_init__(self) -> None:
         if not self.tasks or any(isinstance(task, Deed | Service) for task in (*self.prepare, *self.tasks)):
@@ -166,6 +166,11 @@ class Measurement:
         """How many of them run at the same time, at most."""
         together = (max(len(step.prepare), len(step.tasks)) for step in self.tasks if isinstance(step, Job))
         return len(self.services) + max((1, *together))
+
+    @property
+    def gathered(self) -> int:
+        """How many of them wait for one word, at most."""
+        return max((len(step.tasks) for step in self.tasks if isinstance(step, Job)), default=0)
 
 
 @dataclass(frozen=True, slots=True)

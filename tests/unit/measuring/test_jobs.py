@@ -13,7 +13,7 @@ from local_guest import LocalGuest, nodes
 from pydantic import BaseModel, ConfigDict
 from typing_extensions import override
 
-from vmlab.errors import GuestError, WorkloadError
+from vmlab.errors import GuestError, HostError, WorkloadError
 from vmlab.lab.ground.leftovers import end_leftovers, end_run
 from vmlab.lab.measuring.files import Folder
 from vmlab.lab.measuring.workload import run_workload
@@ -293,6 +293,14 @@ def test_killed_before_the_word_nothing_begins(tmp_path: Path) -> None:
     assert waits.wait(timeout=5) == 1
     waits.stdout.close()
     assert not flag.exists()
+
+
+def test_so_many_that_wait_are_so_many_pipes(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    many = tuple(Task(name=f"run{i}.n1", node="n1", argv=("true",), deadline_s=5) for i in range(20))
+    monkeypatch.setattr("vmlab.runtime.descriptors.room", lambda: 80)
+    with pytest.raises(HostError, match="20 commands of jobs at once are 86 open files"):
+        lab.run(Job(tasks=many))
+    assert not lab.runs.exists()
 
 
 # Files ---------------------------------------------------------------------------------------------------------------

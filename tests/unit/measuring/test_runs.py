@@ -583,8 +583,15 @@ def test_damaged_and_unknown_records(tmp_path: Path) -> None:
 
 def test_records_of_older_and_of_newer_vmlabs_are_read() -> None:
     content = to_json(record_of("x"))
-    older = {key: value for key, value in content.items() if key not in ("notes", "incomplete")}
+    newer = ("notes", "incomplete", "points", "trials", "warm_up", "measured", "topology", "hosts", "load")
+    older = {key: value for key, value in content.items() if key not in newer}
     assert from_json(older) == record_of("x")
+    command = {"measurement": "m", "task": "t", "node": "n", "argv": ["a"], "started": "", "seconds": 1.5, "status": 0}
+    command |= {"timed_out": False, "stdout": "o", "stderr": "e"}
+    sample = {"metric": "s", "value": 1.0, "unit": "MiB/s", "better": "higher", "group": "s", "labels": {}}
+    node = {"name": "n", "roles": [], "image": "", "kernel": "", "packages": {}, "addresses": {}, "devices": {}}
+    found = from_json(older | {"commands": [command], "samples": [sample], "nodes": [node | {"vcpus": {}}]})
+    assert (found.commands[0].late_s, found.samples[0].trial, found.nodes[0].tools) == (0, 1, {})
     assert from_json(content | {"host": {"cpus": 2}}) == record_of("x")
     for wrong in ({"nodes": 5}, {"samples": [5]}, {"samples": [{}]}, {"problems": [5]}, {"bed": None}):
         with pytest.raises(ValueError, match=r"\w"):

@@ -18,6 +18,7 @@ from rich.console import Console
 from typing_extensions import override
 
 from vmlab.errors import Interrupted, UsageError, WorkloadError
+from vmlab.lab.measuring.resume import from_cut_off
 from vmlab.lab.measuring.turns import ONCE, Often
 from vmlab.lab.measuring.workload import run_workload
 from vmlab.metrics import Metric, RunRecord, Sample, summaries, to_json
@@ -311,6 +312,31 @@ def test_what_was_measured_before_ctrl_c_is_not_measured_again(tmp_path: Path, m
     assert complete(runs) == (first,)
     with pytest.raises(UsageError, match="was cut off"):
         run(runs, settings, resume=True)
+
+
+def test_of_several_workloads_the_one_that_was_cut_off_goes_on_and_those_behind_it_follow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    todo = [
+        (Swept(), points(Swept(), {"tests": tests, "script": "echo 1"})) for tests in (["a"], ["a", "b"], ["a", "c"])
+    ]
+    with pytest.raises(UsageError, match="was cut off"):
+        from_cut_off(tmp_path, "bed", todo, ONCE)
+    run(tmp_path, {"tests": ["a"], "script": "echo 1"})
+    monkeypatch.setattr(sys.modules[__name__], "LocalGuest", Stops)
+    Stops.once = True
+    interrupted(tmp_path, {"tests": ["a", "b"], "script": "echo 1"})
+    assert from_cut_off(tmp_path, "bed", todo, ONCE) == todo[1:]
+    with pytest.raises(UsageError, match="was cut off"):
+        from_cut_off(tmp_path, "other", todo, ONCE)
+
+
+def test_a_table_has_swept_sizes_as_people_write_them(tmp_path: Path) -> None:
+    text = printed(run(tmp_path, {"block": ["4k", "1m"], "script": "echo 1"}))
+    assert [line.split()[:3] for line in text.splitlines() if line.startswith("a ")] == [
+        ["a", "many", "4KiB"],
+        ["a", "many", "1MiB"],
+    ]
 
 
 def test_what_could_not_be_measured_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

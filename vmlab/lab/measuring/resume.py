@@ -9,6 +9,7 @@ from vmlab.errors import UsageError
 from vmlab.lab.measuring.turns import Often
 from vmlab.metrics import RunRecord
 from vmlab.store.runs import cut_off
+from vmlab.workloads import Workload
 from vmlab.workloads._options import Point
 
 KILLED = "vmlab was killed"
@@ -38,6 +39,25 @@ def found_earlier(runs_dir: Path, request: dict[str, Any]) -> RunRecord:
     raise UsageError(
         f"no run of {told} with these options was cut off", hint="vmlab results list; without --resume it begins anew"
     )
+
+
+def from_cut_off(
+    runs_dir: Path, bed: str, todo: Sequence[tuple[Workload[Any], tuple[Point[Any], ...]]], often: Often
+) -> list[tuple[Workload[Any], tuple[Point[Any], ...]]]:
+    """Of several workloads that are run one after the other: the one whose run was cut off latest, and those behind it.
+
+    Raises UsageError if no run of one of them was.
+    """
+    found: dict[str, int] = {}
+    first: UsageError | None = None
+    for place, (workload, points) in enumerate(todo):
+        try:
+            found[found_earlier(runs_dir, requested(bed, workload.name, points, often)).id] = place
+        except UsageError as error:
+            first = first or error
+    if not found:
+        raise first or UsageError("there is nothing to go on with")
+    return list(todo[found[max(found)] :])
 
 
 def joined(earlier: RunRecord, later: RunRecord) -> RunRecord:

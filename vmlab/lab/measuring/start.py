@@ -14,6 +14,9 @@ from typing import IO, Self
 from vmlab.runtime.wait import Deadline, now
 from vmlab.steps import Command
 
+OF_A_WORD = 2
+"""Files that are open for each command that waits: the ends of the pipe by which its word comes."""
+
 _LOOK_EVERY_S = 0.1
 _HERE, _GO, _GONE = "vmlab: here", "go", "vmlab: gone"
 # Without the word, as when we were killed, it ends.

@@ -18,6 +18,7 @@ from vmlab.lab.measuring.commands import Deeds
 from vmlab.lab.measuring.participants import Placement, ask, participant, run_node
 from vmlab.lab.measuring.resume import KILLED, found_earlier, joined, requested
 from vmlab.lab.measuring.session import Session, iso
+from vmlab.lab.measuring.start import OF_A_WORD
 from vmlab.lab.measuring.turns import ONCE, Often, Turn, Turns, turns
 from vmlab.lab.measuring.witness import LOAD
 from vmlab.metrics import RunHost, RunRecord
@@ -163,7 +164,9 @@ def _check(workload: Workload[Any], bed: str, planned: Turns, deeds: Deeds | Non
             hint=f"vmlab run FILE {workload.name}",
         )
     at_once = max(sum(turn.measurement.at_once for turn in r) for r in planned.rounds)
-    require(at_once * OF_A_COMMAND + STARTING, f"{at_once} commands of {workload.name} at once")
+    gathered = max(sum(turn.measurement.gathered for turn in r) for r in planned.rounds)
+    files = at_once * OF_A_COMMAND + gathered * OF_A_WORD + STARTING
+    require(files, f"{at_once} commands of {workload.name} at once")
 
 
 def _measure(
