@@ -1,7 +1,9 @@
 """Jobs over nodes: in place of the guests processes of this machine, which really wait, start and are ended."""
 
+import os
 import re
 import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,7 +21,7 @@ from vmlab.lab.measuring.files import Folder
 from vmlab.lab.measuring.workload import run_workload
 from vmlab.metrics import Metric, RunRecord, Sample
 from vmlab.runtime import process
-from vmlab.runtime.wait import Deadline
+from vmlab.runtime.wait import Deadline, until
 from vmlab.values.size import Bytes
 from vmlab.workloads import Deed, Job, Measurement, Node, Outputs, Service, Task, Workload, by_node
 from vmlab.workloads._options import Point
@@ -361,6 +363,16 @@ def test_files_of_a_task_that_failed_are_brought_and_one_too_large_is_a_fault(
     assert fault == "m: n1: files cannot be brought (each may have 1000B): log is too large"
 
 
+def test_of_many_nodes_that_take_no_files_the_reasons_are_told(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vmlab.lab.measuring.files._PUT", "echo disk full >&2; exit 1")
+    record = lab.run(Job(tasks=tuple(with_files(n, "true", files={"a": ""}) for n in NAMES)))
+    (fault,) = record.faults
+    assert fault.startswith(
+        "m: files cannot be put on the nodes; a cannot be put on n1: disk full; a cannot be put on n2"
+    )
+    assert fault.endswith("; and 1 more")
+
+
 def test_a_folder_that_is_somebody_else_s_is_not_used(lab: Lab, tmp_path: Path) -> None:
     folders(lab).symlink_to(tmp_path)
     guest = LocalGuest(lab.mark)
@@ -384,6 +396,29 @@ def test_files_of_a_killed_run_are_removed_by_the_next_command(lab: Lab) -> None
     assert [path.name for path in folders(lab).iterdir()] == ["run2"]
     end_leftovers({"n1": guest})
     assert not folders(lab).exists()
+
+
+def test_after_sigkill_the_next_run_ends_a_job_and_removes_its_files(lab: Lab) -> None:
+    """For real: vmlab is killed while two tasks run in its folder and a third one waits for them."""
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom test_jobs import Job, Lab, SlowGuest, with_files\n"
+        "lab = Lab(Path(sys.argv[1]), sys.argv[2])\n"
+        "tasks = [with_files(n, 'sleep 60 & sleep 60', files={'in': 'x'}) for n in ('n1', 'n2')]\n"
+        "lab.run(Job(prepare=tuple(tasks), tasks=(with_files('n3', 'true'),)))\n"
+    )
+    where = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[2])])
+    killed = subprocess.Popen(
+        [sys.executable, "-c", code, str(lab.runs), lab.mark], env=os.environ | {"PYTHONPATH": where}
+    )
+    assert until(lambda: len([line for line in lab.left() if "sleep 60" in line]) >= 4, Deadline.after(60))
+    killed.kill()
+    killed.wait()
+    assert folders(lab).exists()
+    assert until(lambda: lab.left() != [], Deadline.after(5))
+    record = lab.run(task("n1", "echo 7"))
+    assert len(record.samples) == 1
+    assert not folders(lab).exists()
+    assert lab.left() == []
 
 
 @pytest.mark.parametrize("name", ["a/b", "..", "../x", ""])

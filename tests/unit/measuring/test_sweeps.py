@@ -205,6 +205,12 @@ def test_one_record_holds_all_points_with_their_labels(tmp_path: Path) -> None:
     assert read(tmp_path, record.id) == record
 
 
+def test_points_are_called_by_one_word(tmp_path: Path) -> None:
+    record = run(tmp_path, {"script": ["echo 1", "echo  2\n"]})
+    assert [c.measurement for c in record.commands] == ["script=echo_1.a", "script=echo_2.a"]
+    assert [s.labels["script"] for s in record.samples] == ["echo 1", "echo  2\n"]
+
+
 def test_a_point_that_cannot_be_measured_does_not_keep_the_others_from_it(tmp_path: Path) -> None:
     record = run(tmp_path, {"jobs": [1, 1000]})
     assert record.skipped == ("jobs=1000: more jobs than a guest has room for",)

@@ -42,6 +42,10 @@ def test_it_is_listed_with_its_options_and_its_own_unit(folder: Path) -> None:
     assert re.search(r"^block +size .*1MiB", said.stdout, re.MULTILINE)
 
 
+def test_help_tells_the_variable(folder: Path) -> None:
+    assert f"\n  {FOLDER}\n      A folder of workloads of your own" in asked(folder, "help", "environment").stdout
+
+
 def test_what_cannot_be_loaded_is_named_and_the_others_are_there(folder: Path) -> None:
     (folder / "broken.py").write_text("import nosuchmodule\n")
     (folder / "_helper.py").write_text("raise RuntimeError\n")

@@ -130,7 +130,7 @@ class Session:
             if not fault:
                 samples = workload.parse(options, measurement, outputs)
         except VmlabError as error:
-            fault = error.message
+            fault = told((error.message, *(cause.message for cause in error.causes)))
         if self._broken.is_set():
             return  # what became of its commands is our own doing
         if turn.trial:

@@ -82,4 +82,5 @@ def _name(point: Point[Any], measurement: Measurement) -> str:
 
 
 def _told(point: Point[Any]) -> str:
-    return ",".join(f"{name}={value}" for name, value in point.labels.items())
+    """In one word: it becomes part of marks and of files' names."""
+    return "_".join(",".join(f"{name}={value}" for name, value in point.labels.items()).split())

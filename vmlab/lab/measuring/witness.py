@@ -121,6 +121,6 @@ def _if_told(ask: Callable[P, T], *of: P.args, **how: P.kwargs) -> T | None:
     """What is asked; None where nobody tells, as of libvirt's test driver, which has no host."""
     try:
         return ask(*of, **how)
-    except VmlabError as error:
+    except (VmlabError, ValueError) as error:
         log.debug("not told: %s", error)
         return None

@@ -31,6 +31,7 @@ from vmlab.workloads._options import Point
 
 _JOBS = 16
 _NOTE_EVERY_S = 2.0
+_COSTLY = 20  # the larger a record is the longer it takes to write, and that is time in which nothing is measured
 
 
 class Witnesses(Protocol):
@@ -178,7 +179,7 @@ def _measure(
 ) -> None:
     """Round after round; `before` were measured earlier. What there is is noted every few seconds."""
     total = before + sum(map(len, rounds))
-    noted = now()
+    noted, took_s = now(), 0.0
     for todo in rounds:
         have = len(session.results)
         for number, turn in enumerate(todo, start=before + have + 1):
@@ -187,9 +188,10 @@ def _measure(
         for result in session.results[have:]:
             for said in (*result.faults, *result.problems):
                 progress(said)
-        if now() - noted > _NOTE_EVERY_S:
+        if (begin := now()) - noted > max(_NOTE_EVERY_S, _COSTLY * took_s):
             note()
             noted = now()
+            took_s = noted - begin
 
 
 def _keep_what_there_is(
