@@ -88,6 +88,10 @@ def main() -> None:
     os.environ["LIBVIRT_DEFAULT_URI"] = URI
     subprocess.run(("qemu-img", "create", "-q", "-f", "qcow2", path / "demo.qcow2", "1G"), check=True)
     add(folder(IMAGES), Manifest(name="demo", files=Files(disk="demo.qcow2"), carries={"lustre": "2.15.6"}), path)
+    example = (HERE.parents[1] / "docs" / "workloads.md").read_text().partition("`copy.py`.\n\n```python\n")[2]
+    (path / "own").mkdir()
+    (path / "own" / "copy.py").write_text(example.partition("```\n")[0])
+    os.environ["VMLAB_WORKLOADS"] = str(path / "own")
     file = path / "many.yaml"
     file.write_text(topology(nodes))
     names = list(loads(file.read_text(), "many.yaml").nodes)
@@ -104,6 +108,9 @@ def main() -> None:
         command(peak, "status", BED)
         command(peak, "exec", BED, "-n", "*", "--", "true")
         command(peak, "run", str(file), "ior", "--set", "file_per_process=true", "--set", "block=1MiB")
+        # A job over nodes, as a sweep of four points, twice: the page's example, by real ssh.
+        sweep = ("--set", "block=[4k, 64k]", "--set", "nodes=[2, 8]", "--set", "blocks=1000")
+        command(peak, "run", str(file), "copy", *sweep, "--trials", "2", "--warm-up", "1", "-o", "json")
 
 
 if __name__ == "__main__":

@@ -38,7 +38,15 @@ def test_more_guests_than_files_to_spare(tmp_path: Path, nodes: int, files: int)
         print({name: value for name, value in command.items() if name != "said"})  # noqa: T201 (what it took)
         assert (command["status"], command["error"]) == (0, ""), command["said"]
         assert command["files"] <= files
-    assert [command["command"] for command in told] == ["up", "up", "status", "exec", "run"], done.stderr
+    assert [command["command"] for command in told] == ["up", "up", "status", "exec", "run", "run"], done.stderr
+    [record] = [json.loads(path.read_text()) for path in tmp_path.glob("state/runs/*-copy/run.json")]
+    assert len(record["samples"]) == 2 * 2 * (2 + 8)
+    assert {sample["labels"]["nodes"] for sample in record["samples"]} == {"2", "8"}
+    assert len(record["commands"]) == 3 * 2 * (2 + 8)
+    assert (record["faults"], record["problems"], record["trials"]) == ([], [], 2)
+    late = [command["late_s"] for command in record["commands"]]
+    print({"the last of a job began after": max(late)})  # noqa: T201 (how far apart)
+    assert max(late) < 5
     roots = [path for path in (tmp_path / "guests").iterdir() if path.is_dir()]
     assert len(roots) == nodes
     for root in roots:

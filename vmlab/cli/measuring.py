@@ -143,7 +143,7 @@ def list_(output: Output = Form.TABLE) -> None:
     records, damaged = readable(runs_dir())
     _warn(damaged)
     if output is Form.JSON:
-        left_out = ("commands", "nodes", "samples")
+        left_out = ("commands", "nodes", "samples", "summaries", "measured", "topology", "hosts")
         typer.echo(dumped([{k: v for k, v in to_json(r).items() if k not in left_out} for r in records]))
     elif records:
         show(runs_table(records))
