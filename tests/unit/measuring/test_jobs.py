@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -22,6 +23,7 @@ from vmlab.lab.measuring.workload import run_workload
 from vmlab.metrics import Metric, RunRecord, Sample
 from vmlab.runtime import process
 from vmlab.runtime.wait import Deadline, until
+from vmlab.store.runs import complete, read
 from vmlab.values.size import Bytes
 from vmlab.workloads import Deed, Job, Measurement, Node, Outputs, Service, Task, Workload, by_node
 from vmlab.workloads._options import Point
@@ -90,6 +92,11 @@ class Lab:
     def left(self) -> list[str]:
         said = subprocess.run(["ps", "axeww"], check=True, capture_output=True, text=True).stdout
         return [line for line in said.splitlines() if self.mark in line]
+
+    def nodes_with(self, sign: str) -> int:
+        """On how many nodes a command that has `sign` in it runs: those of vmlab itself, which say it too, apart."""
+        lines = [line for line in self.left() if sign in line and "from test_jobs" not in line]
+        return sum(any(f"/run.{name}" in line for line in lines) for name in NAMES)
 
 
 @pytest.fixture
@@ -305,6 +312,41 @@ def test_so_many_that_wait_are_so_many_pipes(lab: Lab, monkeypatch: pytest.Monke
     assert not lab.runs.exists()
 
 
+@pytest.mark.parametrize("waiting", [False, True], ids=["running", "waiting"])
+def test_ctrl_c_ends_a_job_and_keeps_what_it_printed(lab: Lab, waiting: bool) -> None:
+    """While its tasks run, and while they wait for one that is late."""
+    late = "lab.guests['n3'] = Late(lab.mark)\n" if waiting else ""
+    code = (
+        "import signal, sys, time\nfrom pathlib import Path\nfrom test_jobs import Job, Lab, LocalGuest, on_all, task\n"
+        "class Late(LocalGuest):\n"
+        "    def run(self, argv, **how):\n"
+        "        if any('vmlab: here' in word for word in argv): time.sleep(5)\n"
+        "        return super().run(argv, **how)\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        f"lab = Lab(Path(sys.argv[1]), sys.argv[2])\n{late}"
+        "lab.run(task('n1', 'echo 7', name='first'), Job(tasks=on_all('echo going; sleep 60')))\n"
+    )
+    where = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[2])])
+    run = subprocess.Popen(
+        [sys.executable, "-c", code, str(lab.runs), lab.mark],
+        env=os.environ | {"PYTHONPATH": where},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    sign = "vmlab: here" if waiting else "sleep 60"
+    assert until(lambda: lab.nodes_with(sign) == (2 if waiting else 3), Deadline.after(60))
+    begin = time.monotonic()
+    run.send_signal(signal.SIGINT)
+    _, said = run.communicate(timeout=60)
+    assert "what ran in the guests was ended" in said, said
+    assert time.monotonic() - begin < 30
+    assert lab.left() == []
+    record = read(lab.runs, complete(lab.runs)[0])
+    assert (record.incomplete, record.faults, record.measured) == ("interrupted", (), ())
+    printed = [(lab.runs / record.id / c.stdout).read_text() for c in record.commands]
+    assert printed == ["7\n", *(["", "", ""] if waiting else ["going\n"] * 3)]
+
+
 # Files ---------------------------------------------------------------------------------------------------------------
 
 
@@ -410,7 +452,7 @@ def test_after_sigkill_the_next_run_ends_a_job_and_removes_its_files(lab: Lab) -
     killed = subprocess.Popen(
         [sys.executable, "-c", code, str(lab.runs), lab.mark], env=os.environ | {"PYTHONPATH": where}
     )
-    assert until(lambda: len([line for line in lab.left() if "sleep 60" in line]) >= 4, Deadline.after(60))
+    assert until(lambda: lab.nodes_with("sleep 60") == 2, Deadline.after(60))
     killed.kill()
     killed.wait()
     assert folders(lab).exists()
