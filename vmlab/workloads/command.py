@@ -1,0 +1,217 @@
+"""Any command on a set of nodes, and figures out of what it prints or writes, in the user's own units.
+
+    command:
+      run: dd if=/dev/zero of=/mnt/lustre/$(uname -n) bs=1M count=1024 oflag=direct
+      metrics:
+        - {name: bandwidth, unit: MB/s, better: higher, pattern: '([0-9.]+) MB/s'}
+
+A metric is found by a regular expression (the group `value`, or the only one there is; other named groups become
+labels) in what was printed, standard error included, or by a path in JSON (`jobs[*].read.bw_bytes`, `$.a."b c"[0]`),
+which may have notes around it. Each must be found on each node; several finds are several figures.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from math import isfinite, nan
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
+from typing_extensions import override
+
+from vmlab.errors import UsageError, WorkloadError
+from vmlab.metrics import Metric, Sample, Unit
+from vmlab.topology.wording import quote
+from vmlab.values.nodeset import fold
+from vmlab.workloads import Job, Measurement, Node, Output, Outputs, Task, Workload, by_node, register
+from vmlab.workloads._fields import report
+from vmlab.workloads._nodes import NodeNames, clients_of
+
+_TASK = "command"
+_SECONDS = Metric("seconds", Unit.SECONDS, "lower", "command", "how long it took, with the way to the node")
+
+_STEP = r"""\[(?:\*|[0-9]{1,9})\]|\.?(?:[A-Za-z_][\w-]*|"[^"]+")"""
+_STEPS = re.compile(r"""\[(\*|[0-9]{1,9})\]|([A-Za-z_][\w-]*)|"([^"]+)\"""")
+_NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]{1,3})?")
+
+
+def _pattern(text: str) -> str:
+    try:
+        groups = re.compile(text, re.MULTILINE)
+    except (re.error, RecursionError, OverflowError) as error:
+        raise ValueError(f"{quote(text)} is no regular expression: {error}") from None
+    if "value" not in groups.groupindex and groups.groups != 1:
+        raise ValueError(f"{quote(text)} does not tell the figure (expected one group, or one that is named value)")
+    return text
+
+
+def _path(text: str) -> str:
+    if not re.fullmatch(rf"\$?(?:{_STEP})+", text):
+        raise ValueError(f"{quote(text)} is no path (expected one such as jobs[*].read.iops)")
+    return text
+
+
+class Figure(BaseModel):
+    """What is measured."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,39}$", description="the metric's name")
+    unit: str = Field("", max_length=20, description="printed beside its figures")
+    better: Literal["higher", "lower"] = Field("higher", description="which figures are the better ones")
+    pattern: Annotated[str, AfterValidator(_pattern)] | None = Field(None, description="a regular expression")
+    path: Annotated[str, AfterValidator(_path)] | None = Field(None, description="a path in JSON")
+    file: str | None = Field(None, description="a file that is brought (default: what was printed)")
+    factor: float = Field(1.0, gt=0, allow_inf_nan=False, description="what is found is multiplied with it")
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.pattern is None) == (self.path is None):
+            raise ValueError(f"{self.name}: expected either a pattern or a path")
+        return self
+
+    @property
+    def metric(self) -> Metric:
+        """In a table of its own."""
+        return Metric(self.name, self.unit, self.better, self.name)
+
+
+class Options(BaseModel):
+    """What may be written below `command:`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    run: str = Field("", description="a command of the shell; it runs as root")
+    nodes: NodeNames | None = Field(None, description="where it runs (default: all clients)")
+    at_once: bool = Field(default=True, description="on all nodes with one start, or on one after the other")
+    files: dict[str, str] = Field({}, description="contents of files that it finds in its folder, by name")
+    bring: tuple[str, ...] = Field((), description="files of its folder, or patterns of them, that the run keeps")
+    metrics: tuple[Annotated[Figure, WithJsonSchema(Figure.model_json_schema() | {"form": "metric"})], ...] = Field(
+        (), description="name, unit, better, and pattern or path; file and factor if need be"
+    )
+    timeout_s: int = Field(600, ge=1, le=604_800, description="deadline of the command")
+
+    @model_validator(mode="after")
+    def _names(self) -> Self:
+        read = [figure.file for figure in self.metrics if figure.file is not None]
+        if wrong := [name for name in (*self.files, *self.bring, *read) if "/" in name or not name.strip(".")]:
+            raise ValueError(f"{quote(wrong[0])} is no plain name of a file")
+        names = [figure.name for figure in self.metrics]
+        if twice := [name for name in names if names.count(name) > 1 or name == _SECONDS.name]:
+            raise ValueError(f"the metric {quote(twice[0])} is there already")
+        return self
+
+
+@register
+class Command(Workload[Options]):
+    """One measurement: a job over the nodes, or one task after the other."""
+
+    name = "command"
+    summary = "any command on a set of nodes, with metrics of one's own"
+    options = Options
+    metrics = (_SECONDS,)
+
+    @override
+    def takes_part(self, options: Options, nodes: Sequence[Node]) -> tuple[str, ...]:
+        if not options.run.strip():
+            raise UsageError("command: there is nothing to run", hint="--set run=COMMAND")
+        return tuple(node.name for node in clients_of(self.name, options.nodes, nodes))
+
+    @override
+    def measurements(self, options: Options, nodes: Sequence[Node]) -> tuple[tuple[Measurement, ...], ...]:
+        names = self.takes_part(options, nodes)
+        brings = (*options.bring, *dict.fromkeys(figure.file for figure in options.metrics if figure.file))
+        tasks = tuple(
+            Task(
+                name=f"{_TASK}.{name}",
+                node=name,
+                argv=("sh", "-c", options.run),
+                deadline_s=float(options.timeout_s),
+                files=options.files,
+                brings=tuple(dict.fromkeys(brings)),
+            )
+            for name in names
+        )
+        labels = {"nodes": fold(names)}
+        return (
+            (Measurement(name=fold(names), labels=labels, tasks=(Job(tasks=tasks),) if options.at_once else tasks),),
+        )
+
+    @override
+    def parse(self, options: Options, measurement: Measurement, outputs: Outputs) -> tuple[Sample, ...]:
+        del measurement
+        found = by_node(_TASK, outputs)
+        if not found:
+            raise WorkloadError("the command printed nothing")
+        return tuple(sample for node, output in found.items() for sample in _samples(options, node, output))
+
+
+def _samples(options: Options, node: str, output: Output) -> Iterator[Sample]:
+    yield Sample(_SECONDS, output.seconds, {"node": node})
+    for figure in options.metrics:
+        try:
+            finds = list(_by_path(figure, output) if figure.path else _by_pattern(figure, output))
+        except WorkloadError as error:
+            raise WorkloadError(f"{figure.name} of {node}: {error.message}") from error
+        for place, (value, labels) in enumerate(finds, start=1):
+            number = {} if len(finds) == 1 or labels else {"number": str(place)}
+            yield Sample(figure.metric, value, {"node": node, **labels, **number})
+
+
+# --- reading -------------------------------------------------------------------------------------------------------
+
+_Find = tuple[float, Mapping[str, str]]
+
+
+def _by_pattern(figure: Figure, output: Output) -> Iterator[_Find]:
+    """Raises WorkloadError if nothing is found, or something that is no number."""
+    text = output.text(figure.file) if figure.file else f"{output.stdout}\n{output.stderr}"
+    finds = list(re.finditer(figure.pattern or "", text, re.MULTILINE))
+    if not finds:
+        raise WorkloadError(f"nothing fits {quote(figure.pattern)}")
+    for found in finds:
+        named = found.groupdict()
+        labels = {name: value for name, value in named.items() if name != "value" and value is not None}
+        yield _number(figure, named["value"] if "value" in named else found[1]), labels
+
+
+def _by_path(figure: Figure, output: Output) -> Iterator[_Find]:
+    """Raises WorkloadError if it leads nowhere, or to something that is no number."""
+    text = output.text(figure.file) if figure.file else output.stdout
+    finds = list(_reached(_content(text), _STEPS.findall(figure.path or "")))
+    if not finds:
+        raise WorkloadError(f"{figure.path} leads nowhere")
+    for value in finds:
+        yield _number(figure, value), {}
+
+
+def _content(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return report("the command", text)
+
+
+def _reached(content: Any, steps: Sequence[tuple[str, str, str]]) -> Iterator[Any]:
+    if not steps:
+        yield content
+        return
+    (index, name, quoted), *rest = steps
+    if index == "*" and isinstance(content, list | dict):
+        below = content if isinstance(content, list) else content.values()
+    elif index.isdecimal() and isinstance(content, list):
+        below = content[int(index) : int(index) + 1]
+    else:
+        key = name or quoted
+        below = [content[key]] if isinstance(content, dict) and key in content else []
+    for one in below:
+        yield from _reached(one, rest)
+
+
+def _number(figure: Figure, value: object) -> float:
+    """A finite number, or the text of one; it may be negative, for units are the user's."""
+    text = value if isinstance(value, str) else "" if isinstance(value, bool) else str(value)[:400]
+    number = float(text) * figure.factor if _NUMBER.fullmatch(text.strip()) else nan
+    if not isfinite(number):
+        raise WorkloadError(f"{quote(str(value)[:60])} is no number")
+    return number
