@@ -12,13 +12,18 @@ FACTS = {
     "mpi": "program /usr/bin/ior\nbuilt openmpi\nmpirun openmpi /usr/bin/mpirun\n",
     "memory": "MemTotal: 1048576 kB\n",
     "mounts": "99999999999 /mnt/lustre\n",
-    "tools": "ib_write_bw\nib_write_lat\n",
+    "tools": "ib_write_bw\nib_write_lat\niperf3\nfio\n",
 }
 OPTIONS: dict[str, dict[str, object]] = {
     "ior": {},
     "lnet_selftest": {},
     "rdma": {"verbs": ["write"], "tests": ["bw"], "parallel": True},
     "failover": {},
+    "iperf3": {"parallel": True},
+    "mdtest": {},
+    "hpcc": {},
+    "fio": {"size": "1MiB"},
+    "command": {"run": "true"},
 }
 
 
