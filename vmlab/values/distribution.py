@@ -41,6 +41,9 @@ _PACKAGES = {
     "vfio-pci": _Names("linux-image-amd64", "kernel-modules", "kernel-default"),
     "perftest": _Names("perftest", "perftest", "perftest"),
     "mpirun": _Names("openmpi-bin", "openmpi", "openmpi4"),
+    "iperf3": _Names("iperf3", "iperf3", "iperf"),
+    "fio": _Names("fio", "fio", "fio"),
+    "hpcc": _Names("hpcc", "", ""),
 }
 # Where one of a family differs from the rest.
 _OWN = {("ubuntu", "vfio-pci"): "linux-image-generic"}
