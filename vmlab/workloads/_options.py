@@ -115,7 +115,11 @@ def _value(schema: dict[str, Any], text: str, pair: str) -> Any:
     forms = kinds(schema)
     types = {kind.get("type") for kind in forms}
     if text.startswith("["):
-        return _yaml(text, pair)
+        try:
+            return _yaml(text, pair)
+        except UsageError:
+            if "string" not in types:  # `[ -e done ] && ...` is a command of the shell
+                raise
     if "array" in types and text not in _words(forms):
         return [_yaml(part, pair) for part in parts(text)]
     if "string" in types:

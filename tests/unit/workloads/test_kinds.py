@@ -47,6 +47,12 @@ def test_options_from_the_command_line() -> None:
     assert [str(size) for size in options.sizes] == ["64B", "1MiB"]
     assert parse_set(RDMA, ["sizes=64KiB"]) == {"sizes": ["64KiB"]}
     assert parse_set(RDMA, ["sizes=all"]) == {"sizes": "all"}
+
+
+def test_a_command_that_begins_with_a_bracket_is_one() -> None:
+    command = workloads()["command"]
+    assert parse_set(command, ["run=[ -e done ] && echo 1"]) == {"run": "[ -e done ] && echo 1"}
+    assert parse_set(command, ["run=[true, 'false']"]) == {"run": [True, "false"]}
     assert validated(RDMA, {"sizes": "all"}).sizes == "all"
     assert validated(RDMA, {"sizes": ["4k", "1m", "1KB"]}).sizes == (4096, 1 << 20, 1000)
 

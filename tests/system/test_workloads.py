@@ -1,0 +1,128 @@
+"""Workloads between real guests: what tools print there is read, and a job begins and ends on all nodes at once."""
+
+import json
+import signal
+import time
+from collections.abc import Iterator
+from itertools import product
+from typing import Any
+
+import pytest
+
+from .conftest import Vmlab, remains
+
+BED = "t-load"
+TOPOLOGY = """
+name: t-load
+fabrics: {eth: {kind: ethernet}}
+nodes: {"n[1-3]": {role: client, memory: 512MiB, fabrics: [eth]}}
+"""
+FAILS_ON_N2 = "if test $(uname -n) = n2; then echo no such luck >&2; exit 3; fi; sleep 300"
+
+
+@pytest.fixture(scope="module")
+def bed(vmlab: Vmlab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vmlab]:
+    file = tmp_path_factory.mktemp("bed") / "bed.yaml"
+    file.write_text(TOPOLOGY)
+    vmlab.run("up", str(file))
+    yield vmlab
+    vmlab.run("down", BED, "--yes")
+    assert remains(BED, vmlab) == []
+
+
+def measured(bed: Vmlab, workload: str, *settings: str, more: tuple[str, ...] = (), status: int = 0) -> Any:
+    chosen = [word for setting in settings for word in ("--set", setting)]
+    told = json.loads(bed.run("run", BED, workload, *chosen, *more, "-o", "json", status=status))
+    return told[0] if isinstance(told, list) else told
+
+
+def figures(run: Any, metric: str, *labels: str) -> dict[tuple[str, ...], float]:
+    """The values of a metric by these labels, of which none may be there twice."""
+    samples = [sample for sample in run["samples"] if sample["metric"] == metric]
+    found = [(tuple(s["labels"].get(name, "") for name in labels), s["value"]) for s in samples]
+    assert len(dict(found)) == len(found)
+    return dict(found)
+
+
+def test_iperf3_both_ways_with_one_stream_and_with_many(bed: Vmlab) -> None:
+    run = measured(bed, "iperf3", "from=n1", "to=n2", "duration_s=2", "streams=1,4", "ways=out,back,both")
+    arrived = figures(run, "throughput", "from", "to", "streams", "ways")
+    ways = {("n1", "n2"), ("n2", "n1")}
+    assert {key[:2] for key in arrived} == ways
+    assert {key[2:] for key in arrived} == {(streams, how) for streams in "14" for how in ("one", "both at once")}
+    assert all(value > 0 for value in arrived.values())
+    assert {sample["labels"]["fabric"] for sample in run["samples"]} == {"eth"}
+
+
+def test_fio_on_three_nodes_at_once(bed: Vmlab) -> None:
+    bed.run("exec", BED, "--", "mkdir", "-p", "/var/tmp/fio")
+    run = measured(bed, "fio", "directory=/var/tmp/fio", "rw=randrw", "size=8MiB", "runtime_s=4", "depth=4")
+    iops = figures(run, "iops", "rw", "node", "direction")
+    assert {"n1", "n2", "n3"} <= {node for _, node, _ in iops}
+    assert all(value > 0 for value in iops.values())
+    begun = [command for command in run["commands"] if command["task"].startswith("fio.")]
+    assert {command["node"] for command in begun} == {"n1", "n2", "n3"}
+    bed.run("exec", BED, "--", "sh", "-c", "! pgrep -x fio")
+
+
+def test_fio_whose_file_system_is_too_small_is_the_labs_fault(bed: Vmlab) -> None:
+    bed.run("exec", BED, "--", "sh", "-c", "mkdir -p /mnt/small && mount -t tmpfs -o size=4m none /mnt/small")
+    run = measured(bed, "fio", "directory=/mnt/small", "rw=write", "size=8MiB", "runtime_s=2", "direct=false", status=7)
+    assert run["samples"] == []
+    assert "No space left on device" in " ".join(run["faults"])
+
+
+def test_a_command_with_figures_and_files(bed: Vmlab) -> None:
+    metrics = "[{name: lines, unit: lines, pattern: '^([0-9]+) lines'}]"
+    told = 'run=cat given; echo "$(wc -l < given) lines" | tee told'
+    run = measured(bed, "command", told, 'files={given: "a\\nb\\n"}', "bring=told", f"metrics={metrics}")
+    assert figures(run, "lines", "node") == {("n1",): 2, ("n2",): 2, ("n3",): 2}
+    kept = [path.read_text() for path in (bed.state / "runs" / run["id"]).rglob("*told*")]
+    assert kept == ["2 lines\n"] * 3
+
+
+def test_the_first_failure_ends_a_job_on_all_nodes(bed: Vmlab) -> None:
+    begin = time.monotonic()
+    run = measured(
+        bed, "command", "run=[ $(uname -n) != n2 ] || { echo no such luck >&2; exit 3; }; sleep 300", status=7
+    )
+    assert time.monotonic() - begin < 120
+    assert "n2" in " ".join(run["faults"])
+    assert "no such luck" in " ".join(run["faults"])
+    bed.run("exec", BED, "--", "sh", "-c", "! pgrep -fx 'sleep 300'")
+
+
+def test_hpcc_between_two_nodes(bed: Vmlab) -> None:
+    run = measured(bed, "hpcc", "nodes=n[1-2]", "order=128")
+    assert figures(run, "latency_pingpong")[()] > 0
+    assert figures(run, "bandwidth_ring_random")[()] > 0
+    assert run["problems"] == []
+
+
+def test_a_sweep_of_four_points_in_two_trials(bed: Vmlab) -> None:
+    swept = ("block=[4k, 64k]", "rw=[randread, randwrite]")
+    given = ("directory=/var/tmp/fio", "size=8MiB", "runtime_s=2", "nodes=n[1-2]")
+    run = measured(bed, "fio", *given, *swept, more=("--trials", "2"))
+    iops = [sample for sample in run["samples"] if sample["metric"] == "iops"]
+    found = sorted((s["labels"]["block"], s["labels"]["rw"], s["trial"]) for s in iops)
+    assert found == sorted(product(("4096", "65536"), ("randread", "randwrite"), (1, 2)))
+    summed = [one for one in run["summaries"] if one["metric"] == "iops"]
+    assert len(summed) == 4
+    assert all(one["minimum"] <= one["median"] <= one["maximum"] for one in summed)
+
+
+def test_a_run_that_ctrl_c_cut_off_goes_on(bed: Vmlab) -> None:
+    swept = ("--set", "run=sleep 5", "--set", "nodes=1..3")
+    first = bed.start("run", BED, "command", *swept)
+    assert first.stderr is not None
+    next(line for line in first.stderr if "2/3" in line)
+    first.send_signal(signal.SIGINT)
+    _, told = first.communicate(timeout=120)
+    assert first.returncode == 130, told
+    bed.run("exec", BED, "--", "sh", "-c", "! pgrep -fx 'sleep 5'")
+    cut = json.loads(bed.run("results", "list", "-o", "json"))[-1]
+    run = measured(bed, "command", "run=sleep 5", "nodes=1..3", more=("--resume",))
+    assert (run["id"], run["incomplete"]) == (cut["id"], "")
+    took = [sample for sample in run["samples"] if sample["metric"] == "seconds"]
+    assert sorted(sample["labels"]["nodes"] for sample in took) == ["1", "2", "2", "3", "3", "3"]
+    bed.run("run", BED, "command", *swept, "--resume", status=2)
