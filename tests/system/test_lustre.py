@@ -159,6 +159,7 @@ def test_what_is_busy_is_named(run: Timed, ha: str) -> None:
     assert "/mnt/lustre is in use" in run.vmlab.complaints
     assert "sleep" in run.vmlab.complaints
     on_client(run, "pkill sleep; sleep 1")
+    run("fs", "mount", ha)
 
 
 def test_a_target_that_is_switched_off_for_a_client_is_told(run: Timed, ha: str) -> None:

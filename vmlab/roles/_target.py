@@ -95,6 +95,7 @@ awk -v at="$1" '$2 == at && $3 ~ /^lustre/ { found = 1 } END { exit found }' /pr
 )
 _UNMOUNT = (
     _LEAVING
+    + script(__file__, "who_uses.sh")
     + """
 if leaving "$1"; then
     while leaving "$1"; do sleep 0.2; done
@@ -102,7 +103,7 @@ if leaving "$1"; then
 fi
 umount "$1" && exit
 status=$?
-fuser -vm "$1" >&2
+who_uses "$1" >&2
 exit $status
 """
 )

@@ -743,13 +743,28 @@ def test_an_umount_that_another_vmlab_began_is_waited_for(guest: Guest) -> None:
     assert guest.calls() == []
 
 
-def test_what_is_busy_is_named(guest: Guest) -> None:
-    [unmount] = _client.unmount("lab", "/mnt/lab")
-    guest.tool("umount", "echo 'umount: /mnt/lab: target is busy.' >&2; exit 32")
-    guest.tool("fuser", "echo ' root 812 ..c.. dd' >&2")
-    refused = guest.run(unmount.apply[0])
+def test_what_is_busy_is_named(guest: Guest, tmp_path: Path) -> None:
+    """Who is in the folder, has a file of it open or mapped; a name that only begins like it is another's."""
+    at, beside = tmp_path / "lab", tmp_path / "lab2"
+    at.mkdir()
+    beside.mkdir()
+    [unmount] = _client.unmount("lab", str(at))
+    guest.tool("umount", "echo 'target is busy.' >&2; exit 32")
+    with (at / "file").open("w") as file:
+        users = [
+            subprocess.Popen(("sleep", "61"), cwd=at),
+            subprocess.Popen(("sleep", "62"), stdout=file),
+            subprocess.Popen(("sleep", "63"), cwd=beside),
+        ]
+    try:
+        refused = guest.run(unmount.apply[0])
+    finally:
+        for user in users:
+            user.kill()
+            user.wait()
     assert refused.returncode == 32
-    assert refused.stderr.splitlines() == ["umount: /mnt/lab: target is busy.", " root 812 ..c.. dd"]
+    named = {f"{user.pid} sleep {seconds} " for user, seconds in zip(users[:2], (61, 62), strict=True)}
+    assert {*refused.stderr.splitlines()} == {"target is busy.", *named}
 
 
 @pytest.mark.parametrize(

@@ -204,7 +204,7 @@ ROWS = (
     Row(
         r"umount: (?P<where>\S+): target is busy",
         "{where} is in use",
-        "in the guest: fuser -vm {where}; end what uses it, or vmlab down BED, which needs no clean umount",
+        "end what uses it, as named above, or vmlab down BED, which needs no clean umount",
     ),
     Row(
         r"abort_recovery: Invalid argument",
