@@ -57,8 +57,8 @@ def test_iperf3_both_ways_with_one_stream_and_with_many(bed: Vmlab) -> None:
 def test_fio_on_three_nodes_at_once(bed: Vmlab) -> None:
     bed.run("exec", BED, "--", "mkdir", "-p", "/var/tmp/fio")
     run = measured(bed, "fio", "directory=/var/tmp/fio", "rw=randrw", "size=8MiB", "runtime_s=4", "depth=4")
-    iops = figures(run, "iops", "rw", "node", "direction")
-    assert {"n1", "n2", "n3"} <= {node for _, node, _ in iops}
+    iops = figures(run, "node_iops", "rw", "node", "direction")
+    assert {key[1:] for key in iops} == set(product(("n1", "n2", "n3"), ("read", "write")))
     assert all(value > 0 for value in iops.values())
     begun = [command for command in run["commands"] if command["task"].startswith("fio.")]
     assert {command["node"] for command in begun} == {"n1", "n2", "n3"}
