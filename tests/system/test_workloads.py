@@ -63,6 +63,10 @@ def test_fio_on_three_nodes_at_once(bed: Vmlab) -> None:
     begun = [command for command in run["commands"] if command["task"].startswith("fio.")]
     assert {command["node"] for command in begun} == {"n1", "n2", "n3"}
     bed.run("exec", BED, "--", "sh", "-c", "! pgrep -x fio")
+    # What libvirt counted meanwhile, second by second: time, node, CPUs, and MiB/s of networks and disks.
+    load = [line.split(",") for line in (bed.state / "runs" / run["id"] / "load.csv").read_text().splitlines()[1:]]
+    assert {line[1] for line in load} == {"n1", "n2", "n3"}
+    assert max(float(line[2]) for line in load) > 0.1
 
 
 def test_fio_whose_file_system_is_too_small_is_the_labs_fault(bed: Vmlab) -> None:
