@@ -16,6 +16,7 @@ from benchmarks.line import Line
 
 from vmlab.lab.beds.prepare import images_of, prepare
 from vmlab.lab.ground.bed import DEFAULT_URI
+from vmlab.lab.ground.hosts import only
 from vmlab.topology import load
 from vmlab.virt.connection import connected
 
@@ -55,8 +56,9 @@ def _bed(uri: str) -> Iterator[None]:
         file.write_text(pairs_of_servers(_BED, servers=_NODES - 2, clients=2, image="./demo.qcow2"))
         topology = load(file)
         with connected(uri) as host:
-            prepared = prepare(host, topology, accel="tcg", restart=False, images=images_of(host, topology))
-            nodes = prepared.desired.nodes.values()
+            hosts = only(host)
+            prepared = prepare(hosts, topology, accel="tcg", restart=False, images=images_of(hosts, topology))
+            nodes = prepared.nodes.values()
             try:
                 for node in nodes:
                     host.call(lambda connection, xml=node.xml: connection.defineXML(xml))  # type: ignore[misc]
