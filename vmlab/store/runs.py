@@ -64,7 +64,7 @@ class OpenRun:
     def finish(self, record: RunRecord) -> Path:
         """Make the run complete; its final folder."""
         (self.folder / _RESERVE).unlink(missing_ok=True)
-        write_atomically(self.folder / RECORD, json.dumps(to_json(record), indent=1) + "\n")
+        self.note(record)
         final = self.folder.with_name(self.id)
         self.folder.rename(final)
         _sync(final.parent)

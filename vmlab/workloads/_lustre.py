@@ -1,7 +1,7 @@
 """Where a workload's files go: a Lustre file system that all its nodes have mounted; over what, and what they cache."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address
 
 from vmlab.errors import WorkloadError
@@ -43,27 +43,27 @@ def _is_verbs(net: str) -> bool:
     return net.startswith("o2ib")
 
 
-def mounts(text: str) -> dict[str, int]:
-    """Bytes that are free, by mount point."""
+def _mounts(node: Node) -> dict[str, int]:
+    """Bytes that are free, by mount point, as the fact `mounts` tells."""
     found = {}
-    for line in text.splitlines():
+    for line in node.facts.get("mounts", "").splitlines():
         free, _, point = line.partition(" ")
         if free.isdecimal() and point:
             found[point] = int(free) << 10
     return found
 
 
-def directory(workload: str, asked: str | None, known: Mapping[str, Mapping[str, int]]) -> tuple[str, int]:
+def directory(workload: str, asked: str | None, nodes: Sequence[Node]) -> tuple[str, int]:
     """The directory `asked` for, or the mount point that all nodes have; and the bytes free there, 0 if unknown.
 
-    `known` are the mounts of each node. Raises WorkloadError if no file system is mounted on all of them.
+    Of each node MOUNTS was asked, as the fact `mounts`. Raises WorkloadError if no file system is mounted on all.
     """
-    first = next(iter(known.values()))
+    first, *others = map(_mounts, nodes)
     if asked is not None:
         above = [point for point in first if asked == point or asked.startswith(f"{point.rstrip('/')}/")]
         return asked.rstrip("/"), max((first[point] for point in above), default=0)
     for point, free in first.items():
-        if all(point in theirs for theirs in known.values()):
+        if all(point in theirs for theirs in others):
             return point, free
     raise WorkloadError(
         f"{workload}: no Lustre file system is mounted on all of its nodes",

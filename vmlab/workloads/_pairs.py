@@ -1,11 +1,12 @@
 """Pairs of nodes, one of which acts on the other over a fabric."""
 
 from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from typing import NamedTuple
 
 from vmlab.errors import UsageError, WorkloadError
 from vmlab.topology.wording import expected, quote
-from vmlab.workloads import Node
+from vmlab.workloads import Measurement, Node
 from vmlab.workloads._nodes import CLIENTS, SERVERS, named
 
 _CALLED = {"infiniband": "InfiniBand", "ethernet": "Ethernet"}
@@ -57,6 +58,19 @@ def pairs(workload: str, wanted: Wanted, nodes: Sequence[Node]) -> tuple[Pair, .
     if not found:
         raise WorkloadError(f"{workload}: no pair of nodes to measure is on {on}", hint=_HINT)
     return tuple(found.values())
+
+
+def of_pairs(workload: str, wanted: Wanted, nodes: Sequence[Node]) -> tuple[str, ...]:
+    """The names of the nodes of all pairs, in the order of `nodes`. Raises as `pairs`."""
+    chosen = {node.name for actor, target, _ in pairs(workload, wanted, nodes) for node in (actor, target)}
+    return tuple(node.name for node in nodes if node.name in chosen)
+
+
+def rounds(by_pair: Sequence[Sequence[Measurement]], *, parallel: bool) -> list[tuple[Measurement, ...]]:
+    """The measurements of each pair one after the other, or with `parallel` those of all pairs at once."""
+    if not parallel:
+        return [(one,) for of_pair in by_pair for one in of_pair]
+    return [tuple(one for one in at_once if one is not None) for at_once in zip_longest(*by_pair)]
 
 
 def shared(one: Node, other: Node, wanted: Wanted) -> str | None:

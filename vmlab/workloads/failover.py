@@ -19,7 +19,7 @@ from vmlab.shell import script
 from vmlab.steps import Command
 from vmlab.values.size import Bytes
 from vmlab.workloads import Deed, Measurement, Node, Output, Outputs, Service, Task, Workload, by_node, register
-from vmlab.workloads._lustre import DROP_CACHES, MOUNTS, NETS, directory, kept_caches, mounts, over_soft_roce
+from vmlab.workloads._lustre import DROP_CACHES, MOUNTS, NETS, directory, kept_caches, over_soft_roce
 from vmlab.workloads._nodes import NodeNames, clients_of
 from vmlab.workloads._sizes import Size
 
@@ -93,8 +93,7 @@ class Failover(Workload[Options]):
     @override
     def measurements(self, options: Options, nodes: Sequence[Node]) -> tuple[tuple[Measurement, ...], ...]:
         writers = clients_of(self.name, options.nodes, nodes)
-        known = {node.name: mounts(node.facts.get("mounts", "")) for node in writers}
-        folder, _ = directory(self.name, options.directory, known)
+        folder, _ = directory(self.name, options.directory, writers)
         words = ("vmlab", "fs", "failover", "BED", *((options.target,) if options.target else ()), "--how", options.how)
         limit = float(options.timeout_s)
         down = Deed(

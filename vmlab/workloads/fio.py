@@ -27,7 +27,7 @@ from vmlab.workloads import Job, Measurement, Node, Output, Outputs, Task, Workl
 from vmlab.workloads._causes import matched
 from vmlab.workloads._fields import below, number, report, rows
 from vmlab.workloads._install import SYSTEM, require, tools
-from vmlab.workloads._lustre import DROP_CACHES, MOUNTS, NETS, directory, kept_caches, mounts, over_soft_roce
+from vmlab.workloads._lustre import DROP_CACHES, MOUNTS, NETS, directory, kept_caches, over_soft_roce
 from vmlab.workloads._nodes import NodeNames, clients_of
 from vmlab.workloads._sizes import Size
 
@@ -118,8 +118,7 @@ class Fio(Workload[Options]):
     def measurements(self, options: Options, nodes: Sequence[Node]) -> tuple[tuple[Measurement, ...], ...]:
         chosen = clients_of(self.name, options.nodes, nodes)
         require(self.name, _TOOL, chosen)
-        known = {node.name: mounts(node.facts.get("mounts", "")) for node in chosen}
-        above, free = directory(self.name, options.directory, known)
+        above, free = directory(self.name, options.directory, chosen)
         wanted = Bytes(options.size * options.jobs * len(chosen))
         if free and wanted > free * _FREE:
             raise WorkloadError(

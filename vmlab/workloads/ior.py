@@ -26,7 +26,7 @@ from vmlab.workloads import Measurement, Node, Output, Outputs, Task, Workload, 
 from vmlab.workloads._causes import matched
 from vmlab.workloads._install import SYSTEM
 from vmlab.workloads._ior_report import complaints, reported, summary
-from vmlab.workloads._lustre import DROP_CACHES, MOUNTS, NETS, directory, kept_caches, mounts, over_soft_roce
+from vmlab.workloads._lustre import DROP_CACHES, MOUNTS, NETS, directory, kept_caches, over_soft_roce
 from vmlab.workloads._nodes import NodeNames, clients_of, interface
 from vmlab.workloads._sizes import Size
 
@@ -122,8 +122,7 @@ class Ior(Workload[Options]):
     def measurements(self, options: Options, nodes: Sequence[Node]) -> tuple[tuple[Measurement, ...], ...]:
         chosen = clients_of("ior", options.nodes, nodes)
         started = _mpirun.found("ior", "ior", chosen)
-        known = {node.name: mounts(node.facts.get("mounts", "")) for node in chosen}
-        above, free = directory("ior", options.directory, known)
+        above, free = directory("ior", options.directory, chosen)
         layouts = (True, False) if options.file_per_process is None else (options.file_per_process,)
         return tuple(
             (_measurement(options, chosen, started, folder=f"{above}/{_FOLDER}", free=free, own=own, size=size),)

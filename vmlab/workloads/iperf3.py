@@ -25,7 +25,7 @@ from vmlab.workloads import Measurement, Node, Output, Outputs, Service, Task, W
 from vmlab.workloads._fields import below, number, report, rows
 from vmlab.workloads._install import SYSTEM, require, tools
 from vmlab.workloads._nodes import NodeNames
-from vmlab.workloads._pairs import Pair, Wanted, pairs
+from vmlab.workloads._pairs import Pair, Wanted, of_pairs, pairs, rounds
 
 _TOOL = "iperf3"
 _CLIENT = "client"
@@ -91,8 +91,7 @@ class Iperf3(Workload[Options]):
 
     @override
     def takes_part(self, options: Options, nodes: Sequence[Node]) -> tuple[str, ...]:
-        chosen = {node.name for one, other, _ in pairs(self.name, options.pairs, nodes) for node in (one, other)}
-        return tuple(node.name for node in nodes if node.name in chosen)
+        return of_pairs(self.name, options.pairs, nodes)
 
     @override
     def measurements(self, options: Options, nodes: Sequence[Node]) -> tuple[tuple[Measurement, ...], ...]:
@@ -100,10 +99,7 @@ class Iperf3(Workload[Options]):
             [m for streams in options.streams for m in _of_pair(options, pair, _FIRST_PORT + place, streams)]
             for place, pair in enumerate(pairs(self.name, options.pairs, nodes))
         ]
-        if options.parallel:
-            longest = max(map(len, by_pair))
-            return tuple(tuple(of[i] for of in by_pair if i < len(of)) for i in range(longest))
-        return tuple((one,) for of_pair in by_pair for one in of_pair)
+        return tuple(rounds(by_pair, parallel=options.parallel))
 
     @override
     def parse(self, options: Options, measurement: Measurement, outputs: Outputs) -> tuple[Sample, ...]:

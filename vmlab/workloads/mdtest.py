@@ -23,7 +23,7 @@ from vmlab.workloads import Measurement, Node, Output, Outputs, Task, Workload, 
 from vmlab.workloads._causes import matched
 from vmlab.workloads._install import SYSTEM
 from vmlab.workloads._ior_report import complaints
-from vmlab.workloads._lustre import MOUNTS, NETS, directory, mounts, over_soft_roce
+from vmlab.workloads._lustre import MOUNTS, NETS, directory, over_soft_roce
 from vmlab.workloads._nodes import NodeNames, clients_of, interface
 from vmlab.workloads._sizes import Size
 
@@ -86,8 +86,7 @@ class Mdtest(Workload[Options]):
     def measurements(self, options: Options, nodes: Sequence[Node]) -> tuple[tuple[Measurement, ...], ...]:
         chosen = clients_of(self.name, options.nodes, nodes)
         mpi = _mpirun.found(self.name, _TASK, chosen)
-        known = {node.name: mounts(node.facts.get("mounts", "")) for node in chosen}
-        above, _ = directory(self.name, options.directory, known)
+        above, _ = directory(self.name, options.directory, chosen)
         return tuple((_measurement(options, access, chosen, mpi, f"{above}/{_FOLDER}"),) for access in options.access)
 
     @override

@@ -24,7 +24,7 @@ from vmlab.workloads import Endpoint, Measurement, Node, Output, Outputs, Servic
 from vmlab.workloads._causes import matched
 from vmlab.workloads._install import SYSTEM, has, refuse, tools
 from vmlab.workloads._nodes import NodeNames
-from vmlab.workloads._pairs import Pair, Wanted, pairs
+from vmlab.workloads._pairs import Pair, Wanted, of_pairs, pairs, rounds
 from vmlab.workloads._sizes import READ, form, within
 
 _LARGEST = 1 << 30
@@ -123,8 +123,7 @@ class Rdma(Workload[Options]):
 
     @override
     def takes_part(self, options: Options, nodes: Sequence[Node]) -> tuple[str, ...]:
-        chosen = {node.name for one, other, _ in pairs(self.name, options.pairs, nodes) for node in (one, other)}
-        return tuple(node.name for node in nodes if node.name in chosen)
+        return of_pairs(self.name, options.pairs, nodes)
 
     @override
     def measurements(self, options: Options, nodes: Sequence[Node]) -> tuple[tuple[Measurement, ...], ...]:
@@ -135,14 +134,11 @@ class Rdma(Workload[Options]):
             [_measurement(options, pair, _FIRST_PORT + place, what) for what in combinations]
             for place, pair in enumerate(pairs(self.name, options.pairs, nodes))
         ]
-        if options.parallel:
-            rounds = [tuple(at_once) for at_once in zip(*by_pair, strict=True)]
-        else:
-            rounds = [(one,) for of_pair in by_pair for one in of_pair]
+        found = rounds(by_pair, parallel=options.parallel)
         if options.native:
             why = "this version of vmlab measures guests only; there are no figures of the host to compare with"
-            rounds.append((Measurement(name="native", labels={}, skipped=why),))
-        return tuple(rounds)
+            found.append((Measurement(name="native", labels={}, skipped=why),))
+        return tuple(found)
 
     @override
     def parse(self, options: Options, measurement: Measurement, outputs: Outputs) -> tuple[Sample, ...]:
