@@ -8,6 +8,7 @@ from typing import IO
 from vmlab.domainxml.metadata import Address, NodeMetadata
 from vmlab.guest import child
 from vmlab.guest.ssh import no_line
+from vmlab.lab.measuring.participants import InGuest
 from vmlab.runtime import process
 from vmlab.runtime.wait import Deadline
 
@@ -34,7 +35,7 @@ class LocalGuest:
         return replace(done, status=128 - done.status) if done.status < 0 and not done.timed_out else done
 
 
-def nodes(*names: str, role: str = "oss") -> dict[str, NodeMetadata]:
+def nodes(*names: str, role: str = "oss") -> dict[str, InGuest]:
     """Nodes of a bed as libvirt knows them, with a management address each."""
     mgmt = Address("mgmt", "management", "virtio", "mgmt", "52:54:00:00:00:01", IPv4Interface("10.0.0.1/24"))
-    return {name: NodeMetadata("bed", name, (role,), "demo", "root", "", (mgmt,)) for name in names}
+    return {name: InGuest(NodeMetadata("bed", name, (role,), "demo", "root", "", (mgmt,))) for name in names}

@@ -11,6 +11,9 @@ from pydantic import TypeAdapter, ValidationError
 
 SCHEMA = 1
 
+ON, VM, BARE, HOST = "on", "vm", "bare", "host"
+"""A label of samples and its values: measured in guests, on machines that are none, on the host itself."""
+
 
 class Unit(StrEnum):
     """The units that several workloads measure in: parsers convert to them, reports never do."""
@@ -84,11 +87,49 @@ def summaries(samples: Sequence[Sample]) -> tuple[Summary, ...]:
 
 
 @dataclass(frozen=True, slots=True)
+class BesideHost:
+    """One figure in guests and on the host itself, of several trials their medians, under the labels of both.
+
+    `differs`: by more than either varies by itself; None for a single trial, of which nobody knows that.
+    """
+
+    metric: Metric
+    labels: Mapping[str, str]
+    vm: float
+    host: float
+    differs: bool | None
+
+    @property
+    def percent(self) -> float | None:
+        """The guests' in parts of the host's."""
+        return 100 * self.vm / self.host if self.host else None
+
+
+def beside_host(samples: Sequence[Sample]) -> tuple[BesideHost, ...]:
+    """All figures that there are of both."""
+    by_place: dict[tuple[Metric, frozenset[tuple[str, str]]], dict[str, Summary]] = {}
+    for one in summaries(samples):
+        if ON in one.labels:
+            rest = frozenset((key, value) for key, value in one.labels.items() if key != ON)
+            by_place.setdefault((one.metric, rest), {})[one.labels[ON]] = one
+    found = []
+    for (metric, _), places in by_place.items():
+        if VM in places and HOST in places:
+            vm, host = places[VM], places[HOST]
+            labels = {key: value for key, value in vm.labels.items() if key != ON}
+            differs = vm.differs(host) if min(vm.trials, host.trials) > 1 else None
+            found.append(BesideHost(metric, labels, vm.median, host.median, differs))
+    return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
 class RunNode:
     """A node that took part. `vcpus` are the host CPUs that each virtual CPU may use, where that is known.
 
     `packages` are versions of the distribution's, `tools` what programs say of themselves, `lustre` what its modules
     do, or "". `digest` is that of all that was asked for when the node was defined: the plan that is in force.
+    `where` it ran: "vm", a guest; "bare", a machine that is none; "host", the host itself in the node's place, on the
+    CPUs `vcpus`.
     """
 
     name: str
@@ -102,6 +143,7 @@ class RunNode:
     tools: Mapping[str, str] = field(default_factory=dict)
     lustre: str = ""
     digest: str = ""
+    where: str = "vm"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +166,20 @@ class RunHost:
     hcas: Mapping[str, str]
     numastat: Mapping[str, Mapping[str, int]]
     remote_memory: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class RootVolume:
+    """The file that a node's root disk was in a trial: its inode, and when it was made (ISO 8601), "" if not known.
+
+    Nodes that were made anew between two trials have another one.
+    """
+
+    trial: int
+    node: str
+    path: str
+    inode: int
+    made: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +218,9 @@ class RunRecord:
     measured `trials` times, after `warm_up` times that are not counted. `measured` are the measurements that are over,
     without a fault, by the names by which commands and lines above call them: `--resume` repeats all others.
 
+    `fresh`: the nodes were made anew between trials, as `roots` shows. `options` has `native` where the same was
+    measured on the host itself: samples then say by the label `on` where.
+
     `topology` is the bed's as it was read, null where its file was not at hand. `load` is a file of the run's folder:
     what the nodes' CPUs, networks and disks did each second, as their hosts' libvirt counts; "" without.
     """
@@ -190,10 +249,15 @@ class RunRecord:
     topology: Mapping[str, Any] | None = None
     hosts: tuple[RunHost, ...] = ()
     load: str = ""
+    fresh: bool = False
+    roots: tuple[RootVolume, ...] = ()
 
 
 def to_json(record: RunRecord) -> dict[str, Any]:
-    """What `run.json` holds: the fields above, with `schema` first; of several trials `summaries` last."""
+    """What `run.json` holds: the fields above, with `schema` first.
+
+    Behind them `summaries` of several trials, and `beside_host` where the same was measured on the host itself.
+    """
     content: dict[str, Any] = {"schema": SCHEMA} | asdict(record)
     content["samples"] = [
         {
@@ -210,6 +274,11 @@ def to_json(record: RunRecord) -> dict[str, Any]:
     if record.trials > 1:
         content["summaries"] = [
             asdict(one) | {"metric": one.metric.name, "unit": str(one.metric.unit)} for one in summaries(record.samples)
+        ]
+    if both := beside_host(record.samples):
+        content["beside_host"] = [
+            asdict(one) | {"metric": one.metric.name, "unit": str(one.metric.unit), "percent": one.percent}
+            for one in both
         ]
     return content
 

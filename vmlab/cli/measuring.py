@@ -33,6 +33,13 @@ def run(
     warm_up: Annotated[
         int, option("--warm-up", metavar="N", min=0, max=1000, help="Before that N times, which are not counted.")
     ] = 0,
+    fresh: Annotated[
+        bool,
+        option("--fresh", help="Between trials all nodes are made anew, root disks and all; file systems keep theirs."),
+    ] = False,
+    native: Annotated[
+        bool, option("--native", help="Measure the same on the host itself, on as many CPUs, and put it beside.")
+    ] = False,
     resume: Annotated[
         bool, option("--resume", help="Go on with the latest such run that was cut off; what it has is not repeated.")
     ] = False,
@@ -48,6 +55,8 @@ def run(
     Examples:
       vmlab run ha rdma --set verbs=write,read --set sizes=64KiB
       vmlab run ha ior --set 'block=[64m, 1g]' --set nodes=1..4 --trials 3
+      vmlab run ha-topology.yaml fio --trials 5 --fresh
+      vmlab run ha rdma --native
       vmlab run ha-topology.yaml
     """
     from vmlab.cli.target import at
@@ -62,11 +71,13 @@ def run(
     from vmlab.report.run import run_table
     from vmlab.report.tables import show
 
+    if fresh and trials == 1:
+        raise UsageError("--fresh is between trials, and there is one", hint="--trials N --fresh")
     topology = _described(bed)
-    todo = _todo(bed, topology, workload, settings or [])
+    todo = _todo(bed, topology, workload, settings or [], native=native)
     records = []
     errors: list[VmlabError] = []
-    often = Often(trials, warm_up)
+    often = Often(trials, warm_up, fresh)
     with at(bed, topology) as (hosts, name):
         if resume:
             todo = from_cut_off(runs_dir(), name, todo, often)
@@ -200,17 +211,17 @@ def _described(bed: str) -> "Topology | None":
 
 
 def _todo(
-    bed: str, topology: "Topology | None", workload: str | None, settings: list[str]
+    bed: str, topology: "Topology | None", workload: str | None, settings: list[str], *, native: bool
 ) -> "list[tuple[Workload[Any], tuple[Point[Any], ...]]]":
-    """The named workload, with what the topology file sets for it; or all of the file."""
+    """The named workload, with what the topology file sets for it; or all of the file. `native`: on the host, too."""
     from vmlab.errors import UsageError
-    from vmlab.workloads._options import parse_set, points
+    from vmlab.workloads._options import also_native, parse_set, points
 
     in_file = topology.workloads if topology is not None else ()
     if workload is not None:
         kind = _known(workload)
         written = next((dict(item.options) for item in in_file if item.name == workload), {})
-        return [(kind, points(kind, written | parse_set(kind, settings)))]
+        return [(kind, also_native(points(kind, written | parse_set(kind, settings)), asked=native))]
     if settings:
         raise UsageError("--set needs a WORKLOAD", hint="vmlab run BED WORKLOAD --set KEY=VALUE")
     if not in_file:
@@ -218,7 +229,7 @@ def _todo(
             "the topology file of {} is not here" if topology is None else "the topology file of {} lists no workloads"
         )
         raise UsageError(why.format(bed), hint="vmlab run BED WORKLOAD; `vmlab workloads` lists them")
-    return [(_known(item.name), points(_known(item.name), item.options)) for item in in_file]
+    return [(_known(item.name), also_native(points(_known(item.name), item.options), asked=native)) for item in in_file]
 
 
 def _tell_warnings() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from vmlab.metrics import Metric, RunRecord, Sample, Summary, summaries
+from vmlab.metrics import HOST, ON, VM, Metric, RunRecord, Sample, Summary, beside_host, summaries
 from vmlab.report.grid import Grid
 from vmlab.values.size import Bytes
 
@@ -14,6 +14,8 @@ _WIDE = "size"
 """The label whose values become columns when a run has several of them."""
 _DIGITS = 19
 """More have no size in bytes."""
+_OF_HOST = "vm : host"
+_Labels = tuple[tuple[str, str], ...]
 
 
 def run_table(record: RunRecord, *, findings: bool = True) -> RenderableType:
@@ -49,7 +51,7 @@ def _notes(record: RunRecord) -> Iterator[tuple[str, str]]:
 
 
 def _of_group(record: RunRecord, samples: Sequence[Sample]) -> tuple[Text, Grid]:
-    rows: dict[tuple[tuple[str, str], ...], dict[str, float]] = {}
+    rows: dict[_Labels, dict[str, float]] = {}
     metrics = {sample.metric.name: sample.metric for sample in samples}
     first = next(iter(metrics.values()))
     sizes = dict.fromkeys(sample.labels[_WIDE] for sample in samples if _WIDE in sample.labels)
@@ -59,6 +61,7 @@ def _of_group(record: RunRecord, samples: Sequence[Sample]) -> tuple[Text, Grid]
             labels = tuple((k, v) for k, v in sample.labels.items() if not (wide and k == _WIDE))
             column = sample.labels.get(_WIDE, "") if wide else sample.metric.name
             rows.setdefault(labels, {})[column] = sample.value
+    rows = _together(rows)
     title = f"{record.bed}: {record.workload} {first.group} ({record.accel}{', soft-RoCE' if record.soft else ''})"
     if wide:
         title += f", {first.unit} by message size"
@@ -72,13 +75,30 @@ def _of_group(record: RunRecord, samples: Sequence[Sample]) -> tuple[Text, Grid]
     for labels, figures in rows.items():
         known = dict(labels)
         cells = [words.get((key, known.get(key, "")), _label(key, known.get(key, ""))) for key in keys]
-        columns = sizes if wide else metrics
-        result.add_row(*cells, *(_figure(figures.get(column)) for column in columns))
+        write = _percent if known.get(ON) == _OF_HOST else _figure
+        result.add_row(*cells, *(write(figures.get(column)) for column in (sizes if wide else metrics)))
     return Text(title, "bold"), result
 
 
+def _together(rows: Mapping[_Labels, dict[str, float]]) -> dict[_Labels, dict[str, float]]:
+    """Guests' figures and the host's in rows that follow each other, and what the former are of the latter."""
+    places: dict[_Labels, dict[_Labels, dict[str, float]]] = {}
+    for labels, figures in rows.items():
+        rest = tuple(pair for pair in labels if pair[0] != ON)
+        places.setdefault(rest, {})[labels] = figures
+    found: dict[_Labels, dict[str, float]] = {}
+    for of_place in places.values():
+        found |= of_place
+        by_side = {dict(labels).get(ON): (labels, figures) for labels, figures in of_place.items()}
+        if VM in by_side and HOST in by_side:
+            (labels, ours), (_, theirs) = by_side[VM], by_side[HOST]
+            parts = {c: 100 * ours[c] / theirs[c] for c in ours if theirs.get(c)}
+            found[tuple((key, _OF_HOST if key == ON else value) for key, value in labels)] = parts
+    return found
+
+
 def _of_trials(record: RunRecord, samples: Sequence[Sample]) -> tuple[Text, Grid]:
-    found = summaries(samples)
+    found = _by_place(summaries(samples))
     verdicts = _verdicts(record, found)
     words = _written(record)
     title = f"{record.bed}: {record.workload} {samples[0].metric.group} ({record.accel}), {record.trials} trials"
@@ -109,8 +129,21 @@ def _written(record: RunRecord) -> dict[tuple[str, str], str]:
     return sizes
 
 
+def _by_place(found: Sequence[Summary]) -> list[Summary]:
+    """Guests' figures and the host's one behind the other."""
+    places: dict[object, list[Summary]] = {}
+    for one in found:
+        rest = frozenset(pair for pair in one.labels.items() if pair[0] != ON)
+        places.setdefault((one.metric, rest), []).append(one)
+    return [one for of_place in places.values() for one in of_place]
+
+
 def _verdicts(record: RunRecord, found: Sequence[Summary]) -> list[str]:
-    """Of each figure of a sweep: "best", or that it differs from the best by less than they vary."""
+    """Of each figure of a sweep: "best", or that it differs from the best by less than they vary.
+
+    Where the host was measured, too: what part of the host's it is, if they differ.
+    """
+    hosts = {(b.metric, frozenset(b.labels.items())): b for b in beside_host(record.samples)}
     swept = {name for point in record.points for name in point}
     alike: dict[tuple[object, ...], list[Summary]] = {}
 
@@ -121,6 +154,9 @@ def _verdicts(record: RunRecord, found: Sequence[Summary]) -> list[str]:
         alike.setdefault(kind(one), []).append(one)
 
     def word(one: Summary) -> str:
+        rest = frozenset(pair for pair in one.labels.items() if pair[0] != ON)
+        if one.labels.get(ON) == VM and (beside := hosts.get((one.metric, rest))) is not None:
+            return f"{_percent(beside.percent)} of the host" if beside.differs else "no difference to the host"
         others = alike[kind(one)]
         if len(others) == 1:
             return ""
@@ -143,6 +179,10 @@ def _headings(metrics: Mapping[str, Metric], sizes: Mapping[str, None] | None, g
 
 def _label(key: str, value: str) -> str:
     return str(Bytes(int(value))) if key == _WIDE and value.isdecimal() and len(value) < _DIGITS else value
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{_figure(value)} %"
 
 
 def _figure(value: float | None) -> str:

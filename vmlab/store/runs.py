@@ -105,7 +105,7 @@ def open_again(runs_dir: Path, run: str) -> Iterator[OpenRun]:
 def cut_off(runs_dir: Path) -> Iterator[RunRecord]:
     """The records of runs that were broken off or killed, newest first; of those that were killed as they last were."""
     folders = [*incomplete(runs_dir), *(runs_dir / run for run in complete(runs_dir))]
-    for folder in sorted(folders, key=lambda path: path.name.removesuffix(_PARTIAL), reverse=True):
+    for folder in sorted(folders, key=run_of, reverse=True):
         with contextlib.suppress(OSError, ValueError, RecursionError):
             record = from_json(json.loads((folder / RECORD).read_text(encoding="utf-8")))
             if record.incomplete:
@@ -221,6 +221,11 @@ def latest(runs_dir: Path) -> tuple[RunRecord | None, tuple[WorkloadError, ...]]
 def incomplete(runs_dir: Path) -> tuple[Path, ...]:
     """The folders that killed runs left, oldest first; those of runs that go on are not among them."""
     return tuple(sorted(folder for folder in runs_dir.glob(f"*{_PARTIAL}") if _abandoned(folder)))
+
+
+def run_of(folder: Path) -> str:
+    """The ID of the run that has this folder, be it complete or not."""
+    return folder.name.removesuffix(_PARTIAL)
 
 
 def _abandoned(folder: Path) -> bool:

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from vmlab.topology.model import TopologyFile
-from vmlab.topology.sweep import CASES
+from vmlab.topology.sweep import CASES, NATIVE
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -59,4 +59,9 @@ def _sweep(definition: dict[str, Any]) -> None:
         one = {key: value for key, value in part.items() if key not in told}
         swept[name] = told | {"anyOf": [one, {"type": "array", "minItems": 1, "items": one}]}
     cases = {"type": "array", "minItems": 1, "items": {"type": "object", "minProperties": 1}}
-    definition["properties"] = swept | {CASES: cases | {"description": "points of a sweep that is no product"}}
+    mount = {"mount": {"type": "string", "pattern": "^/", "description": "where its files go on the host"}}
+    native = {"anyOf": [{"type": "boolean"}, {"type": "object", "properties": mount, "additionalProperties": False}]}
+    definition["properties"] = swept | {
+        CASES: cases | {"description": "points of a sweep that is no product"},
+        NATIVE: native | {"default": False, "description": "measure the same on the host itself, beside"},
+    }

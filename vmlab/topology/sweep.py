@@ -15,6 +15,9 @@ from typing import Any
 from pydantic import BaseModel
 
 CASES = "cases"
+NATIVE = "native"
+"""Every workload's, and no option of its own: the same is measured on the host itself. true, or {mount: DIR}."""
+
 _NODES = "nodes"
 _RANGE = re.compile(r"([0-9]{1,6})\.\.([0-9]{1,6})")
 _MOST = 10_000
@@ -34,7 +37,8 @@ def expand(kind: type[BaseModel], settings: Mapping[str, Any]) -> tuple[Point, .
     Values are not checked. Raises ValueError for what is no sweep, or one of more than 10,000 points.
     """
     lists = {name for name, schema in properties(kind).items() if any(k.get("type") == "array" for k in kinds(schema))}
-    outer = {name: value for name, value in settings.items() if name != CASES}
+    native_mount(settings)
+    outer = {name: value for name, value in settings.items() if name not in (CASES, NATIVE)}
     cases = _cases(settings[CASES]) if CASES in settings else [{}]
     found: list[Point] = []
     for case in cases:
@@ -49,6 +53,21 @@ def expand(kind: type[BaseModel], settings: Mapping[str, Any]) -> tuple[Point, .
             swept = {name: point.get(name, value) for name, value in written.items() if name in axes or name in case}
             found.append(Point(swept, written | point))
     return tuple(found)
+
+
+def native_mount(settings: Mapping[str, Any]) -> str | None:
+    """The directory of the host where its files go, "" if none is named; None if nothing is measured there.
+
+    Raises ValueError for another value than true, false and {mount: DIR}.
+    """
+    match settings.get(NATIVE, False):
+        case False | None:
+            return None
+        case True:
+            return ""
+        case {"mount": str(mount), **rest} if mount.startswith("/") and not rest:
+            return mount
+    raise ValueError(f"{NATIVE} is neither true nor false (expected one of them, or {{mount: /a/folder/of/the/host}})")
 
 
 def properties(kind: type[BaseModel]) -> dict[str, dict[str, Any]]:

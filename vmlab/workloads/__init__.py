@@ -51,16 +51,34 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A node that may take part. `facts` are what the workload's fact commands printed on it."""
+    """A node that may take part. `facts` are what the workload's fact commands printed on it.
+
+    `where` it runs: "vm", a guest; "bare", a machine that is none; "host", the host itself in the place of the node
+    `name`, confined to `cpus`, as many as the node has.
+    """
 
     name: str
     roles: tuple[str, ...] = ()
     endpoints: tuple[Endpoint, ...] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
+    where: Literal["vm", "bare", "host"] = "vm"
+    cpus: tuple[int, ...] = ()
 
     def on(self, fabric: str) -> Endpoint | None:
         """Its first place on that fabric."""
         return next((e for e in self.endpoints if e.fabric == fabric), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Native:
+    """That the same is measured on the host itself.
+
+    `mount`: the files of workloads that have some go below this directory of the host; "" if none was named.
+    `written`: it stands in the topology file, beside the workload's options, and not only on the command line.
+    """
+
+    mount: str = ""
+    written: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,6 +270,15 @@ class Workload(abc.ABC, Generic[O]):
 
         `nodes` are all of the bed; devices and facts are known of those that take part. Raises WorkloadError.
         """
+
+    def on_host(self, options: O, native: Native) -> O:
+        """The options with which the same can be measured on the host itself, whose stand-ins have `Node.where` "host".
+
+        Raises WorkloadError with the reason why it cannot: so here, since whatever a workload does it does there as
+        root.
+        """
+        del options, native
+        raise WorkloadError(f"{self.name} runs in guests only")
 
     def soft(self, options: O, nodes: Sequence[Node]) -> bool:
         """The figures went over soft-RoCE; `nodes` are all of the bed, devices and facts known of those that took part.

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from vmlab.errors import WorkloadError
 from vmlab.steps import Command
 from vmlab.values.distribution import read_distribution
-from vmlab.values.nodeset import fold
 from vmlab.workloads import Node
+from vmlab.workloads._nodes import called, there
 
 SYSTEM: Command = ("cat", "/etc/os-release")
 """A fact of this form is what `in_guest` looks for under the name `system`."""
@@ -32,12 +32,14 @@ def require(workload: str, tool: str, nodes: Sequence[Node], *, of: str = "") ->
 def refuse(workload: str, tool: str, without: Sequence[Node], *, of: str = "") -> None:
     """Raise WorkloadError if there are nodes `without` the tool."""
     if without:
-        told = fold(node.name for node in without)
-        hint = f"use an image that carries {of or tool}, or {in_guest(without[0], of or tool)}"
-        raise WorkloadError(f"{workload}: {told} {'has' if len(without) == 1 else 'have'} no {tool}", hint=hint)
+        told = called(without)
+        many = len(without) > 1 and told != called(without[:1])
+        there = in_guest(without[0], of or tool)
+        hint = f"use an image that carries {of or tool}, or {there}" if without[0].where == "vm" else there
+        raise WorkloadError(f"{workload}: {told} {'have' if many else 'has'} no {tool}", hint=hint)
 
 
 def in_guest(node: Node, program: str) -> str:
     """What to do in the guest, as the end of a hint."""
     line = read_distribution(node.facts.get("system", "")).install(program)
-    return f"in the guest: {line}" if line else f"install {program} in the guest"
+    return f"{there(node)}: {line}" if line else f"install {program} {there(node)}"

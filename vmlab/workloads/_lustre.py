@@ -3,13 +3,18 @@
 import re
 from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address
+from typing import TypeVar
+
+from pydantic import BaseModel
 
 from vmlab.errors import WorkloadError
 from vmlab.lustre import lnetctl
 from vmlab.shell import script
 from vmlab.steps import Command
 from vmlab.values.nid import Nid
-from vmlab.workloads import Node
+from vmlab.workloads import Native, Node
+
+O = TypeVar("O", bound=BaseModel)  # noqa: E741 (as in the package)
 
 MOUNTS: Command = ("sh", "-c", "df -P -k -t lustre 2>/dev/null | awk 'NR > 1 { print $4, $6 }'")
 """The fact command whose output `mounts` reads."""
@@ -69,6 +74,18 @@ def directory(workload: str, asked: str | None, nodes: Sequence[Node]) -> tuple[
         f"{workload}: no Lustre file system is mounted on all of its nodes",
         hint="vmlab fs mount BED, or --set directory=PATH",
     )
+
+
+def in_mount(workload: str, options: O, native: Native) -> O:
+    """The options with the files below the directory of the host that `native` names.
+
+    Raises WorkloadError if it names none: paths of guests mean other things there.
+    """
+    if not native.mount:
+        raise WorkloadError(
+            f"{workload} needs a directory of the host where its files may go", hint="native: {mount: /mnt/lustre}"
+        )
+    return options.model_copy(update={"directory": native.mount.rstrip("/") or "/"})
 
 
 DROP_CACHES = script(__file__, "drop_caches.sh")

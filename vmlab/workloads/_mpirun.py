@@ -17,6 +17,7 @@ from vmlab.errors import WorkloadError
 from vmlab.shell import script
 from vmlab.steps import Command
 from vmlab.values.complaint import first_complaint
+from vmlab.values.cpuset import cpu_list
 from vmlab.workloads import MARK, Node
 from vmlab.workloads._causes import cause, matched
 from vmlab.workloads._install import refuse
@@ -99,16 +100,24 @@ def mpi(program: str) -> Command:
 
 
 class Mpi(NamedTuple):
-    """Where a program is on all nodes, and the mpirun of the first one for it; `kind` is "openmpi" or "mpich"."""
+    """Where a program is on all nodes, and the mpirun of the first one for it; `kind` is "openmpi" or "mpich".
+
+    `cpus`: all tasks run on the host itself, on these.
+    """
 
     program: str
     mpirun: str
     kind: str
+    cpus: tuple[int, ...] = ()
 
     def start(self, tasks: Mapping[str, int], interface: str, argv: Command) -> Command:
         """Run `argv` with so many tasks on each node; MPI's messages go over `interface`."""
         hosts = ",".join(f"{node}:{number}" for node, number in tasks.items())
         total = str(sum(tasks.values()))
+        if self.cpus:
+            slots = ("--allow-run-as-root", "-x", MARK, "--oversubscribe", "--bind-to", "none")
+            how = slots if self.kind == "openmpi" else ()
+            return ("taskset", "-c", cpu_list(self.cpus), self.mpirun, *how, "-n", total, *argv)
         if self.kind == "mpich":
             libraries = str(PurePosixPath(self.mpirun).parent.with_name("lib"))
             own = ("-genv", "LD_LIBRARY_PATH", libraries) if "mpich" in libraries else ()
@@ -133,7 +142,8 @@ def found(workload: str, program: str, nodes: Sequence[Node]) -> Mpi:
     kind = built or next(iter(sorted(runs[nodes[0].name], reverse=True)), "openmpi")
     without = [node for node in nodes if kind not in runs[node.name]]
     refuse(workload, {"openmpi": "mpirun", "mpich": "mpirun.mpich"}[kind], without)
-    return Mpi(places[nodes[0].name], runs[nodes[0].name][kind], kind)
+    cpus = sorted({cpu for node in nodes for cpu in node.cpus})
+    return Mpi(places[nodes[0].name], runs[nodes[0].name][kind], kind, tuple(cpus))
 
 
 class _Parts(NamedTuple):

@@ -83,12 +83,21 @@ def clients_of(workload: str, text: str | None, nodes: Sequence[Node]) -> list[N
     return chosen
 
 
+def called(nodes: Sequence[Node]) -> str:
+    """Nodes in a sentence: the host is one, in whose place it ever is."""
+    return "the host" if all(node.where == "host" for node in nodes) else fold(node.name for node in nodes)
+
+
+def there(node: Node) -> str:
+    """Where commands of a hint are to be typed."""
+    return {"vm": "in the guest", "bare": f"on {node.name}", "host": "on the host"}[node.where]
+
+
 def interface(workload: str, fabric: str, nodes: Sequence[Node]) -> str:
     """The interface of a fabric, which has the same name on all nodes. Raises WorkloadError if one is not on it."""
     places = [node.on(fabric) for node in nodes]
-    if without := [node.name for node, place in zip(nodes, places, strict=True) if place is None]:
-        told = fold(without)
-        raise WorkloadError(
-            f"{workload}: {told} {'is' if len(without) == 1 else 'are'} not on the fabric {quote(fabric)}"
-        )
+    if without := [node for node, place in zip(nodes, places, strict=True) if place is None]:
+        told = called(without)
+        many = len(without) > 1 and told != called(without[:1])
+        raise WorkloadError(f"{workload}: {told} {'are' if many else 'is'} not on the fabric {quote(fabric)}")
     return next(place.netdev for place in places if place is not None)

@@ -1,7 +1,7 @@
 """Options from the command line, and what there is to set."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 import yaml
@@ -9,10 +9,10 @@ from pydantic import BaseModel, ValidationError
 
 from vmlab.errors import UsageError
 from vmlab.metrics import Metric
-from vmlab.topology.sweep import CASES, expand, kinds, properties
+from vmlab.topology.sweep import CASES, NATIVE, expand, kinds, native_mount, properties
 from vmlab.topology.wording import among, quote
 from vmlab.values.nodeset import parts
-from vmlab.workloads import Workload
+from vmlab.workloads import Native, Workload
 
 O = TypeVar("O", bound=BaseModel)  # noqa: E741 (as in the package)
 
@@ -50,7 +50,7 @@ def parse_set(workload: Workload[Any], pairs: Iterable[str]) -> dict[str, Any]:
         name, equals, text = pair.partition("=")
         if not equals:
             raise UsageError(f"--set {quote(pair)} has no value", hint=f"--set {name}=VALUE")
-        if name == CASES:
+        if name in (CASES, NATIVE):
             settings[name] = _yaml(text, pair)
             continue
         if name not in known:
@@ -73,24 +73,35 @@ def validated(workload: Workload[O], settings: Mapping[str, Any]) -> O:
 
 @dataclass(frozen=True, slots=True)
 class Point(Generic[O]):
-    """One point of a sweep: its options, and those that make it as labels of its figures; {} if nothing is swept."""
+    """One point of a sweep: its options, and those that make it as labels of its figures; {} if nothing is swept.
+
+    `native`: it is measured on the host itself, too. All points of a run have the same.
+    """
 
     labels: Mapping[str, str]
     options: O
+    native: Native | None = None
 
 
 def points(workload: Workload[O], settings: Mapping[str, Any]) -> tuple[Point[O], ...]:
     """What is to be measured, one point if nothing is swept (`topology.sweep`). Raises UsageError."""
     try:
         expanded = expand(workload.options, settings)
+        mount = native_mount(settings)
     except ValueError as error:
         raise UsageError(f"{workload.name}: {error}", hint=f"vmlab workloads {workload.name}") from None
+    native = None if mount is None else Native(mount, written=True)
     found = []
     for point in expanded:
         options = validated(workload, point.settings)
         values = options.model_dump(by_alias=True)
-        found.append(Point({name: _label(values[name]) for name in point.swept}, options))
+        found.append(Point({name: _label(values[name]) for name in point.swept}, options, native))
     return tuple(found)
+
+
+def also_native(points: tuple[Point[O], ...], *, asked: bool) -> tuple[Point[O], ...]:
+    """The same points, measured on the host itself, too, if that is asked for."""
+    return tuple(replace(p, native=p.native or Native()) for p in points) if asked else points
 
 
 def _label(value: object) -> str:
@@ -108,6 +119,8 @@ def describe(workload: Workload[Any]) -> WorkloadHelp:
         OptionHelp(name, _form(schema), _default(schema), schema.get("description", ""))
         for name, schema in properties(workload.options).items()
     )
+    if type(workload).on_host is not Workload.on_host:
+        options += (OptionHelp(NATIVE, "true|false or {mount: DIR}", "false", "the same on the host itself, beside"),)
     return WorkloadHelp(workload.name, workload.summary, options, workload.metrics)
 
 

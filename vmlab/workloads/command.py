@@ -23,7 +23,7 @@ from vmlab.errors import UsageError, WorkloadError
 from vmlab.metrics import Metric, Sample, Unit
 from vmlab.topology.wording import quote
 from vmlab.values.nodeset import fold
-from vmlab.workloads import Job, Measurement, Node, Output, Outputs, Task, Workload, by_node, register
+from vmlab.workloads import Job, Measurement, Native, Node, Output, Outputs, Task, Workload, by_node, register
 from vmlab.workloads._fields import report
 from vmlab.workloads._nodes import NodeNames, clients_of
 
@@ -136,6 +136,15 @@ class Command(Workload[Options]):
         return (
             (Measurement(name=fold(names), labels=labels, tasks=(Job(tasks=tasks),) if options.at_once else tasks),),
         )
+
+    @override
+    def on_host(self, options: Options, native: Native) -> Options:
+        if not native.written:
+            raise WorkloadError(
+                "a command that was written for guests runs on the host, as root, only where its topology says so",
+                hint="in the topology file, beside it: native: true",
+            )
+        return options
 
     @override
     def parse(self, options: Options, measurement: Measurement, outputs: Outputs) -> tuple[Sample, ...]:

@@ -23,11 +23,11 @@ from vmlab.metrics import Metric, Sample, Unit
 from vmlab.topology.wording import quote
 from vmlab.values.nodeset import fold
 from vmlab.values.size import Bytes
-from vmlab.workloads import Job, Measurement, Node, Output, Outputs, Task, Workload, by_node, register
+from vmlab.workloads import Job, Measurement, Native, Node, Output, Outputs, Task, Workload, by_node, register
 from vmlab.workloads._causes import matched
 from vmlab.workloads._fields import below, number, report, rows
 from vmlab.workloads._install import SYSTEM, require, tools
-from vmlab.workloads._lustre import DROP_CACHES, MOUNTS, NETS, directory, kept_caches, over_soft_roce
+from vmlab.workloads._lustre import DROP_CACHES, MOUNTS, NETS, directory, in_mount, kept_caches, over_soft_roce
 from vmlab.workloads._nodes import NodeNames, clients_of
 from vmlab.workloads._sizes import Size
 
@@ -126,6 +126,10 @@ class Fio(Workload[Options]):
                 hint=f"--set size={max(1, int(free * _FREE) // (options.jobs * len(chosen)) >> 20)}MiB",
             )
         return ((_measurement(options, [node.name for node in chosen], f"{above}/{_FOLDER}"),),)
+
+    @override
+    def on_host(self, options: Options, native: Native) -> Options:
+        return in_mount(self.name, options, native)
 
     @override
     def soft(self, options: Options, nodes: Sequence[Node]) -> bool:

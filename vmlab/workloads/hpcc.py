@@ -20,7 +20,7 @@ from vmlab.errors import WorkloadError
 from vmlab.metrics import Metric, Sample, Unit
 from vmlab.topology.wording import quote
 from vmlab.values.nodeset import fold
-from vmlab.workloads import Measurement, Node, Output, Outputs, Task, Workload, _mpirun, register
+from vmlab.workloads import Measurement, Native, Node, Output, Outputs, Task, Workload, _mpirun, register
 from vmlab.workloads._causes import matched
 from vmlab.workloads._install import SYSTEM
 from vmlab.workloads._nodes import NodeNames, clients_of, interface
@@ -126,6 +126,11 @@ class Hpcc(Workload[Options]):
         )
         labels = {"nodes": fold(names), "tasks": str(tasks), "fabric": options.fabric}
         return ((Measurement(name=fold(names), labels=labels, tasks=(task,)),),)
+
+    @override
+    def on_host(self, options: Options, native: Native) -> Options:
+        del native
+        return options
 
     @override
     def parse(self, options: Options, measurement: Measurement, outputs: Outputs) -> tuple[Sample, ...]:

@@ -22,11 +22,11 @@ from vmlab.steps import Command
 from vmlab.topology.wording import quote
 from vmlab.values.nodeset import fold
 from vmlab.values.size import Bytes
-from vmlab.workloads import Measurement, Node, Output, Outputs, Task, Workload, _mpirun, register
+from vmlab.workloads import Measurement, Native, Node, Output, Outputs, Task, Workload, _mpirun, register
 from vmlab.workloads._causes import matched
 from vmlab.workloads._install import SYSTEM
 from vmlab.workloads._ior_report import complaints, reported, summary
-from vmlab.workloads._lustre import DROP_CACHES, MOUNTS, NETS, directory, kept_caches, over_soft_roce
+from vmlab.workloads._lustre import DROP_CACHES, MOUNTS, NETS, directory, in_mount, kept_caches, over_soft_roce
 from vmlab.workloads._nodes import NodeNames, clients_of, interface
 from vmlab.workloads._sizes import Size
 
@@ -129,6 +129,10 @@ class Ior(Workload[Options]):
             for own in layouts
             for size in options.transfer_sizes
         )
+
+    @override
+    def on_host(self, options: Options, native: Native) -> Options:
+        return in_mount(self.name, options, native)
 
     @override
     def soft(self, options: Options, nodes: Sequence[Node]) -> bool:

@@ -21,7 +21,7 @@ from typing_extensions import override
 
 from vmlab.errors import WorkloadError
 from vmlab.metrics import Metric, Sample
-from vmlab.workloads import Measurement, Node, Output, Outputs, Service, Task, Workload, register
+from vmlab.workloads import Measurement, Native, Node, Output, Outputs, Service, Task, Workload, register
 from vmlab.workloads._fields import below, number, report, rows
 from vmlab.workloads._install import SYSTEM, require, tools
 from vmlab.workloads._nodes import NodeNames
@@ -100,6 +100,11 @@ class Iperf3(Workload[Options]):
             for place, pair in enumerate(pairs(self.name, options.pairs, nodes))
         ]
         return tuple(rounds(by_pair, parallel=options.parallel))
+
+    @override
+    def on_host(self, options: Options, native: Native) -> Options:
+        del native
+        return options
 
     @override
     def parse(self, options: Options, measurement: Measurement, outputs: Outputs) -> tuple[Sample, ...]:

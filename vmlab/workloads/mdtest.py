@@ -19,11 +19,11 @@ from vmlab.errors import WorkloadError
 from vmlab.metrics import Metric, Sample, Unit
 from vmlab.topology.wording import quote
 from vmlab.values.nodeset import fold
-from vmlab.workloads import Measurement, Node, Output, Outputs, Task, Workload, _mpirun, register
+from vmlab.workloads import Measurement, Native, Node, Output, Outputs, Task, Workload, _mpirun, register
 from vmlab.workloads._causes import matched
 from vmlab.workloads._install import SYSTEM
 from vmlab.workloads._ior_report import complaints
-from vmlab.workloads._lustre import MOUNTS, NETS, directory, over_soft_roce
+from vmlab.workloads._lustre import MOUNTS, NETS, directory, in_mount, over_soft_roce
 from vmlab.workloads._nodes import NodeNames, clients_of, interface
 from vmlab.workloads._sizes import Size
 
@@ -88,6 +88,10 @@ class Mdtest(Workload[Options]):
         mpi = _mpirun.found(self.name, _TASK, chosen)
         above, _ = directory(self.name, options.directory, chosen)
         return tuple((_measurement(options, access, chosen, mpi, f"{above}/{_FOLDER}"),) for access in options.access)
+
+    @override
+    def on_host(self, options: Options, native: Native) -> Options:
+        return in_mount(self.name, options, native)
 
     @override
     def soft(self, options: Options, nodes: Sequence[Node]) -> bool:

@@ -20,10 +20,10 @@ from vmlab.errors import WorkloadError
 from vmlab.metrics import Metric, Sample, Unit
 from vmlab.topology.wording import quote
 from vmlab.values.size import Bytes
-from vmlab.workloads import Endpoint, Measurement, Node, Output, Outputs, Service, Task, Workload, register
+from vmlab.workloads import Endpoint, Measurement, Native, Node, Output, Outputs, Service, Task, Workload, register
 from vmlab.workloads._causes import matched
 from vmlab.workloads._install import SYSTEM, has, refuse, tools
-from vmlab.workloads._nodes import NodeNames
+from vmlab.workloads._nodes import NodeNames, called, there
 from vmlab.workloads._pairs import Pair, Wanted, of_pairs, pairs, rounds
 from vmlab.workloads._sizes import READ, form, within
 
@@ -84,10 +84,6 @@ class Options(BaseModel):
         None, description="the fabric to measure (default: for each pair, the first InfiniBand fabric that both are on)"
     )
     parallel: bool = Field(default=False, description="all pairs at once, not one after the other")
-    native: bool = Field(
-        default=False,
-        description="compare with the host's own figures; today only guests are measured, and the result says so",
-    )
     timeout_s: int = Field(120, ge=1, le=86_400, description="deadline of each command, besides duration_s")
 
     @property
@@ -134,11 +130,12 @@ class Rdma(Workload[Options]):
             [_measurement(options, pair, _FIRST_PORT + place, what) for what in combinations]
             for place, pair in enumerate(pairs(self.name, options.pairs, nodes))
         ]
-        found = rounds(by_pair, parallel=options.parallel)
-        if options.native:
-            why = "this version of vmlab measures guests only; there are no figures of the host to compare with"
-            found.append((Measurement(name="native", labels={}, skipped=why),))
-        return tuple(found)
+        return tuple(rounds(by_pair, parallel=options.parallel))
+
+    @override
+    def on_host(self, options: Options, native: Native) -> Options:
+        del native
+        return options
 
     @override
     def parse(self, options: Options, measurement: Measurement, outputs: Outputs) -> tuple[Sample, ...]:
@@ -276,8 +273,8 @@ def _end(node: Node, fabric: str) -> Endpoint:
     end = node.on(fabric)
     if end is None or not end.device:
         raise WorkloadError(
-            f"rdma: {node.name} has no RDMA device on {fabric}",
-            hint=f"in the guest: rdma link show; dmesg | grep -i {fabric}",
+            f"rdma: {called([node])} has no RDMA device on {fabric}",
+            hint=f"{there(node)}: rdma link show; dmesg | grep -i {fabric}",
         )
     return end
 

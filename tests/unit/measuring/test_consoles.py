@@ -50,8 +50,8 @@ def pool(tmp_path: Path) -> Pool:
 
 def bed() -> ObservedBed:
     found = {}
-    for name, metadata in nodes("oss1", "client1", "oss2").items():
-        facts = DomainFacts(f"bed.{name}", "", "kvm", 1, 1024, (), (), (), "", metadata)
+    for name, node in nodes("oss1", "client1", "oss2").items():
+        facts = DomainFacts(f"bed.{name}", "", "kvm", 1, 1024, (), (), (), "", node.metadata)
         found[name] = ObservedDomain(facts, "shut off" if name == "oss2" else "running", frozenset())
     return ObservedBed("bed", found)
 
@@ -127,7 +127,7 @@ def test_it_fails_the_run_by_name(pool: Pool, tmp_path: Path) -> None:
             [Point({}, Options())],
             runs_dir=tmp_path / "runs",
             accel="tcg",
-            placement={},
+            bed="bed",
             deeds=None,
             progress=lambda _: None,
             noticed=consoles.findings,

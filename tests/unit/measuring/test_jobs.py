@@ -84,7 +84,7 @@ class Lab:
             [Point({}, Options())],
             runs_dir=self.runs,
             accel="tcg",
-            placement={},
+            bed="bed",
             deeds=None,
             progress=lambda _: None,
         )

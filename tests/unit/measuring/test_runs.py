@@ -30,6 +30,7 @@ from vmlab.lab.ground.leftovers import (
     mark,
 )
 from vmlab.lab.measuring.commands import Deeds
+from vmlab.lab.measuring.participants import InGuest
 from vmlab.lab.measuring.workload import run_workload, verdict
 from vmlab.metrics import Metric, RunRecord, Sample, Unit, from_json, to_json
 from vmlab.report.run import run_table
@@ -135,12 +136,12 @@ class Lab:
     ) -> RunRecord:
         return run_workload(
             {"n1": self.guest},
-            nodes("n1"),
+            {name: InGuest(node.metadata, {0: [2, 3]}) for name, node in nodes("n1").items()},
             workload or Script(*rounds),
             [Point({}, Options())],
             runs_dir=self.runs,
             accel="tcg",
-            placement={"n1": {0: [2, 3]}},
+            bed="bed",
             deeds=deeds,
             progress=self.said.append,
         )

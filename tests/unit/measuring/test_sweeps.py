@@ -100,7 +100,7 @@ def run(
         points(Swept(), settings),
         runs_dir=runs,
         accel="kvm",
-        placement={},
+        bed="bed",
         deeds=None,
         progress=lambda _: None,
         often=often,

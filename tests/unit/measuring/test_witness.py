@@ -143,7 +143,7 @@ def run(tmp_path: Path, host: Host) -> RunRecord:
         [Point({}, Options())],
         runs_dir=tmp_path,
         accel="kvm",
-        placement={},
+        bed="bed",
         deeds=None,
         progress=lambda _: None,
         witness=Witness(only(host), NODES),

@@ -125,7 +125,7 @@ def test_a_whole_run_on_three_nodes_at_once(tmp_path: Path) -> None:
         points(COMMAND, settings),
         runs_dir=tmp_path,
         accel="kvm",
-        placement={name: {} for name in names},
+        bed="bed",
         deeds=None,
         progress=said.append,
     )

@@ -123,7 +123,7 @@ def lab(tmp_path: Path) -> Lab:
             [Point({}, Options(directory=str(files), before_s=1, after_s=1, failback=False))],
             runs_dir=tmp_path / "runs",
             accel="tcg",
-            placement={},
+            bed="bed",
             deeds=deed,
             progress=lambda _: None,
         )

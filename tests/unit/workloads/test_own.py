@@ -79,7 +79,7 @@ def test_the_example_runs_as_a_sweep(copy: Workload, tmp_path: Path) -> None:  #
         points(copy, {"block": ["4k", "1m"], "blocks": 100}),
         runs_dir=tmp_path / "runs",
         accel="kvm",
-        placement={},
+        bed="bed",
         deeds=None,
         progress=lambda _: None,
     )

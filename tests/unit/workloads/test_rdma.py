@@ -129,6 +129,9 @@ def test_a_guest_without_perftest_is_told_its_own_distributions_package(system: 
     assert caught.value.hint == f"use an image that carries perftest, or in the guest: {line}"
 
 
-def test_native_is_accepted_and_says_what_is_missing() -> None:
-    rounds = RDMA.measurements(Options.model_validate({"native": True}), HA)
-    assert "this version of vmlab measures guests only" in rounds[-1][0].skipped
+def test_the_host_has_its_own_devices_or_is_told_that_it_has_none() -> None:
+    bare = {node.name: tuple(replace(e, device="") for e in node.endpoints) for node in HA}
+    on_host = [replace(node, where="host", endpoints=bare[node.name]) for node in HA]
+    with pytest.raises(WorkloadError, match="rdma: the host has no RDMA device on ib0") as caught:
+        RDMA.measurements(Options(), on_host)
+    assert str(caught.value.hint).startswith("on the host: rdma link show")

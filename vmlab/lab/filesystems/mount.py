@@ -1,5 +1,7 @@
 """Mount a bed's file systems without formatting anything, and unmount them."""
 
+from contextlib import nullcontext
+
 from vmlab.errors import GuestError
 from vmlab.lab.filesystems.bring_up import raise_filesystems
 from vmlab.lab.filesystems.lustre_bed import opened
@@ -24,9 +26,14 @@ def mount(
         )
 
 
-def unmount(hosts: Hosts, topology: Topology, progress: Progress, deadline: Deadline) -> tuple[StageTime, ...]:
-    """Clients, then OSTs, MDTs and MGTs, on the nodes that are on. Raises GuestError naming who keeps what busy."""
-    with locked(hosts, topology.name), opened(hosts, topology, tolerant=True) as bed:
+def unmount(
+    hosts: Hosts, topology: Topology, progress: Progress, deadline: Deadline, *, held: bool = False
+) -> tuple[StageTime, ...]:
+    """Clients, then OSTs, MDTs and MGTs, on the nodes that are on. Raises GuestError naming who keeps what busy.
+
+    `held`: the caller holds the bed.
+    """
+    with nullcontext() if held else locked(hosts, topology.name), opened(hosts, topology, tolerant=True) as bed:
         lost = {node: why for node, why in bed.silent.items() if why != "off"}
         if lost:
             node, why = next(iter(lost.items()))

@@ -53,11 +53,12 @@ class Commands:
         broken: threading.Event,
     ) -> None:
         """`explain` says why a task failed. `broken` is set when the run is over before its time."""
-        self._folder = Folder(run, turn.name) if turn.measurement.has_files else None
+        self._folder = Folder(run, turn.name, shared=turn.native) if turn.measurement.has_files else None
         self.guests = guests
         self.broken = broken
         self._run = run
         self._measurement = turn.name
+        self._native = turn.native
         self._deeds = deeds
         self._explain = explain
 
@@ -101,7 +102,11 @@ class Commands:
         self, task: Task, argv: Command, deadline_s: float, stdin: "str | IO[bytes]" = "", on_line: OnLine = no_line
     ) -> Result:
         """Run `argv` with the task's mark on its node. Raises GuestError."""
-        marked = ("env", f"{MARK}={self._mark(task)}", *(argv if self._folder is None else self._folder.inside(argv)))
+        marked = (
+            "env",
+            f"{MARK}={self._mark(task)}",
+            *(argv if self._folder is None else self._folder.inside(task.node, argv)),
+        )
         guest = self.guests[task.node]
         return guest.run(marked, deadline_s=deadline_s + _SSH_S, as_root=True, stdin=stdin, on_line=on_line)
 
@@ -120,7 +125,7 @@ class Commands:
 
     def failed(self, task: Task, output: Output) -> str:
         """Why it failed, in one line."""
-        where = f" on {task.node}" if task.node else ""
+        where = (f" on the host for {task.node}" if self._native else f" on {task.node}") if task.node else ""
         if output.timed_out:
             return f"{task.name}{where} did not end within {task.deadline_s:g} s"
         if isinstance(task, Deed):

@@ -48,19 +48,27 @@ done
 
 
 class Folder:
-    """One measurement's folder, at the same place in each guest."""
+    """One measurement's folder, at the same place on each node.
 
-    def __init__(self, run: str, measurement: str) -> None:
+    `shared`: all nodes are on one machine, and each has a folder of its own there.
+    """
+
+    def __init__(self, run: str, measurement: str, *, shared: bool = False) -> None:
         name = hashlib.sha256(measurement.encode()).hexdigest()[:12]
-        self.path = f"{FOLDERS}/{run}/{name}"
+        self._path = f"{FOLDERS}/{run}/{name}"
+        self._shared = shared
 
-    def inside(self, argv: Command) -> Command:
+    def path(self, node: str) -> str:
+        """Where it is on a node."""
+        return f"{self._path}.{node}" if self._shared else self._path
+
+    def inside(self, node: str, argv: Command) -> Command:
         """The same command, run in the folder."""
-        return ("sh", "-c", 'cd "$1" && shift && exec "$@"', "vmlab", self.path, *argv)
+        return ("sh", "-c", 'cd "$1" && shift && exec "$@"', "vmlab", self.path(node), *argv)
 
     def make(self, guest: RunsCommands, node: str) -> None:
         """Have it on a node. Raises GuestError, WorkloadError."""
-        made = _as_root(guest, _MAKE, FOLDERS, self.path)
+        made = _as_root(guest, _MAKE, FOLDERS, self.path(node))
         if not made.ok:
             raise WorkloadError(f"{node}: no folder for files of the run: {made.last_line}")
 
@@ -68,13 +76,13 @@ class Folder:
         """Write files on a node. Raises GuestError, WorkloadError."""
         for name, content in files.items():
             data = content.encode() if isinstance(content, str) else content
-            written = _as_root(guest, _PUT, self.path, name, stdin=f"{base64.b64encode(data).decode()}\n")
+            written = _as_root(guest, _PUT, self.path(node), name, stdin=f"{base64.b64encode(data).decode()}\n")
             if not written.ok:
                 raise WorkloadError(f"{name} cannot be put on {node}: {written.last_line}")
 
     def bring(self, guest: RunsCommands, node: str, patterns: Sequence[str]) -> dict[str, bytes]:
         """The files that fit, by their names; what is not there is absent. Raises GuestError, WorkloadError."""
-        said = _as_root(guest, _BRING, self.path, str(int(LARGEST)), *patterns)
+        said = _as_root(guest, _BRING, self.path(node), str(int(LARGEST)), *patterns)
         if not said.ok:
             raise WorkloadError(f"{node}: files cannot be brought (each may have {LARGEST}): {said.last_line}")
         try:

@@ -9,6 +9,7 @@ from vmlab.errors import UsageError
 from vmlab.lab.measuring.turns import Often
 from vmlab.metrics import RunRecord
 from vmlab.store.runs import cut_off
+from vmlab.topology.sweep import NATIVE
 from vmlab.workloads import Workload
 from vmlab.workloads._options import Point
 
@@ -20,13 +21,16 @@ def requested(bed: str, workload: str, points: Sequence[Point[Any]], often: Ofte
     """What the record of a run says of what was asked for; two runs of one request measure the same."""
     written = [point.options.model_dump(mode="json", by_alias=True) for point in points]
     swept = dict.fromkeys(name for point in points for name in point.labels)
+    native = points[0].native
+    there = {NATIVE: {"mount": native.mount} if native.mount else True} if native is not None else {}
     return {
         "bed": bed,
         "workload": workload,
-        "options": {name: value for name, value in written[0].items() if name not in swept},
+        "options": {name: value for name, value in written[0].items() if name not in swept} | there,
         "points": tuple({name: one[name] for name in swept} for one in written) if swept else (),
         "trials": often.trials,
         "warm_up": often.warm_up,
+        "fresh": often.fresh,
     }
 
 

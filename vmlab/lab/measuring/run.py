@@ -16,7 +16,9 @@ from vmlab.lab.ground.hosts import Hosts
 from vmlab.lab.ground.progress import Progress
 from vmlab.lab.measuring.consoles import Consoles
 from vmlab.lab.measuring.deeds import Deeds
-from vmlab.lab.measuring.participants import participant
+from vmlab.lab.measuring.native import stand_ins
+from vmlab.lab.measuring.participants import InGuest
+from vmlab.lab.measuring.renewal import Renewal
 from vmlab.lab.measuring.turns import Often
 from vmlab.lab.measuring.witness import Witness
 from vmlab.lab.measuring.workload import run_workload
@@ -52,48 +54,67 @@ def measure(
 ) -> RunRecord:
     """One run; what went wrong while measuring is in the record (`lab.measuring.workload.verdict`).
 
-    Without the bed's `topology` no workload runs that does something to the bed, as `failover` does.
-    Raises UsageError if there is no such bed, GuestError if a node that takes part cannot be reached.
+    Without the bed's `topology` no workload runs that does something to the bed, as `failover` does, and no nodes are
+    made anew. Raises UsageError if there is no such bed, GuestError if a node that takes part cannot be reached.
     """
+    if often.fresh and topology is None:
+        raise UsageError(
+            f"nodes of {bed} can be made anew by its topology only, and its file is not here",
+            hint="vmlab run FILE WORKLOAD --trials N --fresh",
+        )
     with locked(hosts, bed), contextlib.ExitStack() as stack:
         found = existing(hosts, bed)
-        nodes = _in_order(found.metadata, topology)
+        metadata = _in_order(found.metadata, topology)
         guests = doors(hosts, found)
-        known = tuple(map(participant, nodes.values()))
+        known = tuple(InGuest(node).node for node in metadata.values())
         taking = {name for point in points for name in workload.takes_part(point.options, known)}
-        names = [name for name in nodes if name in taking]
-        off = [name for name in names if not found.nodes[name].running]
-        if off:
-            told = fold(off)
-            raise UsageError(
-                f"{bed}: {told} {'is' if len(off) == 1 else 'are'} off", hint=f"vmlab power on {bed} '{told}'"
-            )
+        names = [name for name in metadata if name in taking]
+        domains = {name: found.nodes[name] for name in names}
+        _refuse_off(bed, domains)
         require(len(names) + STARTING, f"connections to {len(names)} guests")
         for name in names:
             stack.enter_context(guests[name])
         on = advances(hosts, found)
         each(lambda name: open_door(guests[name], on[name]), names, jobs=_JOBS, failed="not all nodes can be reached")
-        accel = "kvm" if all(found.nodes[name].facts.kind == "kvm" for name in names) else "tcg"
+        accel = "kvm" if all(domain.facts.kind == "kvm" for domain in domains.values()) else "tcg"
         deeds = Deeds(hosts, topology, accel, progress) if topology is not None else None
-        consoles = stack.enter_context(Consoles(hosts, found, spared=lambda: deeds.struck if deeds is not None else ()))
+        renewal = None
+        if often.fresh and topology is not None:
+            mine = {name: guests[name] for name in names}
+            renewal = Renewal(hosts, topology, mine, on.__getitem__, accel=accel, progress=progress)
+
+        def spared() -> set[str]:
+            return {*(deeds.struck if deeds is not None else ()), *(renewal.struck if renewal is not None else ())}
+
+        consoles = stack.enter_context(Consoles(hosts, found, spared=spared))
         for name in names:
             guests[name].watch = _both(guests[name].watch, consoles.watch)
+        pins = {name: _pins(hosts, domain) for name, domain in domains.items()}
+        native = any(point.native is not None for point in points)
         return run_workload(
             guests,
-            nodes,
+            {name: InGuest(node, pins.get(name)) for name, node in metadata.items()},
             workload,
             points,
+            bed=bed,
             runs_dir=runs_dir(),
             accel=accel,
-            placement={name: _pins(hosts, found.nodes[name]) for name in names},
             deeds=deeds,
             progress=progress.say,
             noticed=consoles.findings,
-            witness=Witness(hosts, {name: found.nodes[name] for name in names}),
+            witness=Witness(hosts, domains),
             topology=_as_data(topology),
             often=often,
             resume=resume,
+            stand_ins=stand_ins(hosts, domains, metadata, pins) if native else {},
+            renewal=renewal,
         )
+
+
+def _refuse_off(bed: str, domains: Mapping[str, ObservedDomain]) -> None:
+    if off := [name for name, domain in domains.items() if not domain.running]:
+        told = fold(off)
+        raise UsageError(f"{bed}: {told} {'is' if len(off) == 1 else 'are'} off", hint=f"vmlab power on {bed} '{told}'")
 
 
 def _as_data(topology: Topology | None) -> dict[str, Any] | None:

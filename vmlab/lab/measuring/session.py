@@ -54,17 +54,19 @@ class _Taken:
 
 
 class Session:
-    """One run's measurements on the guests that take part."""
+    """One run's measurements on the machines that take part, and on the host in their place."""
 
     def __init__(
         self,
         run: OpenRun,
-        guests: Mapping[str, RunsCommands],
+        doors: Mapping[str, RunsCommands],
+        on_host: Mapping[str, RunsCommands],
         deeds: Deeds | None,
         workload: Workload[Any],
     ) -> None:
         self._run = run
-        self._guests = guests
+        self._doors = doors
+        self._on_host = on_host
         self._deeds = deeds
         self._workload = workload
         self._taken: list[_Taken] = []
@@ -113,13 +115,17 @@ class Session:
             future.result()
 
     def end(self) -> None:
-        """Leave nothing running in the guests; a guest that is gone has nothing running."""
-        end_run(self._guests, self._run.id)
+        """Leave nothing running; a guest that is gone has nothing running."""
+        self._end()
 
     def break_off(self) -> None:
         """End what runs, before its time: what its commands then say of themselves is no result."""
         self._broken.set()
-        end_run(self._guests, self._run.id, deadline_s=_BROKEN_S)
+        self._end(deadline_s=_BROKEN_S)
+
+    def _end(self, **how: float) -> None:
+        end_run(self._doors, self._run.id, **how)
+        end_run(dict(tuple(self._on_host.items())[:1]), self._run.id, **how)  # all of them are doors to one host
 
     def _measure(self, turn: Turn, taken: _Taken) -> None:
         workload, options, measurement = self._workload, turn.options, turn.measurement
@@ -133,7 +139,7 @@ class Session:
             fault = told((error.message, *(cause.message for cause in error.causes)))
         if self._broken.is_set():
             return  # what became of its commands is our own doing
-        if turn.trial:
+        if turn.counts:
             taken.samples = tuple(replace(s, labels={**s.labels, **turn.labels}, trial=turn.trial) for s in samples)
         taken.problems = workload.sanity(options, measurement, outputs, samples)
         taken.notes = (*workload.notes(options, measurement, outputs), *_apart(outputs))
@@ -168,7 +174,7 @@ class Session:
         commands = Commands(
             self._run.id,
             turn,
-            self._guests,
+            self._on_host if turn.native else self._doors,
             self._deeds,
             explain=self._workload.explain,
             broken=self._broken,

@@ -8,24 +8,24 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from vmlab import __version__
-from vmlab.domainxml.metadata import NodeMetadata
 from vmlab.errors import HostError, Interrupted, ReferenceMissed, UsageError, VmlabError, WorkloadError
 from vmlab.guest.ssh import RunsCommands
 from vmlab.lab.measuring.commands import Deeds
-from vmlab.lab.measuring.participants import Placement, ask, participant, run_node
+from vmlab.lab.measuring.participants import Asked, Participant
 from vmlab.lab.measuring.resume import KILLED, found_earlier, joined, requested
 from vmlab.lab.measuring.session import Session, iso
 from vmlab.lab.measuring.start import OF_A_WORD
 from vmlab.lab.measuring.turns import ONCE, Often, Turn, Turns, turns
 from vmlab.lab.measuring.witness import LOAD
-from vmlab.metrics import RunHost, RunRecord
+from vmlab.metrics import RootVolume, RunHost, RunRecord
 from vmlab.runtime import parallel
 from vmlab.runtime.descriptors import OF_A_COMMAND, STARTING, require
 from vmlab.runtime.wait import now
-from vmlab.store.runs import OpenRun, open_again, open_run
+from vmlab.store.runs import OpenRun, incomplete, open_again, open_run, run_of
 from vmlab.workloads import Deed, Workload
 from vmlab.workloads._options import Point
 
@@ -47,15 +47,29 @@ class Witnesses(Protocol):
         """The hosts, with what became of their memory since the beginning."""
 
 
+class Renews(Protocol):
+    """What is needed of `lab.measuring.renewal.Renewal`."""
+
+    def roots(self, trial: int) -> tuple[RootVolume, ...]:
+        """The nodes' root volumes, as they are in this trial."""
+
+    def renew(self) -> None:
+        """Make the nodes anew. Raises GuestError, HostError."""
+
+
+StandIns = Mapping[str, tuple[Participant, RunsCommands]]
+"""The host in the place of nodes, and the doors to it: `lab.measuring.native`."""
+
+
 def run_workload(
-    guests: Mapping[str, RunsCommands],
-    nodes: Mapping[str, NodeMetadata],
+    doors: Mapping[str, RunsCommands],
+    nodes: Mapping[str, Participant],
     workload: Workload[Any],
     points: Sequence[Point[Any]],
     *,
+    bed: str,
     runs_dir: Path,
     accel: str,
-    placement: Placement,
     deeds: Deeds | None,
     progress: Callable[[str], None],
     noticed: Callable[[], Sequence[str]] = tuple,
@@ -63,32 +77,30 @@ def run_workload(
     topology: Mapping[str, Any] | None = None,
     often: Often = ONCE,
     resume: bool = False,
+    stand_ins: StandIns = MappingProxyType({}),
+    renewal: "Renews | None" = None,
 ) -> RunRecord:
     """Measure, and record in a new folder of `runs_dir`; see `verdict` for what went wrong while measuring.
 
-    `nodes` are in the bed's order; `guests` must have every node that takes part (`Workload.takes_part`). Without
+    `nodes` are in the bed's order; `doors` must have every node that takes part (`Workload.takes_part`). Without
     `deeds` only guests' commands can run. `noticed` tells what the bed's kernels complained of meanwhile, which is a
     problem of the run. `witness` looks at the hosts; `topology` is what the record says of it. With `resume` the latest
-    cut-off run of the same goes on. Raises UsageError or WorkloadError if nothing can be measured, HostError if too few
-    files may be open for all that runs at once, GuestError if a guest does not answer before that.
+    cut-off run of the same goes on. `stand_ins` are needed of nodes that take part where points are `native`, `renewal`
+    where `often` says fresh. Raises UsageError or WorkloadError if nothing can be measured, HostError if too few files
+    may be open for all that runs at once, GuestError if a guest does not answer before that.
     """
     started = datetime.now(UTC)
-    bed = next(iter(nodes.values())).bed if nodes else ""
     request = requested(bed, workload.name, points, often)
     earlier = found_earlier(runs_dir, request) if resume else None
-    known = tuple(participant(node) for node in nodes.values())
+    known = tuple(node.node for node in nodes.values())
     chosen = {name for point in points for name in workload.takes_part(point.options, known)}
     names = tuple(name for name in nodes if name in chosen)
-    asked = dict(
-        parallel.each(
-            lambda name: (name, ask(guests[name], nodes[name], workload)),
-            names,
-            jobs=_JOBS,
-            failed="guests do not answer",
-        )
-    )
+    killed = tuple(map(run_of, incomplete(runs_dir)))
+    asked = _asked({name: (nodes[name], doors[name]) for name in names}, workload, killed)
+    there = {name: stand_ins[name] for name in names if name in stand_ins}
+    asked_there = _asked(there, workload, killed)
     everyone = tuple(asked[n.name].node if n.name in asked else n for n in known)
-    planned = turns(workload, points, everyone, often)
+    planned = turns(workload, points, everyone, often, tuple(one.node for one in asked_there.values()))
     _check(workload, bed, planned, deeds)
     done = frozenset(earlier.measured) if earlier is not None else frozenset[str]()
     rounds = [left for r in planned.rounds if (left := [turn for turn in r if turn.name not in done])]
@@ -99,7 +111,9 @@ def run_workload(
     )
     try:
         with opened as run, contextlib.ExitStack() as stack:
-            session = Session(run, {name: guests[name] for name in names}, deeds, workload)
+            on_host = {name: door for name, (_, door) in there.items()}
+            session = Session(run, {name: doors[name] for name in names}, on_host, deeds, workload)
+            roots: list[RootVolume] = [] if earlier is None else list(earlier.roots)
             if witness is not None:
                 stack.enter_context(_seen(witness, run.folder, lambda: bool(session.results)))
 
@@ -113,23 +127,35 @@ def run_workload(
                     vmlab=__version__,
                     started=iso(started),
                     ended=iso(datetime.now(UTC)),
-                    nodes=tuple(run_node(nodes[name], asked[name], placement.get(name, {})) for name in names),
+                    nodes=(
+                        *(nodes[name].recorded(asked[name]) for name in names),
+                        *(one.recorded(asked_there[name]) for name, (one, _) in there.items()),
+                    ),
                     commands=tuple(c for result in results for c in result.commands),
                     samples=tuple(s for result in results for s in result.samples),
                     problems=(*(p for result in results for p in result.problems), *noticed()),
                     faults=tuple(f for result in results for f in result.faults),
                     skipped=planned.skipped,
-                    notes=tuple(n for result in results for n in result.notes),
+                    notes=(*(n for result in results for n in result.notes), *_of_one_host(there, planned)),
                     incomplete=incomplete,
                     topology=topology,
                     hosts=witness.told() if witness is not None and incomplete != KILLED else (),
                     load=LOAD if witness is not None else "",
+                    roots=tuple(roots),
                     measured=tuple(result.name for result in results if result.over and not result.faults),
                 )
                 return new if earlier is None else joined(earlier, new)
 
             try:
-                _measure(session, rounds, len(done), progress, lambda: run.note(record(KILLED)))
+                trials = _Trials(renewal, roots.extend)
+                _measure(
+                    session,
+                    rounds,
+                    before=len(done),
+                    progress=progress,
+                    note=lambda: run.note(record(KILLED)),
+                    begin=trials.begin,
+                )
             except BaseException as error:
                 _keep_what_there_is(session, run, record, error, progress)
                 if isinstance(error, KeyboardInterrupt):
@@ -142,6 +168,41 @@ def run_workload(
     except OSError as error:
         where = error.filename or runs_dir
         raise HostError(f"{where}: {error.strerror}: no run can be recorded", hint=f"df -h {runs_dir}") from error
+
+
+def _asked(
+    those: Mapping[str, tuple[Participant, RunsCommands]], workload: Workload[Any], killed: Sequence[str]
+) -> dict[str, Asked]:
+    """What the machines that take part say of themselves. Raises GuestError, WorkloadError."""
+
+    def ask(name: str) -> tuple[str, Asked]:
+        one, door = those[name]
+        return name, one.ask(door, workload, killed)
+
+    return dict(parallel.each(ask, those, jobs=_JOBS, failed="not all that take part answer"))
+
+
+def _of_one_host(there: StandIns, planned: Turns) -> Iterator[str]:
+    if len(there) > 1 and any(turn.native for r in planned.rounds for turn in r):
+        yield "on the host all nodes are one machine: what goes from one to another does not leave it"
+
+
+class _Trials:
+    """Sees to it that each trial has nodes of its own, and tells of them; without a renewal it does nothing."""
+
+    def __init__(self, renewal: Renews | None, tell: Callable[[Sequence[RootVolume]], None]) -> None:
+        self._renewal = renewal
+        self._tell = tell
+        self._trial = 0
+
+    def begin(self, trial: int) -> None:
+        """Before each round of this trial."""
+        if self._renewal is None or trial == self._trial:
+            return
+        if self._trial:
+            self._renewal.renew()
+        self._trial = trial
+        self._tell(self._renewal.roots(trial))
 
 
 @contextlib.contextmanager
@@ -173,25 +234,28 @@ def _check(workload: Workload[Any], bed: str, planned: Turns, deeds: Deeds | Non
 def _measure(
     session: Session,
     rounds: Sequence[Sequence[Turn]],
+    *,
     before: int,
     progress: Callable[[str], None],
     note: Callable[[], None],
+    begin: Callable[[int], None],
 ) -> None:
     """Round after round; `before` were measured earlier. What there is is noted every few seconds."""
     total = before + sum(map(len, rounds))
     noted, took_s = now(), 0.0
     for todo in rounds:
         have = len(session.results)
+        begin(todo[0].trial)
         for number, turn in enumerate(todo, start=before + have + 1):
             progress(f"{number}/{total} {turn.name}")
         session.measure_all(todo)
         for result in session.results[have:]:
             for said in (*result.faults, *result.problems):
                 progress(said)
-        if (begin := now()) - noted > max(_NOTE_EVERY_S, _COSTLY * took_s):
+        if (at := now()) - noted > max(_NOTE_EVERY_S, _COSTLY * took_s):
             note()
             noted = now()
-            took_s = noted - begin
+            took_s = noted - at
 
 
 def _keep_what_there_is(
