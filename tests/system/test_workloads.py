@@ -1,10 +1,12 @@
 """Workloads between real guests: what tools print there is read, and a job begins and ends on all nodes at once."""
 
 import json
+import os
 import signal
 import time
 from collections.abc import Iterator
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,10 +23,15 @@ FAILS_ON_N2 = "if test $(uname -n) = n2; then echo no such luck >&2; exit 3; fi;
 
 
 @pytest.fixture(scope="module")
-def bed(vmlab: Vmlab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vmlab]:
+def topology(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("bed") / "bed.yaml"
     file.write_text(TOPOLOGY)
-    vmlab.run("up", str(file))
+    return file
+
+
+@pytest.fixture(scope="module")
+def bed(vmlab: Vmlab, topology: Path) -> Iterator[Vmlab]:
+    vmlab.run("up", str(topology))
     yield vmlab
     vmlab.run("down", BED, "--yes")
     assert remains(BED, vmlab) == []
@@ -115,6 +122,20 @@ def test_a_sweep_of_four_points_in_two_trials(bed: Vmlab) -> None:
     assert all(one["minimum"] <= one["median"] <= one["maximum"] for one in summed)
 
 
+def test_the_host_is_measured_beside_its_guests_on_as_many_cpus(bed: Vmlab) -> None:
+    metrics = "[{name: cpus, unit: CPUs, pattern: '^([0-9]+)$'}]"
+    run = measured(bed, "command", "run=nproc", f"metrics={metrics}", "native=true")
+    assert figures(run, "cpus", "node", "on") == {(f"n{n}", on): 1 for n in (1, 2, 3) for on in ("vm", "host")}
+    assert [(one["vm"], one["host"], one["percent"]) for one in run["beside_host"] if one["metric"] == "cpus"] == (
+        [(1, 1, 100)] * 3
+    )
+    here = {node["kernel"] for node in run["nodes"] if node["where"] == "host"}
+    assert here == {os.uname().release}
+    assert len({node["vcpus"]["0"][0] for node in run["nodes"] if node["where"] == "host"}) == min(
+        3, os.cpu_count() or 1
+    )
+
+
 def test_a_run_that_ctrl_c_cut_off_goes_on(bed: Vmlab) -> None:
     swept = ("--set", "run=sleep 5", "--set", "nodes=1..3")
     first = bed.start("run", BED, "command", *swept)
@@ -130,3 +151,18 @@ def test_a_run_that_ctrl_c_cut_off_goes_on(bed: Vmlab) -> None:
     took = [sample for sample in run["samples"] if sample["metric"] == "seconds"]
     assert sorted(sample["labels"]["nodes"] for sample in took) == ["1", "2", "2", "3", "3", "3"]
     bed.run("run", BED, "command", *swept, "--resume", status=2)
+
+
+def test_trials_on_nodes_that_are_made_anew(bed: Vmlab, topology: Path) -> None:
+    """Its last test: a file that the first trial leaves is not there in the second."""
+    once = "test ! -e /root/was-here && touch /root/was-here"
+    words = ("--set", f"run={once}", "--set", "nodes=n[1-2]", "--trials", "2", "--fresh", "-o", "json")
+    run = json.loads(bed.run("run", str(topology), "command", *words))
+    assert (run["faults"], run["problems"]) == ([], [])
+    assert {sample["trial"] for sample in run["samples"]} == {1, 2}
+    roots = {(root["trial"], root["node"]): (root["inode"], root["made"]) for root in run["roots"]}
+    assert set(roots) == set(product((1, 2), ("n1", "n2", "n3")))
+    for node in ("n1", "n2", "n3"):
+        (first, made), (second, made_again) = roots[1, node], roots[2, node]
+        assert first != second or made < made_again
+        assert made < made_again
