@@ -704,3 +704,42 @@ def test_of_several_workloads_what_failed_under_test_counts_most_and_all_run(
     assert done.exit_code == status
     assert left == []
     assert [record["id"] for record in json.loads(done.stdout)] == [o.id for o in outcomes if isinstance(o, RunRecord)]
+
+
+BESIDE = BED.replace(
+    "  mds1:",
+    '  cn1: {external: "ssh://root@cn1:2222", role: client, fabrics: {ib0: {address: 10.1.0.7}}}\n  mds1:',
+)
+
+
+def test_machines_that_are_no_guests_are_shown_as_such_and_left_alone(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "bed.yaml").write_text(BESIDE)
+    assert "3 nodes, 1 external node, 1 fabric" in cli("validate", "bed.yaml").stdout
+    planned = cli.json("plan", "bed.yaml")
+    assert "cn1" not in {node["name"] for node in planned["nodes"]} | {action["node"] for action in planned["actions"]}
+    assert planned["externals"] == [
+        {
+            "name": "cn1",
+            "external": "ssh://root@cn1:2222",
+            "role": ["client"],
+            "addresses": {"ib0": "10.1.0.7"},
+            "nids": ["10.1.0.7@o2ib"],
+        }
+    ]
+    assert "External, left alone: cn1" in cli("plan", "bed.yaml").stdout
+    assert cli("up", "bed.yaml", "--no-wait").exit_code == 0
+    for named in ("bed.yaml", "ha"):
+        told = {node["name"]: node for node in cli.json("status", named, "--no-guests")}
+        assert (told["cn1"]["state"], told["cn1"]["stage"], told["oss1"]["state"]) == ("external", "", "running")
+        assert re.search(r"^cn1 +client +external +- +- +- +ib0 10\.1\.0\.7", cli("status", named).stdout, re.MULTILINE)
+    (tmp_path / "bed.yaml").write_text(BESIDE.replace("cn1:2222", "cn1:99999"))
+    assert "warning: external nodes are not known" in cli("status", "ha").stderr
+
+
+@pytest.mark.parametrize("argv", ["power off ha cn1", "power cycle bed.yaml oss1,cn1", "console ha cn1", "gdb ha cn1"])
+def test_what_only_guests_have_is_refused_for_machines(cli: Cli, tmp_path: Path, argv: str) -> None:
+    (tmp_path / "bed.yaml").write_text(BESIDE)
+    assert cli("up", "bed.yaml", "--no-wait").exit_code == 0
+    refused = cli(*argv.split())
+    assert (refused.exit_code, "cn1 is no guest: vmlab neither makes nor powers it" in refused.stderr) == (2, True)
+    assert set(cli.json("power", "off", "ha", "*").keys()) == {"mds1", "oss1", "oss2"}

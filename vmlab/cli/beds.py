@@ -162,12 +162,13 @@ def status(
       vmlab status ha
       vmlab status ha --no-guests -o json
     """
-    from vmlab.cli.target import at
-    from vmlab.lab.beds.status import known
+    from vmlab.cli.target import at, with_externals
+    from vmlab.lab.beds.status import externals, known
     from vmlab.lab.ground.bed import existing
     from vmlab.report.tables import node_table, show
 
-    with at(bed) as (hosts, name):
+    topology = with_externals(bed)
+    with at(bed, topology) as (hosts, name):
         there = existing(hosts, name)
         found = known(hosts, there)
         if not no_guests:
@@ -176,6 +177,7 @@ def status(
 
             with filled(found, live=output is Form.TABLE) as tell:
                 found = reached(hosts, there, found, tell)
+    found += externals(topology) if topology is not None else []
     if output is Form.JSON:
         from vmlab.report.plain import dumped
 

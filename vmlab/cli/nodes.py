@@ -122,12 +122,12 @@ def console(
       vmlab console ha oss1
       vmlab console ha oss1 --log --since 1
     """
-    from vmlab.cli.target import at
+    from vmlab.cli.target import at, guests_only
     from vmlab.lab.beds.execute import domain_of, printed
     from vmlab.report.answers import console_log
     from vmlab.virt.console import attach
 
-    with at(bed) as (hosts, name):
+    with at(bed, guests_only(bed, node)) as (hosts, name):
         if log or since:
             typer.echo(console_log(printed(hosts, name, node, since)), nl=False)
             return
@@ -154,10 +154,10 @@ def gdb(
     """
     import shlex
 
-    from vmlab.cli.target import at
+    from vmlab.cli.target import at, guests_only
     from vmlab.lab.beds.debug import join, session
 
-    with at(bed) as (hosts, name):
+    with at(bed, guests_only(bed, node)) as (hosts, name):
         found = session(hosts, name, node, vmlinux)
         status = None if print_ else join(found)
     if status is None:
@@ -190,13 +190,13 @@ def power(
       vmlab power off ha oss1
       vmlab power status ha
     """
-    from vmlab.cli.target import at
+    from vmlab.cli.target import at, guests_only
     from vmlab.lab.beds.power import power as switch
     from vmlab.report.plain import dumped
     from vmlab.report.progress import shown
     from vmlab.report.tables import power_table, show
 
-    with at(bed) as (hosts, name), shown() as progress:
+    with at(bed, guests_only(bed, nodes)) as (hosts, name), shown() as progress:
         states = switch(hosts, name, nodes, verb, progress)
     if output is Form.JSON:
         typer.echo(dumped(states))

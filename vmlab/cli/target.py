@@ -86,6 +86,38 @@ def file_of(bed: str) -> str:
     raise UsageError(told, hint="name the file instead of the bed")
 
 
+def with_externals(bed: str) -> "Topology | None":
+    """The topology of a bed, for what libvirt does not know of it; None for a bed's name if it has no such thing here.
+
+    A file that is only found by the bed's name is read if it has the word in it: a bed of guests costs nothing, and a
+    file that somebody is writing is no obstacle to a bed that is up.
+    """
+    from vmlab.errors import TopologyError, UsageError
+
+    if is_file(bed):
+        return load(bed)
+    try:
+        file = file_of(bed)
+        if not is_file(file) or "external" not in Path(file).read_text(errors="replace"):
+            return None
+        return load(file)
+    except UsageError:
+        return None
+    except TopologyError as error:
+        typer.echo(f"vmlab: warning: external nodes are not known: {error.problems[0]}", err=True)
+        return None
+
+
+def guests_only(bed: str, nodes: str | None) -> "Topology | None":
+    """As `with_externals`; raises UsageError if `nodes` names a machine that is no guest."""
+    from vmlab.topology.select import refuse_external
+
+    topology = with_externals(bed)
+    if topology is not None and nodes is not None:
+        refuse_external(nodes, topology.externals)
+    return topology
+
+
 @contextlib.contextmanager
 def at(bed: str, topology: "Topology | None" = None) -> "Iterator[tuple[Hosts, str]]":
     """A bed's hosts, and the bed's name, from its name or its topology file, which may have been loaded already."""

@@ -130,6 +130,7 @@ def _addresses(
         if metadata.node not in topology.nodes
         for address in metadata.addresses
     }
+    elsewhere = {address: other.name for other in topology.externals.values() for address in other.addresses.values()}
     wanted: dict[str, list[tuple[str, int]]] = {}
     for node in topology.nodes:
         for fabric, index in ports(topology, node):
@@ -137,10 +138,15 @@ def _addresses(
     used_in: dict[IPv4Network, set[IPv4Address]] = {}  # two fabrics of one LNet network may share a subnet
     for fabric, members in wanted.items():
         subnet = subnets[fabric]
-        used = used_in.setdefault(subnet, set(leaving))
+        used = used_in.setdefault(subnet, leaving | elsewhere.keys())
         new = []
         for node, index in members:
             address = kept.get((node, interface_name(fabric, index)))
+            if address in elsewhere:
+                raise HostError(
+                    f"{address} on {fabric} is written for the external node {elsewhere[address]}, and {node} has it",
+                    hint=f"write the address that {elsewhere[address]} really has, or: vmlab down {topology.name}",
+                )
             if address is not None and address in subnet:
                 used.add(address)
                 yield (node, fabric, index), IPv4Interface((address, subnet.prefixlen))

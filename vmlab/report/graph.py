@@ -13,7 +13,7 @@ from pathlib import Path
 
 from vmlab.report.graphviz import FONT, INK, clean, quoted, write
 from vmlab.runtime.files import write_atomically
-from vmlab.topology import Fabric, Node, TargetSpec, Topology
+from vmlab.topology import External, Fabric, Node, TargetSpec, Topology
 from vmlab.values.nodeset import fold
 
 _DRAWN_SINGLY = 8
@@ -38,14 +38,19 @@ class Box:
     """One node, or a stack of equal ones."""
 
     names: tuple[str, ...]
-    node: Node
+    node: Node | External
     level: int
+
+    @property
+    def external(self) -> bool:
+        """It is no guest."""
+        return isinstance(self.node, External)
 
     @property
     def lines(self) -> tuple[str, ...]:
         """Its name, its roles if its cluster cannot say them in a word, its size, and where it has several ports."""
         roles = _roles(self.node) if self.node.roles[1:] else ""
-        size = f"{self.node.cpus} vCPU, {self.node.memory}"
+        size = "external" if isinstance(self.node, External) else f"{self.node.cpus} vCPU, {self.node.memory}"
         ports = [f"{count} {_TIMES} {fabric}" for fabric, count in self.node.fabrics.items() if count > 1]
         if len(self.names) == 1:
             return self.names[0], roles, size, *ports
@@ -126,13 +131,14 @@ def picture(topology: Topology) -> Picture:
     """Decide what is drawn: many equal nodes become a stack, targets of the same servers one disk."""
     levels = _levels(topology)
     stacks: dict[object, list[str]] = defaultdict(list)
-    for name, node in topology.nodes.items():
-        shape = (node.roles, node.cpus, node.memory, tuple(node.fabrics.items()), levels[name])
+    for name, node in _all(topology).items():
+        size = () if isinstance(node, External) else (node.cpus, node.memory)
+        shape = (node.roles, size, tuple(node.fabrics.items()), levels[name])
         stacks[shape].append(name)
     boxes: list[Box] = []
     for names in stacks.values():
         groups = [tuple(names)] if len(names) > _DRAWN_SINGLY else [(name,) for name in names]
-        boxes.extend(Box(group, topology.nodes[group[0]], levels[group[0]]) for group in groups)
+        boxes.extend(Box(group, _all(topology)[group[0]], levels[group[0]]) for group in groups)
     drawn = {name: number for number, box in enumerate(boxes) for name in box.names}
     disks: dict[tuple[str, str, tuple[int, ...]], list[TargetSpec]] = defaultdict(list)
     for target in topology.targets:
@@ -149,7 +155,7 @@ def picture(topology: Topology) -> Picture:
 def _levels(topology: Topology) -> dict[object, int]:
     """How far each node and fabric is from the servers (from all nodes, if there are none)."""
     servers = [name for name, node in topology.nodes.items() if not _SERVERS.isdisjoint(node.roles)]
-    levels: dict[object, int] = dict.fromkeys(servers or topology.nodes, 0)
+    levels: dict[object, int] = dict.fromkeys(servers or _all(topology), 0)
     level = 0
     left = list(topology.fabrics.values())
     while near := [fabric for fabric in left if any(levels.get(name) == level for name in _members(topology, fabric))]:
@@ -159,11 +165,15 @@ def _levels(topology: Topology) -> dict[object, int]:
             for name in _members(topology, fabric):
                 levels.setdefault(name, level + 2)
         level += 2
-    return {**dict.fromkeys(topology.nodes, 0), **dict.fromkeys(topology.fabrics.values(), 1), **levels}
+    return {**dict.fromkeys(_all(topology), 0), **dict.fromkeys(topology.fabrics.values(), 1), **levels}
 
 
 def _members(topology: Topology, fabric: Fabric) -> Iterator[str]:
-    return (name for name, node in topology.nodes.items() if fabric.name in node.fabrics)
+    return (name for name, node in _all(topology).items() if fabric.name in node.fabrics)
+
+
+def _all(topology: Topology) -> dict[str, Node | External]:
+    return {**topology.nodes, **topology.externals}
 
 
 def _fabric_lines(fabric: Fabric) -> tuple[str, str]:
@@ -171,11 +181,11 @@ def _fabric_lines(fabric: Fabric) -> tuple[str, str]:
     return fabric.name, ", ".join(filter(None, (_KINDS[fabric.kind], fabric.lnet, attach)))
 
 
-def _roles(node: Node) -> str:
+def _roles(node: Node | External) -> str:
     return ", ".join(role.upper() if role in _UPPER else role for role in node.roles)
 
 
-def _colours(node: Node) -> tuple[str, str]:
+def _colours(node: Node | External) -> tuple[str, str]:
     return next((_ROLE_COLOURS[role] for role in node.roles if role in _ROLE_COLOURS), _OTHER_COLOURS)
 
 
@@ -204,8 +214,9 @@ def dot(topology: Topology) -> str:
         ]
         for member in members:
             stack = ", peripheries=2" if len(bed.boxes[member].names) > 1 else ""
+            style = "rounded,filled,dashed" if bed.boxes[member].external else "rounded,filled"
             lines.append(
-                f'    n{member} [shape=box, style="rounded,filled", margin="0.16,0.1", color="{colour}", '
+                f'    n{member} [shape=box, style="{style}", margin="0.16,0.1", color="{colour}", '
                 f'fillcolor="{fill}", label=<{_html(bed.boxes[member].lines)}>{stack}]'
             )
         lines.append("  }")
@@ -251,6 +262,9 @@ def mermaid(topology: Topology) -> str:
         styles[_DISK].append(f"d{number}")
         lines.append(f"  d{number}[({_mermaid(*disks.lines)})]")
         lines.extend(f"  n{box} {'-.-' if place else '---'} d{number}" for place, box in enumerate(disks.boxes))
+    if machines := [f"n{number}" for number, box in enumerate(bed.boxes) if box.external]:
+        lines.append("  classDef external stroke-dasharray:5 3")
+        lines.append(f"  class {','.join(machines)} external")
     for number, ((colour, fill), styled) in enumerate(styles.items()):
         lines.append(f"  classDef s{number} fill:{fill},stroke:{colour},color:{INK}")
         lines.append(f"  class {','.join(styled)} s{number}")

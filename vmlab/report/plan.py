@@ -8,7 +8,7 @@ from vmlab.lustre.lnet import routes
 from vmlab.placement.request import PlacedCell, PlacedDevice
 from vmlab.plan.actions import Action, Plan, together
 from vmlab.report.errors import painted
-from vmlab.topology import Topology
+from vmlab.topology import External, Topology
 from vmlab.topology.bed import DEFAULT_HOST
 from vmlab.values import identity
 from vmlab.values.nid import Nid
@@ -53,9 +53,21 @@ def document(prepared: Prepared) -> dict[str, Any]:
             }
             for name, node in prepared.nodes.items()
         ],
+        "externals": [_external(topology, external) for external in topology.externals.values()],
         "routes": list(_routes(prepared)),
         "actions": [_action(action) for action in prepared.plan.actions],
         "pending": [_action(action) for action in prepared.plan.pending],
+    }
+
+
+def _external(topology: Topology, external: External) -> dict[str, Any]:
+    nets = {fabric: topology.lnet(fabric) for fabric in external.addresses}
+    return {
+        "name": external.name,
+        "external": external.uri,
+        "role": list(external.roles),
+        "addresses": {fabric: str(address) for fabric, address in external.addresses.items()},
+        "nids": [str(Nid(address, net)) for fabric, address in external.addresses.items() if (net := nets[fabric])],
     }
 
 
@@ -146,6 +158,8 @@ def text(prepared: Prepared, to: TextIO) -> str:
         parts.append(painted("Only with --restart:", "1", to) + "\n" + _columns(held, to))
     if not parts:
         parts.append(painted(f"{prepared.topology.name}: nothing to change", _GREEN, to))
+    if prepared.topology.externals:
+        parts.append(f"External, left alone: {fold(prepared.topology.externals)}")
     return "\n\n".join(parts)
 
 

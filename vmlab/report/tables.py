@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from vmlab.values.pci import PciAddress
 
 _GOOD, _MIDDLING, _BAD = "green", "yellow", "red"
-_STATES = {"running": _GOOD, "shut off": "dim", "paused": _MIDDLING, "crashed": _BAD}
+_STATES = {"running": _GOOD, "shut off": "dim", "paused": _MIDDLING, "crashed": _BAD, "external": "dim"}
 _STAGES = {"ready": _GOOD, "off": "dim"}
 
 
@@ -42,7 +42,12 @@ def show(renderable: "RenderableType") -> None:
 
 def summary(topology: "Topology") -> str:
     """One line that says what a file describes."""
-    counts = {"node": len(topology.nodes), "fabric": len(topology.fabrics), "target": len(topology.targets)}
+    counts = {
+        "node": len(topology.nodes),
+        "external node": len(topology.externals),
+        "fabric": len(topology.fabrics),
+        "target": len(topology.targets),
+    }
     parts = [f"{number} {what}{'s' * (number != 1)}" for what, number in counts.items() if number]
     return printable(f"{topology.file}: {topology.name}: {', '.join(parts)}: ok")
 
@@ -65,8 +70,8 @@ def node_table(nodes: Sequence["NodeStatus"]) -> Grid:
             ",".join(node.roles),
             Cell(node.state, _STATES.get(node.state, _MIDDLING)),
             Cell(node.stage or "-", _STAGES.get(node.stage, _MIDDLING if node.stage else "dim")),
-            str(node.vcpus),
-            f"{node.memory_mib}MiB",
+            str(node.vcpus or "-"),
+            f"{node.memory_mib}MiB" if node.memory_mib else "-",
             node.host_cpus,
             addresses(node.addresses, node.devices),
             " ".join(name for name, path in node.disks if has_data(path)),

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any, Literal
 
@@ -153,6 +153,32 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True)
+class External:
+    """A machine that is there anyway, reached as its user does: vmlab neither makes, powers nor ends it.
+
+    `user` "" and `port` None are what ssh's own configuration says; `addresses` are its own ones, by fabric.
+    """
+
+    name: str
+    roles: tuple[Role, ...]
+    user: str
+    host: str
+    port: int | None
+    addresses: Mapping[str, IPv4Address]
+
+    @property
+    def uri(self) -> str:
+        """How to log in, as in the file."""
+        user = f"{self.user}@" if self.user else ""
+        return f"ssh://{user}{self.host}{f':{self.port}' if self.port else ''}"
+
+    @property
+    def fabrics(self) -> Mapping[str, int]:
+        """As a node has them: one port on each."""
+        return dict.fromkeys(self.addresses, 1)
+
+
+@dataclass(frozen=True, slots=True)
 class TargetSpec:
     """One Lustre target: a shared volume of `size`, or a `device` that its servers see by themselves.
 
@@ -196,6 +222,8 @@ class Workload:
 class Topology:
     """A bed as it should be. Everything is in the file's order; `fabrics` does not contain `mgmt`.
 
+    `nodes` are its guests, `externals` the other machines that take part.
+
     LNet is on the management network only if `management_lnet` names its network there.
     """
 
@@ -209,6 +237,7 @@ class Topology:
     filesystems: Mapping[str, FileSystem]
     workloads: tuple[Workload, ...]
     management_lnet: str | None = None
+    externals: Mapping[str, External] = field(default_factory=dict)
 
     def lnet(self, fabric: str) -> str | None:
         """The LNet network on a fabric, or on `mgmt`."""
@@ -221,5 +250,6 @@ class Topology:
         return (Path(self.file).parent / Path(written).expanduser()).absolute()
 
     def select(self, nodes: str) -> tuple[str, ...]:
-        """The nodes that `oss[1-2]`, `@oss`, `@oss,client1` or `*` mean. Raises UsageError for an unknown name."""
-        return select.select(nodes, {name: node.roles for name, node in self.nodes.items()})
+        """The nodes, external ones too, that `oss[1-2]`, `@oss,cn1` or `*` mean; UsageError for an unknown name."""
+        guests = {name: node.roles for name, node in self.nodes.items()}
+        return select.select(nodes, guests | {name: machine.roles for name, machine in self.externals.items()})

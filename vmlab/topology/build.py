@@ -5,6 +5,7 @@ from vmlab.topology.bed import (
     DEFAULT_HOST,
     DeviceSelector,
     Disk,
+    External,
     Fabric,
     FileSystem,
     HostSpec,
@@ -38,6 +39,7 @@ def build(draft: Draft, file: str) -> Topology:
         filesystems={filesystem.name: _filesystem(filesystem, draft) for filesystem in draft.filesystems},
         workloads=tuple(draft.workloads),
         management_lnet=draft.head.value.management.lnet,
+        externals=_externals(draft),
     )
 
 
@@ -100,6 +102,21 @@ def _nodes(draft: Draft) -> dict[str, Node]:
             gdb=entry.gdb,
         )
     return nodes
+
+
+def _externals(draft: Draft) -> dict[str, External]:
+    found = {}
+    for name, machine in draft.externals.items():
+        entry, place = machine.entry.value, machine.place
+        found[name] = External(
+            name=name,
+            roles=entry.role,
+            user=entry.external.user,
+            host=entry.external.hosts[place],
+            port=entry.external.port,
+            addresses={fabric: use.address[place] for fabric, use in entry.fabrics.items()},
+        )
+    return found
 
 
 def _disk(entry: DiskEntry) -> Disk:

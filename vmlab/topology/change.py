@@ -9,12 +9,13 @@ from copy import deepcopy
 from itertools import groupby
 
 from vmlab.errors import UsageError
-from vmlab.topology.select import select
+from vmlab.topology.select import refuse_external, select
 from vmlab.topology.tree import START, Entry, Mapping, Mark, Report, Scalar, Sequence, Tree, Unreadable, parse, plain
 from vmlab.topology.wording import quote
 from vmlab.values import nodeset
 
 _NODES = "nodes"
+_OF_EXTERNALS = ("external", "role", "fabrics")
 
 
 def change(tree: Tree, settings: SequenceOf[str], report: Report) -> None:
@@ -58,7 +59,12 @@ def _set(tree: Mapping, path: SequenceOf[str], value: Tree, setting: str) -> Non
     nodes = tree.entries.get(_NODES)
     if len(path) < 3 or nodes is None or not isinstance(nodes.value, Mapping):  # noqa: PLR2004 - nodes, which, what
         raise UsageError(f"--set {quote(setting)} (expected nodes.NODES.KEY=VALUE)")
-    chosen = set(select(path[1], _roles(nodes.value)))
+    roles, externals = _roles(nodes.value), _externals(nodes.value)
+    if path[2] in _OF_EXTERNALS:
+        chosen = set(select(path[1], roles))
+    else:
+        refuse_external(path[1], externals)
+        chosen = set(select(path[1], {name: has for name, has in roles.items() if name not in externals}))
     entries: dict[str, Entry] = {}
     for key, entry in nodes.value.entries.items():
         for name, meant in _split(key, chosen):
@@ -80,6 +86,16 @@ def _roles(nodes: Mapping) -> dict[str, tuple[str, ...]]:
         roles = (role,) if isinstance(role, str) else tuple(map(str, role)) if isinstance(role, list) else ()
         found |= dict.fromkeys(_expanded(key), roles)
     return found
+
+
+def _externals(nodes: Mapping) -> set[str]:
+    """The nodes that are no guests."""
+    return {
+        name
+        for key, entry in nodes.entries.items()
+        if isinstance(entry.value, Mapping) and "external" in entry.value.entries
+        for name in _expanded(key)
+    }
 
 
 def _split(key: str, chosen: set[str]) -> list[tuple[str, bool]]:

@@ -5,7 +5,7 @@ Each rule asks whether what it compares was sound: nothing is reported that is o
 
 from collections import Counter
 
-from vmlab.topology import check_bench, model
+from vmlab.topology import check_bench, check_external, model
 from vmlab.topology.bed import DEFAULT_HOST
 from vmlab.topology.names import Unknown, look_up
 from vmlab.topology.parse import Parsed, Problems
@@ -32,6 +32,7 @@ def check(draft: Draft, problems: Problems) -> None:
             known.add(id(node.entry))
             _node(node.entry, draft, problems)
             _router(node, draft, problems)
+    check_external.check(draft, problems)
 
 
 def _bridge(name: str, fabric: Parsed[model.FabricEntry], problems: Problems) -> None:
@@ -94,6 +95,8 @@ def _room(draft: Draft, problems: Problems) -> None:
     wanted: Counter[str] = Counter()
     for node in draft.nodes.values():
         wanted.update({name: use.count for name, use in node.entry.value.fabrics.items()})
+    for machine in draft.externals.values():
+        wanted.update(machine.entry.value.fabrics.keys())
     for name, fabric in draft.fabrics.items():
         subnet = fabric.value.subnet
         if subnet is not None and subnet.num_addresses - _KEPT_ADDRESSES < wanted[name]:

@@ -17,8 +17,11 @@ from vmlab.topology.scalars import (
     Bridge,
     DevicePath,
     DiskName,
+    ExternalRoles,
     HostDevice,
     LnetNet,
+    MachineAddresses,
+    Machines,
     MountPoint,
     NodeSets,
     NumaChoice,
@@ -202,6 +205,24 @@ class NodeEntry(Part):
     gdb: bool = Field(default=False, description="a debugger can be joined: vmlab gdb BED NODE")
 
 
+class ExternalUse(Part):
+    """Where a machine is on a fabric."""
+
+    address: MachineAddresses = Field(description="of its own; for a node set one for each: 10.1.0.[7-10]")
+
+
+class ExternalEntry(Part):
+    """A machine that is no guest, or a node set of such: never made, powered or erased."""
+
+    stand_ins: ClassVar[Mapping[str, Any]] = {"external": "ssh://none", "role": "client"}
+
+    external: Machines = Field(description="how to log in; for a node set one machine for each: ssh://root@cn[1-4]")
+    role: ExternalRoles
+    fabrics: Annotated[dict[str, ExternalUse], BeforeValidator(as_uses), Field(max_length=_MOST_PARTS)] = Field(
+        default_factory=dict
+    )
+
+
 class MgtEntry(Part):
     """The management target. With neither `size` nor `device` it lies on MDT0000's disk."""
 
@@ -253,6 +274,8 @@ class TopologyFile(Head):
 
     hosts: dict[str, HostEntry] | None = None
     fabrics: dict[str, FabricEntry] | None = Field(None, description="the networks besides `mgmt`, which always exists")
-    nodes: dict[str, NodeEntry] = Field(min_length=1, description="by name or node set, such as oss[1-4]")
+    nodes: dict[str, NodeEntry | ExternalEntry] = Field(
+        min_length=1, description="by name or node set, such as oss[1-4]"
+    )
     filesystems: dict[str, FileSystemEntry] | None = None
     workloads: list[Any] | None = Field(None, description="what `vmlab run` does, in order")

@@ -8,6 +8,8 @@ from vmlab.topology.read import Draft, reduced
 from vmlab.topology.wording import expected, quote
 from vmlab.values import nodeset
 
+_GUESTS = "expected guests: vmlab places, mounts and changes nothing on other machines"
+
 
 class Named(NamedTuple):
     """A node that the item number `item` of a list means."""
@@ -54,10 +56,14 @@ def _by_pattern(item: int, part: str, draft: Draft) -> Iterator[Named | Unknown]
         certain = all(node.entry.sound("role") for node in draft.nodes.values())
         roles = {role for node in draft.nodes.values() for role in node.entry.value.role}
         message = f"no node has the role {quote(part[1:])} ({expected(part[1:], sorted(roles))})"
+        others = [name for name, machine in draft.externals.items() if part[1:] in machine.entry.value.role]
     else:
         found = [name for name in draft.nodes if fnmatchcase(name, part)]
         certain = True
         message = f"no node is called {quote(part)} ({expected(part, draft.nodes)})"
+        others = [name for name in draft.externals if fnmatchcase(name, part)]
+    if others:
+        message = f"{quote(part)} means external nodes only: {nodeset.fold(others)} ({_GUESTS})"
     if not found and certain and "nodes" not in draft.blurred:
         yield Unknown(item, message)
     yield from (Named(item, name) for name in found)
@@ -70,9 +76,15 @@ def _by_name(item: int, part: str, draft: Draft) -> Iterator[Named | Unknown]:
         yield Unknown(item, str(error))
         return
     unknown = []
+    external = [name for name in names if name in draft.externals]
+    if external:
+        what = "is external" if len(external) == 1 else "are external"
+        yield Unknown(item, f"{quote(nodeset.fold(external))} {what} ({_GUESTS})")
     for name in names:
         if name in draft.nodes:
             yield Named(item, name)
+        elif name in draft.externals:
+            continue
         elif "nodes" not in draft.blurred and reduced(name) not in draft.misspelt:
             unknown.append(name)
     if unknown:

@@ -24,6 +24,7 @@ _FABRIC_NAME = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9][A-Za-z0-9_.-]{0,14}")
 _FSNAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,7}")
 # The guest's other interface, its loopback, and what its kernel calls an interface before it is renamed.
 _TAKEN_INTERFACES = re.compile(r"mgmt|lo|local|all|default|bonding_masters|eth[0-9]+")
+_FOR_EACH = "ssh://root@cn[1-4]"
 _TAKEN_NODES = {"localhost", "ip6-localhost", "ip6-loopback"}
 
 
@@ -33,6 +34,15 @@ class NodeDraft:
 
     name: str
     entry: Parsed[model.NodeEntry]
+
+
+@dataclass(frozen=True, slots=True)
+class ExternalDraft:
+    """One machine of an entry that may stand for many: the one at `place` of them."""
+
+    name: str
+    entry: Parsed[model.ExternalEntry]
+    place: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +75,7 @@ class Draft:
     hosts: dict[str, Parsed[model.HostEntry]] = field(default_factory=dict)
     fabrics: dict[str, Parsed[model.FabricEntry]] = field(default_factory=dict)
     nodes: dict[str, NodeDraft] = field(default_factory=dict)
+    externals: dict[str, ExternalDraft] = field(default_factory=dict)
     filesystems: list[FileSystemDraft] = field(default_factory=list)
     workloads: list[Workload] = field(default_factory=list)
     blurred: set[str] = field(default_factory=set)
@@ -133,24 +144,20 @@ def _read_nodes(tree: TreeMapping, draft: Draft, problems: Problems) -> None:
     before = len(problems.found)
     twice: dict[tuple[Mark, str], list[str]] = {}
     for key, entry in _named(tree, "nodes", draft, problems):
-        parsed = parse(model.NodeEntry, entry, f"node {quote(key)}", problems)
-        try:
-            names = nodeset.expand(key)
-        except ValueError as error:
-            problems.add(entry.mark, str(error))
-            draft.blurred.add("nodes")
-            continue
-        bad = [name for name in names if not _HOST_NAME.fullmatch(name) or name in _TAKEN_NODES]
-        if bad:
-            wanted = "a letter, then letters, digits and inner -, lower case, at most 63 characters"
-            problems.add(entry.mark, f"{quote(bad[0])} is no valid host name (expected {wanted})")
-            draft.misspelt.update(map(reduced, bad))
-        for name in names:
-            if name in draft.nodes:
-                twice.setdefault((entry.mark, str(draft.nodes[name].entry.mark.line)), []).append(name)
-            else:
-                draft.nodes[name] = NodeDraft(name, parsed)
-        if len(draft.nodes) > nodeset.MOST_NODES:
+        machine = _read_external(key, entry, problems) if _is_external(entry) else None
+        guest = parse(model.NodeEntry, entry, f"node {quote(key)}", problems) if machine is None else None
+        names = _node_names(key, entry, draft, problems)
+        if machine is not None and names:
+            _as_many(machine, len(names), problems)
+        for place, name in enumerate(names):
+            first = draft.nodes.get(name) or draft.externals.get(name)
+            if first is not None:
+                twice.setdefault((entry.mark, str(first.entry.mark.line)), []).append(name)
+            elif guest is not None:
+                draft.nodes[name] = NodeDraft(name, guest)
+            elif machine is not None:
+                draft.externals[name] = ExternalDraft(name, machine, place)
+        if len(draft.nodes) + len(draft.externals) > nodeset.MOST_NODES:
             problems.add(entry.mark, f"too many nodes (expected at most {nodeset.MOST_NODES})")
             draft.blurred.add("nodes")
             break
@@ -158,8 +165,70 @@ def _read_nodes(tree: TreeMapping, draft: Draft, problems: Problems) -> None:
         what = f"node {quote(again[0])} is" if len(again) == 1 else f"nodes {quote(nodeset.fold(again))} are"
         problems.add(mark, f"{what} given twice (first at line {line}; expected each name once)")
     if not draft.nodes and len(problems.found) == before and "nodes" not in draft.blurred:
+        _no_guest(tree, draft, problems)
+
+
+def _no_guest(tree: TreeMapping, draft: Draft, problems: Problems) -> None:
+    if draft.externals:
+        message = "all nodes are external (expected at least one guest: a bed is what vmlab makes beside them)"
+        problems.add(tree.entries["nodes"].mark, message)
+    else:
         problems.add(tree.mark, "the topology has no nodes (expected the key `nodes` with at least one)")
         draft.blurred.add("nodes")
+
+
+def _node_names(key: str, entry: Entry, draft: Draft, problems: Problems) -> tuple[str, ...]:
+    """The names that an entry stands for; none if that cannot be told."""
+    try:
+        names = nodeset.expand(key)
+    except ValueError as error:
+        problems.add(entry.mark, str(error))
+        draft.blurred.add("nodes")
+        return ()
+    bad = [name for name in names if not _HOST_NAME.fullmatch(name) or name in _TAKEN_NODES]
+    if bad:
+        wanted = "a letter, then letters, digits and inner -, lower case, at most 63 characters"
+        problems.add(entry.mark, f"{quote(bad[0])} is no valid host name (expected {wanted})")
+        draft.misspelt.update(map(reduced, bad))
+    return names
+
+
+def _is_external(entry: Entry) -> bool:
+    return isinstance(entry.value, TreeMapping) and "external" in entry.value.entries
+
+
+def _read_external(key: str, entry: Entry, problems: Problems) -> Parsed[model.ExternalEntry]:
+    """What only a guest can have is told as that, and not as unknown."""
+    own = model.ExternalEntry.model_fields
+    kept = TreeMapping(entry.value.mark)
+    for name, found in entry.value.entries.items() if isinstance(entry.value, TreeMapping) else ():
+        if name in model.NodeEntry.model_fields and name not in own:
+            message = f"`{name}` is for guests, and {quote(key)} is external (expected only {', '.join(own)})"
+            problems.add(found.mark, message)
+        else:
+            kept.entries[name] = found
+    return parse(model.ExternalEntry, Entry(entry.mark, kept), f"external node {quote(key)}", problems)
+
+
+def _as_many(entry: Parsed[model.ExternalEntry], nodes: int, problems: Problems) -> None:
+    """As many machines, and on each fabric as many addresses, as the entry stands for nodes."""
+    machines = len(entry.value.external.hosts)
+    if entry.sound("external") and machines != nodes:
+        message = f"{_counted(machines, 'machine')} for {_counted(nodes, 'node')} (expected one for each: {_FOR_EACH})"
+        problems.add(entry.at("external"), message)
+    for fabric, use in entry.value.fabrics.items():
+        if len(use.address) != nodes:
+            has = _counted(len(use.address), "address")
+            message = (
+                f"{has} on `{fabric}` for {_counted(nodes, 'node')} (expected one for each, such as 10.1.0.[7-10])"
+            )
+            problems.add(entry.at("fabrics", fabric, "address"), message)
+
+
+def _counted(number: int, what: str) -> str:
+    if number == 1:
+        return f"1 {what}"
+    return f"{number} {what}{'es' if what.endswith('s') else 's'}"
 
 
 def _read_filesystem(name: str, entry: Entry, problems: Problems) -> FileSystemDraft:

@@ -6,7 +6,7 @@ Each type has its message, which names what was expected, and its part of the JS
 import re
 from collections import Counter
 from collections.abc import Mapping
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, StrictStr, WithJsonSchema
@@ -14,13 +14,16 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, Str
 from vmlab.topology.bed import Numa, Role
 from vmlab.topology.tree import NO_VALUE
 from vmlab.topology.wording import quote
+from vmlab.values import addresses
 from vmlab.values.nid import parse_net
 from vmlab.values.pci import PciAddress
 from vmlab.values.size import Bytes
+from vmlab.values.ssh_uri import SshUri
 
 MIB = Bytes(1 << 20)
 _MOST_CELLS = 64
 _NUMA_WORDS = ("strict", "preferred", "none")
+_EXTERNAL_ROLES = ("client", "fta", "build")
 
 
 def _matching(pattern: str, wanted: str) -> Any:
@@ -103,6 +106,22 @@ def _subnet(value: object) -> IPv4Network:
     if not 8 <= network.prefixlen <= 29:  # noqa: PLR2004
         raise ValueError(f"{value} has no fitting size (expected a prefix from /8 to /29)")
     return network
+
+
+def _machines(value: object) -> SshUri:
+    return SshUri.parse(value if isinstance(value, str) else str(value))
+
+
+def _machine_addresses(value: object) -> tuple[IPv4Address, ...]:
+    return addresses.expand(value if isinstance(value, str) else str(value))
+
+
+def _external_roles(value: tuple[Role, ...]) -> tuple[Role, ...]:
+    for role in value:
+        if role not in _EXTERNAL_ROLES:
+            wanted = ", ".join(_EXTERNAL_ROLES)
+            raise ValueError(f"{quote(role)} is for guests only (expected one of {wanted})")
+    return value
 
 
 def _pci_id(value: object) -> int:
@@ -201,6 +220,21 @@ MountPoint = Annotated[
     _text(pattern="^/"),
 ]
 Roles = Annotated[tuple[Role, ...], BeforeValidator(_one_or_many), Field(min_length=1), _items(_ROLE)]
+ExternalRoles = Annotated[
+    tuple[Role, ...],
+    BeforeValidator(_one_or_many),
+    Field(min_length=1),
+    AfterValidator(_external_roles),
+    _items({"enum": list(_EXTERNAL_ROLES)}),
+]
+Machines = Annotated[
+    SshUri, PlainValidator(_machines), _text(pattern="^ssh://", examples=["ssh://root@cn1", "ssh://root@cn[1-4]:22"])
+]
+MachineAddresses = Annotated[
+    tuple[IPv4Address, ...],
+    PlainValidator(_machine_addresses),
+    _text(examples=["10.1.0.7", "10.1.0.[7-10]", "10.1.0.7-10.1.0.10"]),
+]
 NodeSets = Annotated[tuple[Word, ...], BeforeValidator(_one_or_many), Field(min_length=1), _items(_NODE_SET)]
 NumaChoice = Annotated[
     Numa,

@@ -19,6 +19,18 @@ def select(expression: str, nodes: Mapping[str, Collection[str]]) -> tuple[str, 
     return tuple(chosen)
 
 
+def refuse_external(expression: str, externals: Collection[str]) -> None:
+    """Raise UsageError if a node set names one of the machines that are no guests, where only guests will do."""
+    for part in nodeset.parts(expression):
+        try:
+            names = nodeset.expand(part)
+        except ValueError:  # a role, a pattern, or `select` refuses it
+            continue
+        for name in names:
+            if name in externals:
+                raise UsageError(f"{name} is no guest: vmlab neither makes nor powers it, and has no console of it")
+
+
 def _part(part: str, nodes: Mapping[str, Collection[str]]) -> Collection[str]:
     if part.startswith("@"):
         found = [name for name, roles in nodes.items() if part[1:] in roles]

@@ -20,7 +20,8 @@ WORDS = [
     "count", "index", "servers", "mgt", "mdts", "osts", "clients", "device", "address", "pf", "numa", "cells", "avoid",
     "host", "reserve", "lnet", "kind", "attach", "bridge", "subnet", "mtu", "hugepages", "image", "template", "mount",
     "n1", "n[1-3]", "@oss", "oss", "mds", "client", "router", "ib0", "infiniband", "tcp0", "4GiB", "10.77.1.0/24",
-    "n[1-99999999]", "<<", "0x15b3", "0000:41:00.0", "*", "/mnt", "/dev/vdb", "mgmt", "",
+    "n[1-99999999]", "<<", "0x15b3", "0000:41:00.0", "*", "/mnt", "/dev/vdb", "mgmt", "", "external",
+    "ssh://root@cn1", "ssh://cn[1-3]:22", "10.77.1.[7-9]", "10.77.1.7-10.77.1.9",
 ]  # fmt: skip
 
 

@@ -3,16 +3,21 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Interface
 
 from vmlab.domainxml.metadata import Address, NodeMetadata
 from vmlab.lab.ground.hosts import Hosts
 from vmlab.plan.observed import ObservedBed, ObservedDomain
+from vmlab.topology import Fabric, Topology
 from vmlab.values import identity
 from vmlab.values.pci import PciAddress
 from vmlab.virt.connection import Host
 from vmlab.virt.observe import observe
 from vmlab.virt.pins import host_cpus
 from vmlab.virt.pool import BEDS, files_of_beds, pool_path
+
+EXTERNAL = "external"
+"""The state of a machine that is no guest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +35,7 @@ class BedLine:
 
 @dataclass(frozen=True, slots=True)
 class NodeStatus:
-    """One node. `state` is libvirt's, `stage` the last of off, domain, kernel, ssh, cloud-init, ready.
+    """One node. `state` is libvirt's, or EXTERNAL, `stage` the last of off, domain, kernel, ssh, cloud-init, ready.
 
     Or panic, paused, saved: `problem` says what is wrong then, `hint` what helps. It is "" as long as nobody asked a
     guest that runs. `devices` are the host's PCI functions by the guest's interface that they are.
@@ -71,6 +76,32 @@ def known(hosts: Hosts, bed: ObservedBed) -> list[NodeStatus]:
         _node(hosts.of(bed.nodes[name]), metadata, bed.nodes[name], folders[bed.nodes[name].host])
         for name, metadata in bed.metadata.items()
     ]
+
+
+def externals(topology: Topology) -> list[NodeStatus]:
+    """The machines that are no guests: what the file says of them, since nobody else here knows them."""
+    return [
+        NodeStatus(
+            name=machine.name,
+            roles=machine.roles,
+            state=EXTERNAL,
+            stage="",
+            vcpus=0,
+            memory_mib=0,
+            host_cpus="",
+            addresses=tuple(_written(topology.fabrics[name], ip) for name, ip in machine.addresses.items()),
+            devices={},
+            disks=(),
+            image="",
+            console="",
+        )
+        for machine in topology.externals.values()
+    ]
+
+
+def _written(fabric: Fabric, address: IPv4Address) -> Address:
+    prefix = 32 if fabric.subnet is None else fabric.subnet.prefixlen
+    return Address(fabric.name, fabric.kind, EXTERNAL, fabric.name, "", IPv4Interface((address, prefix)))
 
 
 def _node(host: Host, metadata: NodeMetadata, domain: ObservedDomain, folder: str) -> NodeStatus:
