@@ -3,13 +3,13 @@
 `from` is the side that acts: it writes to, reads from and sends to `to`. That is how Lustre's servers move bulk data,
 so the default pairs are each server to the first client.
 
-perftest: https://github.com/linux-rdma/perftest. Guests with a perftest older than 2012 may have only `rdma_bw` besides
-(removed in commit 6495c7a); it measures the bandwidth of writes.
+perftest: https://github.com/linux-rdma/perftest. Guests with a perftest older than 2012 may have only `rdma_bw` and
+`rdma_lat`, which measure writes.
 """
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from math import isfinite
+from itertools import pairwise
 from types import MappingProxyType
 from typing import Annotated, Literal, Self
 
@@ -18,9 +18,22 @@ from typing_extensions import override
 
 from vmlab.errors import WorkloadError
 from vmlab.metrics import Metric, Sample, Unit
+from vmlab.steps import Command
 from vmlab.topology.wording import quote
 from vmlab.values.size import Bytes
-from vmlab.workloads import Endpoint, Measurement, Native, Node, Output, Outputs, Service, Task, Workload, register
+from vmlab.workloads import (
+    Endpoint,
+    Measurement,
+    Native,
+    Node,
+    Output,
+    Outputs,
+    Service,
+    Task,
+    Workload,
+    _perftest_old,
+    register,
+)
 from vmlab.workloads._causes import matched
 from vmlab.workloads._install import SYSTEM, has, refuse, tools
 from vmlab.workloads._nodes import NodeNames, called, there
@@ -30,6 +43,8 @@ from vmlab.workloads._sizes import READ, form, within
 _LARGEST = 1 << 30
 _FIRST_PORT = 18515
 _DEFAULT_SIZE = {"bw": Bytes(1 << 16), "lat": Bytes(8)}
+_ALL_SIZES = tuple(Bytes(1 << power) for power in range(1, 24))
+"""Those of perftest's -a."""
 
 _BANDWIDTH = Metric("bandwidth", Unit.MIB_PER_S, "higher", "bandwidth", "average")
 _PEAK = Metric("bandwidth_peak", Unit.MIB_PER_S, "higher", "bandwidth", "best stretch of messages, where measured")
@@ -43,11 +58,17 @@ _LATENCIES = {
     "99% percentile": Metric("latency_p99", Unit.MICROSECONDS, "lower", "latency"),
     "99.9% percentile": Metric("latency_p999", Unit.MICROSECONDS, "lower", "latency"),
 }
+_OLD = {
+    "average": _BANDWIDTH,
+    "peak": _PEAK,
+    "typical": _TYPICAL,
+    "best": _LATENCIES["t_min"],
+    "worst": _LATENCIES["t_max"],
+}
 _COLUMNS = {"BW average": _BANDWIDTH, "BW peak": _PEAK, "MsgRate": _RATE, **_LATENCIES}
 
 # perftest divides by 0x100000 whether it prints MB/sec (until 6.20) or MiB/sec (commit 1d202bb, 2024, changed the word
-# and not the figure), and by 125000000 for Gb/sec: `format_factor` in src/perftest_parameters.c. rdma_bw.c divides by
-# 0x100000 too and prints MB/sec.
+# and not the figure), and by 125000000 for Gb/sec: `format_factor` in src/perftest_parameters.c.
 _MIB = float(1 << 20)
 _FACTORS = {"MiB/sec": 1.0, "MB/sec": 1.0, "Gb/sec": 125_000_000 / _MIB, "Mpps": 1e6, "usec": 1.0}
 
@@ -111,7 +132,8 @@ class Rdma(Workload[Options]):
     facts = MappingProxyType(
         {
             "tools": tools(
-                *(f"ib_{verb}_{test}" for verb in ("write", "read", "send") for test in ("bw", "lat")), "rdma_bw"
+                *(f"ib_{verb}_{test}" for verb in ("write", "read", "send") for test in ("bw", "lat")),
+                *_perftest_old.TOOLS.values(),
             ),
             "system": SYSTEM,
         }
@@ -123,11 +145,14 @@ class Rdma(Workload[Options]):
 
     @override
     def measurements(self, options: Options, nodes: Sequence[Node]) -> tuple[tuple[Measurement, ...], ...]:
-        combinations = [
-            (test, verb, size) for test in options.tests for verb in options.verbs for size in _sizes(options, test)
-        ]
         by_pair = [
-            [_measurement(options, pair, _FIRST_PORT + place, what) for what in combinations]
+            [
+                _measurement(options, pair, _FIRST_PORT + place, (tool, test, verb, size))
+                for test in options.tests
+                for verb in options.verbs
+                for tool in (_tool(pair, verb, test),)
+                for size in _sizes(options, test, tool)
+            ]
             for place, pair in enumerate(pairs(self.name, options.pairs, nodes))
         ]
         return tuple(rounds(by_pair, parallel=options.parallel))
@@ -146,7 +171,7 @@ class Rdma(Workload[Options]):
         labels = {name: value for name, value in measurement.labels.items() if name != "size"}
         return tuple(
             Sample(metric, value, labels | {"size": str(size)})
-            for size, _, figures in self._rows(output)
+            for size, _, figures in self._rows(measurement, output)
             for metric in self.metrics
             if (value := figures.get(metric)) is not None
         )
@@ -160,7 +185,7 @@ class Rdma(Workload[Options]):
             return tuple(broken)
         client = outputs["client"]
         problems = list(_nothing_moved(samples))
-        for size, iterations, figures in self._rows(client):
+        for size, iterations, figures in self._rows(measurement, client):
             if options.duration_s is None and iterations < options.iterations:
                 problems.append(f"only {iterations} of {options.iterations} messages of {Bytes(size)} were measured")
             took = _implied_seconds(size, iterations, figures)
@@ -179,11 +204,11 @@ class Rdma(Workload[Options]):
     def explain(self, output: Output) -> str:
         return matched(_FAILURES, f"{output.stdout}\n{output.stderr}") or super().explain(output)
 
-    def _rows(self, output: Output) -> tuple["_Row", ...]:
+    def _rows(self, measurement: Measurement, output: Output) -> tuple["_Row", ...]:
         if "#bytes" in output.stdout:
             return tuple(_table(output.stdout))
-        if "Bandwidth average" in output.stdout:
-            return (_old_report(output.stdout),)
+        if _perftest_old.reported(output.stdout):
+            return (_old_row(measurement, output.stdout),)
         raise WorkloadError(f"perftest printed no figures: {self.explain(output)}")
 
 
@@ -198,7 +223,10 @@ _FAILURES = (
     (r"(Port number \d+ state is \w+)", "{}: the RDMA device's port has no link"),
     (r"Couldn't connect to (\S+)", "could not connect to {}"),
     (r"Couldn't listen to port (\d+)", "cannot listen on TCP port {}: something else does"),
-    (r"Failed status (\d+)", "a transfer ended with completion status {}"),
+    (r"(rdma_create_event_channel) failed", "the guest has no rdma_cm ({} failed): modprobe rdma_ucm"),
+    (r"unexpected CM event 8\b", "rdma_cm: the other side refused the connection; no server listens there"),
+    (r"unexpected CM event (\d+)", "rdma_cm could not connect (event {})"),
+    (r"(?:Failed|bad wc) status (\d+)", "a transfer ended with completion status {}"),
     (r"Local lid 0x0 detected", "the port has no LID: no subnet manager runs on this fabric"),
     (r"(Couldn't read remote address|Unable to (?:read|write) (?:from|to) socket)", "the other side went away: {}"),
 )
@@ -207,38 +235,45 @@ _FAILURES = (
 # --- command lines -------------------------------------------------------------------------------------------------
 
 
-def _sizes(options: Options, test: str) -> tuple[Bytes | None, ...]:
-    """None stands for all."""
+def _tool(pair: Pair, verb: str, test: str) -> str:
+    """What both of the pair have. Raises WorkloadError if they have neither it nor its old stand-in."""
+    tool, old = f"ib_{verb}_{test}", _perftest_old.TOOLS[test]
+    without = [node for node in pair[:2] if not has(node, tool)]
+    neither = [node for node in without if not has(node, old)]
+    if without and not all(has(node, old) for node in pair[:2]):
+        refuse("rdma", tool, (neither or without)[:1], of="perftest")
+    return old if without else tool
+
+
+def _sizes(options: Options, test: str, tool: str) -> tuple[Bytes | None, ...]:
+    """None stands for all, by one command."""
     if options.sizes == "all":
-        return (None,)
+        return _ALL_SIZES if tool in _perftest_old.TOOLS.values() else (None,)
     return tuple(options.sizes) if options.sizes else (_DEFAULT_SIZE[test],)
 
 
-def _measurement(options: Options, pair: Pair, tcp_port: int, what: tuple[str, str, Bytes | None]) -> Measurement:
+def _measurement(options: Options, pair: Pair, tcp_port: int, what: tuple[str, str, str, Bytes | None]) -> Measurement:
     actor, target, fabric = pair
-    test, verb, size = what
+    tool, test, verb, size = what
     name = f"{actor.name}-{target.name}.{verb}_{test}.{size or 'all'}"
     labels = {"from": actor.name, "to": target.name, "fabric": fabric, "verb": verb}
     if size is not None:
         labels["size"] = str(int(size))
-    tool = f"ib_{verb}_{test}"
-    without = [node for node in (actor, target) if not has(node, tool)]
-    if without:
-        if not (has(actor, "rdma_bw") and has(target, "rdma_bw")):
-            refuse("rdma", tool, ([node for node in without if not has(node, "rdma_bw")] or without)[:1], of="perftest")
-        if (verb, test) != ("write", "bw") or size is None or options.duration_s is not None:
-            old = "the old rdma_bw measures write bandwidth of one size, by iterations"
-            why = f"{without[0].name} has no {tool}, and {old}"
-            return Measurement(name=name, labels=labels, skipped=why)
+    old = tool in _perftest_old.TOOLS.values()
+    if old and (verb != "write" or options.duration_s is not None):
+        without = next(node.name for node in (actor, target) if not has(node, f"ib_{verb}_{test}"))
+        why = f"{without} has no ib_{verb}_{test}, and the old {tool} measures writes, by iterations"
+        return Measurement(name=name, labels=labels, skipped=why)
     ends = {node.name: _end(node, fabric) for node in (actor, target)}
     deadline_s = float(options.timeout_s + (options.duration_s or 0))
+    by_cm = old and any(end.gid_index >= 0 for end in ends.values())
+    ready = ("grep", "-qE", f":{tcp_port:04X} 0+:0000 0A", "/proc/net/tcp", "/proc/net/tcp6")
 
     def argv(node: Node) -> tuple[str, ...]:
         end = ends[node.name]
         common = ("-d", end.device, "-i", str(end.port), "-p", str(tcp_port), "-n", str(options.iterations))
-        if without:
-            # Without rdma_cm it can only address by LID, which is InfiniBand's own.
-            return ("rdma_bw", *common, "-s", str(int(size or 0)), *(("-c",) if end.gid_index >= 0 else ()))
+        if old:
+            return _perftest_old.command(tool, common, int(size or 0), by_cm=by_cm)
         length = ("-a",) if size is None else ("-s", str(int(size)))
         amount = common if options.duration_s is None else (*common[:-2], "-D", str(options.duration_s))
         gid = ("-x", str(end.gid_index)) if end.gid_index >= 0 else ()
@@ -263,7 +298,7 @@ def _measurement(options: Options, pair: Pair, tcp_port: int, what: tuple[str, s
                 argv=argv(target),
                 # It waits for the client as long as it takes to become ready, and outlives it a little.
                 deadline_s=deadline_s + 60,
-                ready=("grep", "-qE", f":{tcp_port:04X} 0+:0000 0A", "/proc/net/tcp", "/proc/net/tcp6"),
+                ready=_perftest_old.listens_by_cm(tool, tcp_port) if by_cm else ready,
             ),
         ),
     )
@@ -333,20 +368,22 @@ def _row(cells: Mapping[str, float]) -> _Row:
     return int(cells.get("#bytes", 0)), int(cells.get("#iterations", 0)), figures
 
 
-_OLD = re.compile(
-    r"Bandwidth (peak|average)(?: \(#\d+ to #\d+\))?: +([0-9]{1,12}(?:\.[0-9]{1,12})?(?:e[+-]?[0-9]{1,3})?) MB/sec"
-)
+def _old_row(measurement: Measurement, text: str) -> _Row:
+    """rdma_lat says neither size nor iterations: the command line does."""
+    size, messages, words = _perftest_old.report(text)
+    asked = dict(pairwise(_client(measurement)))
+    size = size or _whole(asked.get("-s", ""))
+    if not size:
+        raise WorkloadError("rdma_lat does not say the size of its messages")
+    return size, messages or _whole(asked.get("-n", "")), {_OLD[word]: value for word, value in words.items()}
 
 
-def _old_report(text: str) -> _Row:
-    """What rdma_bw prints: size and iterations in its first line, then peak and average (`print_report`, rdma_bw.c)."""
-    found = {word: float(number) for word, number in _OLD.findall(text)}
-    size = re.search(r"\| size=(\d{1,10}) \|", text)
-    iterations = re.search(r"\| iters=(\d{1,10}) \|", text)
-    if "average" not in found or size is None or iterations is None or not all(map(isfinite, found.values())):
-        raise WorkloadError("rdma_bw's report is cut off")
-    figures = {_BANDWIDTH: found["average"]} | ({_PEAK: found["peak"]} if "peak" in found else {})
-    return int(size[1]), int(iterations[1]), figures
+def _whole(text: str) -> int:
+    return int(text) if text.isdecimal() else 0
+
+
+def _client(measurement: Measurement) -> Command:
+    return next((task.argv for task in measurement.commands if task.name == "client"), ())
 
 
 # --- sanity --------------------------------------------------------------------------------------------------------
@@ -361,7 +398,7 @@ _COMPLETIONS = {
 
 
 def _completion_errors(task: str, output: Output) -> Iterator[str]:
-    for status in re.findall(r"Failed status (\d{1,3})", output.stdout + output.stderr):
+    for status in re.findall(r"(?:Failed|bad wc) status (\d{1,3})", output.stdout + output.stderr):
         meaning = f" ({_COMPLETIONS[status]})" if status in _COMPLETIONS else ""
         yield f"a transfer of the {task} ended with completion status {status}{meaning}"
 
@@ -378,12 +415,14 @@ def _implied_seconds(size: int, iterations: int, figures: Mapping[Metric, float]
     """How long the messages took, if the figures are right; rounded figures are given the benefit of the doubt."""
     if (bandwidth := figures.get(_BANDWIDTH, 0.0)) > 0:
         return size * iterations / _MIB / (bandwidth + 0.01)
-    return iterations * max(0.0, figures.get(_LATENCIES["t_avg"], 0.0) - 0.01) / 1e6
+    # Half of the messages at least took the median.
+    latency = figures.get(_LATENCIES["t_avg"], figures.get(_TYPICAL, 0.0))
+    return iterations * max(0.0, latency - 0.01) / 1e6
 
 
 def _other_path(measurement: Measurement, client: Output) -> Iterator[str]:
     """Whether perftest used the device that it was told to."""
-    argv = next((task.argv for task in measurement.commands if task.name == "client"), ())
+    argv = _client(measurement)
     used = re.search(r"Device\s*: (\S+)", client.stdout)
     if used is not None and "-d" in argv and argv[argv.index("-d") + 1] != used[1]:
         yield f"the transfers went through {used[1]}, not through {argv[argv.index('-d') + 1]}"

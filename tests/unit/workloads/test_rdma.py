@@ -1,16 +1,23 @@
 """Who measures whom, and with which commands."""
 
+import subprocess
+import sys
 from dataclasses import replace
 from ipaddress import IPv4Address
+from pathlib import Path
 
 import pytest
 
 from vmlab.errors import UsageError, WorkloadError
-from vmlab.workloads import Endpoint, Node
+from vmlab.runtime import process
+from vmlab.workloads import Endpoint, Measurement, Node
 from vmlab.workloads.rdma import Options, Rdma
 
 RDMA = Rdma()
-TOOLS = {"tools": "\n".join(f"ib_{v}_{t}" for v in ("write", "read", "send") for t in ("bw", "lat")) + "\nrdma_bw\n"}
+TOOLS = {
+    "tools": "\n".join(f"ib_{v}_{t}" for v in ("write", "read", "send") for t in ("bw", "lat"))
+    + "\nrdma_bw\nrdma_lat\n"
+}
 
 
 def node(name: str, number: int, *roles: str, fabrics: tuple[str, ...] = ("ib0",), kind: str = "infiniband") -> Node:
@@ -107,15 +114,65 @@ def test_all_pairs_at_once_have_ports_of_their_own() -> None:
     assert ready[0] == ("grep", "-qE", ":4853 0+:0000 0A", "/proc/net/tcp", "/proc/net/tcp6")
 
 
-def test_old_guests_have_only_rdma_bw() -> None:
-    old = [replace(n, facts={"tools": "rdma_bw\n"}) for n in HA[:2]]
-    rounds = RDMA.measurements(Options(), old)
-    ran = [m for r in rounds for m in r if not m.skipped]
-    assert [m.name for m in ran] == ["mds1-client1.write_bw.64KiB"]
-    assert " ".join(ran[0].tasks[0].argv) == "rdma_bw -d rxe_ib0 -i 1 -p 18515 -n 1000 -s 65536 -c 10.77.1.1"
-    assert all("the old rdma_bw measures write bandwidth" in m.skipped for r in rounds for m in r if m.skipped)
+OLD = [replace(n, facts={"tools": "rdma_bw\nrdma_lat\n"}) for n in HA[:2]]
+
+
+def old(nodes: list[Node] = OLD, **options: object) -> tuple[list[Measurement], set[str]]:
+    found = [m for r in RDMA.measurements(Options.model_validate(options), nodes) for m in r]
+    return [m for m in found if not m.skipped], {m.skipped for m in found if m.skipped}
+
+
+def test_old_guests_have_only_rdma_bw_and_rdma_lat() -> None:
+    ran, skipped = old()
+    assert [m.name for m in ran] == ["mds1-client1.write_bw.64KiB", "mds1-client1.write_lat.8B"]
+    assert [" ".join(m.tasks[0].argv) for m in ran] == [
+        "rdma_bw -d rxe_ib0 -i 1 -p 18515 -n 1000 -s 65536 -c 10.77.1.1",
+        "rdma_lat -d rxe_ib0 -i 1 -p 18515 -n 1000 -s 8 -c 10.77.1.1",
+    ]
+    assert "mds1 has no ib_read_lat, and the old rdma_lat measures writes, by iterations" in skipped
+    assert not old(duration_s=5)[0]
     with pytest.raises(WorkloadError, match="client1 has no ib_write_bw"):
-        RDMA.measurements(Options(), [replace(HA[0], facts={"tools": ""}), old[1]])
+        old([replace(HA[0], facts={"tools": ""}), OLD[1]])
+    with pytest.raises(WorkloadError, match="client1 has no ib_write_lat"):
+        old([replace(HA[0], facts={"tools": "rdma_bw\n"}), OLD[1]])
+    # One old guest is enough: the other one has both.
+    assert [m.tasks[0].argv[0] for m in old([HA[0], OLD[1]])[0]] == ["rdma_bw", "rdma_lat"]
+
+
+def test_all_sizes_both_ways() -> None:
+    wanted: dict[str, object] = {"verbs": ["write"], "sizes": "all", "both": True}
+    rounds = RDMA.measurements(Options.model_validate(wanted), HA[:2])
+    assert [m.name for r in rounds for m in r] == [
+        "mds1-client1.write_bw.all", "mds1-client1.write_lat.all",
+        "client1-mds1.write_bw.all", "client1-mds1.write_lat.all",
+    ]  # fmt: skip
+    # The old programs have no -a.
+    ran, _ = old(**wanted)
+    assert [m.labels["size"] for m in ran] == 4 * [str(1 << power) for power in range(1, 24)]
+    assert [m.labels["from"] for m in ran] == 46 * ["mds1"] + 46 * ["client1"]
+
+
+def test_an_old_server_that_listens_by_rdma_cm_is_seen_by_its_open_device(tmp_path: Path) -> None:
+    """A process of that name; who listens by rdma_cm is in no list of sockets."""
+    service = old()[0][0].services[0]
+    words = ["rdma_bw", "-c", "import sys; print(flush=True); sys.stdin.read()", "-p", "18515", "-n", "1000"]
+    (tmp_path / "rdma_cm").touch()
+
+    def ready(*opened: int) -> bool:
+        with subprocess.Popen(
+            words, executable=sys.executable, pass_fds=opened, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as server:
+            assert server.stdout is not None
+            server.stdout.readline()
+            return process.run(service.ready, deadline_s=60).status == 0
+
+    with (tmp_path / "rdma_cm").open() as device:
+        assert ready(device.fileno())
+    assert not ready()
+    # By LID it listens on a socket.
+    by_lid = [replace(n, endpoints=tuple(replace(e, gid_index=-1) for e in n.endpoints)) for n in OLD]
+    assert old(by_lid)[0][0].services[0].ready[0] == "grep"
+    assert "-c" not in old(by_lid)[0][0].services[0].argv
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,8 @@ def test_truncated(path: Path) -> None:
 
 
 SAID = {
+    "rdma_lat-no-server": "could not connect to 127.0.0.1:18599",
+    "no-rdma_cm": "the guest has no rdma_cm (rdma_create_event_channel failed): modprobe rdma_ucm",
     "no-device": "the guest has no RDMA device mlx5_0",
     "no-server": "could not connect to 10.77.1.12:18515",
     "wrong-gid": "Gid index should be between 0 and 64",
@@ -149,6 +151,56 @@ def test_a_completion_error_is_the_fault_of_what_is_measured() -> None:
     options, measurement, output = read(path)
     problems = RDMA.sanity(options, measurement, {"client": output}, ())
     assert problems == ("a transfer of the client ended with completion status 5 (flushed)",)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("512:pp_client_connect: unexpected CM event 8\n", "rdma_cm: the other side refused the connection; no server"),
+        ("512:pp_client_connect: unexpected CM event 1\n", r"rdma_cm could not connect \(event 1\)"),
+        ("512:pp_server_connect: Couldn't listen to port 18515\n", "cannot listen on TCP port 18515"),
+        ("512:pp_wait_for_done: bad wc status 12\n", "a transfer ended with completion status 12"),
+    ],
+)
+def test_the_old_programs_words(text: str, said: str) -> None:
+    assert re.match(said, RDMA.explain(Output(1, "", text, 1.0)))
+
+
+OLD = "Latency typical: {} usec\nLatency best   : 1.5 usec\nLatency worst  : 1.2e+06 usec\n"
+ASKED = Task(name="client", node="a", argv=("rdma_lat", "-s", "64", "-n", "1000", "b"), deadline_s=1)
+
+
+def old_latency(text: str, *tasks: Task, seconds: float = 60.0) -> tuple[tuple[Sample, ...], tuple[str, ...]]:
+    measurement = Measurement(name="m", labels={"from": "a", "to": "b"}, tasks=tasks)
+    outputs = {"client": Output(0, text, "", seconds)}
+    samples = RDMA.parse(Options(), measurement, outputs)
+    return samples, RDMA.sanity(Options(), measurement, outputs, samples)
+
+
+def test_the_old_latency_is_of_the_size_that_was_asked_for() -> None:
+    noise = "Conflicting CPU frequency values detected: 1200.000000 != 2400.000000\n"
+    samples, problems = old_latency(noise + OLD.format("2.5"), ASKED)
+    assert {(s.metric.name, s.value, s.labels["size"]) for s in samples} == {
+        ("latency", 2.5, "64"), ("latency_min", 1.5, "64"), ("latency_max", 1.2e6, "64"),
+    }  # fmt: skip
+    assert problems == ()
+    assert "cannot have taken" in old_latency(OLD.format("2500"), ASKED, seconds=1.0)[1][0]
+    with pytest.raises(WorkloadError, match="does not say the size"):
+        old_latency(OLD.format("2.5"))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (OLD.format("inf"), "could not tell how fast the CPU's clock runs"),
+        (OLD.replace("usec", "cycles").format("2.5"), "the unknown unit 'cycles'"),
+        (OLD.format("2.5").replace("worst", "wor"), "cut off"),
+        (OLD.format("2.5").removesuffix(" usec\n"), "cut off"),
+    ],
+)
+def test_an_old_latency_that_is_none(text: str, said: str) -> None:
+    with pytest.raises(WorkloadError, match=said):
+        old_latency(text, ASKED)
 
 
 HEADER = " #bytes     #iterations    BW peak[{0}]    BW average[{0}]   MsgRate[Mpps]\n"
