@@ -6,12 +6,15 @@ import pytest
 from lxml import etree
 
 from .conftest import CELL_0_IGB, CELL_1_IGB, MINUTES, NVME, SHARED, Lab
+from .in_force import as_planned
 
 BED = """
 name: t-one
 hosts: {local: {reserve: {cpus: 0, memory: 0B}}}
-nodes: {node1: {role: client, memory: 512MiB}}
+nodes:
+  node1: {role: client, cpus: 2, threads: isolate, numa: {cells: 2}, memory: 512MiB}
 """
+GIGANTIC = "  node2: {role: client, memory: 1GiB, hugepages: 1GiB}\n"
 
 
 def test_two_cells_of_two_cores_with_two_threads(lab: Lab) -> None:
@@ -91,13 +94,25 @@ def test_libvirt_lists_vfs_soon_after_they_are_made(lab: Lab) -> None:
     assert "out of range" in lab.complaints
 
 
-def test_a_bed_comes_up_under_kvm(lab: Lab) -> None:
-    bed = lab.put("/root/one.yaml", BED)
+def test_a_bed_comes_up_under_kvm_in_two_cells_and_on_a_gigantic_page(lab: Lab) -> None:
+    pages = "devices/system/node/node1/hugepages/hugepages-1048576kB/nr_hugepages"
+    lab.sysfs(pages, "1")
+    gigantic = lab.sysfs(pages) == "1"  # memory that has been used has no hole of that size any more
+    bed = lab.put("/root/one.yaml", BED + gigantic * GIGANTIC)
     lab.vmlab("up", bed, "--accel", "kvm", deadline_s=15 * MINUTES)
     try:
-        assert [(node["name"], node["stage"]) for node in lab.json("status", "t-one")] == [("node1", "ready")]
+        names = ["node1", "node2"][: 1 + gigantic]
+        assert [(node["name"], node["stage"]) for node in lab.json("status", "t-one")] == [(n, "ready") for n in names]
+        planned = {node["name"]: node for node in lab.json("plan", bed)["nodes"]}
+        for node in planned.values():
+            as_planned(lab, "t-one", node)
+        cells = planned["node1"]["cells"]
+        cpus = [cpu for cell in cells for held in cell["vcpus"].values() for cpu in held]
+        assert [cell["host_cell"] for cell in cells] == [0, 1]
+        assert len({cpu // 2 for cpu in cpus}) == 2  # `threads: isolate`: a core each
         assert etree.fromstring(lab.virsh("dumpxml", "t-one.node1")).get("type") == "kvm"
         assert lab.vmlab("ssh", "t-one", "node1", "--", "hostname") == "node1\n"
     finally:
         lab.vmlab("down", "t-one", "--yes")
+        lab.sysfs(pages, "0")
     assert lab.virsh("list", "--all", "--name").strip() == ""
