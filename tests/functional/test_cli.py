@@ -20,7 +20,8 @@ from vmlab.guest.boot import DeadGuest
 from vmlab.lab.beds import execute as execute_module
 from vmlab.lab.ground.bed import locked
 from vmlab.lab.ground.hosts import only
-from vmlab.metrics import Metric, RunRecord, Sample, Unit
+from vmlab.metrics import Metric, Sample, Unit
+from vmlab.records.run import RunRecord
 from vmlab.runtime.lock import held
 from vmlab.runtime.process import Result
 from vmlab.store.runs import open_run

@@ -13,7 +13,7 @@ import typer
 
 from vmlab.cli.app import app
 from vmlab.cli.options import Form
-from vmlab.metrics import RunRecord
+from vmlab.records.run import RunRecord
 from vmlab.store.runs import open_run
 
 BED = """

@@ -34,9 +34,9 @@ from vmlab.lab.beds.plan import look_at_records
 from vmlab.lab.ground.progress import Silent
 from vmlab.lab.ground.recorded import recorded
 from vmlab.lustre import lnetctl, status, survey, target, trouble
-from vmlab.metrics import from_json, to_json
 from vmlab.plan.desired import Image
 from vmlab.plan.observed import Observed
+from vmlab.records.run import from_json, to_json
 from vmlab.report import tables
 from vmlab.report.errors import tell
 from vmlab.report.graph import dot, mermaid

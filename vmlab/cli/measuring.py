@@ -65,7 +65,7 @@ def run(
     from vmlab.lab.measuring.run import measure, runs_dir
     from vmlab.lab.measuring.turns import Often
     from vmlab.lab.measuring.workload import verdict
-    from vmlab.metrics import to_json
+    from vmlab.records.run import to_json
     from vmlab.report.plain import dumped
     from vmlab.report.progress import shown
     from vmlab.report.run import run_table
@@ -145,7 +145,7 @@ def list_(output: Output = Form.TABLE) -> None:
       vmlab results list
     """
     from vmlab.lab.measuring.run import runs_dir
-    from vmlab.metrics import to_json
+    from vmlab.records.run import to_json
     from vmlab.report.plain import dumped
     from vmlab.report.tables import show
     from vmlab.report.workloads import runs_table
@@ -177,7 +177,7 @@ def show_(
     """
     from vmlab.errors import UsageError
     from vmlab.lab.measuring.run import runs_dir
-    from vmlab.metrics import to_json
+    from vmlab.records.run import to_json
     from vmlab.report.plain import dumped
     from vmlab.report.run import run_table
     from vmlab.report.tables import show

@@ -1,4 +1,4 @@
-"""One run's figures as tables for people; programs read `metrics.to_json`."""
+"""One run's figures as tables for people; programs read `records.run.to_json`."""
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -6,7 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from vmlab.metrics import HOST, ON, VM, Metric, RunRecord, Sample, Summary, beside_host, summaries
+from vmlab.metrics import HOST, ON, VM, Metric, Sample, Summary, summaries
+from vmlab.records.beside import beside_host
+from vmlab.records.run import RunRecord
 from vmlab.report.grid import Grid
 from vmlab.values.size import Bytes
 

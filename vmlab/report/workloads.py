@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich.console import Group
 from rich.text import Text
 
-from vmlab.metrics import RunRecord
+from vmlab.records.run import RunRecord
 from vmlab.report.grid import Grid
 from vmlab.workloads._options import WorkloadHelp
 

@@ -19,7 +19,7 @@ from itertools import count
 from pathlib import Path
 
 from vmlab.errors import HostError, UsageError, WorkloadError
-from vmlab.metrics import RunRecord, from_json, to_json
+from vmlab.records.run import RunRecord, from_json, to_json
 from vmlab.runtime.files import write_atomically
 
 RECORD = "run.json"

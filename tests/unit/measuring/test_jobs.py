@@ -20,7 +20,8 @@ from vmlab.errors import GuestError, HostError, WorkloadError
 from vmlab.lab.ground.leftovers import end_leftovers, end_run
 from vmlab.lab.measuring.files import Folder
 from vmlab.lab.measuring.workload import run_workload
-from vmlab.metrics import Metric, RunRecord, Sample
+from vmlab.metrics import Metric, Sample
+from vmlab.records.run import RunRecord
 from vmlab.runtime import process
 from vmlab.runtime.wait import Deadline, until
 from vmlab.store.runs import complete, read

@@ -21,7 +21,8 @@ from vmlab.fabrics.addresses import ADDRESSES, OwnAddress, read_addresses
 from vmlab.lab.measuring.native import OnHost, StandIn, confined, own_place
 from vmlab.lab.measuring.turns import Often
 from vmlab.lab.measuring.workload import run_workload
-from vmlab.metrics import Metric, RunRecord, Sample, from_json, to_json
+from vmlab.metrics import Metric, Sample
+from vmlab.records.run import RunRecord, from_json, to_json
 from vmlab.report.run import run_table
 from vmlab.topology.sweep import native_mount
 from vmlab.workloads import Measurement, Native, Node, Outputs, Task, Workload

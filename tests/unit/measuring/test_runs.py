@@ -32,7 +32,8 @@ from vmlab.lab.ground.leftovers import (
 from vmlab.lab.measuring.commands import Deeds
 from vmlab.lab.measuring.participants import InGuest
 from vmlab.lab.measuring.workload import run_workload, verdict
-from vmlab.metrics import Metric, RunRecord, Sample, Unit, from_json, to_json
+from vmlab.metrics import Metric, Sample, Unit
+from vmlab.records.run import RunRecord, from_json, to_json
 from vmlab.report.run import run_table
 from vmlab.report.workloads import runs_table
 from vmlab.runtime import process

@@ -21,7 +21,8 @@ from vmlab.errors import Interrupted, UsageError, WorkloadError
 from vmlab.lab.measuring.resume import from_cut_off
 from vmlab.lab.measuring.turns import ONCE, Often
 from vmlab.lab.measuring.workload import run_workload
-from vmlab.metrics import Metric, RunRecord, Sample, summaries, to_json
+from vmlab.metrics import Metric, Sample, summaries
+from vmlab.records.run import RunRecord, to_json
 from vmlab.report.run import run_table
 from vmlab.runtime.wait import Deadline, until
 from vmlab.store.runs import RECORD, complete, incomplete, read

@@ -17,7 +17,8 @@ from vmlab.lab.ground.hosts import only
 from vmlab.lab.measuring import witness as module
 from vmlab.lab.measuring.witness import LOAD, Witness
 from vmlab.lab.measuring.workload import run_workload
-from vmlab.metrics import Metric, RunRecord, Sample
+from vmlab.metrics import Metric, Sample
+from vmlab.records.run import RunRecord
 from vmlab.store.runs import read
 from vmlab.virt.connection import Host, connected
 from vmlab.virt.machine import Machine

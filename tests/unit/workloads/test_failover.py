@@ -16,7 +16,7 @@ from local_guest import LocalGuest, nodes
 
 from vmlab.errors import UsageError, WorkloadError
 from vmlab.lab.measuring.workload import run_workload
-from vmlab.metrics import RunRecord
+from vmlab.records.run import RunRecord
 from vmlab.runtime import process
 from vmlab.workloads import Deed, Measurement, Node, Output
 from vmlab.workloads._options import Point

@@ -21,8 +21,8 @@ from vmlab.guest.child import stream
 from vmlab.guest.ssh import OnLine, RunsCommands, no_line
 from vmlab.lab.ground.hosts import Hosts
 from vmlab.lab.measuring.participants import Asked, Participant, Said, placed
-from vmlab.metrics import RunNode
 from vmlab.plan.observed import ObservedDomain
+from vmlab.records.run import RunNode
 from vmlab.runtime.process import Result
 from vmlab.runtime.wait import Deadline
 from vmlab.values.cpuset import cpu_list

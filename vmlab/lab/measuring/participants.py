@@ -18,7 +18,7 @@ from vmlab.fabrics import SURVEY, RdmaPorts, kind_of, read_survey
 from vmlab.fabrics.addresses import ADDRESSES, OwnAddress, read_addresses
 from vmlab.guest.ssh import RunsCommands
 from vmlab.lab.ground.leftovers import end_leftovers, end_run
-from vmlab.metrics import RunNode
+from vmlab.records.run import RunNode
 from vmlab.steps import Command
 from vmlab.workloads import Endpoint, Node, Workload
 

@@ -10,7 +10,7 @@ from vmlab.lab.ground.bed import existing
 from vmlab.lab.ground.doors import open_door
 from vmlab.lab.ground.hosts import Hosts
 from vmlab.lab.ground.progress import Progress
-from vmlab.metrics import RootVolume
+from vmlab.records.run import RootVolume
 from vmlab.runtime.parallel import each
 from vmlab.topology import Topology
 from vmlab.values import identity

@@ -7,7 +7,7 @@ from typing import Any
 
 from vmlab.errors import UsageError
 from vmlab.lab.measuring.turns import Often
-from vmlab.metrics import RunRecord
+from vmlab.records.run import RunRecord
 from vmlab.store.runs import cut_off
 from vmlab.topology.sweep import NATIVE
 from vmlab.workloads import Workload

@@ -22,8 +22,8 @@ from vmlab.lab.measuring.renewal import Renewal
 from vmlab.lab.measuring.turns import Often
 from vmlab.lab.measuring.witness import Witness
 from vmlab.lab.measuring.workload import run_workload
-from vmlab.metrics import RunRecord
 from vmlab.plan.observed import ObservedDomain
+from vmlab.records.run import RunRecord
 from vmlab.runtime.descriptors import STARTING, require
 from vmlab.runtime.files import state_dir
 from vmlab.runtime.parallel import each

@@ -18,7 +18,8 @@ from vmlab.lab.measuring.commands import Commands, Deeds, Keep, told
 from vmlab.lab.measuring.job import perform
 from vmlab.lab.measuring.services import Services, serving
 from vmlab.lab.measuring.turns import Turn
-from vmlab.metrics import RunCommand, Sample
+from vmlab.metrics import Sample
+from vmlab.records.run import RunCommand
 from vmlab.store.runs import OpenRun
 from vmlab.workloads import Job, Output, Outputs, Task, Workload
 

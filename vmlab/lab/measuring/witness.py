@@ -14,8 +14,8 @@ from typing import ParamSpec, TextIO, TypeVar
 from vmlab.errors import VmlabError
 from vmlab.inventory.running import Counters, HostLook, counters, grown, rates, remote_share
 from vmlab.lab.ground.hosts import Hosts
-from vmlab.metrics import RunHost
 from vmlab.plan.observed import ObservedDomain
+from vmlab.records.run import RunHost
 from vmlab.runtime.log import log
 from vmlab.runtime.wait import now
 from vmlab.virt.pins import vcpu_pins

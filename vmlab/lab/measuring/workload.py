@@ -21,7 +21,7 @@ from vmlab.lab.measuring.session import Session, iso
 from vmlab.lab.measuring.start import OF_A_WORD
 from vmlab.lab.measuring.turns import ONCE, Often, Turn, Turns, turns
 from vmlab.lab.measuring.witness import LOAD
-from vmlab.metrics import RootVolume, RunHost, RunRecord
+from vmlab.records.run import RootVolume, RunHost, RunRecord
 from vmlab.runtime import parallel
 from vmlab.runtime.descriptors import OF_A_COMMAND, STARTING, require
 from vmlab.runtime.wait import now
