@@ -67,7 +67,7 @@ _SECTIONS: "Mapping[str, Mapping[str, str]]" = {
         "power": "nodes.power",
     },
     "Lustre": {"lnet": "lnet.app", "fs": "filesystems.app"},
-    "Measuring": {"run": "measuring.run", "workloads": "measuring.workloads", "results": "measuring.results"},
+    "Measuring": {"run": "measuring.run", "workloads": "measuring.workloads", "results": "results.results"},
     "This host": {
         "gc": "hosts.gc",
         "completion": "shells.completion",
