@@ -71,9 +71,13 @@ def test_it_has_the_domain_templates(installed: Path, tmp_path: Path) -> None:
 
 
 def test_what_is_imported_is_required() -> None:
-    """A package that another tool brought into this environment is missing in the next one."""
+    """A package that another tool brought into this environment is missing in the next one.
+
+    What is an extra's alone is imported where it may be absent, and told.
+    """
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    required = {_normal(re.split(r"[><=~!\[ ;]", line)[0]) for line in project["dependencies"]}
+    lines = (*project["dependencies"], *project["optional-dependencies"]["parquet"])
+    required = {_normal(re.split(r"[><=~!\[ ;]", line)[0]) for line in lines}
     required.add("pydantic-core")  # pydantic requires exactly one version of it and documents its errors
     guests = ROOT / "vmlab/store/recipes/demo"
     sources = [path for path in (ROOT / "vmlab").rglob("*.py") if guests not in path.parents]

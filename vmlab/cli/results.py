@@ -1,45 +1,89 @@
-"""results: what was measured."""
+"""results: what was measured: listed, shown, given to other programs, named, thrown away."""
 
+from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vmlab.cli import complete
 from vmlab.cli.commands import Group
-from vmlab.cli.options import Form, Output
+from vmlab.cli.options import Form, Output, Yes, option
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from vmlab.errors import VmlabError
+    from vmlab.records.run import RunRecord
+    from vmlab.records.selection import Selection
 
-results = typer.Typer(cls=Group, no_args_is_help=True, rich_markup_mode=None, help="What was measured: list, show.")
+results = typer.Typer(
+    cls=Group, no_args_is_help=True, rich_markup_mode=None, help="What was measured, and its history."
+)
+
+Beds = Annotated[str | None, option("--bed", metavar="BEDS", help="Of these beds: a name, or a set as ha[1-3].")]
+Workloads = Annotated[str | None, option("--workload", metavar="NAMES", help="Of these workloads, with commas.")]
+Since = Annotated[str | None, option("--since", metavar="TIME", help="Begun since: 36h, 14d, 2w, 6m, or a date.")]
+Until = Annotated[str | None, option("--until", metavar="TIME", help="Begun before.")]
+Where = Annotated[
+    list[str] | None,
+    option(
+        "--where",
+        metavar="LABEL=VALUE",
+        help="With a label, an option or a version: size=1MiB, lustre=2.15.5. May be repeated.",
+    ),
+]
+Tags = Annotated[list[str] | None, option("--tag", metavar="TAG", help="With this tag. May be repeated.")]
+Last = Annotated[int | None, option("--last", metavar="N", min=1, help="The newest N of those.")]
+_Run = Annotated[str, typer.Argument(metavar="RUN", help="A run's ID.", autocompletion=complete.runs)]
+_Runs = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[RUN...]", help="Runs' IDs; absent: all that are selected.", autocompletion=complete.runs),
+]
+
+
+class Format(StrEnum):
+    """How figures are written."""
+
+    CSV = "csv"
+    JSON_LINES = "jsonl"
+    PARQUET = "parquet"
 
 
 @results.command("list")
-def list_(output: Output = Form.TABLE) -> None:
+def list_(
+    bed: Beds = None,
+    workload: Workloads = None,
+    since: Since = None,
+    until: Until = None,
+    where: Where = None,
+    tag: Tags = None,
+    last: Last = None,
+    output: Output = Form.TABLE,
+) -> None:
     """List the runs, oldest first.
 
     \b
-    Example:
-      vmlab results list
+    Examples:
+      vmlab results list --bed ha --since 14d
+      vmlab results list --workload ior --where size=1MiB --last 10
     """
     from vmlab.lab.measuring.run import runs_dir
-    from vmlab.records.run import to_json
     from vmlab.report.plain import dumped
     from vmlab.report.tables import show
     from vmlab.report.workloads import runs_table
-    from vmlab.store.runs import readable
+    from vmlab.store.index import opened
 
-    records, damaged = readable(runs_dir())
-    _warn(damaged)
+    wanted = selection(bed, workload, since, until, where, tag, last)
+    with opened(runs_dir()) as index:
+        found = [entry.told for entry in index.select(wanted)]
+        _warn(index.damaged())
     if output is Form.JSON:
-        left_out = ("commands", "nodes", "samples", "summaries", "measured", "topology", "hosts")
-        typer.echo(dumped([{k: v for k, v in to_json(r).items() if k not in left_out} for r in records]))
-    elif records:
-        show(runs_table(records))
+        typer.echo(dumped(found))
+    elif found:
+        show(runs_table(found))
     else:
-        typer.echo("no runs: vmlab run BED WORKLOAD", err=True)
+        typer.echo("no such runs: vmlab results list" if wanted.narrow else "no runs: vmlab run BED WORKLOAD", err=True)
 
 
 @results.command("show")
@@ -71,6 +115,178 @@ def show_(
         typer.echo(dumped(to_json(record)))
     else:
         show(run_table(record))
+
+
+@results.command()
+def export(
+    runs: _Runs = None,
+    bed: Beds = None,
+    workload: Workloads = None,
+    since: Since = None,
+    until: Until = None,
+    where: Where = None,
+    tag: Tags = None,
+    last: Last = None,
+    form: Annotated[Format, option("--format", help="csv, jsonl (an object a line) or parquet.")] = Format.CSV,
+    file: Annotated[Path | None, option("--file", metavar="FILE", help="Absent: standard output.")] = None,
+) -> None:
+    """Write figures for other programs, a row for each.
+
+    \b
+    Examples:
+      vmlab results export --bed ha --since 30d > ha.csv
+      vmlab results export --format parquet --file runs.parquet
+    """
+    import io
+
+    from vmlab.errors import UsageError
+    from vmlab.report.rows import write_csv, write_json_lines, write_parquet
+    from vmlab.runtime.files import write_atomically
+
+    found = list(_records(runs or [], selection(bed, workload, since, until, where, tag, last)))
+    if form is Format.PARQUET:
+        if file is None:
+            raise UsageError("parquet is no text for a terminal", hint="--format parquet --file FILE")
+        write_parquet(found, file)
+        return
+    text = io.StringIO()
+    (write_csv if form is Format.CSV else write_json_lines)(found, text)
+    if file is None:
+        typer.echo(text.getvalue(), nl=False)
+    else:
+        write_atomically(file, text.getvalue())
+
+
+@results.command()
+def tag(
+    run: _Run,
+    tags: Annotated[list[str], typer.Argument(metavar="TAG...", help="Words, as for a release.")],
+    remove: Annotated[bool, option("--remove", help="Take the tags away.")] = False,
+) -> None:
+    """Give a run tags, by which it is found again.
+
+    \b
+    Example:
+      vmlab results tag 20260801T020000Z-ha-rdma baseline lustre-2.15.5
+    """
+    from vmlab.lab.measuring.run import runs_dir
+    from vmlab.store import about
+    from vmlab.store.runs import folder_of
+
+    said = about.tag(folder_of(runs_dir(), run), tags, remove=remove)
+    typer.echo(f"{run}: {', '.join(said.tags) or 'no tags'}", err=True)
+
+
+@results.command()
+def note(
+    run: _Run,
+    text: Annotated[str, typer.Argument(metavar="TEXT", help='In place of an earlier one; "" for none.')],
+) -> None:
+    """Write a note to a run.
+
+    \b
+    Example:
+      vmlab results note 20260801T020000Z-ha-rdma "the switch was replaced before"
+    """
+    from vmlab.lab.measuring.run import runs_dir
+    from vmlab.store import about
+    from vmlab.store.runs import folder_of
+
+    about.note(folder_of(runs_dir(), run), text)
+
+
+@results.command()
+def rm(
+    runs: _Runs = None,
+    bed: Beds = None,
+    workload: Workloads = None,
+    since: Since = None,
+    until: Until = None,
+    where: Where = None,
+    tag: Tags = None,
+    last: Last = None,
+    yes: Yes = False,
+) -> None:
+    """Throw runs away, with all that they printed. Lists them and asks.
+
+    \b
+    Example:
+      vmlab results rm --bed test --until 90d
+    """
+    from vmlab.cli.target import agreed
+    from vmlab.errors import UsageError
+    from vmlab.lab.measuring.run import runs_dir
+    from vmlab.store.index import opened
+    from vmlab.store.runs import folder_of, remove
+
+    wanted = selection(bed, workload, since, until, where, tag, last)
+    if not runs and not wanted.narrow:
+        raise UsageError("which runs?", hint="vmlab results rm RUN..., or a selection such as --until 90d")
+    if runs:
+        doomed = list(dict.fromkeys(folder_of(runs_dir(), run).name for run in runs))
+    else:
+        with opened(runs_dir()) as index:
+            doomed = [entry.id for entry in index.select(wanted)]
+    if not doomed:
+        typer.echo("no such runs", err=True)
+        return
+    if not yes:
+        number = f"{len(doomed)} run{'s' * (len(doomed) != 1)}"
+        agreed(f"throw away {number}?", doomed, yes=False, again="vmlab results rm ... -y")
+    for run in doomed:
+        remove(runs_dir(), run)
+
+
+def selection(
+    bed: str | None,
+    workload: str | None,
+    since: str | None,
+    until: str | None,
+    where: list[str] | None,
+    tag: list[str] | None,
+    last: int | None,
+) -> "Selection":
+    """What the options above mean. Raises UsageError."""
+    from datetime import UTC, datetime
+
+    from vmlab.errors import UsageError
+    from vmlab.records.selection import Selection, parse_moment, parse_where
+    from vmlab.values.nodeset import expand
+
+    now = datetime.now(UTC)
+    try:
+        beds = frozenset(expand(bed)) if bed else frozenset[str]()
+    except ValueError as error:
+        raise UsageError(f"--bed: {error}") from None
+    return Selection(
+        beds=beds,
+        workloads=frozenset(filter(None, (workload or "").split(","))),
+        since=parse_moment(since, now) if since else None,
+        until=parse_moment(until, now) if until else None,
+        where=dict(map(parse_where, where or ())),
+        tags=frozenset(tag or ()),
+        last=last,
+    )
+
+
+def _records(runs: list[str], wanted: "Selection") -> "Iterator[RunRecord]":
+    """The named runs, or those that are selected; what cannot be read is told and left out."""
+    from vmlab.errors import WorkloadError
+    from vmlab.lab.measuring.run import runs_dir
+    from vmlab.store.index import opened
+    from vmlab.store.runs import read
+
+    if runs:
+        yield from (read(runs_dir(), run) for run in runs)
+        return
+    with opened(runs_dir()) as index:
+        found = [entry.id for entry in index.select(wanted)]
+        _warn(index.damaged())
+    for run in found:
+        try:
+            yield read(runs_dir(), run)
+        except WorkloadError as error:
+            _warn([error])
 
 
 def _warn(damaged: "Sequence[VmlabError]") -> None:

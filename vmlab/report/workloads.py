@@ -1,11 +1,11 @@
 """Workloads that there are, and runs that there were."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich.console import Group
 from rich.text import Text
 
-from vmlab.records.run import RunRecord
 from vmlab.report.grid import Grid
 from vmlab.workloads._options import WorkloadHelp
 
@@ -21,17 +21,20 @@ def workload_help(help_: WorkloadHelp) -> Group:
     return Group(Text(f"{help_.name}: {help_.summary}", "bold"), "", options, "", metrics)
 
 
-def runs_table(records: Sequence[RunRecord]) -> Grid:
-    """`vmlab results list`."""
-    table = Grid("RUN", "BED", "WORKLOAD", "ACCEL", "FIGURES", "OUTCOME")
-    for record in records:
+def runs_table(runs: Sequence[Mapping[str, Any]]) -> Grid:
+    """`vmlab results list`, of what the index tells of each run."""
+    tagged = any(run["tags"] or run["note"] for run in runs)
+    table = Grid("RUN", "BED", "WORKLOAD", "ACCEL", "FIGURES", "OUTCOME", *(("TAGS",) if tagged else ()))
+    for run in runs:
         outcome = Text("ok", "green")
-        if record.problems:
-            outcome = Text(f"{len(record.problems)} failed", "red")
-        elif record.faults:
-            outcome = Text(f"{len(record.faults)} not measured", "red")
-        elif record.incomplete:
-            outcome = Text(f"incomplete: {record.incomplete}", "red")
-        accel = record.accel + (", soft-RoCE" if record.soft else "")
-        table.add_row(record.id, record.bed, record.workload, accel, str(len(record.samples)), outcome)
+        if run["problems"]:
+            outcome = Text(f"{len(run['problems'])} failed", "red")
+        elif run["faults"]:
+            outcome = Text(f"{len(run['faults'])} not measured", "red")
+        elif run["incomplete"]:
+            outcome = Text(f"incomplete: {run['incomplete']}", "red")
+        accel = run["accel"] + (", soft-RoCE" if run["soft"] else "")
+        said = " ".join(filter(None, (",".join(run["tags"]), f"({run['note']})" if run["note"] else "")))
+        cells = (run["id"], run["bed"], run["workload"], accel, str(run["figures"]), outcome)
+        table.add_row(*cells, *((said,) if tagged else ()))
     return table

@@ -21,9 +21,10 @@ from pathlib import Path
 from vmlab.errors import HostError, UsageError, WorkloadError
 from vmlab.records.run import RunRecord, from_json, to_json
 from vmlab.runtime.files import write_atomically
+from vmlab.topology.wording import quote
 
 RECORD = "run.json"
-_PARTIAL = ".partial"
+PARTIAL = ".partial"
 # Given up when the record is written: on a disk that is full by then it still finds its place.
 _RESERVE = "reserve"
 _RESERVED = 1 << 20
@@ -85,7 +86,7 @@ def open_again(runs_dir: Path, run: str) -> Iterator[OpenRun]:
 
     Raises HostError if somebody else does so already, or if its folder cannot be used.
     """
-    final, folder = runs_dir / run, runs_dir / (run + _PARTIAL)
+    final, folder = runs_dir / run, runs_dir / (run + PARTIAL)
     try:
         if final.exists():
             final.rename(folder)
@@ -124,7 +125,7 @@ def open_run(runs_dir: Path, *, at: datetime, bed: str, workload: str) -> Iterat
         name, descriptor = _claim(runs_dir, stem)
     except OSError as error:
         raise HostError(f"cannot make a folder for the run in {runs_dir}: {error.strerror}") from error
-    folder = runs_dir / (name + _PARTIAL)
+    folder = runs_dir / (name + PARTIAL)
     try:
         _reserve(folder / _RESERVE)
         yield OpenRun(name, folder)
@@ -143,7 +144,7 @@ def _reserve(path: Path) -> None:
 def _claim(runs_dir: Path, stem: str) -> tuple[str, int]:
     for number in count(1):
         name = stem if number == 1 else f"{stem}-{number}"
-        folder = runs_dir / (name + _PARTIAL)
+        folder = runs_dir / (name + PARTIAL)
         if (runs_dir / name).exists():
             continue
         with contextlib.suppress(FileExistsError):
@@ -180,31 +181,25 @@ def _sync(folder: Path) -> None:
 
 def complete(runs_dir: Path) -> tuple[str, ...]:
     """The IDs of all complete runs, oldest first."""
-    return tuple(sorted(path.parent.name for path in runs_dir.glob(f"*/{RECORD}") if path.parent.suffix != _PARTIAL))
+    return tuple(sorted(path.parent.name for path in runs_dir.glob(f"*/{RECORD}") if path.parent.suffix != PARTIAL))
+
+
+def folder_of(runs_dir: Path, run: str) -> Path:
+    """Of a complete run. Raises UsageError if there is none of that ID."""
+    folder = runs_dir / run
+    if folder.parent != runs_dir or folder.name == ".." or folder.suffix == PARTIAL or not (folder / RECORD).is_file():
+        raise UsageError(f"there is no run {quote(run)}", hint="vmlab results list")
+    return folder
 
 
 def read(runs_dir: Path, run: str) -> RunRecord:
     """One complete run. Raises UsageError if there is none of that ID, WorkloadError if its record is damaged."""
-    if run not in complete(runs_dir):
-        raise UsageError(f"there is no run {run}", hint="vmlab results list")
-    path = runs_dir / run / RECORD
+    path = folder_of(runs_dir, run) / RECORD
     try:
         return from_json(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, RecursionError) as error:
         why = " ".join(str(error).split())[:_LONGEST]
         raise WorkloadError(f"{path} cannot be read: {why}", hint=f"ls -l {path.parent}") from error
-
-
-def readable(runs_dir: Path) -> tuple[tuple[RunRecord, ...], tuple[WorkloadError, ...]]:
-    """All complete runs, oldest first, and what is wrong with those that cannot be read."""
-    records: list[RunRecord] = []
-    damaged: list[WorkloadError] = []
-    for run in complete(runs_dir):
-        try:
-            records.append(read(runs_dir, run))
-        except WorkloadError as error:
-            damaged.append(error)
-    return tuple(records), tuple(damaged)
 
 
 def latest(runs_dir: Path) -> tuple[RunRecord | None, tuple[WorkloadError, ...]]:
@@ -220,12 +215,12 @@ def latest(runs_dir: Path) -> tuple[RunRecord | None, tuple[WorkloadError, ...]]
 
 def incomplete(runs_dir: Path) -> tuple[Path, ...]:
     """The folders that killed runs left, oldest first; those of runs that go on are not among them."""
-    return tuple(sorted(folder for folder in runs_dir.glob(f"*{_PARTIAL}") if _abandoned(folder)))
+    return tuple(sorted(folder for folder in runs_dir.glob(f"*{PARTIAL}") if _abandoned(folder)))
 
 
 def run_of(folder: Path) -> str:
     """The ID of the run that has this folder, be it complete or not."""
-    return folder.name.removesuffix(_PARTIAL)
+    return folder.name.removesuffix(PARTIAL)
 
 
 def _abandoned(folder: Path) -> bool:
@@ -236,9 +231,20 @@ def _abandoned(folder: Path) -> bool:
     return True
 
 
+def remove(runs_dir: Path, run: str) -> None:
+    """A complete run, folder and all: it is no run any more before its files go. Raises UsageError, HostError."""
+    folder = folder_of(runs_dir, run)
+    going = folder.with_name(folder.name + PARTIAL)
+    try:
+        folder.rename(going)
+        shutil.rmtree(going)
+    except OSError as error:
+        raise HostError(f"{error.filename or folder}: {error.strerror}", hint=f"ls -ld {folder}") from error
+
+
 def remove_incomplete(folder: Path) -> bool:
     """Remove what a killed run left; False if there is none, or if a run goes on in it."""
-    descriptor = _lock(folder) if folder.suffix == _PARTIAL else None
+    descriptor = _lock(folder) if folder.suffix == PARTIAL else None
     if descriptor is None:
         return False
     try:

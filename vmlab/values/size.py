@@ -54,3 +54,16 @@ class Bytes(int):
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: "CoreSchema", handler: "GetJsonSchemaHandler") -> "JsonSchemaValue":
         return {"type": "string", "pattern": _PATTERN, "examples": ["512MiB", "4GiB"]}
+
+
+_WIDER = re.compile(r"([0-9]{1,15})(k|m|g|KB|MB|GB)")
+_WIDER_UNITS = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "KB": 10**3, "MB": 10**6, "GB": 10**9}
+
+
+def any_size(text: object) -> Bytes:
+    """Read what `Bytes.parse` reads, and as benchmarks write sizes: `1m`, which is 1MiB, and `10KB`, which is decimal.
+
+    Raises ValueError.
+    """
+    found = _WIDER.fullmatch(text) if isinstance(text, str) else None
+    return Bytes(int(found[1]) * _WIDER_UNITS[found[2]]) if found else Bytes.parse(text)

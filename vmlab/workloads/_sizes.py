@@ -1,22 +1,15 @@
 """Sizes in the options of workloads: of what is read, written or sent at once."""
 
-import re
 from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
-from vmlab.values.size import Bytes
-
-_SIZE = re.compile(r"([0-9]{1,15})(k|m|g|KB|MB|GB)")
-_UNITS = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "KB": 10**3, "MB": 10**6, "GB": 10**9}
+from vmlab.values.size import Bytes, any_size
 
 
 def _read(value: object) -> Bytes:
     """`1MiB`; `1m`, which is the same; and `10KB`: some benchmarks are agreed on in decimal units."""
-    if isinstance(value, Bytes):
-        return value
-    found = _SIZE.fullmatch(value) if isinstance(value, str) else None
-    return Bytes(int(found[1]) * _UNITS[found[2]]) if found else Bytes.parse(value)
+    return value if isinstance(value, Bytes) else any_size(value)
 
 
 READ = BeforeValidator(_read)

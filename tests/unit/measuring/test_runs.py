@@ -38,7 +38,8 @@ from vmlab.report.run import run_table
 from vmlab.report.workloads import runs_table
 from vmlab.runtime import process
 from vmlab.runtime.wait import Deadline, until
-from vmlab.store.runs import RECORD, complete, incomplete, latest, open_run, read, readable, remove_incomplete
+from vmlab.store.index import opened
+from vmlab.store.runs import RECORD, complete, incomplete, latest, open_run, read, remove_incomplete
 from vmlab.workloads import Deed, Measurement, Node, Output, Service, Task, Workload
 from vmlab.workloads._options import Point
 
@@ -406,7 +407,7 @@ def test_what_was_measured_before_a_run_is_broken_off_is_kept_and_marked(
     assert [c.measurement for c in record.commands] == ["a", "b"]
     assert (record.problems, record.faults) == ((), ())
     assert f"incomplete, it was broken off: {said}" in printed(record)
-    assert f"incomplete: {said}" in tabled(runs_table([record]))
+    assert f"incomplete: {said}" in tabled(runs_table([to_json(record) | {"figures": 0, "tags": (), "note": ""}]))
     assert lab.said[-1] == f"what was measured is kept: vmlab results show {run}; with --resume this command goes on"
     assert list((lab.runs / run).glob("reserve")) == []
 
@@ -572,7 +573,7 @@ def test_a_killed_run_is_incomplete_and_one_that_goes_on_is_not(tmp_path: Path) 
 
 
 def test_damaged_and_unknown_records(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="there is no run x"):
+    with pytest.raises(UsageError, match="there is no run 'x'"):
         read(tmp_path, "x")
     (tmp_path / "x").mkdir()
     for content in ("", "[]", '{"schema": 2}', '{"schema": 1}', '{"schema": 1, "nodes": [{}]}'):
@@ -628,8 +629,9 @@ def test_one_damaged_record_is_named_and_the_others_are_read(tmp_path: Path) -> 
     ids = complete(tmp_path)
     for damaged, content in ((ids[0], b'{"schema": 1}'), (ids[2], b"\xff\xfe")):
         (tmp_path / damaged / RECORD).write_bytes(content)
-    records, wrong = readable(tmp_path)
-    assert [record.id for record in records] == [ids[1]]
+    with opened(tmp_path) as index:
+        found, wrong = [entry.id for entry in index.select()], index.damaged()
+    assert found == [ids[1]]
     assert [str(tmp_path / name / RECORD) in error.message for name, error in zip(ids[::2], wrong, strict=True)]
     record, newer = latest(tmp_path)
     assert record is not None
