@@ -135,6 +135,8 @@ HOSTS: dict[str, HostPlan] = {
         [HostCell(6, 24, socket=0), HostCell(6, 24, socket=1)],
         [management("0000:01:00.0"), cx3("0000:04:00.0", vfs=12)],
     ),
+    # The least on which a bed is tried: no HCA, no KVM.
+    "two-cores": HostPlan([HostCell(2, 8)], [management("0000:01:00.0")]),
     # Two X5670 and four QDR HCAs, two on each of its I/O hubs.
     "oss-x5670": HostPlan(
         [HostCell(6, 24, socket=0), HostCell(6, 24, socket=1)],

@@ -88,7 +88,10 @@ def desired(topology: Topology, *, kind: str = "qemu") -> Desired:
 
 
 def topologies() -> list[Topology]:
-    shipped = ("minimal", "ha-topology", "two-hop-routing", "burst-buffer")
+    shipped = (
+        *("minimal", "ha-topology", "two-hop-routing", "burst-buffer"),
+        *("oss-benchmark-small", "fta-sriov-small"),
+    )
     return [
         *(load(ROOT / f"topologies/{name}.yaml") for name in shipped),
         loads(ODD, "odd.yaml"),

@@ -1,9 +1,10 @@
 """LNet between groups of nodes, by lnet_selftest: bulk reads and writes, and pings.
 
-`from` is the side that asks: it reads from and writes to `to`, all of one with all of the other. Each test is a session
-of `lst`, which prints figures for each group as that group sees them: what a client reads is [R] there and [W] at the
-servers. A node that is on two networks is Multi-Rail, and its traffic may take either: to measure one fabric, be on one
-network only. Read in lnet/utils/lst.c of 2.10 and 2.17: MiB is 1048576 and MB 1000000 bytes in both.
+`from` is the side that asks: it reads from and writes to `to`, all of one with all of the other, at once. Each test is
+a session of `lst`, which prints figures for each group as that group sees them: what a client reads is [R] there and
+[W] at the servers. Where machines ask beside guests, each kind is a group of its own. A node that is on two networks is
+Multi-Rail, and its traffic may take either: to measure one fabric, be on one network only. Read in lnet/utils/lst.c of
+2.10 and 2.17: MiB is 1048576 and MB 1000000 bytes in both.
 """
 
 import re
@@ -123,17 +124,17 @@ class LnetSelftest(Workload[Options]):
         if not re.search(r"^Batch is stopped", output.stdout, re.MULTILINE):
             raise WorkloadError("lst's figures are cut off: its batch was not stopped")
         test = measurement.labels.get("test", "read")
-        for group, side, seen in (("c", "from", _SEEN[test]), ("s", "to", _ACROSS[_SEEN[test]])):
-            number = len(expand(measurement.labels[side])) if side in measurement.labels else 1
-            labels = {**measurement.labels, "group": side}
-            for kind, of_group, slowest in (("Bandwidth", _BANDWIDTH, _SLOWEST), ("Rates", _RATE, _RATE_SLOWEST)):
-                rows = [row for row in found if (row.kind, row.group, row.direction) == (kind, group, seen)]
-                if not rows:
-                    raise WorkloadError(f"lst printed no {kind.lower()} of the group `{side}`")
-                if kind == "Rates" or test != "ping":
-                    yield Sample(of_group, sum(row.average for row in rows) / len(rows) * number, labels)
-                    if number > 1:
-                        yield Sample(slowest, sum(row.lowest for row in rows) / len(rows), labels)
+        asking, serving = _asking(measurement), [_Named(_TO, _number(measurement.labels, "to"))]
+        for side, seen, groups in (("from", _SEEN[test], asking), ("to", _ACROSS[_SEEN[test]], serving)):
+            for kind, whole, slowest in (("Bandwidth", _BANDWIDTH, _SLOWEST), ("Rates", _RATE, _RATE_SLOWEST)):
+                of_groups = [_figures(found, (kind, group.name, seen), group.nodes) for group in groups]
+                if kind == "Bandwidth" and test == "ping":
+                    continue
+                labels = {**measurement.labels, "group": side}
+                for of, one in ((labels, _together(of_groups)), *_apart(labels, groups, of_groups)):
+                    yield Sample(whole, one.whole, of)
+                    if one.nodes > 1:
+                        yield Sample(slowest, one.slowest, of)
 
     @override
     def sanity(
@@ -142,7 +143,7 @@ class LnetSelftest(Workload[Options]):
         del options
         text = "".join(output.stdout + output.stderr for output in outputs.values())
         problems = [
-            f"{number} nodes of the group `{_SIDES.get(group, group)}` had errors"
+            f"{number} nodes of the group `{_side(group)}` had errors"
             for number, group in re.findall(r"Total (\d{1,9}) error nodes in (\w{1,32})", text)
             if int(number)
         ]
@@ -164,7 +165,26 @@ class LnetSelftest(Workload[Options]):
 
 _SEEN: Mapping[str, str] = MappingProxyType({"read": "R", "write": "W", "ping": "R"})
 _ACROSS: Mapping[str, str] = MappingProxyType({"R": "W", "W": "R"})
-_SIDES: Mapping[str, str] = MappingProxyType({"c": "from", "s": "to"})
+_FROM, _TO = "c", "s"
+"""lst's names of the groups; one of several that ask is `c_KIND`."""
+_KINDS = ("vm", "bare", "host")
+
+
+def _where(_node: Node) -> str:
+    """Which of the kinds it is: figures of one are told apart from another's."""
+    return "vm"
+
+
+def _by_where(asking: Sequence[Node]) -> dict[str, list[Node]]:
+    found = {kind: [node for node in asking if _where(node) == kind] for kind in _KINDS}
+    return {kind: members for kind, members in found.items() if members}
+
+
+def _side(group: str) -> str:
+    side = {_FROM: "from", _TO: "to"}.get(group.partition("_")[0], group)
+    kind = group.partition("_")[2]
+    return f"{side} ({kind})" if kind else side
+
 
 _Sides = tuple[list[Node], list[Node]]
 
@@ -229,6 +249,9 @@ def _measurement(options: Options, test: str, sides: _Sides, nids: Mapping[str, 
         check = () if options.check == "none" else (f"check={options.check}",)
         words = ("brw", test, *check, f"size={_lst_size(options.size)}")
     deadline_s = options.timeout_s + options.duration_s
+    kinds = _by_where(sides[0])
+    if len(kinds) > 1:
+        labels |= {kind: fold(node.name for node in members) for kind, members in kinds.items()}
     return Measurement(
         name=f"{test}.{fold(asking)}-{fold(serving)}",
         labels=labels,
@@ -239,18 +262,26 @@ def _measurement(options: Options, test: str, sides: _Sides, nids: Mapping[str, 
                 argv=(
                     *("sh", "-c", _GUARDED, "vmlab", str(deadline_s)),
                     *("sh", "-c", _SESSION, "vmlab", f"vmlab_{test}"),
-                    " ".join(str(nids[name]) for name in asking),
                     " ".join(str(nids[name]) for name in serving),
                     str(options.concurrency),
-                    f"{len(asking)}:{len(serving)}",
                     str(_INTERVAL_S),
                     str(max(1, options.duration_s // _INTERVAL_S)),
+                    *_groups(kinds, nids, len(serving)),
+                    "--",
                     *words,
                 ),
                 deadline_s=float(deadline_s + _END_S),
             ),
         ),
     )
+
+
+def _groups(kinds: Mapping[str, Sequence[Node]], nids: Mapping[str, Nid], serving: int) -> Iterator[str]:
+    """Of each group that asks: its name, how it is distributed over those who serve (all to all), its NIDs."""
+    for kind, members in kinds.items():
+        yield f"{_FROM}_{kind}" if len(kinds) > 1 else _FROM
+        yield f"{len(members)}:{serving}"
+        yield " ".join(str(nids[node.name]) for node in members)
 
 
 def _lst_size(size: Bytes) -> str:
@@ -262,6 +293,55 @@ def _lst_size(size: Bytes) -> str:
 
 
 # --- reading -------------------------------------------------------------------------------------------------------
+
+
+class _Named(NamedTuple):
+    """A group of lst's: its name, how many nodes it has, and of which kind where there are several."""
+
+    name: str
+    nodes: int
+    where: str = ""
+
+
+class _Figures(NamedTuple):
+    """Of a group, or of several."""
+
+    nodes: int
+    whole: float
+    slowest: float
+
+
+def _asking(measurement: Measurement) -> list[_Named]:
+    labels = measurement.labels
+    found = [_Named(f"{_FROM}_{kind}", len(expand(labels[kind])), kind) for kind in _KINDS if kind in labels]
+    return found or [_Named(_FROM, _number(labels, "from"))]
+
+
+def _together(groups: Sequence[_Figures]) -> _Figures:
+    nodes, whole, slowest = zip(*groups, strict=True)
+    return _Figures(sum(nodes), sum(whole), min(slowest))
+
+
+def _apart(
+    labels: Mapping[str, str], groups: Sequence[_Named], figures: Sequence[_Figures]
+) -> list[tuple[dict[str, str], _Figures]]:
+    """Of each kind of machine by itself, where there are several."""
+    if len(groups) == 1:
+        return []
+    return [({**labels, "where": group.where}, one) for group, one in zip(groups, figures, strict=True)]
+
+
+def _number(labels: Mapping[str, str], side: str) -> int:
+    return len(expand(labels[side])) if side in labels else 1
+
+
+def _figures(rows: Sequence["_Row"], of: tuple[str, str, str], nodes: int) -> _Figures:
+    """Of all the reports the mean; `of` are kind, group and direction. Raises WorkloadError if there is none."""
+    same = [row for row in rows if (row.kind, row.group, row.direction) == of]
+    if not same:
+        raise WorkloadError(f"lst printed no {of[0].lower()} of the group `{_side(of[1])}`")
+    average = sum(row.average for row in same) / len(same)
+    return _Figures(nodes, average * nodes, sum(row.lowest for row in same) / len(same))
 
 
 class _Row(NamedTuple):

@@ -16,14 +16,19 @@ from vmlab.topology import load
 ROOT = Path(__file__).parents[3]
 GOLDEN = ROOT / "tests/golden/placement"
 CASES = [
-    # A file transfer agents' host as one socket and as two: eleven fit and leave a core, the twelfth does not.
+    # A file transfer agents' host as one socket and as two: eleven fit and leave a core, which a server shares with the
+    # host; a twelfth does not.
     ("fta-sriov", "fta-1s"),
     ("fta-sriov", "fta-2s"),
     ("fta-twelve", "fta-1s"),
     ("fta-twelve", "fta-2s"),
     # Two OSS with two HCAs each, one per socket; a reserved core makes it impossible.
     ("oss-benchmark", "oss-x5670"),
+    ("oss-benchmark", "mixed"),
     ("oss-reserve", "oss-x5670"),
+    # What runs anywhere.
+    ("oss-benchmark-small", "two-cores"),
+    ("fta-sriov-small", "two-cores"),
     # HA beds with an HCA each: partners apart; five nodes are one more than that host has HCAs.
     ("ha-servers", "oss-x5670"),
     ("ha-five", "oss-x5670"),

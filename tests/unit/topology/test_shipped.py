@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ from pydantic import BaseModel
 from vmlab.lustre.lnet import routes
 from vmlab.report.plain import dumped
 from vmlab.topology import Topology, load, schema
-from vmlab.workloads import options_by_name
+from vmlab.values.size import Bytes
+from vmlab.workloads import Endpoint, Node, options_by_name, workloads
+from vmlab.workloads._options import points
 
 ROOT = Path(__file__).parents[3]
 SHIPPED = sorted((ROOT / "topologies").glob("*.yaml"))
@@ -74,16 +77,46 @@ def shipped() -> dict[str, Topology]:
 
 def test_what_they_are(shipped: dict[str, Topology]) -> None:
     assert set(shipped) == {
-        "burst-buffer", "fta-sriov", "ha-topology", "minimal", "oss-benchmark", "two-hop-routing",
+        "burst-buffer", "fta-sriov", "fta-sriov-small", "ha-topology", "minimal", "oss-benchmark",
+        "oss-benchmark-small", "two-hop-routing",
     }  # fmt: skip
     assert list(shipped["ha-topology"].nodes) == ["mds1", "mds2", "oss1", "oss2", "client1"]
     assert all(len(target.servers) == 2 for target in shipped["ha-topology"].targets)
-    ftas = shipped["fta-sriov"].nodes
+    ftas = {name: node for name, node in shipped["fta-sriov"].nodes.items() if "fta" in node.roles}
     assert list(ftas)[:: len(ftas) - 1] == ["fta01", "fta11"]
     assert {(n.cpus, str(n.memory), str(n.disk), n.fabrics["ib0"]) for n in ftas.values()} == {(1, "4GiB", "20GiB", 1)}
     oss = shipped["oss-benchmark"].nodes
     assert {(n.cpus, str(n.memory), sum(n.fabrics.values())) for n in oss.values()} == {(6, "12GiB", 2)}
     assert {n.roles for n in shipped["burst-buffer"].nodes.values()} == {("mds", "oss", "client")}
+
+
+@pytest.mark.parametrize("name", ["fta-sriov", "oss-benchmark"])
+def test_the_small_ones_are_the_large_ones_on_two_cores(shipped: dict[str, Topology], name: str) -> None:
+    large, small = shipped[name], shipped[f"{name}-small"]
+    assert small.fabrics.keys() == large.fabrics.keys()
+    assert {fabric.attach for fabric in small.fabrics.values()} == {"virtio"}
+    assert {(node.cpus, node.pin, node.numa.policy) for node in small.nodes.values()} == {(1, "shared", "none")}
+    assert sum(node.memory for node in small.nodes.values()) <= Bytes.parse("3GiB")
+    for bed in (large, small):
+        assert {target.kind for target in bed.targets} == {"MGT", "MDT", "OST"}
+    assert {entry.name for entry in large.workloads} <= {entry.name for entry in small.workloads}
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_their_workloads_fit_their_nodes(path: Path) -> None:
+    bed = load(path)
+    places = {
+        name: [("mgmt", "management"), *((fabric, bed.fabrics[fabric].kind) for fabric in node.fabrics)]
+        for name, node in bed.nodes.items()
+    }
+    nodes = [
+        Node(name, node.roles, tuple(Endpoint(f, kind, IPv4Address("10.0.0.1"), f) for f, kind in places[name]))
+        for name, node in bed.nodes.items()
+    ]
+    for entry in bed.workloads:
+        workload = workloads()[entry.name]
+        for point in points(workload, entry.options):
+            assert workload.takes_part(point.options, nodes)
 
 
 def test_the_two_hops(shipped: dict[str, Topology]) -> None:

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from vmlab.errors import UsageError, WorkloadError
 from vmlab.runtime import process
 from vmlab.workloads import Endpoint, Measurement, Node, Output, Outputs, Task
+from vmlab.workloads._options import points
 from vmlab.workloads.ior import Ior, Options
 
 CASES = Path(__file__).parents[2] / "cases" / "ior"
@@ -99,6 +100,43 @@ def test_what_is_read_is_compared_on_request() -> None:
     assert " -r " not in command(written)
 
 
+def test_mpi_io() -> None:
+    own, shared = measured(BED, api="MPIIO")
+    assert " -a MPIIO -F -w " in command(own, "ior-write")
+    assert " -a MPIIO -r " in command(shared)
+    assert own.labels["api"] == "MPIIO"
+    assert "api" not in measured(BED)[0].labels
+
+
+def test_a_stonewall_keeps_for_the_reader_how_much_was_written() -> None:
+    first = measured(BED, stonewall_s=30, repetitions=2, timeout_s=60)[0]
+    status = "-D 30 -O stoneWallingStatusFile=/mnt/lustre/vmlab-ior/stonewall"
+    assert f" -w -k -e -g -O stoneWallingWearOut=1 -C -Q 1 {status} -t " in command(first, "ior-write.1")
+    assert f" -r -k -g -C -Q 1 {status} -t " in command(first, "ior-read.2")
+    assert [task.name for task in first.tasks][-4:] == ["ior-write.2", "drop.2", "ior-read.2", "remove.2"]
+    assert command(first, "remove.1") == "find /mnt/lustre/vmlab-ior -type f -delete"
+    assert next(t.deadline_s for t in first.tasks if t.name == "ior-read.1") == 90
+    assert first.labels["stonewall_s"] == "30"
+    # Nobody reads: IOR itself removes what it wrote.
+    only = measured(BED, stonewall_s=30, operations=["write"])[0]
+    assert [task.name for task in only.tasks] == ["prepare", "ior-write"]
+    assert " -w -e -g -O stoneWallingWearOut=1 -C -Q 1 -D 30 -t " in command(only, "ior-write")
+    # How much that will be nobody knows.
+    full = [replace(n, facts={**n.facts, "mounts": MOUNTED.replace("8388608", "2097152")}) for n in BED]
+    assert measured(full, stonewall_s=30)
+
+
+def test_files_of_one_to_n_nodes_with_three_sizes_as_in_the_paper() -> None:
+    ftas = [node(f"fta{number:02}", number, "fta", mounted=f"{4 << 30} /mnt/lustre\n") for number in range(1, 12)]
+    swept = {"nodes": "1..11", "transfer_sizes": ["10KB", "100KB", "1MB"], "block": "48GiB", "file_per_process": True}
+    found = [(point, m) for point in points(IOR, swept) for r in IOR.measurements(point.options, ftas) for m in r]
+    assert [(point.labels["nodes"], m.labels["size"], m.labels["tasks"]) for point, m in found] == [
+        (str(n), size, str(n)) for n in range(1, 12) for size in ("10000", "100000", "1000000")
+    ]
+    assert all(" -F " in command(m) for _, m in found)
+    assert found[-1][1].labels["nodes"] == "fta[01-11]"
+
+
 def test_tasks_share_their_nodes_memory() -> None:
     first = measured(BED, tasks_per_node=4)[0]
     argv = first.tasks[-1].argv
@@ -171,10 +209,18 @@ def test_there_are_cases_of_each_kind_with_the_version_in_their_names() -> None:
         assert all(re.search(r"-(ior|openmpi)-\d+(\.\d+)+\.txt$", path.name) for path in kind(name))
 
 
+def asked(measurement: Measurement) -> Options:
+    """The options that make its command line."""
+    argv = measurement.tasks[0].argv
+    operations = [name for flag, name in (("-w", "write"), ("-r", "read")) if flag in argv]
+    wall = int(argv[argv.index("-D") + 1]) if "-D" in argv else None
+    return Options.model_validate({"operations": operations, "stonewall_s": wall})
+
+
 @pytest.mark.parametrize("path", kind("good"), ids=lambda path: path.stem)
 def test_good(path: Path, golden: Callable[[Path, str], None]) -> None:
     measurement, output = read(path)
-    options = Options.model_validate({"operations": ["write"]} if "-r" not in measurement.tasks[0].argv else {})
+    options = asked(measurement)
     samples = IOR.parse(options, measurement, {"ior": output})
     rows = [{"metric": s.metric.name, "value": s.value, "operation": s.labels["operation"]} for s in samples]
     golden(path.with_suffix(".json"), json.dumps(rows, indent=1) + "\n")
@@ -188,7 +234,50 @@ def test_truncated(path: Path) -> None:
         IOR.parse(Options(), measurement, {"ior": output})
 
 
+MOVED = {
+    "stonewall-write-ior-3.2.1": "write was ended by its stonewall of 1 s: 30.625 of 16384 MiB",
+    "stonewall-shared-read-ior-3.2.1": "read was ended by its stonewall of 1 s: 226.438 of 16384 MiB",
+    "stonewall-write-ior-3.3.0": "write was ended by its stonewall of 1 s: 649.375 of 16384 MiB",
+    "stonewall-read-ior-3.3.0": "read was ended by its stonewall of 1 s: 340.188 of 16384 MiB",
+    "stonewall-mpiio-write-ior-4.0.0": "write was ended by its stonewall of 1 s: 1044.62 of 16384 MiB",
+    "stonewall-mpiio-write-ior-4.1.0": "write was ended by its stonewall of 1 s: 1552.12 of 16384 MiB",
+    "stonewall-mpiio-read-ior-4.1.0": "read was ended by its stonewall of 1 s: 1552.12 of 16384 MiB",
+}
+
+
+@pytest.mark.parametrize("path", kind("good"), ids=lambda path: path.stem)
+def test_a_run_that_a_stonewall_ended_says_so(path: Path) -> None:
+    measurement, output = read(path)
+    told = [MOVED[path.stem]] if path.stem in MOVED else []
+    assert list(IOR.notes(asked(measurement), measurement, {"ior": output})) == told
+    assert MOVED.keys() <= {path.stem for path in kind("good")}
+
+
+@pytest.mark.parametrize("path", [*kind("truncated"), *kind("failed")], ids=lambda path: path.stem)
+def test_notes_of_what_cannot_be_read_are_none(path: Path) -> None:
+    measurement, output = read(path)
+    assert IOR.notes(Options(stonewall_s=1), measurement, {"ior": output}) == ()
+
+
+def test_under_a_stonewall_a_file_may_be_short_but_not_shorter_than_what_was_written() -> None:
+    sizes = (
+        "WARNING: Expected aggregate file size       = 8388608\n"
+        "WARNING: Stat() of aggregate file size      = {}\n"
+        "WARNING: Using actual aggregate bytes moved = 2097152\n"
+        "WARNING: {}aybe caused by deadlineForStonewalling\n"
+    )
+
+    def problems(stat: int) -> tuple[str, ...]:
+        outputs = {"ior": Output(0, sizes.format(stat, "M"), "", 1.0)}
+        return IOR.sanity(Options(stonewall_s=1), Measurement(name="m", labels={}), outputs, ())
+
+    assert problems(2097152) == ()
+    assert problems(4194304) == ()
+    assert problems(1048576) == ("the file system says that 1048576 bytes were written: 2097152 were",)
+
+
 SAID = {
+    "no-api": "this IOR was built without the api that is asked for",
     "block-no-multiple": "block size must be a multiple of transfer size",
     "host-unreachable": "mpirun cannot reach n15 by ssh: No route to host",
     "not-json": "read,15.9948,16.3463,0.0197,8192.0000,1024.0000,0.8421,0.9788,0.9505,1.0003,2,0",

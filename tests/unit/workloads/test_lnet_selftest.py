@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from vmlab.errors import UsageError, WorkloadError
 from vmlab.metrics import Sample
-from vmlab.workloads import Endpoint, Measurement, Node, Output
+from vmlab.workloads import Endpoint, Measurement, Node, Output, lnet_selftest
+from vmlab.workloads._options import points
 from vmlab.workloads.lnet_selftest import LnetSelftest, Options, _rows
 
 CASES = Path(__file__).parents[2] / "cases"
@@ -34,7 +35,8 @@ def groups(nodes: list[Node], **options: object) -> tuple[str, str]:
     [[measurement], *_] = LST.measurements(chosen, nodes)
     argv = measurement.tasks[0].argv
     place = argv.index("vmlab_read")
-    return argv[place + 1], argv[place + 2]
+    assert argv[place + 5] == "c"
+    return argv[place + 7], argv[place + 1]
 
 
 def test_clients_ask_servers_by_default() -> None:
@@ -91,13 +93,15 @@ def test_the_sizes_are_those_of_the_topology_page() -> None:
 # --- the script, run by a real shell with a stand-in for lst that writes down how it is called
 
 
-def session(tmp_path: Path, lst: str) -> tuple[subprocess.CompletedProcess[str], list[str]]:
+def session(tmp_path: Path, lst: str, bed: list[Node] = HA) -> tuple[subprocess.CompletedProcess[str], list[str]]:
     log = tmp_path / "calls"
     log.touch()
     tool = tmp_path / "lst"
     tool.write_text(f'#!/bin/sh\necho "$LST_SESSION $*" >>{log}\n{lst}\n')
     tool.chmod(0o755)
-    [[measurement]] = LST.measurements(Options.model_validate({"tests": ["read"], "timeout_s": 1, "duration_s": 2}), HA)
+    [[measurement]] = LST.measurements(
+        Options.model_validate({"tests": ["read"], "timeout_s": 1, "duration_s": 2}), bed
+    )
     path = f"{tmp_path}:/usr/bin:/bin"
     argv = measurement.tasks[0].argv
     done = subprocess.run(argv, env={"PATH": path}, capture_output=True, text=True, check=False, timeout=60)
@@ -119,6 +123,94 @@ def test_a_session(tmp_path: Path) -> None:
         "show_error c s",
         "stop b",
         "end_session",
+    ]
+
+
+BARE = frozenset({"cn1", "cn2"})
+FOUR = [node(f"oss{i}", 10 + i, "oss") for i in range(1, 5)] + [
+    node(name, 20 + i, "client", nets=("o2ib",) if name.startswith("client") else ("o2ib1",))
+    for i, name in enumerate(("client1", "client2", "cn1", "cn2"), start=1)
+]
+
+
+def where(node: Node) -> str:
+    return "bare" if node.name in BARE else "vm"
+
+
+def test_four_and_four_in_one_session(tmp_path: Path) -> None:
+    done, calls = session(tmp_path, "", FOUR)
+    assert done.returncode == 0
+    assert sum("new_session" in call for call in calls) == 1
+    [test] = [call for call in calls if "add_test" in call]
+    assert "--distribute 4:4 --from c --to s brw read" in test
+
+
+def test_machines_beside_guests_are_a_group_of_their_own_in_the_same_session(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lnet_selftest, "_where", where)
+    done, calls = session(tmp_path, "", FOUR)
+    assert done.returncode == 0
+    assert [call.partition(" ")[2] for call in calls] == [
+        "new_session --force vmlab_read",
+        "add_group c_vm 10.77.1.21@o2ib 10.77.1.22@o2ib",
+        "add_group c_bare 10.77.1.23@o2ib1 10.77.1.24@o2ib1",
+        "add_group s 10.77.1.11@o2ib 10.77.1.12@o2ib 10.77.1.13@o2ib 10.77.1.14@o2ib",
+        "add_batch b",
+        "add_test --batch b --concurrency 8 --distribute 2:4 --from c_vm --to s brw read size=1M",
+        "add_test --batch b --concurrency 8 --distribute 2:4 --from c_bare --to s brw read size=1M",
+        "run b",
+        "stat --count 1 --delay 2 c_vm c_bare s",
+        "show_error c_vm c_bare s",
+        "stop b",
+        "end_session",
+    ]
+    _, failed = session(tmp_path, '[ "$1 $9" = "add_test c_bare" ] && exit 1; exit 0', FOUR)
+    assert failed[-1].endswith("end_session")
+    assert not any(" run b" in call for call in failed[len(calls) :])
+
+
+def report(**groups: tuple[float, float]) -> str:
+    """What `lst stat` prints of groups, by their average and least."""
+    line = "[{0}] Avg: {1:<8.2f} {3} Min: {2:<8.2f} {3} Max: {1:<8.2f} {3} \n"
+    return "".join(
+        f"[LNet {kind} of {name}]\n" + "".join(line.format(direction, *figures, unit) for direction in "RW")
+        for name, figures in groups.items()
+        for kind, unit in (("Rates", "RPC/s"), ("Bandwidth", "MiB/s"))
+    )
+
+
+def test_figures_of_each_kind_and_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lnet_selftest, "_where", where)
+    [[measurement]] = LST.measurements(Options.model_validate({"tests": ["read"]}), FOUR)
+    assert {name: measurement.labels[name] for name in ("from", "vm", "bare")} == {
+        "from": "client[1-2],cn[1-2]", "vm": "client[1-2]", "bare": "cn[1-2]",
+    }  # fmt: skip
+    text = report(c_vm=(100, 90), c_bare=(200, 50), s=(150, 140)) + "Batch is stopped\n"
+    outputs = {"lst": Output(0, text + "Total 1 error nodes in c_bare\n", "", 1.0)}
+    samples = LST.parse(Options(), measurement, outputs)
+    found = {
+        (s.metric.name, s.labels["group"], s.labels.get("where", "all")): s.value
+        for s in samples
+        if s.metric.name.startswith("bandwidth")
+    }
+    assert found == {
+        ("bandwidth", "from", "all"): 600, ("bandwidth_slowest", "from", "all"): 50,
+        ("bandwidth", "from", "vm"): 200, ("bandwidth_slowest", "from", "vm"): 90,
+        ("bandwidth", "from", "bare"): 400, ("bandwidth_slowest", "from", "bare"): 50,
+        ("bandwidth", "to", "all"): 600, ("bandwidth_slowest", "to", "all"): 140,
+    }  # fmt: skip
+    assert LST.sanity(Options(), measurement, outputs, samples) == ("1 nodes of the group `from (bare)` had errors",)
+    without = {"lst": Output(0, report(c_vm=(100, 90), s=(150, 140)) + "Batch is stopped\n", "", 1.0)}
+    with pytest.raises(WorkloadError, match=r"no bandwidth of the group `from \(bare\)`"):
+        LST.parse(Options(), measurement, without)
+
+
+def test_concurrency_and_size_are_swept() -> None:
+    swept = {"size": ["4KiB", "1MiB"], "concurrency": [1, 8, 64], "tests": ["read"]}
+    found = [LST.measurements(point.options, FOUR)[0][0].labels for point in points(LST, swept)]
+    assert [(labels["size"], labels["concurrency"]) for labels in found] == [
+        (size, concurrency) for size in ("4096", "1048576") for concurrency in ("1", "8", "64")
     ]
 
 
