@@ -17,7 +17,7 @@ from typing_extensions import override
 
 from vmlab.errors import WorkloadError
 from vmlab.lustre import lnetctl, trouble
-from vmlab.metrics import Metric, Sample, Unit
+from vmlab.metrics import BARE, ON, VM, Metric, Sample, Unit
 from vmlab.shell import script
 from vmlab.topology.wording import quote
 from vmlab.values.nid import Nid, parse_net
@@ -167,16 +167,12 @@ _SEEN: Mapping[str, str] = MappingProxyType({"read": "R", "write": "W", "ping": 
 _ACROSS: Mapping[str, str] = MappingProxyType({"R": "W", "W": "R"})
 _FROM, _TO = "c", "s"
 """lst's names of the groups; one of several that ask is `c_KIND`."""
-_KINDS = ("vm", "bare", "host")
-
-
-def _where(_node: Node) -> str:
-    """Which of the kinds it is: figures of one are told apart from another's."""
-    return "vm"
+_KINDS = (VM, BARE)
+"""Of machines: figures of one are told apart from another's."""
 
 
 def _by_where(asking: Sequence[Node]) -> dict[str, list[Node]]:
-    found = {kind: [node for node in asking if _where(node) == kind] for kind in _KINDS}
+    found = {kind: [node for node in asking if node.where == kind] for kind in _KINDS}
     return {kind: members for kind, members in found.items() if members}
 
 
@@ -328,7 +324,7 @@ def _apart(
     """Of each kind of machine by itself, where there are several."""
     if len(groups) == 1:
         return []
-    return [({**labels, "where": group.where}, one) for group, one in zip(groups, figures, strict=True)]
+    return [({**labels, ON: group.where}, one) for group, one in zip(groups, figures, strict=True)]
 
 
 def _number(labels: Mapping[str, str], side: str) -> int:

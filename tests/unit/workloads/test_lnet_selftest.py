@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from vmlab.errors import UsageError, WorkloadError
 from vmlab.metrics import Sample
-from vmlab.workloads import Endpoint, Measurement, Node, Output, lnet_selftest
+from vmlab.workloads import Endpoint, Measurement, Node, Output
 from vmlab.workloads._options import points
 from vmlab.workloads.lnet_selftest import LnetSelftest, Options, _rows
 
@@ -126,15 +127,13 @@ def test_a_session(tmp_path: Path) -> None:
     ]
 
 
-BARE = frozenset({"cn1", "cn2"})
 FOUR = [node(f"oss{i}", 10 + i, "oss") for i in range(1, 5)] + [
     node(name, 20 + i, "client", nets=("o2ib",) if name.startswith("client") else ("o2ib1",))
     for i, name in enumerate(("client1", "client2", "cn1", "cn2"), start=1)
 ]
 
 
-def where(node: Node) -> str:
-    return "bare" if node.name in BARE else "vm"
+MIXED = [replace(node, where="bare" if node.name.startswith("cn") else "vm") for node in FOUR]
 
 
 def test_four_and_four_in_one_session(tmp_path: Path) -> None:
@@ -145,11 +144,8 @@ def test_four_and_four_in_one_session(tmp_path: Path) -> None:
     assert "--distribute 4:4 --from c --to s brw read" in test
 
 
-def test_machines_beside_guests_are_a_group_of_their_own_in_the_same_session(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(lnet_selftest, "_where", where)
-    done, calls = session(tmp_path, "", FOUR)
+def test_machines_beside_guests_are_a_group_of_their_own_in_the_same_session(tmp_path: Path) -> None:
+    done, calls = session(tmp_path, "", MIXED)
     assert done.returncode == 0
     assert [call.partition(" ")[2] for call in calls] == [
         "new_session --force vmlab_read",
@@ -165,7 +161,7 @@ def test_machines_beside_guests_are_a_group_of_their_own_in_the_same_session(
         "stop b",
         "end_session",
     ]
-    _, failed = session(tmp_path, '[ "$1 $9" = "add_test c_bare" ] && exit 1; exit 0', FOUR)
+    _, failed = session(tmp_path, '[ "$1 $9" = "add_test c_bare" ] && exit 1; exit 0', MIXED)
     assert failed[-1].endswith("end_session")
     assert not any(" run b" in call for call in failed[len(calls) :])
 
@@ -180,9 +176,8 @@ def report(**groups: tuple[float, float]) -> str:
     )
 
 
-def test_figures_of_each_kind_and_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lnet_selftest, "_where", where)
-    [[measurement]] = LST.measurements(Options.model_validate({"tests": ["read"]}), FOUR)
+def test_figures_of_each_kind_and_of_all() -> None:
+    [[measurement]] = LST.measurements(Options.model_validate({"tests": ["read"]}), MIXED)
     assert {name: measurement.labels[name] for name in ("from", "vm", "bare")} == {
         "from": "client[1-2],cn[1-2]", "vm": "client[1-2]", "bare": "cn[1-2]",
     }  # fmt: skip
@@ -190,7 +185,7 @@ def test_figures_of_each_kind_and_of_all(monkeypatch: pytest.MonkeyPatch) -> Non
     outputs = {"lst": Output(0, text + "Total 1 error nodes in c_bare\n", "", 1.0)}
     samples = LST.parse(Options(), measurement, outputs)
     found = {
-        (s.metric.name, s.labels["group"], s.labels.get("where", "all")): s.value
+        (s.metric.name, s.labels["group"], s.labels.get("on", "all")): s.value
         for s in samples
         if s.metric.name.startswith("bandwidth")
     }
@@ -208,7 +203,7 @@ def test_figures_of_each_kind_and_of_all(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_concurrency_and_size_are_swept() -> None:
     swept = {"size": ["4KiB", "1MiB"], "concurrency": [1, 8, 64], "tests": ["read"]}
-    found = [LST.measurements(point.options, FOUR)[0][0].labels for point in points(LST, swept)]
+    found = [LST.measurements(point.options, MIXED)[0][0].labels for point in points(LST, swept)]
     assert [(labels["size"], labels["concurrency"]) for labels in found] == [
         (size, concurrency) for size in ("4096", "1048576") for concurrency in ("1", "8", "64")
     ]
