@@ -19,7 +19,10 @@ fabrics:
   eth: {{kind: ethernet, subnet: 10.1.0.0/24}}
 nodes:
   "n[1-20]": {{role: client, fabrics: [eth]}}
-  "cn[1-{count}]": {{external: "ssh://cn[1-{count}]", role: client, fabrics: {{eth: {{address: "10.1.0.[{first}-{last}]"}}}}}}
+  "cn[1-{count}]":
+    external: "ssh://cn[1-{count}]"
+    role: client
+    fabrics: {{eth: {{address: "10.1.0.[{first}-{last}]"}}}}
 """
 
 
