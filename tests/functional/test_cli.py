@@ -3,7 +3,9 @@
 import _thread
 import gc
 import json
+import os
 import re
+import signal
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -12,11 +14,13 @@ from typing import Any, ClassVar
 
 import libvirt
 import pytest
+from sshd import Sshd, UsersSsh
 from typer.testing import CliRunner
 
 from vmlab.cli.app import app
 from vmlab.errors import GuestError, WorkloadError
 from vmlab.guest.boot import DeadGuest
+from vmlab.guest.keys import BedKeys
 from vmlab.lab.beds import execute as execute_module
 from vmlab.lab.ground.bed import locked
 from vmlab.lab.ground.hosts import only
@@ -24,6 +28,7 @@ from vmlab.metrics import Metric, Sample, Unit
 from vmlab.records.run import RunRecord
 from vmlab.runtime.lock import held
 from vmlab.runtime.process import Result
+from vmlab.runtime.wait import Deadline, until
 from vmlab.store.runs import open_run
 from vmlab.virt.connection import connected
 
@@ -744,3 +749,56 @@ def test_what_only_guests_have_is_refused_for_machines(cli: Cli, tmp_path: Path,
     refused = cli(*argv.split())
     assert (refused.exit_code, "cn1 is no guest: vmlab neither makes nor powers it" in refused.stderr) == (2, True)
     assert set(cli.json("power", "off", "ha", "*").keys()) == {"mds1", "oss1", "oss2"}
+
+
+@pytest.fixture
+def machine(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sshd]:
+    """The external node cn1 of the bed `ha`: a real sshd, which the user has logged in to before."""
+    keys = BedKeys.fresh(tmp_path / "keys")
+    keys.write(["cn1"])
+    sshd, user = Sshd(tmp_path / "sshd", keys, "cn1"), UsersSsh(tmp_path / "users", keys, monkeypatch)
+    user.know(sshd.port, keys.host_key("cn1").public)
+    sshd.start()
+    (tmp_path / "bed.yaml").write_text(BESIDE.replace("root@cn1:2222", f"127.0.0.1:{sshd.port}"))
+    assert cli("up", "bed.yaml", "--no-wait").exit_code == 0
+    yield sshd
+    sshd.stop()
+
+
+@pytest.mark.parametrize("bed", ["bed.yaml", "ha"])
+def test_commands_and_files_reach_machines_that_are_no_guests(cli: Cli, machine: Sshd, bed: str) -> None:
+    answers = cli("exec", bed, "-n", "@client", "-o", "json", "--", "echo", "hi")
+    assert json.loads(answers.stdout) == [{"node": "cn1", "status": 0, "stdout": "hi\n", "stderr": ""}]
+    assert cli("ssh", bed, "cn1", "--", "exit 7").exit_code == 7
+    machine.stop()
+    silent = cli("exec", bed, "-n", "cn1", "-o", "json", "--", "true")
+    assert silent.exit_code == 255
+    assert json.loads(silent.stdout)[0]["stderr"].splitlines() == [
+        f"nothing listens at 127.0.0.1 port {machine.port}",
+        f"hint: ssh -p {machine.port} 127.0.0.1",
+    ]
+
+
+@pytest.mark.parametrize("node", ["cn1", "ha.cn1"])
+def test_files_are_copied_to_machines_and_back(cli: Cli, machine: Sshd, tmp_path: Path, node: str) -> None:
+    (tmp_path / "one").write_text("1")
+    assert cli("cp", "one", f"{node}:{tmp_path}/two").exit_code == 0
+    assert cli("cp", f"{node}:{tmp_path}/two", f"{node}:{tmp_path}/three").exit_code == 0
+    assert cli("cp", f"{node}:{tmp_path}/three", "four").exit_code == 0
+    assert (tmp_path / "four").read_text() == "1"
+    assert machine.port
+
+
+def test_ctrl_c_ends_what_runs_on_machines(cli: Cli, machine: Sshd, tmp_path: Path) -> None:
+    marker = tmp_path / "pid"
+
+    def press() -> None:
+        until(marker.exists, Deadline.after(30))
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=press, daemon=True).start()
+    broken = cli("exec", "ha", "-n", "cn1", "--", f"echo $$ >{marker}.new; mv {marker}.new {marker}; exec sleep 600")
+    assert broken.exit_code == 130
+    assert "what ran in the guests was ended" in broken.stderr
+    assert until(lambda: not Path(f"/proc/{marker.read_text().strip()}").exists(), Deadline.after(5))
+    assert machine.port

@@ -253,7 +253,7 @@ def test_a_node_that_answers_no_more_is_silent() -> None:
         node = "s1"
 
         def run(self, *_: Any, **__: Any) -> Any:
-            raise Unreachable(
+            raise Unreachable.guest(
                 SshTrouble.SILENT,
                 bed="ha",
                 node="s1",

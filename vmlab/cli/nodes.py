@@ -26,12 +26,13 @@ def ssh(
       vmlab ssh ha oss1
       vmlab ssh ha oss1 -- dmesg --follow
     """
-    from vmlab.cli.target import at
+    from vmlab.cli.target import at, with_externals
     from vmlab.guest.child import attached
     from vmlab.lab.beds.execute import door
 
-    with at(bed) as (hosts, name):
-        guest = door(hosts, name, node)
+    topology = with_externals(bed)
+    with at(bed, topology) as (hosts, name):
+        guest = door(hosts, name, node, topology)
         argv = guest.argv(_command(command or []), tty=sys.stdin.isatty() and sys.stdout.isatty())
         sys.stdout.flush()
         status = attached(argv, guest.watch)
@@ -64,14 +65,15 @@ def exec_(
       vmlab exec ha -n @oss -- uname -r
       vmlab exec ha -n 'oss[1-2],client1' -- 'dmesg | tail -n 3'
     """
-    from vmlab.cli.target import at
+    from vmlab.cli.target import at, with_externals
     from vmlab.errors import together
     from vmlab.lab.beds.execute import execute
     from vmlab.report.answers import tell
     from vmlab.report.plain import dumped
 
-    with at(bed) as (hosts, name):
-        answers, dead = execute(hosts, name, nodes, _command(command), jobs=jobs, deadline_s=timeout)
+    topology = with_externals(bed)
+    with at(bed, topology) as (hosts, name):
+        answers, dead = execute(hosts, name, nodes, _command(command), jobs=jobs, deadline_s=timeout, topology=topology)
     if output is Form.JSON:
         typer.echo(dumped(answers))
     else:
@@ -97,12 +99,12 @@ def cp(
       vmlab cp lustre.deb @oss:/tmp/
       vmlab cp ha.client1:/var/log/syslog .
     """
-    from vmlab.cli.target import here
+    from vmlab.cli.target import here, with_externals
     from vmlab.lab.beds.execute import copy
     from vmlab.lab.ground.hosts import only
 
     with here() as host:
-        copy(only(host), source, destination, recursive=recursive, jobs=jobs)
+        copy(only(host), source, destination, recursive=recursive, jobs=jobs, described=with_externals)
 
 
 def console(

@@ -1,4 +1,7 @@
-"""The one door into a guest: the OpenSSH client, with keys that vmlab made and none of the user's configuration."""
+"""The one door into a guest: the OpenSSH client, with keys that vmlab made and none of the user's configuration.
+
+`Door` is what it has in common with that into a machine which is no guest (`external`).
+"""
 
 import contextlib
 import math
@@ -6,6 +9,7 @@ import random
 import shlex
 import socket
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Address
@@ -91,22 +95,17 @@ class RunsCommands(Protocol):
         """As `Guest.run`; raises GuestError when the guest cannot be reached."""
 
 
-class Guest:
-    """A guest by way of ssh. Threads may share one for `run`, `stream` and `copy`."""
+class Door(ABC):
+    """A machine by way of ssh. Threads may share one for `run`, `stream` and `copy`."""
 
-    def __init__(
-        self, bed: str, node: str, address: IPv4Address, user: str, keys_folder: Path, *, port: int = 22
-    ) -> None:
-        """`keys_folder` is where `BedKeys.write` put the keys.
+    def __init__(self, node: str, user: str, sockets: Path) -> None:
+        """`sockets` is a folder of our own, for those of shared connections.
 
         `watch` looks after waits that have no watch of their own; `look` is asked when ssh failed, for a better reason.
         """
-        self.bed = bed
         self.node = node
-        self.address = address
         self.user = user
-        self.keys_folder = keys_folder
-        self.port = port
+        self._sockets = sockets
         self.watch: Watch = no_watch
         self.look: Watch = no_watch
         self._master: Background | None = None
@@ -137,7 +136,7 @@ class Guest:
     def _connect(self, deadline: Deadline, watch: Watch) -> None:
         self.close()
         try:
-            self._control = ControlPlace(self.keys_folder)
+            self._control = ControlPlace(self._sockets)
             # The deadline says how long a handshake may take: under TCG, with other guests booting, that is long.
             more = {"ControlMaster": "yes", "ConnectTimeout": str(_whole_s(deadline, _HANDSHAKE_S) or 1)}
             options = self._options("-p", self._control.socket, more)
@@ -153,7 +152,7 @@ class Guest:
         if not master.says(_OPEN, deadline, watch):
             self.look()
             complaint = master.complaints()
-            trouble = SshTrouble.of(complaint) or (SshTrouble.SILENT if master.alive else SshTrouble.LOST)
+            trouble = SshTrouble.of(complaint) or (SshTrouble.SILENT if deadline.passed else SshTrouble.LOST)
             raise self._unreachable(trouble, complaint)
 
     @property
@@ -212,7 +211,7 @@ class Guest:
         def attempt(control: str) -> Result:
             # Without a terminal nothing tells a program in the guest that we are gone: `timeout` bounds its life.
             bounded = ("timeout", "-k", "5", str(_whole_s(deadline, _LONGEST_S) + 1), *argv)
-            remote = ("sudo", "-n", "--", *bounded) if as_root and self.user != "root" else bounded
+            remote = self._as_root(bounded) if as_root and self.user != "root" else bounded
             options = self._options("-p", control)
             command = ("ssh", *options, "-T", "--", self._destination, f"{_BEGIN}{shlex.join(remote)}{_TOLD}")
             return stream(command, deadline=deadline, stdin=stdin, on_line=on_line, watch=watch or self.watch)
@@ -278,6 +277,67 @@ class Guest:
         remote = (shlex.join(command),) if command else ()
         return ("ssh", *self._options("-p", "none"), *terminal, "--", self._destination, *remote)
 
+    @property
+    @abstractmethod
+    def _destination(self) -> str:
+        """As ssh and scp are told it."""
+
+    @abstractmethod
+    def _options(self, port: str, control: str, more: dict[str, str] | None = None) -> tuple[str, ...]:
+        """Of ssh, or of scp; `port` is its option for that, `control` the socket of the shared connection or "none"."""
+
+    @abstractmethod
+    def _unreachable(self, trouble: SshTrouble, said: str) -> Unreachable:
+        """What is told, with the next thing to type."""
+
+    def _as_root(self, argv: tuple[str, ...]) -> tuple[str, ...]:
+        return ("sudo", "-n", "--", *argv)
+
+    @property
+    def _shared(self) -> str:
+        return self._control.socket if self._control is not None and self.connected else "none"
+
+    def _copy_argv(
+        self, sources: Sequence[str], destination: str, *, to_guest: bool, recursive: bool, control: str
+    ) -> tuple[str, ...]:
+        remote = f"{self._destination}:"
+        if to_guest:
+            paths = (*map(_local, sources), remote + destination)
+        else:
+            paths = (*(remote + source for source in sources), _local(destination))
+        return ("scp", *self._options("-P", control), *(("-r",) if recursive else ()), "--", *paths)
+
+    def _judged(self, result: Result, *, certain: bool = False) -> Result:
+        """The result, unless its status is ssh's own, which is `certain` of a command that did not say otherwise."""
+        if result.status != _FAILED or result.timed_out:
+            return result
+        # The program's words come first, ssh's last. Over a shared connection ssh says nothing when that breaks;
+        # but then the connection's own process ends, too, within moments.
+        said = "\n".join(result.stderr.strip().splitlines()[-2:])
+        trouble = None if self.connected else SshTrouble.of(said)
+        if trouble is None and self._master is not None and until(lambda: not self.connected, Deadline.after(0.3)):
+            trouble = SshTrouble.of(self._master.complaints()) or SshTrouble.LOST
+        if trouble is None and certain:
+            trouble = SshTrouble.of(said) or SshTrouble.LOST
+        if trouble is not None:
+            self.look()
+            raise self._unreachable(trouble, said)
+        return result
+
+
+class Guest(Door):
+    """A guest by way of ssh."""
+
+    def __init__(
+        self, bed: str, node: str, address: IPv4Address, user: str, keys_folder: Path, *, port: int = 22
+    ) -> None:
+        """`keys_folder` is where `BedKeys.write` put the keys."""
+        super().__init__(node, user, keys_folder)
+        self.bed = bed
+        self.address = address
+        self.keys_folder = keys_folder
+        self.port = port
+
     def listens(self, timeout_s: float) -> bool:
         """Something listens at the port; costs the guest less than `answers`. A port forwarder always listens."""
         try:
@@ -322,50 +382,12 @@ class Guest:
     def _destination(self) -> str:
         return f"{self.user}@{self.address}"
 
-    @property
-    def _shared(self) -> str:
-        return self._control.socket if self._control is not None and self.connected else "none"
-
     def _options(self, port: str, control: str, more: dict[str, str] | None = None) -> tuple[str, ...]:
-        # Over a shared connection or not at all: where its master refuses ssh would make another by itself.
-        only = {"ProxyCommand": "false"} if control != "none" and not more else {}
-        options = {**_OPTIONS, **_OURS, **self._own_options(), "ControlPath": control, **only, **(more or {})}
-        return ("-F", "none", port, str(self.port), *(f"-o{name}={value}" for name, value in options.items()))
-
-    def _copy_argv(
-        self, sources: Sequence[str], destination: str, *, to_guest: bool, recursive: bool, control: str
-    ) -> tuple[str, ...]:
-        remote = f"{self._destination}:"
-        if to_guest:
-            paths = (*map(_local, sources), remote + destination)
-        else:
-            paths = (*(remote + source for source in sources), _local(destination))
-        return ("scp", *self._options("-P", control), *(("-r",) if recursive else ()), "--", *paths)
-
-    def _judged(self, result: Result, *, certain: bool = False) -> Result:
-        """The result, unless its status is ssh's own, which is `certain` of a command that did not say otherwise."""
-        if result.status != _FAILED or result.timed_out:
-            return result
-        # The program's words come first, ssh's last. Over a shared connection ssh says nothing when that breaks;
-        # but then the connection's own process ends, too, within moments.
-        said = "\n".join(result.stderr.strip().splitlines()[-2:])
-        trouble = None if self.connected else SshTrouble.of(said)
-        if trouble is None and self._master is not None and until(lambda: not self.connected, Deadline.after(0.3)):
-            trouble = SshTrouble.of(self._master.complaints()) or SshTrouble.LOST
-        if trouble is None and certain:
-            trouble = SshTrouble.of(said) or SshTrouble.LOST
-        if trouble is not None:
-            self.look()
-            raise self._unreachable(trouble, said)
-        return result
+        options = as_arguments({**_OPTIONS, **_OURS, **self._own_options()}, control, more)
+        return ("-F", "none", port, str(self.port), *options)
 
     def _unreachable(self, trouble: SshTrouble, said: str) -> Unreachable:
-        last = (
-            said.strip().splitlines()[-1:]
-            if trouble in (SshTrouble.LOST, SshTrouble.CLOSED, SshTrouble.KEY_FILE)
-            else []
-        )
-        return Unreachable(
+        return Unreachable.guest(
             trouble,
             bed=self.bed,
             node=self.node,
@@ -373,8 +395,15 @@ class Guest:
             port=self.port,
             user=self.user,
             folder=self.keys_folder,
-            detail="".join(last),
+            detail=trouble.detail(said),
         )
+
+
+def as_arguments(options: dict[str, str], control: str, more: dict[str, str] | None) -> Iterator[str]:
+    """Options of an ssh that uses the connection of the socket `control`, or that makes it, as `more` says then."""
+    # Over a shared connection or not at all: where its master refuses ssh would make another by itself.
+    only = {"ProxyCommand": "false"} if control != "none" and not more else {}
+    return (f"-o{name}={value}" for name, value in {**options, "ControlPath": control, **only, **(more or {})}.items())
 
 
 def _turned_away(said: str) -> bool:

@@ -3,6 +3,7 @@
 from enum import Enum
 from ipaddress import IPv4Address
 from pathlib import Path
+from typing import Self
 
 from vmlab.errors import GuestError
 
@@ -35,6 +36,11 @@ class SshTrouble(Enum):
         "no way to {address}",
         "vmlab status {bed}",
     )
+    NO_NAME = (
+        ("Could not resolve hostname",),
+        "no machine is called {address} here",
+        "getent hosts {address}",
+    )
     SILENT = (
         ("timed out", "Timeout, server"),
         "{address} does not answer",
@@ -65,12 +71,22 @@ class SshTrouble(Enum):
         """What ssh complains about; None if that is nothing we know of."""
         return next((trouble for trouble in cls if any(sign in complaint for sign in trouble.value[0])), None)
 
+    def detail(self, said: str) -> str:
+        """ssh's own last line, where that says more than we do."""
+        tells = self in (SshTrouble.LOST, SshTrouble.CLOSED, SshTrouble.KEY_FILE)
+        return "".join(said.strip().splitlines()[-1:]) if tells else ""
+
 
 class Unreachable(GuestError):
     """ssh did not come through to the guest: it, or the way there, is at fault, and not a command in it."""
 
-    def __init__(
-        self,
+    def __init__(self, trouble: SshTrouble, message: str, *, node: str, hint: str) -> None:
+        super().__init__(message, node=node, stage="ssh", hint=hint)
+        self.trouble = trouble
+
+    @classmethod
+    def guest(
+        cls,
         trouble: SshTrouble,
         *,
         bed: str,
@@ -80,13 +96,9 @@ class Unreachable(GuestError):
         user: str,
         folder: Path,
         detail: str = "",
-    ) -> None:
+    ) -> Self:
+        """A guest, to which the way and all keys are vmlab's."""
         words = {"bed": bed, "node": node, "address": address, "port": port, "user": user, "folder": folder}
         _, cause, hint = trouble.value
-        super().__init__(
-            cause.format(**words) + (f": {detail}" if detail else ""),
-            node=node,
-            stage="ssh",
-            hint=hint.format(**words),
-        )
-        self.trouble = trouble
+        message = cause.format(**words) + (f": {detail}" if detail else "")
+        return cls(trouble, message, node=node, hint=hint.format(**words))

@@ -1,81 +1,15 @@
 """A real sshd on loopback stands for a guest."""
 
-import contextlib
 import getpass
-import os
-import shutil
-import socket
-import subprocess
-import threading
 from collections.abc import Iterator
 from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
+from sshd import Sshd
 
 from vmlab.guest.keys import BedKeys
 from vmlab.guest.ssh import Guest
-
-SSHD = shutil.which("sshd") or "/usr/sbin/sshd"
-
-
-class Sshd:
-    """An OpenSSH server of our own on an unprivileged port of 127.0.0.1, with the host key of node `oss1`."""
-
-    def __init__(self, folder: Path, keys: BedKeys, node: str = "oss1", more: str = "") -> None:
-        self.folder = folder
-        self.keys = keys
-        self.node = node
-        with socket.socket() as taken:
-            taken.bind(("127.0.0.1", 0))
-            self.port: int = taken.getsockname()[1]
-        folder.mkdir(mode=0o700)
-        (folder / "tmp").mkdir()
-        for name, content in (("host", keys.host_key(node).private), ("authorized", keys.public_key + "\n")):
-            (folder / name).touch(mode=0o600)
-            (folder / name).write_text(content)
-        self.config = folder / "sshd_config"
-        self.config.write_text(
-            f"Port {self.port}\nListenAddress 127.0.0.1\nHostKey {folder / 'host'}\nPidFile {folder / 'pid'}\n"
-            f"AuthorizedKeysFile {folder / 'authorized'}\nStrictModes no\nUsePAM no\nPasswordAuthentication no\n"
-            "KbdInteractiveAuthentication no\nSubsystem sftp internal-sftp\nPermitRootLogin yes\n"
-            # Nobody's ~/.bashrc: one that waits for something (pyenv's does) would be the tests' weather.
-            f"SetEnv TMPDIR={folder / 'tmp'} HOME={folder / 'tmp'}\n{more}\n"
-        )
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        if os.geteuid() == 0:
-            Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # sshd's, as its service makes it
-        log = self.folder / "log"
-        log.touch()
-        before = log.read_text().count("Server listening")
-        with log.open("ab") as file:
-            self._process = subprocess.Popen([SSHD, "-D", "-e", "-f", self.config], stderr=file)
-        for _ in range(500):
-            if log.read_text().count("Server listening") > before:
-                return
-            assert self._process.poll() is None, log.read_text()
-            threading.Event().wait(0.02)
-        pytest.fail("sshd does not listen")
-
-    def connections(self) -> list[int]:
-        """The processes that serve a connection: from OpenSSH 9.8 on (Debian 13) two, one the other's child."""
-        assert self._process is not None
-        found = [self._process.pid]
-        for pid in found:
-            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-                found += map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
-        return found[1:]
-
-    def stop(self) -> None:
-        if self._process is not None:
-            for pid in self.connections():
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, 9)
-            self._process.kill()
-            self._process.wait()
-            self._process = None
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
+from sshd import Sshd
 
 from vmlab.errors import GuestError
 from vmlab.guest import boot
@@ -17,8 +18,6 @@ from vmlab.guest.boot import DeadGuest, Deadlines, FailedStart, wait_until_ready
 from vmlab.guest.patience import Advances, never
 from vmlab.guest.ssh import Guest
 from vmlab.runtime.wait import Deadline
-
-from .conftest import Sshd
 
 KERNEL = "[    0.000000] Linux version 6.12\n"
 SHORT = Deadlines(domain_s=0.8, kernel_s=0.5, ssh_s=1, cloud_init_s=1, roles_s=1)

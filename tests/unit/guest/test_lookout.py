@@ -9,6 +9,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
+from sshd import Sshd
 
 from vmlab.errors import GuestError, LibvirtError
 from vmlab.guest.boot import DeadGuest
@@ -16,8 +17,6 @@ from vmlab.guest.child import attached, no_watch
 from vmlab.guest.lookout import Lookout
 from vmlab.guest.ssh import Guest
 from vmlab.runtime.wait import Deadline
-
-from .conftest import Sshd
 
 KERNEL = "[    0.0] Linux version 6.12\n"
 PANIC = "[  99.1] sysrq: Trigger a crash\n[  99.2] Kernel panic - not syncing: sysrq triggered crash\n[  99.3] CPU: 0\n"

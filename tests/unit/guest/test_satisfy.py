@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+from sshd import Sshd
 
 from vmlab.errors import GuestError
 from vmlab.guest import satisfy as satisfying
@@ -16,8 +17,6 @@ from vmlab.runtime.process import Result
 from vmlab.runtime.wait import Deadline
 from vmlab.steps import Step
 from vmlab.values.complaint import complaint
-
-from .conftest import Sshd
 
 module = importlib.import_module("vmlab.guest.satisfy")
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from sshd import Sshd
 
 from vmlab.errors import GuestError
 from vmlab.guest.export import ansible, ssh_config
@@ -26,8 +27,6 @@ from vmlab.guest.trouble import SshTrouble, Unreachable
 from vmlab.lab.measuring.start import CommonStart, own
 from vmlab.runtime.process import run
 from vmlab.runtime.wait import Deadline, until
-
-from .conftest import Sshd
 
 
 def soon() -> Deadline:

@@ -10,12 +10,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from sshd import SSHD, Sshd
 
 from vmlab.guest.keys import BedKeys
 from vmlab.guest.trust import trust_steps
 from vmlab.steps import Command, Step
-
-from .conftest import SSHD, Sshd
 
 KEYS = BedKeys(Path("ha"), bytes(32))
 OLD_KNOWN = "# vmlab: begin\nmds1,10.0.2.10 ssh-ed25519 AAAA\noss1,10.0.2.11 ssh-ed25519 BBBB\n# vmlab: end\n"

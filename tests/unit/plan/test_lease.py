@@ -20,7 +20,9 @@ fabrics:
 nodes:
   "n[1-20]": {{role: client, fabrics: [eth]}}
   "cn[1-{count}]":
-    {{external: "ssh://cn[1-{count}]", role: client, fabrics: {{eth: {{address: "10.1.0.[{first}-{last}]"}}}}}}
+    external: "ssh://cn[1-{count}]"
+    role: client
+    fabrics: {{eth: {{address: "10.1.0.[{first}-{last}]"}}}}
 """
 
 

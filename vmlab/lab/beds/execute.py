@@ -1,7 +1,7 @@
 """Run a command on many nodes at once, and copy files to and from them."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -9,14 +9,15 @@ from pathlib import Path
 from vmlab.errors import GuestError, Interrupted, UsageError
 from vmlab.guest.boot import DeadGuest
 from vmlab.guest.killed import why_killed
-from vmlab.guest.ssh import Guest
-from vmlab.lab.ground.bed import chosen, existing
-from vmlab.lab.ground.doors import doors
+from vmlab.guest.ssh import Door
+from vmlab.lab.ground.bed import chosen, everybody, existing
+from vmlab.lab.ground.doors import doors, external_doors
 from vmlab.lab.ground.hosts import Hosts
 from vmlab.lab.ground.leftovers import end_exec, exec_mark
 from vmlab.plan.observed import ObservedBed, over_all
 from vmlab.runtime.parallel import each
 from vmlab.runtime.process import Result
+from vmlab.topology import Topology
 from vmlab.topology.select import select
 from vmlab.values.complaint import complaint
 from vmlab.values.nodeset import fold
@@ -45,14 +46,16 @@ def execute(
     *,
     jobs: int,
     deadline_s: float,
+    topology: Topology | None = None,
 ) -> tuple[list[Answer], list[DeadGuest]]:
     """The command's answers in the nodes' order, and what is to be told of guests that are dead.
 
+    With the bed's `topology` on its machines that are no guests, too.
     Raises Interrupted after Ctrl-C, when what ran in the guests is ended: without a terminal nothing tells it there.
     """
     found = existing(hosts, bed)
-    guests = doors(hosts, found)
-    names = list(chosen(found, nodes))
+    guests = _all_doors(hosts, found, topology)
+    names = list(select(nodes, everybody(found, topology)))
     dead: list[DeadGuest] = []
     mark = exec_mark()
     unfinished = set(names)
@@ -69,7 +72,8 @@ def execute(
         except GuestError as error:
             if isinstance(error, DeadGuest):
                 dead.append(error)
-            return Answer(name, 255, "", f"{error.message}\n")
+            hint = f"hint: {error.hint}\n" if name not in found.nodes and error.hint else ""
+            return Answer(name, 255, "", f"{error.message}\n{hint}")
         why = f"no end after {deadline_s:.0f} s" if result.timed_out else killed
         told = f"{why}\n" if why else ""
         return Answer(name, 124 if result.timed_out else result.status, result.stdout, result.stderr + told)
@@ -85,10 +89,14 @@ def execute(
         raise Interrupted(told) from error
 
 
-def door(hosts: Hosts, bed: str, node: str) -> Guest:
+def door(hosts: Hosts, bed: str, node: str, topology: Topology | None = None) -> Door:
     """One node, to be reached by ssh. Raises UsageError if there is none of this name, or if several are meant."""
     found = existing(hosts, bed)
-    return doors(hosts, found)[one(found, node)]
+    return _all_doors(hosts, found, topology)[_one(node, select(node, everybody(found, topology)))]
+
+
+def _all_doors(hosts: Hosts, bed: ObservedBed, topology: Topology | None) -> dict[str, Door]:
+    return {**external_doors(topology), **doors(hosts, bed)}
 
 
 def domain_of(hosts: Hosts, bed: str, node: str) -> tuple[Host, str]:
@@ -107,7 +115,10 @@ def printed(hosts: Hosts, bed: str, node: str, earlier: int) -> list[tuple[datet
 
 def one(bed: ObservedBed, node: str) -> str:
     """The node that is meant; raises UsageError for none, or for several."""
-    names = list(chosen(bed, node))
+    return _one(node, tuple(chosen(bed, node)))
+
+
+def _one(node: str, names: Sequence[str]) -> str:
     if len(names) != 1:
         raise UsageError(f"{node} are {len(names)} nodes: {fold(names)}", hint=f"name one, such as {names[0]}")
     return names[0]
@@ -120,19 +131,32 @@ class Place:
     bed: ObservedBed | None
     nodes: tuple[str, ...]
     path: str
+    topology: Topology | None = None
 
-    def doors(self, hosts: Hosts) -> dict[str, Guest]:
-        """To the nodes of the bed."""
-        return {} if self.bed is None else doors(hosts, self.bed)
+    def doors(self, hosts: Hosts) -> dict[str, Door]:
+        """To the nodes of the bed, and the machines beside them."""
+        return {} if self.bed is None else _all_doors(hosts, self.bed, self.topology)
 
 
-def copy(hosts: Hosts, source: str, destination: str, *, recursive: bool, jobs: int) -> None:
+Described = Callable[[str], Topology | None]
+"""The topology of a bed, if it is at hand and has machines that are no guests."""
+
+
+def copy(
+    hosts: Hosts,
+    source: str,
+    destination: str,
+    *,
+    recursive: bool,
+    jobs: int,
+    described: Described = lambda _: None,
+) -> None:
     """Copy between here and nodes, or from a node to others: FILE or NODE:PATH to FILE or NODES:PATH.
 
     A node may be written BED.NODE. What goes from node to node is here in between. Raises UsageError when neither side
     is on a node, GuestError with scp's own words when a copy fails.
     """
-    origin, target = _place(hosts, source), _place(hosts, destination)
+    origin, target = _place(hosts, source, described), _place(hosts, destination, described)
     if origin.bed is None and target.bed is None:
         raise UsageError("no side of the copy is on a node", hint="vmlab cp FILE oss1:/tmp/")
     if len(origin.nodes) > 1:
@@ -167,24 +191,24 @@ def _copied(name: str, result: Result) -> None:
         raise GuestError(f"{name}: {why}", node=name, stage="copy")
 
 
-def _place(hosts: Hosts, text: str) -> Place:
+def _place(hosts: Hosts, text: str, described: Described) -> Place:
     nodes, colon, path = text.partition(":")
     if not colon or "/" in nodes:
         return Place(None, (), text)
     bed_name, dot, rest = nodes.partition(".")
     if dot:
-        bed = existing(hosts, bed_name)
-        return Place(bed, tuple(chosen(bed, rest)), path or ".")
+        bed, topology = existing(hosts, bed_name), described(bed_name)
+        return Place(bed, select(rest, everybody(bed, topology)), path or ".", topology)
     looks = hosts.look(whole=False)
     owners = []
     for name in sorted({name for look in looks.values() for name in look.beds}):
-        bed = over_all(name, looks)
+        bed, topology = over_all(name, looks), described(name)
         try:
-            owners.append((bed, select(nodes, {n: m.roles for n, m in bed.metadata.items()})))
+            owners.append(Place(bed, select(nodes, everybody(bed, topology)), path or ".", topology))
         except UsageError:
             continue
     if len(owners) != 1:
-        which = " or ".join(f"{bed.name}.{nodes}" for bed, _ in owners)
+        which = " or ".join(f"{place.bed.name}.{nodes}" for place in owners if place.bed is not None)
         told = f"{nodes} is a node of several beds" if owners else f"no bed has a node {nodes}"
         raise UsageError(told, hint=f"write {which}" if owners else "vmlab list")
-    return Place(owners[0][0], tuple(owners[0][1]), path or ".")
+    return owners[0]

@@ -127,3 +127,10 @@ def chosen(bed: ObservedBed, nodes: str) -> dict[str, ObservedDomain]:
 
     names = select(nodes, {name: metadata.roles for name, metadata in bed.metadata.items()})
     return {name: bed.nodes[name] for name in names}
+
+
+def everybody(bed: ObservedBed, topology: "Topology | None") -> dict[str, tuple[str, ...]]:
+    """The roles of all that can be reached: guests, and the machines beside them that the topology tells of."""
+    guests = {name: metadata.roles for name, metadata in bed.metadata.items()}
+    machines = {} if topology is None else {name: machine.roles for name, machine in topology.externals.items()}
+    return machines | guests

@@ -4,14 +4,17 @@ from collections.abc import Callable
 from functools import cache
 
 from vmlab.domainxml.metadata import NodeMetadata
+from vmlab.guest.external import External
 from vmlab.guest.lookout import Lookout
 from vmlab.guest.patience import Advance, Patience
-from vmlab.guest.ssh import Guest
+from vmlab.guest.ssh import Door, Guest
 from vmlab.lab.ground.guests import guest_of
 from vmlab.lab.ground.hosts import Hosts
 from vmlab.plan.observed import ObservedBed, ObservedDomain
+from vmlab.runtime.files import own_state_dir
 from vmlab.runtime.load import overloaded
 from vmlab.runtime.wait import Deadline
+from vmlab.topology import Topology
 from vmlab.values import identity
 from vmlab.virt.connection import Host
 from vmlab.virt.console import console_text
@@ -19,6 +22,7 @@ from vmlab.virt.observe import domain_state
 from vmlab.virt.pool import BEDS, pool_path
 from vmlab.virt.usage import usage
 
+_SOCKETS = "externals"
 _CONNECT_S, _CONNECT_AT_MOST_S = 60.0, 600.0
 
 
@@ -28,9 +32,26 @@ def doors(hosts: Hosts, bed: ObservedBed) -> dict[str, Guest]:
     return {name: _door(hosts, metadata, bed.nodes[name], folder) for name, metadata in bed.metadata.items()}
 
 
-def open_door(guest: Guest, gets_on: Advance) -> None:
+def external_doors(topology: Topology | None) -> dict[str, Door]:
+    """A door to each machine that is no guest. Raises HostError if there is no safe place for sockets of ours."""
+    if topology is None or not topology.externals:
+        return {}
+    sockets = own_state_dir() / _SOCKETS
+    sockets.mkdir(mode=0o700, exist_ok=True)
+    return {
+        name: External(name, machine.user, machine.host, machine.port, sockets)
+        for name, machine in topology.externals.items()
+    }
+
+
+def open_door(guest: Door, gets_on: Advance) -> None:
     """Connect to a guest that is up; one that is merely slow, and gets on, is waited for. Raises GuestError."""
     guest.connect(Patience.of(_CONNECT_S, Deadline.after(_CONNECT_AT_MOST_S), gets_on))
+
+
+def open_outside(machine: Door) -> None:
+    """Connect to a machine that is no guest, and that is up or not. Raises GuestError."""
+    machine.connect(Deadline.after(_CONNECT_S))
 
 
 def advance(host: Host, domain: str, kind: str, console: Callable[[], str]) -> Advance:

@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Mapping
 
 from vmlab.errors import BusyError, VmlabError
+from vmlab.guest.external import NoRoot
 from vmlab.guest.ssh import RunsCommands
 from vmlab.lab.ground.bed import locked
 from vmlab.lab.ground.hosts import Hosts
@@ -100,8 +101,12 @@ def _end_in(guests: Mapping[str, RunsCommands], how: str, value: str, deadline_s
     silent = []
 
     def end(name: str) -> None:
+        command = ("sh", "-c", _END, "vmlab", how, value)
         try:
-            ended = guests[name].run(("sh", "-c", _END, "vmlab", how, value), deadline_s=deadline_s, as_root=True)
+            try:
+                ended = guests[name].run(command, deadline_s=deadline_s, as_root=True)
+            except NoRoot:  # what runs there is the user's, too
+                ended = guests[name].run(command, deadline_s=deadline_s)
         except VmlabError:
             silent.append(name)
         else:

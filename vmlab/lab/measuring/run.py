@@ -11,13 +11,13 @@ from vmlab.domainxml.metadata import NodeMetadata
 from vmlab.errors import UsageError
 from vmlab.guest.child import Watch
 from vmlab.lab.ground.bed import existing, locked
-from vmlab.lab.ground.doors import advances, doors, open_door
+from vmlab.lab.ground.doors import advances, doors, external_doors, open_door, open_outside
 from vmlab.lab.ground.hosts import Hosts
 from vmlab.lab.ground.progress import Progress
 from vmlab.lab.measuring.consoles import Consoles
 from vmlab.lab.measuring.deeds import Deeds
 from vmlab.lab.measuring.native import stand_ins
-from vmlab.lab.measuring.participants import InGuest
+from vmlab.lab.measuring.participants import Bare, InGuest
 from vmlab.lab.measuring.renewal import Renewal
 from vmlab.lab.measuring.turns import Often
 from vmlab.lab.measuring.witness import Witness
@@ -27,7 +27,7 @@ from vmlab.records.run import RunRecord
 from vmlab.runtime.descriptors import STARTING, require
 from vmlab.runtime.files import state_dir
 from vmlab.runtime.parallel import each
-from vmlab.topology import Topology
+from vmlab.topology import External, Topology
 from vmlab.values.nodeset import expand, fold
 from vmlab.virt.pins import vcpu_pins
 from vmlab.workloads import Workload
@@ -65,35 +65,38 @@ def measure(
     with locked(hosts, bed), contextlib.ExitStack() as stack:
         found = existing(hosts, bed)
         metadata = _in_order(found.metadata, topology)
-        guests = doors(hosts, found)
-        known = tuple(InGuest(node).node for node in metadata.values())
+        machines = _machines(topology)
+        guests, outside = doors(hosts, found), external_doors(topology)
+        known = (*(InGuest(node).node for node in metadata.values()), *(machine.node for machine in machines.values()))
         taking = {name for point in points for name in workload.takes_part(point.options, known)}
-        names = [name for name in metadata if name in taking]
-        domains = {name: found.nodes[name] for name in names}
+        domains = {name: found.nodes[name] for name in metadata if name in taking}
         _refuse_off(bed, domains)
-        require(len(names) + STARTING, f"connections to {len(names)} guests")
-        for name in names:
-            stack.enter_context(guests[name])
+        mine = {name: guests[name] for name in domains}
+        theirs = {name: door for name, door in outside.items() if name in taking}
+        require(len(mine) + len(theirs) + STARTING, f"connections to {len(mine) + len(theirs)} machines")
+        for door in (*mine.values(), *theirs.values()):
+            stack.enter_context(door)
         on = advances(hosts, found)
-        each(lambda name: open_door(guests[name], on[name]), names, jobs=_JOBS, failed="not all nodes can be reached")
-        accel = "kvm" if all(domain.facts.kind == "kvm" for domain in domains.values()) else "tcg"
-        deeds = Deeds(hosts, topology, accel, progress) if topology is not None else None
+        each(lambda name: open_door(mine[name], on[name]), mine, jobs=_JOBS, failed="not all nodes can be reached")
+        each(open_outside, theirs.values(), jobs=_JOBS, failed="not all machines can be reached")
+        accel = _accel(domains)
+        deeds = Deeds(hosts, topology, accel if domains else "auto", progress) if topology is not None else None
         renewal = None
         if often.fresh and topology is not None:
-            mine = {name: guests[name] for name in names}
             renewal = Renewal(hosts, topology, mine, on.__getitem__, accel=accel, progress=progress)
 
         def spared() -> set[str]:
             return {*(deeds.struck if deeds is not None else ()), *(renewal.struck if renewal is not None else ())}
 
         consoles = stack.enter_context(Consoles(hosts, found, spared=spared))
-        for name in names:
-            guests[name].watch = _both(guests[name].watch, consoles.watch)
+        for guest in mine.values():
+            guest.watch = _both(guest.watch, consoles.watch)
         pins = {name: _pins(hosts, domain) for name, domain in domains.items()}
         native = any(point.native is not None for point in points)
+        in_guests = {name: InGuest(node, pins.get(name)) for name, node in metadata.items()}
         return run_workload(
-            guests,
-            {name: InGuest(node, pins.get(name)) for name, node in metadata.items()},
+            {**guests, **theirs},
+            {**in_guests, **machines},
             workload,
             points,
             bed=bed,
@@ -109,6 +112,25 @@ def measure(
             stand_ins=stand_ins(hosts, domains, metadata, pins) if native else {},
             renewal=renewal,
         )
+
+
+def _accel(domains: Mapping[str, ObservedDomain]) -> str:
+    if not domains:
+        return "bare"
+    return "kvm" if all(domain.facts.kind == "kvm" for domain in domains.values()) else "tcg"
+
+
+def _machines(topology: Topology | None) -> dict[str, Bare]:
+    """Those that are no guests, which only the topology tells of."""
+    if topology is None:
+        return {}
+
+    def bare(machine: External) -> Bare:
+        kinds = {fabric: topology.fabrics[fabric].kind for fabric in machine.addresses}
+        places = {fabric: (kinds[fabric], address) for fabric, address in machine.addresses.items()}
+        return Bare(machine.name, machine.roles, places)
+
+    return {name: bare(machine) for name, machine in topology.externals.items()}
 
 
 def _refuse_off(bed: str, domains: Mapping[str, ObservedDomain]) -> None:
