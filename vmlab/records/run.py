@@ -101,9 +101,9 @@ class RunRecord:
 
     `problems`: it ran, and what was measured did not behave. `faults`: the lab's fault, nothing is known of what was to
     be measured. `skipped`: not measured, and why. `notes`: what makes figures worth less than they look. `incomplete`
-    says why the run was broken off, "" if it was not: what there is was measured before. `accel` is "kvm" or "tcg", or "bare" where no guest took part;
-    `soft` means that what was measured went over soft-RoCE; LNet over tcp does not, whatever the fabric. Under TCG, or
-    with soft-RoCE, the figures say nothing about hardware.
+    says why the run was broken off, "" if it was not: what there is was measured before. `accel` is "kvm" or "tcg", or
+    "bare" where no guest took part; `soft` means that what was measured went over soft-RoCE; LNet over tcp does not,
+    whatever the fabric. Under TCG, or with soft-RoCE, the figures say nothing about hardware.
 
     `points` are those of a sweep, as the options that make them; `options` are then what they have in common. Each was
     measured `trials` times, after `warm_up` times that are not counted. `measured` are the measurements that are over,
