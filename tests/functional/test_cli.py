@@ -802,3 +802,22 @@ def test_ctrl_c_ends_what_runs_on_machines(cli: Cli, machine: Sshd, tmp_path: Pa
     assert "what ran in the guests was ended" in broken.stderr
     assert until(lambda: not Path(f"/proc/{marker.read_text().strip()}").exists(), Deadline.after(5))
     assert machine.port
+
+
+TENANT = (
+    BED
+    + """
+  client1: {role: client, memory: 256MiB, fabrics: [ib0]}
+filesystems:
+  scratch: {external: ["10.1.0.11@o2ib", "10.1.0.12@o2ib"], clients: client1, mount: /mnt/scratch}
+"""
+)
+
+
+@pytest.mark.parametrize("argv", ["format bed.yaml", "failover ha scratch-OST0000", "failback ha", "failover ha oss1"])
+def test_a_file_system_that_exists_is_never_formatted_or_moved(cli: Cli, tmp_path: Path, argv: str) -> None:
+    (tmp_path / "bed.yaml").write_text(TENANT)
+    assert cli("up", "bed.yaml", "--no-wait").exit_code == 0
+    refused = cli("fs", *argv.split())
+    assert refused.exit_code == 2
+    assert "scratch is external: its servers are not of this bed" in refused.stderr

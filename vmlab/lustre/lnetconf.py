@@ -8,6 +8,7 @@ configured would otherwise take the first Ethernet interface, which is the manag
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import yaml
 
@@ -75,18 +76,31 @@ class Path:
     gateways: tuple[Nid, ...] = ()
 
 
-def configure(places: Mapping[str, Sequence[LnetInterface]], routers: Collection[str]) -> dict[str, Lnet]:
+def configure(
+    places: Mapping[str, Sequence[LnetInterface]],
+    routers: Collection[str],
+    site: Mapping[Nid, Collection[str]] = MappingProxyType({}),
+) -> dict[str, Lnet]:
     """Each node's configuration, from the interfaces of all.
+
+    `site` are routers that are no nodes, by their NID on this side, with the networks beyond them. From those networks
+    nobody has a route back over them: their NIDs there are not known.
 
     Of a router with several interfaces on a network the first is the gateway. LNet since 2.13 finds the others and uses
     all; a second route to them would be "already there" as soon as it has found out whose they are.
     """
     memberships = {node: {place.nid.net for place in on} for node, on in places.items()}
+    foreign = {str(nid): nid for nid in site}
+    memberships |= {str(nid): {nid.net, *beyond} for nid, beyond in site.items()}
     routes: dict[str, list[Via]] = {node: [] for node in places}
-    for route in lnet.routes(memberships, routers):
+    for route in lnet.routes(memberships, [*routers, *foreign]):
+        if route.node in foreign:
+            continue
         for router, net in route.gateways:
-            gateway = next(place.nid for place in places[router] if place.nid.net == net)
-            routes[route.node].append(Via(route.net, gateway, route.hops))
+            nids = (foreign[router],) if router in foreign else (place.nid for place in places[router])
+            gateway = next((nid for nid in nids if nid.net == net), None)
+            if gateway is not None:
+                routes[route.node].append(Via(route.net, gateway, route.hops))
     return {node: Lnet(tuple(on), tuple(routes[node]), node in routers and bool(on)) for node, on in places.items()}
 
 

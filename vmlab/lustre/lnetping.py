@@ -17,6 +17,7 @@ from vmlab.lustre.lnetconf import Path
 from vmlab.lustre.version import Version
 from vmlab.shell import script
 from vmlab.steps import Command
+from vmlab.values.nid import Nid
 
 _ANSWER_S = 10
 """Without a limit LNet waits for up to 200 s where a connection is open and its cable is cut, and cannot be killed."""
@@ -45,6 +46,11 @@ def command(paths: Sequence[Path], version: Version, *, patience_s: int = 0) -> 
     how = _how(version)
     words = dict.fromkeys(",".join((source, nid, *vias)) for source, nid, vias in _asked(paths, version))
     return ("sh", "-c", PING, "vmlab", how, str(patience_s), str(_ANSWER_S), str(_AT_ONCE), *words)
+
+
+def of_nid(nid: Nid, *, patience_s: int = 0) -> Command:
+    """Pings one NID over whatever path LNet takes: of who is no node of ours, nobody knows what leads back."""
+    return ("sh", "-c", PING, "vmlab", "lctl", str(patience_s), str(_ANSWER_S), str(_AT_ONCE), f"{_NONE},{nid}")
 
 
 def limit_s(paths: Sequence[Path]) -> float:

@@ -72,7 +72,8 @@ def lnet(topology: Topology, addresses: Mapping[str, Sequence[Address]]) -> dict
         ]
         for node in topology.nodes
     }
-    return lnetconf.configure(places, [n.name for n in topology.nodes.values() if "router" in n.roles])
+    routers = [node.name for node in topology.nodes.values() if "router" in node.roles]
+    return lnetconf.configure(places, routers, topology.site_routers)
 
 
 def targets(topology: Topology, configs: Mapping[str, Lnet]) -> dict[str, Target]:
@@ -124,7 +125,13 @@ def members(topology: Topology, configs: Mapping[str, Lnet], versions: Mapping[s
             lnet=configs[node],
             targets=tuple(found[t.label] for t in topology.targets if node in t.servers and t.label in found),
             mounts=tuple(
-                ClientMount(f.name, _reached(node, f.name, configs[node], mgs[f.name]), f.mount, f.mount_options)
+                ClientMount(
+                    f.name,
+                    _reached(node, f.name, configs[node], mgs[f.name]),
+                    f.mount,
+                    f.mount_options,
+                    external=bool(f.external),
+                )
                 for f in topology.filesystems.values()
                 if node in f.clients
             ),
@@ -196,6 +203,7 @@ def filesystem_stages(
     entered = {mount.fsname for member in all_members.values() for mount in member.mounts}
     doors = [p for p in placed if p[2].kind == "MDT" and p[2].fsname in entered]
     wanted.append((FIND_OSTS, _by_target(doors, lambda role, _, target: role.connect(target))))
+    wanted.append((PING_SERVERS, _by_mount(all_members, _any_role().reach_servers)))
     wanted.append((MOUNT_CLIENTS, _by_mount(all_members, _any_role().mount_client)))
     return _stages(wanted)
 
@@ -217,6 +225,7 @@ def unmount_stages(
 
 FORMAT = "format"
 FIND_OSTS = "find OSTs"
+PING_SERVERS = "ping external servers"
 MOUNT_CLIENTS = "mount clients"
 UNMOUNT_CLIENTS = "unmount clients"
 _MOUNT_ORDER = ("mount MGT", "mount MDT0000", "mount MDTs", "mount OSTs")
@@ -290,7 +299,8 @@ def _mgs(topology: Topology, configs: Mapping[str, Lnet]) -> dict[str, tuple[tup
     """The NIDs of the MGS's servers, by file system: of its own MGT, or of the first file system that has one."""
     managers = {t.fsname: tuple(configs[s].nids for s in t.servers) for t in topology.targets if t.kind == "MGT"}
     first = next(iter(managers.values()), ())
-    return {fsname: managers.get(fsname, first) for fsname in topology.filesystems}
+    own = {fsname: managers.get(fsname, first) for fsname in topology.filesystems}
+    return own | {f.name: tuple((nid,) for nid in f.external) for f in topology.filesystems.values() if f.external}
 
 
 def _reached(node: str, fsname: str, config: Lnet, mgs: tuple[tuple[Nid, ...], ...]) -> tuple[tuple[Nid, ...], ...]:

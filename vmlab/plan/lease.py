@@ -11,6 +11,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from vmlab.errors import HostError
 from vmlab.plan.observed import Observed, ObservedBed
 from vmlab.topology import MANAGEMENT, Topology
+from vmlab.values.addresses import AddressRange
 
 RANGE = IPv4Network("10.77.0.0/16")
 _FIRST_HOST = 11  # leaves room for the gateway and for what a lab puts beside the guests
@@ -49,12 +50,20 @@ def lease(topology: Topology, bed: ObservedBed, looks: Collection[Observed]) -> 
         for fabric, count in node.fabrics.items():
             sizes[fabric] = sizes.get(fabric, 0) + count
     for asked in topology.fabrics.values():
-        if asked.subnet is not None:
+        if asked.subnet is not None and asked.addresses is not None:
+            subnets[asked.name] = asked.subnet  # the site's: the host may well be in it, and other beds too
+        elif asked.subnet is not None:
             subnets[asked.name] = _asked(asked.name, asked.subnet, taken)
     for name in (MANAGEMENT, *topology.fabrics):
         if name not in subnets:
             subnets[name] = _free(sizes.get(name, 0), [*taken, *((n, "this bed") for n in subnets.values())])
-    return Leases(subnets, dict(_addresses(topology, bed, subnets)))
+    return Leases(subnets, dict(_addresses(topology, bed, subnets, _of_others(topology.name, looks))))
+
+
+def _of_others(bed: str, looks: Collection[Observed]) -> set[IPv4Address]:
+    """The addresses that nodes of other beds have."""
+    others = [d.facts.metadata for look in looks for d in look.domains.values() if d.facts.metadata is not None]
+    return {address.ip.ip for other in others if other.bed != bed for address in other.addresses}
 
 
 def _taken(bed: str, observed: Observed) -> list[tuple[IPv4Network, str]]:
@@ -117,7 +126,7 @@ def _free(hosts: int, taken: list[tuple[IPv4Network, str]]) -> IPv4Network:
 
 
 def _addresses(
-    topology: Topology, bed: ObservedBed, subnets: Mapping[str, IPv4Network]
+    topology: Topology, bed: ObservedBed, subnets: Mapping[str, IPv4Network], others: Collection[IPv4Address]
 ) -> Iterator[tuple[tuple[str, str, int], IPv4Interface]]:
     kept = {
         (metadata.node, address.interface): address.ip.ip
@@ -131,6 +140,7 @@ def _addresses(
         for address in metadata.addresses
     }
     elsewhere = {address: other.name for other in topology.externals.values() for address in other.addresses.values()}
+    kept_free = {*leaving, *elsewhere, *others, *(nid.address for nid in topology.site_routers)}
     wanted: dict[str, list[tuple[str, int]]] = {}
     for node in topology.nodes:
         for fabric, index in ports(topology, node):
@@ -138,7 +148,8 @@ def _addresses(
     used_in: dict[IPv4Network, set[IPv4Address]] = {}  # two fabrics of one LNet network may share a subnet
     for fabric, members in wanted.items():
         subnet = subnets[fabric]
-        used = used_in.setdefault(subnet, leaving | elsewhere.keys())
+        used = used_in.setdefault(subnet, set(kept_free))
+        span = topology.fabrics[fabric].addresses if fabric in topology.fabrics else None
         new = []
         for node, index in members:
             address = kept.get((node, interface_name(fabric, index)))
@@ -147,16 +158,24 @@ def _addresses(
                     f"{address} on {fabric} is written for the external node {elsewhere[address]}, and {node} has it",
                     hint=f"write the address that {elsewhere[address]} really has, or: vmlab down {topology.name}",
                 )
-            if address is not None and address in subnet:
+            if address is not None and address in (span or subnet):
                 used.add(address)
                 yield (node, fabric, index), IPv4Interface((address, subnet.prefixlen))
             else:
                 new.append((node, index))
-        free = _free_addresses(fabric, subnet, used)
+        free = _free_of_site(fabric, span, used) if span else _free_addresses(fabric, subnet, used)
         for node, index in new:
             address = next(free)
             used.add(address)
             yield (node, fabric, index), IPv4Interface((address, subnet.prefixlen))
+
+
+def _free_of_site(fabric: str, span: AddressRange, used: set[IPv4Address]) -> Iterator[IPv4Address]:
+    yield from (address for address in span if address not in used)
+    raise HostError(
+        f"the addresses {span} of the fabric {fabric} are all taken, by this bed or others on its hosts",
+        hint="`vmlab list` shows the beds; or give it more `addresses`",
+    )
 
 
 def _free_addresses(fabric: str, subnet: IPv4Network, used: set[IPv4Address]) -> Iterator[IPv4Address]:

@@ -219,6 +219,18 @@ def moves_home(
     return tuple(Move(label, active[label], node) for label, node in wanted.items())
 
 
+def refuse_external(topology: Topology, what: str | None, done: str) -> None:
+    """Raise UsageError if a target's label or name is of a file system that is only mounted, or all are such."""
+    external = [filesystem.name for filesystem in topology.filesystems.values() if filesystem.external]
+    named = [name for name in external if what is not None and (what == name or what.startswith(f"{name}-"))]
+    if named or (external and not topology.targets):
+        told = ", ".join(named or external)
+        raise UsageError(
+            f"{told} is external: its servers are not of this bed, and vmlab leaves them as they are, so "
+            f"nothing of it is {done}"
+        )
+
+
 def _label(topology: Topology, active: Mapping[str, str], what: str) -> str:
     """A served target by its label, or by the label without the file system's name where that is clear."""
     labels = [target.label for target in topology.targets]

@@ -135,9 +135,14 @@ def _nids(prepared: Prepared, node: str) -> Iterator[Nid]:
 
 def _routes(prepared: Prepared) -> Iterator[dict[str, Any]]:
     nids = {name: {nid.net: nid for nid in reversed(list(_nids(prepared, name)))} for name in prepared.nodes}
-    for route in routes({name: set(nets) for name, nets in nids.items()}, _routers(prepared.topology)):
-        gateways = [str(nids[router][net]) for router, net in route.gateways]
-        yield {"node": route.node, "net": route.net, "gateways": gateways, "hops": route.hops}
+    site = prepared.topology.site_routers
+    memberships = {name: set(nets) for name, nets in nids.items()}
+    nids |= {str(nid): {nid.net: nid} for nid in site}
+    memberships |= {str(nid): {nid.net, *beyond} for nid, beyond in site.items()}
+    for route in routes(memberships, [*_routers(prepared.topology), *map(str, site)]):
+        gateways = [str(nids[router][net]) for router, net in route.gateways if net in nids[router]]
+        if route.node in prepared.nodes and gateways:
+            yield {"node": route.node, "net": route.net, "gateways": gateways, "hops": route.hops}
 
 
 def _routers(topology: Topology) -> list[str]:

@@ -19,12 +19,16 @@ __all__ = ["ROLES", "ClientMount", "Member", "Role", "erase", "role_steps", "unm
 
 @dataclass(frozen=True, slots=True)
 class ClientMount:
-    """A file system that a node mounts. `mgs` are the NIDs of the MGS's servers that the node reaches."""
+    """A file system that a node mounts. `mgs` are the NIDs of the MGS's servers that the node reaches.
+
+    `external`: its servers are not the bed's, so that nobody has looked yet whether they are there.
+    """
 
     fsname: str
     mgs: tuple[tuple[Nid, ...], ...]
     point: str
     options: str
+    external: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,11 @@ class Role:
     def connect(self, target: Target) -> tuple[Step, ...]:
         """The MDT, which is mounted, takes clients."""
         return _target.connected(target)
+
+    def reach_servers(self, mount: ClientMount) -> tuple[Step, ...]:
+        """The servers of a file system that is not the bed's answer; one step for each NID, which the failure names."""
+        nids = dict.fromkeys(nid for nids in mount.mgs for nid in nids)
+        return tuple(_lnet.ping_nid(nid, mount.fsname) for nid in nids) if mount.external else ()
 
     def mount_client(self, mount: ClientMount) -> tuple[Step, ...]:
         """The file system is mounted."""

@@ -7,6 +7,7 @@ from vmlab.lustre.lnetconf import Lnet, Path, import_text, modprobe_text
 from vmlab.lustre.version import Version
 from vmlab.shell import script
 from vmlab.steps import WRITE, Step, enabled, file
+from vmlab.values.nid import Nid
 
 _CONF = "/etc/lnet.conf"
 _MODPROBE = "/etc/modprobe.d/zz-vmlab-lnet.conf"
@@ -130,6 +131,16 @@ def ping(node: str, paths: Sequence[Path], version: Version) -> Step:
         check=lnetping.command(paths, version),
         apply=(lnetping.command(paths, version, patience_s=patience),),
         deadline_s=patience + 2 * lnetping.limit_s(paths),
+    )
+
+
+def ping_nid(nid: Nid, fsname: str) -> Step:
+    """An MGS that is none of the bed's nodes answers."""
+    return Step(
+        name=f"LNet ping of {nid}, an MGS of {fsname}",
+        check=lnetping.of_nid(nid),
+        apply=(lnetping.of_nid(nid, patience_s=_PATIENCE_S),),
+        deadline_s=_PATIENCE_S + 2 * lnetping.limit_s(()),
     )
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from vmlab.topology import select
+from vmlab.values.addresses import AddressRange
+from vmlab.values.nid import Nid
 from vmlab.values.pci import PciAddress
 from vmlab.values.size import Bytes
 from vmlab.values.vf import VfSettings
@@ -61,7 +63,11 @@ class DeviceSelector:
 
 @dataclass(frozen=True, slots=True)
 class Fabric:
-    """A network of the bed. `lnet` is normalised (`tcp`, not `tcp0`); without `subnet` one is leased by `up`."""
+    """A network of the bed. `lnet` is normalised (`tcp`, not `tcp0`); without `subnet` one is leased by `up`.
+
+    `addresses` are those that the site gives to guests, in a network of its own: `subnet` is that network then.
+    `routers` are the site's LNet routers on it, by the network that is beyond them.
+    """
 
     name: str
     kind: Kind
@@ -72,6 +78,8 @@ class Fabric:
     mtu: int | None
     bridge: str | None
     vf: VfSettings = field(default_factory=VfSettings)
+    addresses: AddressRange | None = None
+    routers: Mapping[str, tuple[Nid, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +208,10 @@ class TargetSpec:
 
 @dataclass(frozen=True, slots=True)
 class FileSystem:
-    """What all targets and clients of one file system have in common."""
+    """What all targets and clients of one file system have in common.
+
+    `external` are the NIDs of the MGS of one that is there anyway: it has no targets here, and is only mounted.
+    """
 
     name: str
     backend: Backend
@@ -208,6 +219,7 @@ class FileSystem:
     mkfs_options: str
     mount_options: str
     clients: tuple[str, ...]
+    external: tuple[Nid, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +256,16 @@ class Topology:
         if fabric == MANAGEMENT:
             return self.management_lnet
         return self.fabrics[fabric].lnet if fabric in self.fabrics else None
+
+    @property
+    def site_routers(self) -> dict[Nid, frozenset[str]]:
+        """The LNet routers that are no nodes, each with the networks beyond it."""
+        found: dict[Nid, frozenset[str]] = {}
+        for fabric in self.fabrics.values():
+            for net, nids in fabric.routers.items():
+                for nid in nids:
+                    found[nid] = found.get(nid, frozenset()) | {net}
+        return found
 
     def path(self, written: str) -> Path:
         """A file or folder that the topology names: below its own folder, unless it is absolute."""

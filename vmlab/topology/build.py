@@ -61,10 +61,12 @@ def _fabrics(draft: Draft) -> dict[str, Fabric]:
             lnet=entry.lnet,
             attach=entry.attach,
             device=_device(entry.device) if entry.device else None,
-            subnet=entry.subnet,
+            subnet=entry.network,
             mtu=entry.mtu,
             bridge=entry.bridge,
             vf=VfSettings(entry.vf.vlan, entry.vf.spoof_check, entry.vf.trust),
+            addresses=entry.addresses,
+            routers=entry.routers,
         )
     return fabrics
 
@@ -156,4 +158,5 @@ def _filesystem(filesystem: FileSystemDraft, draft: Draft) -> FileSystem:
         mkfs_options=head.mkfs_options,
         mount_options=head.mount_options,
         clients=clients_of(filesystem, draft),
+        external=filesystem.external,
     )

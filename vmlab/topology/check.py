@@ -5,7 +5,7 @@ Each rule asks whether what it compares was sound: nothing is reported that is o
 
 from collections import Counter
 
-from vmlab.topology import check_bench, check_external, model
+from vmlab.topology import check_bench, check_external, check_site, model
 from vmlab.topology.bed import DEFAULT_HOST
 from vmlab.topology.names import Unknown, look_up
 from vmlab.topology.parse import Parsed, Problems
@@ -32,6 +32,7 @@ def check(draft: Draft, problems: Problems) -> None:
             known.add(id(node.entry))
             _node(node.entry, draft, problems)
             _router(node, draft, problems)
+    check_site.check(draft, problems)
     check_external.check(draft, problems)
 
 
@@ -50,7 +51,7 @@ def _overlaps(draft: Draft, problems: Problems) -> None:
     """Sorted by address, a subnet can only overlap the widest one before it."""
     order = {name: number for number, name in enumerate(draft.fabrics)}
     subnets = sorted(
-        (fabric.value.subnet, name) for name, fabric in draft.fabrics.items() if fabric.value.subnet is not None
+        (subnet, name) for name, fabric in draft.fabrics.items() if (subnet := fabric.value.network) is not None
     )
     widest = subnets[:1]
     for subnet, name in subnets[1:]:
@@ -59,12 +60,12 @@ def _overlaps(draft: Draft, problems: Problems) -> None:
             continue
         earlier, later = sorted((widest[0][1], name), key=order.__getitem__)
         one, other = draft.fabrics[earlier], draft.fabrics[later]
-        if one.value.subnet == other.value.subnet and one.value.lnet == other.value.lnet and one.value.lnet:
+        if one.value.network == other.value.network and one.value.lnet == other.value.lnet and one.value.lnet:
             continue
-        if not (one.sound("lnet") and other.sound("lnet")) and one.value.subnet == other.value.subnet:
+        if not (one.sound("lnet") and other.sound("lnet")) and one.value.network == other.value.network:
             continue
         message = (
-            f"subnet {other.value.subnet} overlaps {one.value.subnet} of fabric `{earlier}` (expected a free range)"
+            f"subnet {other.value.network} overlaps {one.value.network} of fabric `{earlier}` (expected a free range)"
         )
         problems.add(other.at("subnet"), message)
 
@@ -80,7 +81,7 @@ def _same_lnet(draft: Draft, problems: Problems) -> None:
         if lnet is None or not fabric.sound("lnet", "subnet"):
             continue
         other = first.setdefault(lnet, name)
-        one, two = draft.fabrics[other].value.subnet, fabric.value.subnet
+        one, two = draft.fabrics[other].value.network, fabric.value.network
         if other == name or (one is not None and one == two):
             continue
         subnets = ", ".join(str(subnet or "leased") for subnet in (one, two))
@@ -99,7 +100,11 @@ def _room(draft: Draft, problems: Problems) -> None:
         wanted.update(machine.entry.value.fabrics.keys())
     for name, fabric in draft.fabrics.items():
         subnet = fabric.value.subnet
-        if subnet is not None and subnet.num_addresses - _KEPT_ADDRESSES < wanted[name]:
+        if (
+            subnet is not None
+            and fabric.value.addresses is None
+            and subnet.num_addresses - _KEPT_ADDRESSES < wanted[name]
+        ):
             room = subnet.num_addresses - _KEPT_ADDRESSES
             message = f"subnet {subnet} has room for {room} addresses (expected room for {wanted[name]})"
             problems.add(fabric.at("subnet"), message)

@@ -35,7 +35,7 @@ def _fabric(fabric: str, machine: ExternalDraft, draft: Draft, problems: Problem
 
 def _address(address: IPv4Address, fabric: str, machine: ExternalDraft, draft: Draft, problems: Problems) -> None:
     on = draft.fabrics.get(fabric)
-    subnet = on.value.subnet if on is not None and on.sound("subnet") else None
+    subnet = on.value.network if on is not None and on.sound("subnet", "addresses") else None
     if subnet is None:
         return
     mark = machine.entry.at("fabrics", fabric, "address")

@@ -1,7 +1,7 @@
 """Rules of file systems: who serves which target, with which number, on which disk, and whether LNet joins them."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from vmlab.lustre import lnet
 from vmlab.topology import model, names
@@ -33,6 +33,8 @@ def check(draft: Draft, problems: Problems) -> None:
                 _one_mgs(target, filesystem.name, managed, draft, problems)
         _numbers(filesystem, problems)
         _devices(filesystem, draft, problems)
+        if filesystem.external:
+            _external_path(filesystem, draft, problems)
         for found in names.look_up(filesystem.entry.value.clients or (), draft):
             if isinstance(found, Unknown):
                 problems.add(filesystem.entry.at("clients", found.item), found.message)
@@ -197,7 +199,7 @@ def _paths(filesystem: FileSystemDraft, draft: Draft, problems: Problems) -> Non
     for name in everybody:
         if nets[name]:
             groups.setdefault(nets[name], []).append(name)
-    between = lnet.distances(nets, [name for name in nets if "router" in draft.nodes[name].entry.value.role])
+    between = _between(nets, draft)
     mark = filesystem.entry.at("clients") if filesystem.entry.has("clients") else filesystem.entry.mark
     # One problem for each group that cannot talk to an earlier one. Clients do not talk to each other.
     ordered = list(groups)
@@ -208,6 +210,37 @@ def _paths(filesystem: FileSystemDraft, draft: Draft, problems: Problems) -> Non
             ends = " and ".join(f"{_folded(groups[ends])} ({', '.join(sorted(ends))})" for ends in (one, other))
             problems.add(mark, f"no LNet path between {ends} (expected a common LNet network, or routers between)")
             break
+
+
+def _between(nets: Mapping[str, frozenset[str]], draft: Draft) -> lnet.Distances:
+    """By way of nodes that are routers, and of the site's."""
+    site = {
+        f"{nid} {beyond}": {nid.net, beyond}
+        for fabric in draft.fabrics.values()
+        for beyond, nids in fabric.value.routers.items()
+        for nid in nids
+    }
+    routers = [name for name in nets if "router" in draft.nodes[name].entry.value.role]
+    return lnet.distances({**nets, **site}, [*routers, *site])
+
+
+def _external_path(filesystem: FileSystemDraft, draft: Draft, problems: Problems) -> None:
+    """Each client reaches a NID at least."""
+    clients = clients_of(filesystem, draft) if filesystem.entry.sound("clients") else ()
+    nets = {name: has for name, node in draft.nodes.items() if (has := lnet_nets(node, draft)) is not None}
+    sound = all(fabric.sound("lnet", "routers") for fabric in draft.fabrics.values())
+    certain = len(nets) == len(draft.nodes) and draft.blurred.isdisjoint(("nodes", "fabrics")) and sound
+    if not certain or not filesystem.entry.sound("external"):
+        return
+    between, wanted = _between(nets, draft), {nid.net for nid in filesystem.external}
+    cut_off = [name for name in clients if not lnet.reaches(nets[name], wanted, between)]
+    if cut_off:
+        on = ", ".join(sorted({one for name in cut_off for one in nets[name]})) or "no LNet network"
+        message = (
+            f"no LNet path between {_folded(cut_off)} ({on}) and the MGS of `{filesystem.name}` "
+            f"({', '.join(map(str, filesystem.external))}) (expected a fabric with its network, or `routers` to it)"
+        )
+        problems.add(filesystem.entry.at("external"), message)
 
 
 def _servers_of(filesystem: FileSystemDraft, draft: Draft) -> Iterator[str]:

@@ -5,6 +5,7 @@ and leave as the values of `bed`. A rule that needs two keys is in `check`.
 """
 
 from collections.abc import Mapping
+from ipaddress import IPv4Network
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
@@ -13,6 +14,7 @@ from vmlab.topology.bed import Attach, Backend, DiskKind, Kind, Numa, Pin, Threa
 from vmlab.topology.scalars import (
     MIB,
     Addresses,
+    AddressSpan,
     BedName,
     Bridge,
     DevicePath,
@@ -23,6 +25,7 @@ from vmlab.topology.scalars import (
     MachineAddresses,
     Machines,
     MountPoint,
+    Nids,
     NodeSets,
     NumaChoice,
     PageSize,
@@ -105,6 +108,20 @@ class FabricEntry(Part):
     mtu: int | None = Field(None, ge=576, le=65520)
     bridge: Bridge | None = Field(None, description="the host bridge, with attach: bridge")
     vf: VfEntry = VfEntry()
+    addresses: AddressSpan | None = Field(
+        None, description="the site's, for guests on its network; with attach: bridge, vf or passthrough"
+    )
+    routers: Annotated[dict[LnetNet, Nids], Field(max_length=_MOST_PARTS)] = Field(
+        default_factory=dict, description="the site's LNet routers, by the network beyond them"
+    )
+
+    @property
+    def network(self) -> IPv4Network | None:
+        """The subnet; without one, that of the site's addresses if a /24 has them all."""
+        if self.subnet is not None or self.addresses is None:
+            return self.subnet
+        around = IPv4Network((self.addresses.first, 24), strict=False)
+        return around if self.addresses.last in around else None
 
 
 class ManagementEntry(Part):
@@ -250,6 +267,25 @@ class FileSystemHead(Part):
     mount_options: Text = Field("flock,user_xattr", description="of its clients")
 
 
+def _without_targets(schema: dict[str, Any]) -> None:
+    for key in OF_TARGETS:
+        schema["properties"].pop(key, None)
+
+
+OF_TARGETS = ("mgt", "mdts", "osts", "backend", "mkfs_options")
+"""Keys of file systems that vmlab makes."""
+
+
+class ExternalFileSystemEntry(FileSystemHead):
+    """A Lustre file system that exists: mounted, never formatted, failed over or erased."""
+
+    model_config = ConfigDict(json_schema_extra=_without_targets)
+
+    stand_ins: ClassVar[Mapping[str, Any]] = {"external": ["0.0.0.1@tcp"]}
+
+    external: Nids = Field(description="the NIDs of its MGS, those of failover partners too")
+
+
 class FileSystemEntry(FileSystemHead):
     """A Lustre file system."""
 
@@ -277,5 +313,5 @@ class TopologyFile(Head):
     nodes: dict[str, NodeEntry | ExternalEntry] = Field(
         min_length=1, description="by name or node set, such as oss[1-4]"
     )
-    filesystems: dict[str, FileSystemEntry] | None = None
+    filesystems: dict[str, FileSystemEntry | ExternalFileSystemEntry] | None = None
     workloads: list[Any] | None = Field(None, description="what `vmlab run` does, in order")

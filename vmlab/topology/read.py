@@ -13,8 +13,9 @@ from vmlab.topology.parse import Parsed, Problems, describe, parse
 from vmlab.topology.sweep import expand
 from vmlab.topology.tree import NO_VALUE, Entry, Mark, Scalar, Sequence, Tree, plain
 from vmlab.topology.tree import Mapping as TreeMapping
-from vmlab.topology.wording import nearest, quote
+from vmlab.topology.wording import among, nearest, quote
 from vmlab.values import nodeset
+from vmlab.values.nid import Nid
 
 SECTIONS = ("hosts", "fabrics", "nodes", "filesystems", "workloads")
 
@@ -58,9 +59,15 @@ class FileSystemDraft:
     """A file system. `complete`: all its targets could be told apart, so that their numbers mean something."""
 
     name: str
-    entry: Parsed[model.FileSystemHead]
+    entry: Parsed[model.FileSystemHead] | Parsed[model.ExternalFileSystemEntry]
     targets: tuple[TargetDraft, ...]
     complete: bool
+
+    @property
+    def external(self) -> tuple[Nid, ...]:
+        """The NIDs of its MGS, if it exists without vmlab."""
+        value = self.entry.value
+        return value.external if isinstance(value, model.ExternalFileSystemEntry) else ()
 
 
 @dataclass(slots=True)
@@ -233,6 +240,8 @@ def _counted(number: int, what: str) -> str:
 
 def _read_filesystem(name: str, entry: Entry, problems: Problems) -> FileSystemDraft:
     what = f"file system {quote(name)}"
+    if isinstance(entry.value, TreeMapping) and "external" in entry.value.entries:
+        return _read_external_filesystem(name, entry, problems)
     head = parse(model.FileSystemHead, entry, what, problems, also=("mgt", "mdts", "osts"))
     targets: list[TargetDraft] = []
     complete = isinstance(entry.value, TreeMapping)
@@ -253,6 +262,23 @@ def _read_filesystem(name: str, entry: Entry, problems: Problems) -> FileSystemD
             complete = False
             problems.add(found.value.mark, f"`{key}` is {_odd(found.value)} (expected a list of targets)")
     return FileSystemDraft(name, head, tuple(targets), complete)
+
+
+def _read_external_filesystem(name: str, entry: Entry, problems: Problems) -> FileSystemDraft:
+    kept = TreeMapping(entry.value.mark)
+    for key, found in entry.value.entries.items() if isinstance(entry.value, TreeMapping) else ():
+        if key in model.OF_TARGETS:
+            message = f"`{key}` beside `external` (expected none: vmlab makes nothing of a file system that exists)"
+            problems.add(found.mark, message)
+        else:
+            kept.entries[key] = found
+    known = [key for key in model.ExternalFileSystemEntry.model_fields if key not in model.OF_TARGETS]
+    what = f"external file system {quote(name)}"
+    for key in [key for key in kept.entries if key not in known]:
+        found = kept.entries.pop(key)
+        problems.add(found.mark, f"unknown key {quote(key)} in {what} ({among(key, known)})")
+    head = parse(model.ExternalFileSystemEntry, Entry(entry.mark, kept), what, problems)
+    return FileSystemDraft(name, head, (), complete=False)
 
 
 def _odd(tree: Tree) -> str:

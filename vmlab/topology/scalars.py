@@ -15,7 +15,8 @@ from vmlab.topology.bed import Numa, Role
 from vmlab.topology.tree import NO_VALUE
 from vmlab.topology.wording import quote
 from vmlab.values import addresses
-from vmlab.values.nid import parse_net
+from vmlab.values.addresses import AddressRange
+from vmlab.values.nid import Nid, parse_net
 from vmlab.values.pci import PciAddress
 from vmlab.values.size import Bytes
 from vmlab.values.ssh_uri import SshUri
@@ -114,6 +115,24 @@ def _machines(value: object) -> SshUri:
 
 def _machine_addresses(value: object) -> tuple[IPv4Address, ...]:
     return addresses.expand(value if isinstance(value, str) else str(value))
+
+
+def _address_range(value: object) -> AddressRange:
+    return AddressRange.parse(value if isinstance(value, str) else str(value))
+
+
+def _nids(value: object) -> tuple[Nid, ...]:
+    """As in what is mounted: a colon between servers, a comma between the NIDs of one."""
+    found: dict[Nid, None] = {}
+    for item in value if isinstance(value, list) else [value]:
+        for text in re.split("[:,]", item if isinstance(item, str) else str(item)):
+            try:
+                found[Nid.parse(text.strip())] = None
+            except ValueError:
+                raise ValueError(f"{quote(text)} is no NID (expected the form 10.1.0.1@o2ib)") from None
+    if not found:
+        raise ValueError("no NID at all (expected [10.1.0.1@o2ib])")
+    return tuple(found)
 
 
 def _external_roles(value: tuple[Role, ...]) -> tuple[Role, ...]:
@@ -234,6 +253,12 @@ MachineAddresses = Annotated[
     tuple[IPv4Address, ...],
     PlainValidator(_machine_addresses),
     _text(examples=["10.1.0.7", "10.1.0.[7-10]", "10.1.0.7-10.1.0.10"]),
+]
+AddressSpan = Annotated[AddressRange, PlainValidator(_address_range), _text(examples=["10.1.0.50-10.1.0.99"])]
+Nids = Annotated[
+    tuple[Nid, ...],
+    PlainValidator(_nids),
+    _items({"type": "string", "examples": ["10.1.0.1@o2ib", "10.1.0.1@o2ib:10.1.0.2@o2ib"]}),
 ]
 NodeSets = Annotated[tuple[Word, ...], BeforeValidator(_one_or_many), Field(min_length=1), _items(_NODE_SET)]
 NumaChoice = Annotated[

@@ -29,7 +29,7 @@ GOLDEN = ROOT / "tests" / "golden" / "stages"
 SHIPPED = sorted((ROOT / "topologies").glob("*.yaml"))
 ODD = sorted(GOLDEN.glob("*.yaml"))
 # With every command: a node of each kind, a router, memory as a backend. Of the others their order tells enough.
-WHOLE = {"single-node", "in-memory", "on-management", "two-hop-routing"}
+WHOLE = {"external", "single-node", "in-memory", "on-management", "two-hop-routing"}
 NEW = Version(2, 17, 57)
 
 SCRIPTS = {

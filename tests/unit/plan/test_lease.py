@@ -1,6 +1,6 @@
 """Addresses of guests beside machines that have theirs."""
 
-from ipaddress import IPv4Interface
+from ipaddress import IPv4Interface, IPv4Network
 
 import pytest
 from hypothesis import given
@@ -10,7 +10,7 @@ from vmlab.domainxml.metadata import Address, NodeMetadata
 from vmlab.domainxml.read import DomainFacts
 from vmlab.errors import HostError
 from vmlab.plan.lease import lease
-from vmlab.plan.observed import ObservedBed, ObservedDomain
+from vmlab.plan.observed import Observed, ObservedBed, ObservedDomain
 from vmlab.topology import Topology, loads
 
 BED = """
@@ -47,3 +47,49 @@ def test_an_address_that_a_guest_has_is_refused_for_a_machine() -> None:
     domain = ObservedDomain(facts, "running", frozenset())
     with pytest.raises(HostError, match=r"10\.1\.0\.12 on eth is written for the external node cn1, and n2 has it"):
         lease(topology, ObservedBed("mixed", {"n2": domain}), ())
+
+
+SITE = """
+name: tenant
+fabrics:
+  eth:
+    kind: ethernet
+    attach: bridge
+    bridge: br0
+    lnet: tcp
+    addresses: 10.1.0.50-10.1.0.54
+    routers: {o2ib: [10.1.0.51@tcp]}
+nodes:
+  "n[1-2]": {role: client, fabrics: [eth]}
+  cn1: {external: ssh://cn1, role: client, fabrics: {eth: {address: 10.1.0.50}}}
+"""
+
+
+def there(bed_name: str, node: str, address: str) -> ObservedDomain:
+    place = Address("eth", "ethernet", "bridge", "eth", "", IPv4Interface(f"{address}/24"))
+    metadata = NodeMetadata(bed_name, node, ("client",), "demo", "root", "", (place,))
+    facts = DomainFacts(f"{bed_name}.{node}", "", "kvm", 1, 1024, (), (), (), "", metadata)
+    return ObservedDomain(facts, "running", frozenset())
+
+
+def of_site(observed: dict[str, ObservedDomain]) -> dict[str, str]:
+    look = Observed(observed, {}, {}, routes=(("br0", IPv4Network("10.1.0.0/24")),))
+    leases = lease(loads(SITE), look.bed("tenant"), [look])
+    return {node: str(address) for (node, fabric, _), address in leases.addresses.items() if fabric == "eth"}
+
+
+def test_a_site_s_addresses_are_given_beside_its_host_s_and_other_beds() -> None:
+    """What is on the host's own network is no clash there: only whose address it is counts."""
+    assert of_site({}) == {"n1": "10.1.0.52/24", "n2": "10.1.0.53/24"}
+    other = {"other.x": there("other", "x", "10.1.0.52")}
+    assert of_site(other) == {"n1": "10.1.0.53/24", "n2": "10.1.0.54/24"}
+
+
+def test_nodes_keep_the_addresses_of_the_site_that_they_have() -> None:
+    assert of_site({"tenant.n2": there("tenant", "n2", "10.1.0.52")}) == {"n1": "10.1.0.53/24", "n2": "10.1.0.52/24"}
+
+
+def test_a_site_s_addresses_come_to_an_end() -> None:
+    others = {f"other.x{n}": there("other", f"x{n}", f"10.1.0.{n}") for n in (52, 53)}
+    with pytest.raises(HostError, match=r"10\.1\.0\.50-10\.1\.0\.54 of the fabric eth are all taken"):
+        of_site(others)

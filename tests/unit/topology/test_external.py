@@ -61,3 +61,34 @@ def test_set_changes_all_guests_and_names_machines_that_have_no_such_key() -> No
 def test_set_splits_a_set_of_machines_only_with_what_is_theirs() -> None:
     with pytest.raises(TopologyError, match="3 machines for 1 node"):
         loads(BED.replace("SEVERAL", "10.1.0.20-10.1.0.22"), settings=["nodes.bn2.role=client"])
+
+
+SITE = """
+name: tenant
+fabrics:
+  ib0:
+    {kind: infiniband, lnet: o2ib, attach: vf, addresses: 10.1.0.50-10.1.0.99, routers: {tcp0: ["10.1.0.1@o2ib"]}}
+nodes:
+  "fta[1-2]": {role: fta, fabrics: [ib0]}
+filesystems:
+  scratch: {external: ["10.1.0.11@o2ib:10.1.0.12@o2ib", "10.8.0.1@tcp"], clients: "@fta", mount: /mnt/scratch}
+"""
+
+
+def test_a_file_system_that_exists_has_no_targets() -> None:
+    bed = loads(SITE)
+    assert bed.targets == ()
+    filesystem = bed.filesystems["scratch"]
+    assert [str(nid) for nid in filesystem.external] == ["10.1.0.11@o2ib", "10.1.0.12@o2ib", "10.8.0.1@tcp"]
+    assert (filesystem.clients, filesystem.mount) == (("fta1", "fta2"), "/mnt/scratch")
+    assert loads(BED.replace("SEVERAL", "10.1.0.20-10.1.0.22")).filesystems["fs"].external == ()
+
+
+def test_a_network_of_the_site() -> None:
+    bed = loads(SITE)
+    fabric = bed.fabrics["ib0"]
+    assert (str(fabric.addresses), str(fabric.subnet)) == ("10.1.0.50-10.1.0.99", "10.1.0.0/24")
+    assert {net: [str(nid) for nid in nids] for net, nids in fabric.routers.items()} == {"tcp": ["10.1.0.1@o2ib"]}
+    assert {str(nid): beyond for nid, beyond in bed.site_routers.items()} == {"10.1.0.1@o2ib": {"tcp"}}
+    wide = loads(SITE.replace("attach: vf,", "attach: vf, subnet: 10.1.0.0/16,"))
+    assert str(wide.fabrics["ib0"].subnet) == "10.1.0.0/16"

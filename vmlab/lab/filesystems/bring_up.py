@@ -9,13 +9,21 @@ from vmlab.lab.ground.leftovers import end_leftovers
 from vmlab.lab.ground.progress import Progress
 from vmlab.lab.ground.stages import StageTime, TrackTime
 from vmlab.lustre.target import Recovery
-from vmlab.plan.filesystems import FIND_OSTS, MOUNT_CLIENTS, Stage, Wishes, filesystem_stages, lnet_stages
+from vmlab.plan.filesystems import (
+    FIND_OSTS,
+    MOUNT_CLIENTS,
+    PING_SERVERS,
+    Stage,
+    Wishes,
+    filesystem_stages,
+    lnet_stages,
+)
 from vmlab.plan.serving import unforgotten
 from vmlab.runtime.parallel import each
 from vmlab.runtime.wait import Deadline, now
 from vmlab.topology import MANAGEMENT, Topology
 
-_AFTER_RECOVERY = (FIND_OSTS, MOUNT_CLIENTS)
+_OF_CLIENTS = (FIND_OSTS, MOUNT_CLIENTS)
 _PATIENCE_S = 180.0  # an MGS may just be starting
 # Where no client of the bed is left, only fellow targets come back. If these come up with it, they do so at once.
 _NO_CLIENT_LEFT = Recovery(soft=30, hard=60)
@@ -67,12 +75,14 @@ def raise_filesystems(
         wishes = Wishes(recovery=window, active=active, forgotten=anew)
         stages = tuple(filter(only, filesystem_stages(topology, everyone, wishes)))
         times = bed.drive(tuple(filter(only, lnet_stages(topology, everyone))), progress, deadline)
-        servers = tuple(stage for stage in stages if stage.name not in _AFTER_RECOVERY)
+        servers = tuple(stage for stage in stages if stage.name not in (*_OF_CLIENTS, PING_SERVERS))
         times += (served := bed.drive(servers, progress, deadline, patience_s=_PATIENCE_S))
         if any(stage.applied for stage in served):
             patience_s = None if clients_left or active else _FELLOWS_S
             times += _recovery(bed, stages, progress, deadline, patience_s)
-        clients = tuple(stage for stage in stages if stage.name in _AFTER_RECOVERY)
+        # Servers that are not the bed's are there, or they are not: nobody here is starting them.
+        times += bed.drive(tuple(stage for stage in stages if stage.name == PING_SERVERS), progress, deadline)
+        clients = tuple(stage for stage in stages if stage.name in _OF_CLIENTS)
         times += bed.drive(clients, progress, deadline, patience_s=_PATIENCE_S)
         if any(stage.applied for stage in times):
             times += (_flush(bed),)

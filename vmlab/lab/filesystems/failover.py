@@ -14,7 +14,7 @@ from vmlab.lab.ground.progress import Progress
 from vmlab.lustre.target import Recovery
 from vmlab.plan.actions import StopDomain
 from vmlab.plan.filesystems import Stage, Track, Wishes, filesystem_stages
-from vmlab.plan.serving import Move, holders, moves_home, moves_off, presumed, refuse_unproven
+from vmlab.plan.serving import Move, holders, moves_home, moves_off, presumed, refuse_external, refuse_unproven
 from vmlab.roles import unmount
 from vmlab.runtime.wait import Deadline, now, until
 from vmlab.steps import Command, Step
@@ -90,6 +90,7 @@ def failover(
     that work may go on in it; two of these at once are refused. Raises UsageError and HostError before anything is
     done, GuestError when a partner does not mount or a recovery does not end.
     """
+    refuse_external(topology, what, "failed over")
     with locked(hosts, f"{topology.name}.failover"), opened(hosts, topology, tolerant=True) as bed:
         end_leftovers_unless_held(hosts, topology.name, bed.guests)
         off = [node for node, why in bed.silent.items() if why == "off"]
@@ -127,6 +128,7 @@ def failback(
     deadline: Deadline,
 ) -> Failover | None:
     """Unmount where partners have targets, and mount them on their primaries again; None if all are at home."""
+    refuse_external(topology, what, "moved back")
     with locked(hosts, f"{topology.name}.failover"), opened(hosts, topology, tolerant=True) as bed:
         end_leftovers_unless_held(hosts, topology.name, bed.guests)
         active = bed.active()

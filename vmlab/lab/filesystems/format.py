@@ -11,6 +11,7 @@ from vmlab.lab.ground.progress import Progress
 from vmlab.lab.ground.stages import StageTime
 from vmlab.lustre.target import Target, read_on_disk
 from vmlab.plan.filesystems import FORMAT, Wishes, filesystem_stages, lnet_stages
+from vmlab.plan.serving import refuse_external
 from vmlab.runtime.parallel import each
 from vmlab.runtime.wait import Deadline
 from vmlab.shell import script
@@ -32,6 +33,7 @@ class Content:
 
 def contents(hosts: Hosts, topology: Topology) -> dict[str, Content]:
     """What the targets' disks hold, by label, without those that are empty."""
+    refuse_external(topology, None, "formatted")
     with opened(hosts, topology) as bed:
         primary = {target.label: target.servers[0] for target in topology.targets}
 
