@@ -37,7 +37,7 @@ def listens_by_cm(tool: str, tcp_port: int) -> Command:
 
 _NUMBER = r"([0-9]{1,12}(?:\.[0-9]{1,12})?(?:e[+-]?[0-9]{1,3})?)"  # printed by %g
 _BANDWIDTH = re.compile(rf"Bandwidth (peak|average)(?: \(#\d+ to #\d+\))?: +{_NUMBER} MB/sec")
-_LATENCY = re.compile(rf"^Latency (typical|best|worst) *: {_NUMBER} (\S{{1,20}})$", re.MULTILINE)
+_LATENCY = re.compile(rf"^Latency (typical|best|worst) *: {_NUMBER} (\S{{1,20}})\s*$", re.MULTILINE)
 
 
 class Report(NamedTuple):

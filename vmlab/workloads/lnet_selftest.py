@@ -8,6 +8,7 @@ Multi-Rail, and its traffic may take either: to measure one fabric, be on one ne
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Annotated, Literal, NamedTuple, Self
@@ -39,6 +40,8 @@ _RATE_SLOWEST = Metric("rpc_rate_slowest", Unit.RPCS_PER_S, "higher", "rate", "o
 
 _SESSION = script(__file__, "selftest_session.sh")
 _GUARDED = script(__file__, "selftest_guarded.sh")
+_COUNT = 6
+"""So many words behind the session's script is the number of reports."""
 _END_S = 45
 
 _FIND_NIDS = """
@@ -121,6 +124,7 @@ class LnetSelftest(Workload[Options]):
         found = list(_rows(output.stdout))
         if not found:
             raise WorkloadError(f"lst printed no figures: {self.explain(output)}")
+        _complete(found, measurement)
         if not re.search(r"^Batch is stopped", output.stdout, re.MULTILINE):
             raise WorkloadError("lst's figures are cut off: its batch was not stopped")
         test = measurement.labels.get("test", "read")
@@ -357,11 +361,17 @@ _FACTORS = {"RPC/s": 1.0, "MiB/s": 1.0, "MB/s": 1_000_000 / (1 << 20)}
 
 
 def _rows(text: str) -> Iterator[_Row]:
-    """`lst_print_lnet_stat`. Raises WorkloadError for an unknown unit or half a line."""
+    """`lst_print_lnet_stat`. Raises WorkloadError for an unknown unit, half a line or half a report.
+
+    What the shell, ssh or the kernel says may stand between the lines.
+    """
     header: re.Match[str] | None = None
+    missing: set[str] = set()
     for line in text.splitlines():
         if found := _HEADER.match(line):
-            header = found
+            if missing:
+                break
+            header, missing = found, {"R", "W"}
         elif header is not None and line.startswith(("[R]", "[W]")):
             figures = _LINE.fullmatch(line)
             if figures is None:
@@ -369,6 +379,22 @@ def _rows(text: str) -> Iterator[_Row]:
             direction, average, unit, lowest, *_ = figures.groups()
             if unit not in _FACTORS:
                 raise WorkloadError(f"lst prints the unknown unit {quote(unit)}")
+            missing.discard(direction)
             yield _Row(header[1], header[2], direction, float(average) * _FACTORS[unit], float(lowest) * _FACTORS[unit])
-        else:
-            header = None
+    if missing and header is not None:
+        raise WorkloadError(f"lst's figures are cut off in the {header[1].lower()} of the group `{_side(header[2])}`")
+
+
+def _complete(rows: Sequence[_Row], measurement: Measurement) -> None:
+    """Each group has as many reports as the others, and as were asked for. Raises WorkloadError."""
+    counts = Counter((row.kind, row.group, row.direction) for row in rows)
+    fewest, most = min(counts.values()), max(counts.values())
+    asked = _reports(measurement) or most
+    if fewest < asked:
+        raise WorkloadError(f"lst's figures are cut off: {fewest} of {max(asked, most)} reports of a group are there")
+
+
+def _reports(measurement: Measurement) -> int:
+    """How often lst is to print figures, as its session's script is told; 0 if it is not known."""
+    words = next((task.argv for task in measurement.commands if _SESSION in task.argv), ())
+    return int(words[words.index(_SESSION) + _COUNT]) if words else 0

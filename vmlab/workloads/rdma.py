@@ -206,7 +206,9 @@ class Rdma(Workload[Options]):
 
     def _rows(self, measurement: Measurement, output: Output) -> tuple["_Row", ...]:
         if "#bytes" in output.stdout:
-            return tuple(_table(output.stdout))
+            rows = tuple(_table(output.stdout))
+            _all_there([size for size, *_ in rows], measurement)
+            return rows
         if _perftest_old.reported(output.stdout):
             return (_old_row(measurement, output.stdout),)
         raise WorkloadError(f"perftest printed no figures: {self.explain(output)}")
@@ -366,6 +368,15 @@ def _row(cells: Mapping[str, float]) -> _Row:
     if not figures:
         raise WorkloadError("perftest's table has none of the known columns")
     return int(cells.get("#bytes", 0)), int(cells.get("#iterations", 0)), figures
+
+
+def _all_there(sizes: Sequence[int], measurement: Measurement) -> None:
+    """The sizes that the command line asks for, each once. Raises WorkloadError."""
+    argv = _client(measurement)
+    asked = dict(pairwise(argv)).get("-s", "")
+    wanted = [*_ALL_SIZES] if "-a" in argv else [int(asked)] if asked.isdecimal() else list(sizes)
+    if list(sizes) != wanted:
+        raise WorkloadError(f"perftest's table is cut off: it has {len(sizes)} of the {len(wanted)} sizes asked for")
 
 
 def _old_row(measurement: Measurement, text: str) -> _Row:

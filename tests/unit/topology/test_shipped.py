@@ -1,7 +1,7 @@
 """The topologies that ship with vmlab, and the schema that editors read beside them."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from vmlab.workloads._options import points
 ROOT = Path(__file__).parents[3]
 SHIPPED = sorted((ROOT / "topologies").glob("*.yaml"))
 GOLDEN = ROOT / "tests" / "golden"
+SCHEMA = ROOT / "topologies" / "schema.json"
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
@@ -50,8 +51,32 @@ def test_the_schema(golden: Callable[[Path, str], None]) -> None:
     golden(GOLDEN / "schema.json", json.dumps(schema(), indent=2) + "\n")
 
 
-def test_the_shipped_schema_is_what_the_command_prints(golden: Callable[[Path, str], None]) -> None:
-    golden(ROOT / "topologies" / "schema.json", dumped(schema(options_by_name())) + "\n")
+def described(kinds: Mapping[str, type[BaseModel]], *, anew: bool = False) -> str:
+    """The text of the shipped schema, of those workloads that it names already, or `anew` of all.
+
+    It takes what it does not name, so a workload that is added needs no change there to be written in a file, and
+    editors complete its options when `pytest --regenerate` has written it the next time.
+    """
+    named = json.loads(SCHEMA.read_text())["properties"]["workloads"]["items"]["properties"]
+    assert set(named) <= set(kinds)
+    return dumped(schema({name: kind for name, kind in kinds.items() if anew or name in named})) + "\n"
+
+
+def test_the_shipped_schema_is_what_the_command_prints(
+    golden: Callable[[Path, str], None], request: pytest.FixtureRequest
+) -> None:
+    golden(SCHEMA, described(options_by_name(), anew=bool(request.config.getoption("--regenerate"))))
+
+
+def test_a_workload_that_is_added_is_valid_in_the_shipped_schema_as_it_is() -> None:
+    class Options(BaseModel):
+        """A new benchmark's."""
+
+        depth: int = 1
+
+    assert described({**options_by_name(), "new_bench": Options}) == SCHEMA.read_text()
+    bed = {"name": "a", "nodes": {"n1": {"role": "client"}}, "workloads": [{"new_bench": {"depth": [1, 2]}}]}
+    jsonschema.validate(bed, json.loads(SCHEMA.read_text()), jsonschema.Draft202012Validator)
 
 
 def test_workloads_in_the_schema() -> None:

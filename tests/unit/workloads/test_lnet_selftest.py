@@ -177,7 +177,7 @@ def report(**groups: tuple[float, float]) -> str:
 
 
 def test_figures_of_each_kind_and_of_all() -> None:
-    [[measurement]] = LST.measurements(Options.model_validate({"tests": ["read"]}), MIXED)
+    [[measurement]] = LST.measurements(Options.model_validate({"tests": ["read"], "duration_s": 2}), MIXED)
     assert {name: measurement.labels[name] for name in ("from", "vm", "bare")} == {
         "from": "client[1-2],cn[1-2]", "vm": "client[1-2]", "bare": "cn[1-2]",
     }  # fmt: skip
@@ -291,6 +291,48 @@ def test_figures_are_the_sum_of_the_group_and_seen_from_its_side() -> None:
     assert found["bandwidth_slowest", "from"] == pytest.approx((114.95 + 90.58 + 81.09) / 3)
     assert found["bandwidth", "to"] == pytest.approx((113.78 + 88.06 + 82.28) / 3)
     assert ("bandwidth_slowest", "to") not in found
+
+
+NOISE = (
+    "Warning: Permanently added '10.77.0.12' (ED25519) to the list of known hosts.",
+    "[  812.123456] LustreError: 1234:0:(brw_test.c:344:brw_client_done_rpc()) BRW RPC to 12345-10.77.1.2@o2ib failed",
+    "8192",
+    "",
+)
+
+
+@pytest.mark.parametrize("path", kind("good"), ids=lambda path: path.stem)
+@pytest.mark.parametrize("noise", NOISE)
+def test_what_stands_between_the_lines_changes_no_figure(path: Path, noise: str) -> None:
+    measurement, output = read(path)
+    whole = LST.parse(Options(), measurement, {"lst": output})
+    lines = output.stdout.splitlines(keepends=True)
+    for place in range(len(lines) + 1):
+        text = "".join((*lines[:place], f"{noise}\n", *lines[place:]))
+        assert LST.parse(Options(), measurement, {"lst": Output(0, text, "", 10.0)}) == whole
+
+
+@pytest.mark.parametrize("path", kind("good"), ids=lambda path: path.stem)
+def test_without_any_of_its_lines_a_report_is_no_report(path: Path) -> None:
+    measurement, output = read(path)
+    lines = output.stdout.splitlines(keepends=True)
+    for place, line in enumerate(lines):
+        if line.startswith(("[R]", "[W]")):
+            text = "".join((*lines[:place], *lines[place + 1 :]))
+            with pytest.raises(WorkloadError, match="cut off in the"):
+                LST.parse(Options(), measurement, {"lst": Output(0, text, "", 10.0)})
+
+
+def test_as_many_reports_as_were_asked_for() -> None:
+    [[measurement]] = LST.measurements(Options.model_validate({"tests": ["read"], "duration_s": 6}), HA[2:])
+    one = report(c=(100, 90), s=(100, 90))
+    for number, whole in ((2, False), (3, True)):
+        outputs = {"lst": Output(0, number * one + "Batch is stopped\n", "", 10.0)}
+        if whole:
+            assert LST.parse(Options(), measurement, outputs)
+        else:
+            with pytest.raises(WorkloadError, match="2 of 3 reports"):
+                LST.parse(Options(), measurement, outputs)
 
 
 def test_units() -> None:

@@ -237,6 +237,30 @@ def test_warnings_may_stand_anywhere_before_the_rows() -> None:
     assert parse(warning + HEADER.format("MB/sec") + warning + row + RULE)["bandwidth"] == 16
 
 
+def test_a_table_has_the_sizes_that_were_asked_for() -> None:
+    """A rule may stand in it that is not its own."""
+    [path] = [path for path in kind("good") if "all-sizes" in path.name]
+    options, measurement, output = read(path)
+    lines = output.stdout.splitlines(keepends=True)
+    rows = [place for place, line in enumerate(lines) if re.match(r" *[0-9]+ ", line)]
+    assert len(rows) == 23
+    for place in rows[1:]:
+        text = "".join((*lines[:place], RULE, *lines[place:]))
+        with pytest.raises(WorkloadError, match="cut off: it has"):
+            RDMA.parse(options, measurement, {"client": Output(0, text, "", 60.0)})
+        text = "".join((*lines[:place], *lines[place + 1 :]))
+        with pytest.raises(WorkloadError, match="22 of the 23 sizes"):
+            RDMA.parse(options, measurement, {"client": Output(0, text, "", 60.0)})
+
+
+@pytest.mark.parametrize("path", kind("good"), ids=lambda path: path.stem)
+def test_lines_may_end_as_on_a_terminal(path: Path) -> None:
+    options, measurement, output = read(path)
+    text = output.stdout.replace("\n", "\r\n")
+    whole = RDMA.parse(options, measurement, {"client": output})
+    assert RDMA.parse(options, measurement, {"client": Output(0, text, "", 60.0)}) == whole
+
+
 def test_a_peak_that_was_not_measured_is_no_figure() -> None:
     row = " 65536      200              0.00               16.00    0.000256\n"
     assert "bandwidth_peak" not in parse(HEADER.format("MB/sec") + row + RULE)
