@@ -1,6 +1,6 @@
 """Nodes anew between trials, and what proves it: the files that their root disks are."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from vmlab.guest.patience import Advance
@@ -24,7 +24,8 @@ _ANEW_S = 3600.0
 class Renewal:
     """Of the bed of `topology`, which the caller holds, and whose guests run as `accel` says.
 
-    `guests` are those that take part: their connections are opened again.
+    `guests` are those that take part: their connections are opened again. `struck` has the nodes that are down on
+    purpose, for as long as they are.
     """
 
     def __init__(
@@ -32,9 +33,10 @@ class Renewal:
         hosts: Hosts,
         topology: Topology,
         guests: Mapping[str, Guest],
-        advances: Callable[[str], Advance],
+        advances: Mapping[str, Advance],
         *,
         accel: str,
+        struck: set[str],
         progress: Progress,
     ) -> None:
         self._hosts = hosts
@@ -43,8 +45,7 @@ class Renewal:
         self._advances = advances
         self._accel = accel
         self._progress = progress
-        self.struck: set[str] = set()
-        """Nodes that are down because they are being made anew."""
+        self._struck = struck
 
     def roots(self, trial: int) -> tuple[RootVolume, ...]:
         """The nodes' root volumes as they are."""
@@ -64,11 +65,11 @@ class Renewal:
         """Make all nodes of the bed anew. Raises GuestError, HostError."""
         for guest in self._guests.values():
             guest.close()
-        self.struck.update(self._topology.nodes)
+        self._struck.update(self._topology.nodes)
         make_anew(self._hosts, self._topology, accel=self._accel, timeout_s=_ANEW_S, progress=self._progress)
-        self.struck.clear()
+        self._struck.clear()
         each(
-            lambda name: open_door(self._guests[name], self._advances(name)),
+            lambda name: open_door(self._guests[name], self._advances[name]),
             self._guests,
             jobs=_JOBS,
             failed="not all nodes can be reached",

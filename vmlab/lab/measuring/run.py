@@ -10,6 +10,8 @@ from typing import Any
 from vmlab.domainxml.metadata import NodeMetadata
 from vmlab.errors import UsageError
 from vmlab.guest.child import Watch
+from vmlab.guest.patience import Advance
+from vmlab.guest.ssh import Door, Guest
 from vmlab.lab.ground.bed import existing, locked
 from vmlab.lab.ground.doors import advances, doors, external_doors, open_door, open_outside
 from vmlab.lab.ground.hosts import Hosts
@@ -73,22 +75,14 @@ def measure(
         _refuse_off(bed, domains)
         mine = {name: guests[name] for name in domains}
         theirs = {name: door for name, door in outside.items() if name in taking}
-        require(len(mine) + len(theirs) + STARTING, f"connections to {len(mine) + len(theirs)} machines")
-        for door in (*mine.values(), *theirs.values()):
-            stack.enter_context(door)
         on = advances(hosts, found)
-        each(lambda name: open_door(mine[name], on[name]), mine, jobs=_JOBS, failed="not all nodes can be reached")
-        each(open_outside, theirs.values(), jobs=_JOBS, failed="not all machines can be reached")
+        _connect(stack, mine, theirs, on)
         accel = _accel(domains)
         deeds = Deeds(hosts, topology, accel if domains else "auto", progress) if topology is not None else None
         renewal = None
-        if often.fresh and topology is not None:
-            renewal = Renewal(hosts, topology, mine, on.__getitem__, accel=accel, progress=progress)
-
-        def spared() -> set[str]:
-            return {*(deeds.struck if deeds is not None else ()), *(renewal.struck if renewal is not None else ())}
-
-        consoles = stack.enter_context(Consoles(hosts, found, spared=spared))
+        if often.fresh and topology is not None and deeds is not None:
+            renewal = Renewal(hosts, topology, mine, on, accel=accel, struck=deeds.struck, progress=progress)
+        consoles = stack.enter_context(Consoles(hosts, found, spared=lambda: deeds.struck if deeds is not None else ()))
         for guest in mine.values():
             guest.watch = _both(guest.watch, consoles.watch)
         pins = {name: _pins(hosts, domain) for name, domain in domains.items()}
@@ -112,6 +106,17 @@ def measure(
             stand_ins=stand_ins(hosts, domains, metadata, pins) if native else {},
             renewal=renewal,
         )
+
+
+def _connect(
+    stack: contextlib.ExitStack, guests: Mapping[str, Guest], machines: Mapping[str, Door], on: Mapping[str, Advance]
+) -> None:
+    """Open the doors of all that take part, until the stack ends. Raises HostError, GuestError."""
+    require(len(guests) + len(machines) + STARTING, f"connections to {len(guests) + len(machines)} machines")
+    for door in (*guests.values(), *machines.values()):
+        stack.enter_context(door)
+    each(lambda name: open_door(guests[name], on[name]), guests, jobs=_JOBS, failed="not all nodes can be reached")
+    each(open_outside, machines.values(), jobs=_JOBS, failed="not all machines can be reached")
 
 
 def _accel(domains: Mapping[str, ObservedDomain]) -> str:
