@@ -134,7 +134,7 @@ class LnetSelftest(Workload[Options]):
                 of_groups = [_figures(found, (kind, group.name, seen), group.nodes) for group in groups]
                 if kind == "Bandwidth" and test == "ping":
                     continue
-                labels = {**measurement.labels, "group": side}
+                labels = {**_told(measurement), "group": side}
                 for of, one in ((labels, _together(of_groups)), *_apart(labels, groups, of_groups)):
                     yield Sample(whole, one.whole, of)
                     if one.nodes > 1:
@@ -315,6 +315,13 @@ def _asking(measurement: Measurement) -> list[_Named]:
     labels = measurement.labels
     found = [_Named(f"{_FROM}_{kind}", len(expand(labels[kind])), kind) for kind in _KINDS if kind in labels]
     return found or [_Named(_FROM, _number(labels, "from"))]
+
+
+def _told(measurement: Measurement) -> dict[str, str]:
+    """The labels of figures of all; where there are several kinds of machines, of which."""
+    kinds = [kind for kind in _KINDS if kind in measurement.labels]
+    labels = {name: value for name, value in measurement.labels.items() if name not in kinds}
+    return labels | ({ON: "+".join(sorted(kinds))} if kinds else {})
 
 
 def _together(groups: Sequence[_Figures]) -> _Figures:

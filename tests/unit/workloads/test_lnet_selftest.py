@@ -185,15 +185,15 @@ def test_figures_of_each_kind_and_of_all() -> None:
     outputs = {"lst": Output(0, text + "Total 1 error nodes in c_bare\n", "", 1.0)}
     samples = LST.parse(Options(), measurement, outputs)
     found = {
-        (s.metric.name, s.labels["group"], s.labels.get("on", "all")): s.value
+        (s.metric.name, s.labels["group"], s.labels["on"]): s.value
         for s in samples
         if s.metric.name.startswith("bandwidth")
     }
     assert found == {
-        ("bandwidth", "from", "all"): 600, ("bandwidth_slowest", "from", "all"): 50,
+        ("bandwidth", "from", "bare+vm"): 600, ("bandwidth_slowest", "from", "bare+vm"): 50,
         ("bandwidth", "from", "vm"): 200, ("bandwidth_slowest", "from", "vm"): 90,
         ("bandwidth", "from", "bare"): 400, ("bandwidth_slowest", "from", "bare"): 50,
-        ("bandwidth", "to", "all"): 600, ("bandwidth_slowest", "to", "all"): 140,
+        ("bandwidth", "to", "bare+vm"): 600, ("bandwidth_slowest", "to", "bare+vm"): 140,
     }  # fmt: skip
     assert LST.sanity(Options(), measurement, outputs, samples) == ("1 nodes of the group `from (bare)` had errors",)
     without = {"lst": Output(0, report(c_vm=(100, 90), s=(150, 140)) + "Batch is stopped\n", "", 1.0)}
