@@ -123,7 +123,9 @@ class Mpi(NamedTuple):
             own = ("-genv", "LD_LIBRARY_PATH", libraries) if "mpich" in libraries else ()
             return (self.mpirun, "-launcher", "ssh", "-iface", interface, *own, "-hosts", hosts, "-n", total, *argv)
         devices = ("--mca", "btl_tcp_if_include", interface, "--mca", "oob_tcp_if_include", interface)
-        return (self.mpirun, "--allow-run-as-root", "-x", MARK, *devices, "--host", hosts, "-np", total, *argv)
+        # A task has a core, where there are enough; by itself Open MPI refuses more tasks than a node has CPUs.
+        bound = ("--bind-to", "core:overload-allowed")
+        return (self.mpirun, "--allow-run-as-root", "-x", MARK, *devices, *bound, "--host", hosts, "-np", total, *argv)
 
 
 def found(workload: str, program: str, nodes: Sequence[Node]) -> Mpi:
