@@ -17,10 +17,23 @@ SSHD = shutil.which("sshd") or "/usr/sbin/sshd"
 
 
 class Sshd:
-    """An OpenSSH server of our own on an unprivileged port of 127.0.0.1, with the host key of node `oss1`."""
+    """An OpenSSH server of our own on an unprivileged port of `address`, with the host key of node `oss1`.
 
-    def __init__(self, folder: Path, keys: BedKeys, node: str = "oss1", more: str = "") -> None:
+    `inside` is put before its command: what brings it into another network namespace.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        keys: BedKeys,
+        node: str = "oss1",
+        more: str = "",
+        *,
+        address: str = "127.0.0.1",
+        inside: tuple[str, ...] = (),
+    ) -> None:
         self.folder = folder
+        self.inside = inside
         self.keys = keys
         self.node = node
         with socket.socket() as taken:
@@ -33,7 +46,7 @@ class Sshd:
             (folder / name).write_text(content)
         self.config = folder / "sshd_config"
         self.config.write_text(
-            f"Port {self.port}\nListenAddress 127.0.0.1\nHostKey {folder / 'host'}\nPidFile {folder / 'pid'}\n"
+            f"Port {self.port}\nListenAddress {address}\nHostKey {folder / 'host'}\nPidFile {folder / 'pid'}\n"
             f"AuthorizedKeysFile {folder / 'authorized'}\nStrictModes no\nUsePAM no\nPasswordAuthentication no\n"
             "KbdInteractiveAuthentication no\nSubsystem sftp internal-sftp\nPermitRootLogin yes\n"
             # Nobody's ~/.bashrc: one that waits for something (pyenv's does) would be the tests' weather.
@@ -48,7 +61,7 @@ class Sshd:
         log.touch()
         before = log.read_text().count("Server listening")
         with log.open("ab") as file:
-            self._process = subprocess.Popen([SSHD, "-D", "-e", "-f", self.config], stderr=file)
+            self._process = subprocess.Popen([*self.inside, SSHD, "-D", "-e", "-f", self.config], stderr=file)
         for _ in range(500):
             if log.read_text().count("Server listening") > before:
                 return
@@ -102,10 +115,10 @@ class UsersSsh:
         """What the user's configuration says, before what all tests need."""
         self._config.write_text("\n".join([*lines, *self._mine, ""]))
 
-    def know(self, port: int, public: str) -> None:
+    def know(self, port: int, public: str, address: str = "127.0.0.1") -> None:
         """Have a host key."""
         with self.known.open("a") as file:
-            file.write(f"[127.0.0.1]:{port} {public}\n")
+            file.write(f"[{address}]:{port} {public}\n")
 
 
 def _quoted(path: Path) -> str:

@@ -15,6 +15,7 @@ from vmlab.inventory.passable import stranded
 from vmlab.lab.beds.decide import Part, Prepared
 from vmlab.lab.beds.prepare import Images, acceleration, admit, images_of, lustre_in, prepare, remarks
 from vmlab.lab.beds.shut_down import shut_down
+from vmlab.lab.beds.taken import refuse_taken
 from vmlab.lab.filesystems.bring_up import raise_filesystems, wanted
 from vmlab.lab.ground.bed import leasing, locked
 from vmlab.lab.ground.bed_folder import register
@@ -116,6 +117,7 @@ def _claimed(
         if any(host.local for host in hosts.values()) and (reason := no_way_out()):
             progress.say(f"{reason}: guests reach its own networks only")
         admit(hosts, prepared)
+        refuse_taken(hosts, prepared, progress)
         _make_room(hosts, prepared, progress)
         placed = prepared.places.placement is not None
         if placed:
