@@ -54,9 +54,10 @@ _KNOWN = (
     (r"ssh: connect to host (\S+) port \d+: ([^\n]+)", "mpirun cannot reach {} by ssh: {}"),
     (r"ssh: Could not resolve hostname (\S+?):? ([^\n]+)", "mpirun's ssh does not know the host {}: {}"),
     (
-        r"(Permission denied|Host key verification failed)(?: \(|[.,])",
+        r"(Permission denied)(?: \((?:publickey|password|keyboard|gssapi|hostbased)|, please try)",
         "mpirun's ssh from the first node to the others: {}",
     ),
+    (r"(Host key verification failed)\.", "mpirun's ssh from the first node to the others: {}"),
     (r"There are not enough slots available", "mpirun finds too few slots for the tasks"),
     (r"execvp error on file (\S+) \(([^)]+)\)", "{} cannot be run: {}"),
     (r"execve\(\): (\S+): ([^\n]+)", "{} cannot be run: {}"),

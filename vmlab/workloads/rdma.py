@@ -226,8 +226,11 @@ _FAILURES = (
     (r"Couldn't connect to (\S+)", "could not connect to {}"),
     (r"Couldn't listen to port (\d+)", "cannot listen on TCP port {}: something else does"),
     (r"(rdma_create_event_channel) failed", "the guest has no rdma_cm ({} failed): modprobe rdma_ucm"),
-    (r"unexpected CM event 8\b", "rdma_cm: the other side refused the connection; no server listens there"),
-    (r"unexpected CM event (\d+)", "rdma_cm could not connect (event {})"),
+    (
+        r"[Uu]nexpected CM event (?:bl blka )?8\b",
+        "rdma_cm: the other side refused the connection; no server listens there",
+    ),
+    (r"[Uu]nexpected CM event (?:bl blka )?(\d+)", "rdma_cm could not connect (event {})"),
     (r"(?:Failed|bad wc) status (\d+)", "a transfer ended with completion status {}"),
     (r"Local lid 0x0 detected", "the port has no LID: no subnet manager runs on this fabric"),
     (r"(Couldn't read remote address|Unable to (?:read|write) (?:from|to) socket)", "the other side went away: {}"),

@@ -80,6 +80,28 @@ def test_the_first_line_that_complains_is_the_cause(stderr: str, stdout: str, sa
     assert cause(stderr, stdout) == said
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("root@client2: Permission denied (publickey,password).\n", "Permission denied"),
+        ("Permission denied, please try again.\n", "Permission denied"),
+        ("Host key verification failed.\r\n", "Host key verification failed"),
+    ],
+)
+def test_ssh_from_node_to_node_is_named_for_what_it_says_and_for_nothing_else(text: str, said: str) -> None:
+    rule = "-" * 74 + "\n"
+    daemons = f"{rule}ORTE was unable to reliably start one or more daemons.\n{rule}"
+    assert explain(text + daemons, "") == f"mpirun's ssh from the first node to the others: {said}"
+    memory = (
+        f"{rule}A system call failed during shared memory initialization that should\nnot have.\n\n"
+        f"  Local host:  client1\n  System call: open(2)\n  Error:       Permission denied (errno 13)\n{rule}"
+    )
+    assert explain(memory, "") == (
+        "A system call failed during shared memory initialization that should not have "
+        "(Local host: client1, Error: Permission denied (errno 13))"
+    )
+
+
 @given(st.lists(st.sampled_from(["-" * 74, "=" * 80, "", "it failed", "{0}", "%s {", "Node: x"]) | st.text()))
 def test_any_text_gives_one_line(lines: list[str]) -> None:
     text = "\n".join(lines)

@@ -157,6 +157,10 @@ def test_a_completion_error_is_the_fault_of_what_is_measured() -> None:
     ("text", "said"),
     [
         ("512:pp_client_connect: unexpected CM event 8\n", "rdma_cm: the other side refused the connection; no server"),
+        (
+            " Unexpected CM event bl blka 8\n Unable to perform rdma_client function\n",
+            "rdma_cm: the other side refused",
+        ),
         ("512:pp_client_connect: unexpected CM event 1\n", r"rdma_cm could not connect \(event 1\)"),
         ("512:pp_server_connect: Couldn't listen to port 18515\n", "cannot listen on TCP port 18515"),
         ("512:pp_wait_for_done: bad wc status 12\n", "a transfer ended with completion status 12"),
