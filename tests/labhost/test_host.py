@@ -5,13 +5,7 @@ import json
 import pytest
 from lxml import etree
 
-from .conftest import CELL_0_IGB, CELL_1_IGB, MINUTES, NVME, SHARED, Lab
-
-BED = """
-name: t-one
-hosts: {local: {reserve: {cpus: 0, memory: 0B}}}
-nodes: {node1: {role: client, memory: 512MiB}}
-"""
+from .conftest import CELL_0_IGB, CELL_1_IGB, NVME, SHARED, Lab
 
 
 def test_two_cells_of_two_cores_with_two_threads(lab: Lab) -> None:
@@ -89,15 +83,3 @@ def test_libvirt_lists_vfs_soon_after_they_are_made(lab: Lab) -> None:
         lab.pci(CELL_0_IGB, "sriov_numvfs", "0")
     lab.pci(CELL_0_IGB, "sriov_numvfs", "8", status=1)
     assert "out of range" in lab.complaints
-
-
-def test_a_bed_comes_up_under_kvm(lab: Lab) -> None:
-    bed = lab.put("/root/one.yaml", BED)
-    lab.vmlab("up", bed, "--accel", "kvm", deadline_s=15 * MINUTES)
-    try:
-        assert [(node["name"], node["stage"]) for node in lab.json("status", "t-one")] == [("node1", "ready")]
-        assert etree.fromstring(lab.virsh("dumpxml", "t-one.node1")).get("type") == "kvm"
-        assert lab.vmlab("ssh", "t-one", "node1", "--", "hostname") == "node1\n"
-    finally:
-        lab.vmlab("down", "t-one", "--yes")
-    assert lab.virsh("list", "--all", "--name").strip() == ""
