@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from vmlab.errors import HostError, TopologyError
-from vmlab.lab.beds import up as up_module
 from vmlab.lab.beds.down import down
 from vmlab.lab.beds.plan import look
 from vmlab.lab.ground.hosts import only
@@ -150,7 +149,7 @@ def test_down_after_a_stop_of_a_change_at_any_action(
     for at in range(total):
         rebuilt()
         with monkeypatch.context() as patch, pytest.raises(Stop):
-            stopping(up_module, patch, at=at, after=after)
+            stopping(patch, at=at, after=after)
             bring_up(host, bed, restart=True)
         if at % 2:
             bring_up(host, bed, restart=True)

@@ -15,7 +15,9 @@ from vmlab.lab.images import images
 from vmlab.plan.actions import Action, CreateVolume, StartDomain
 from vmlab.store.images import find
 from vmlab.topology import Topology
+from vmlab.virt import perform as perform_module
 from vmlab.virt.connection import Host
+from vmlab.virt.deeds import Place, act
 from vmlab.virt.pool import IMAGES, folder
 
 from .test_ownership import put, with_disk
@@ -52,9 +54,9 @@ def test_from_the_choice_to_the_clone_an_image_is_not_removed(
         attack("chosen")
         return found
 
-    def cloned(host: Host, action: Action) -> None:
+    def cloned(action: Action, place: Place) -> None:
         with one_by_one:
-            perform(host, action)
+            act(action, place)
             if isinstance(action, CreateVolume) and action.volume.backing and "cloned" not in seen:
                 attack("cloned")
             if isinstance(action, StartDomain) and "started" not in seen:
@@ -63,9 +65,9 @@ def test_from_the_choice_to_the_clone_an_image_is_not_removed(
                     images.remove(host, "demo")
 
     one_by_one = threading.Lock()
-    images_of, perform = up_module.images_of, up_module.perform
+    images_of = up_module.images_of
     monkeypatch.setattr(up_module, "images_of", chosen)
-    monkeypatch.setattr(up_module, "perform", cloned)
+    monkeypatch.setattr(perform_module, "act", cloned)
     bring_up(host, bed)
     assert seen == ["chosen", "cloned", "started"]
 

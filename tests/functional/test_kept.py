@@ -7,7 +7,6 @@ import pytest
 
 from vmlab.errors import HostError
 from vmlab.guest.keys import BedKeys
-from vmlab.lab.beds import down as down_module
 from vmlab.lab.beds.down import down, refuse_of_another_host
 from vmlab.lab.beds.status import beds
 from vmlab.lab.ground import bed_folder
@@ -133,7 +132,7 @@ def test_disks_are_marked_as_kept_before_anything_goes(
 ) -> None:
     bring_up(host, bed)
     with monkeypatch.context() as patch, pytest.raises(Stop):
-        stopping(down_module, patch, at=1, after=False)
+        stopping(patch, at=1, after=False)
         take_down(host, keep_disks=True)
     assert identity.kept_volume("ha") in observe(host).volumes
     assert len(observe(host).bed("ha").nodes) == 5

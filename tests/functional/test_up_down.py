@@ -7,8 +7,6 @@ import pytest
 
 from vmlab.domainxml.devices import SPARE_ROOT_PORTS
 from vmlab.errors import BusyError, HostError, VmlabError
-from vmlab.lab.beds import down as down_module
-from vmlab.lab.beds import up as up_module
 from vmlab.lab.beds.down import down
 from vmlab.lab.beds.plan import look
 from vmlab.lab.beds.up import Raised, up
@@ -21,7 +19,9 @@ from vmlab.plan.actions import Action
 from vmlab.runtime.files import state_dir
 from vmlab.runtime.shipped import shipped
 from vmlab.topology import Topology, loads
+from vmlab.virt import perform as perform_module
 from vmlab.virt.connection import Host
+from vmlab.virt.deeds import Place, act
 from vmlab.virt.observe import observe
 
 from .conftest import BED
@@ -235,20 +235,19 @@ class Stop(VmlabError):
     """A test's stand-in for a kill: what comes after it is not done."""
 
 
-def stopping(module: object, monkeypatch: pytest.MonkeyPatch, *, at: int, after: bool) -> list[Action]:
+def stopping(monkeypatch: pytest.MonkeyPatch, *, at: int, after: bool) -> list[Action]:
     """Let the action number `at` be the last one, done or not done; what was begun is returned."""
     begun: list[Action] = []
-    perform = module.perform  # type: ignore[attr-defined]
 
-    def counted(host: Host, action: Action) -> None:
+    def counted(action: Action, place: Place) -> None:
         if len(begun) > at or (len(begun) == at and not after):
             raise Stop("stopped")
         begun.append(action)
-        perform(host, action)
+        act(action, place)
         if len(begun) > at:
             raise Stop("stopped")
 
-    monkeypatch.setattr(module, "perform", counted)
+    monkeypatch.setattr(perform_module, "act", counted)
     return begun
 
 
@@ -261,7 +260,7 @@ def test_up_goes_on_after_a_stop_at_any_action(
     down(only(host), "ha", keep_disks=False, progress=Silent())
     for at in range(total):
         with monkeypatch.context() as patch, pytest.raises(Stop):
-            stopping(up_module, patch, at=at, after=after)
+            stopping(patch, at=at, after=after)
             bring_up(host, bed)
         bring_up(host, bed)
         observed = observe(host)
@@ -280,7 +279,7 @@ def test_down_after_a_stop_of_up_at_any_action(
     down(only(host), "ha", keep_disks=False, progress=Silent())
     for at in range(total):
         with monkeypatch.context() as patch, pytest.raises(Stop):
-            stopping(up_module, patch, at=at, after=after)
+            stopping(patch, at=at, after=after)
             bring_up(host, bed)
         down(only(host), "ha", keep_disks=False, progress=Silent())
         assert_nothing_left(host)
@@ -295,7 +294,7 @@ def test_down_goes_on_after_a_stop_at_any_action(
     for at in range(total):
         bring_up(host, bed)
         with monkeypatch.context() as patch, pytest.raises(Stop):
-            stopping(down_module, patch, at=at, after=after)
+            stopping(patch, at=at, after=after)
             down(only(host), "ha", keep_disks=False, progress=Silent())
         down(only(host), "ha", keep_disks=False, progress=Silent())
         assert_nothing_left(host)

@@ -94,6 +94,7 @@ def test_libvirt_lists_vfs_soon_after_they_are_made(lab: Lab) -> None:
     assert "out of range" in lab.complaints
 
 
+@pytest.mark.long
 def test_a_bed_comes_up_under_kvm_in_two_cells_and_on_a_gigantic_page(lab: Lab) -> None:
     pages = "devices/system/node/node1/hugepages/hugepages-1048576kB/nr_hugepages"
     lab.sysfs(pages, "1")

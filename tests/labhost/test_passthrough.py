@@ -4,8 +4,10 @@ import json
 import time
 from collections.abc import Iterator
 from ipaddress import IPv4Network
+from typing import Any
 
 import pytest
+from lxml import etree
 
 from .conftest import CELL_0_IGB, CELL_1_IGB, MINUTES, NVME, SHARED, Lab
 from .in_force import as_planned
@@ -36,15 +38,30 @@ def bed(lab: Lab) -> Iterator[str]:
     """Two guests with a VF each, from nothing; one of them on huge pages of the cell."""
     lab.bare()
     lab.sysfs("devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages", "256")
-    lab.vmlab("up", lab.put("/root/t-vf.yaml", VFS.format(pf=CELL_0_IGB)), deadline_s=15 * MINUTES)
+    file = lab.put("/root/t-vf.yaml", VFS.format(pf=CELL_0_IGB))
+    lab.vmlab("up", file, "--accel", "kvm", deadline_s=15 * MINUTES)
     yield "t-vf"
-    lab.vmlab("down", "t-vf", "--yes")
+    if lab.virsh("list", "--all", "--name").strip():  # else a test took it down
+        lab.vmlab("down", "t-vf", "--yes")
 
 
-def test_vfs_are_made_for_a_bed_and_hang_in_its_guests(lab: Lab, bed: str) -> None:
+@pytest.fixture(scope="module")
+def plan(lab: Lab, bed: str) -> Any:
+    """The bed as it is, for all that look at it: to work it out takes half a minute there."""
+    return lab.json("plan", f"/root/{bed}.yaml")
+
+
+def test_its_guests_run_under_kvm_and_are_ready(lab: Lab, bed: str) -> None:
+    told = [(node["name"], node["stage"]) for node in lab.json("status", bed)]
+    assert told == [("fta1", "ready"), ("fta2", "ready")]
+    for name, _ in told:
+        assert etree.fromstring(lab.virsh("dumpxml", f"{bed}.{name}")).get("type") == "kvm"
+    assert lab.vmlab("ssh", bed, "fta1", "--", "hostname") == "fta1\n"
+
+
+def test_vfs_are_made_for_a_bed_and_hang_in_its_guests(lab: Lab, bed: str, plan: Any) -> None:
     assert lab.pci(CELL_0_IGB, "sriov_numvfs") == "2"
     assert lab.pci(CELL_0_IGB, "sriov_drivers_autoprobe") == "1"
-    plan = lab.json("plan", f"/root/{bed}.yaml")
     assert not plan["changes"]
     given = [node["devices"][0] for node in plan["nodes"]]
     assert [(d["function"], d["host_cell"], d["remote"]) for d in given] == [("vf", 0, False)] * 2
@@ -57,14 +74,14 @@ def test_vfs_are_made_for_a_bed_and_hang_in_its_guests(lab: Lab, bed: str) -> No
     assert given == [(False, True)] * 2
 
 
-def test_traffic_goes_over_the_vfs(lab: Lab, bed: str) -> None:
-    there = {node["name"]: node["addresses"]["net0"] for node in lab.json("plan", f"/root/{bed}.yaml")["nodes"]}
+def test_traffic_goes_over_the_vfs(lab: Lab, bed: str, plan: Any) -> None:
+    there = {node["name"]: node["addresses"]["net0"] for node in plan["nodes"]}
     lab.vmlab("ssh", bed, "fta1", "--", "ping", "-q", "-c", "3", "-W", "10", "-I", "net0", there["fta2"])
 
 
-def test_the_physical_function_stands_beside_the_guests_of_its_vfs(lab: Lab, bed: str) -> None:
+def test_the_physical_function_stands_beside_the_guests_of_its_vfs(lab: Lab, bed: str, plan: Any) -> None:
     """iperf3 from one guest to the other, and on the host in the place of both: its own interface, the guests' CPUs."""
-    planned = {node["name"]: node for node in lab.json("plan", f"/root/{bed}.yaml")["nodes"]}
+    planned = {node["name"]: node for node in plan["nodes"]}
     interface = lab.run("ls", f"/sys/bus/pci/devices/{CELL_0_IGB}/net").strip()
     own = str(IPv4Network(f"{planned['fta1']['addresses']['net0']}/24", strict=False)[200])
     lab.run("ip", "address", "add", f"{own}/24", "dev", interface)
@@ -85,8 +102,8 @@ def test_the_physical_function_stands_beside_the_guests_of_its_vfs(lab: Lab, bed
         assert node["vcpus"] == cpus
 
 
-def test_pins_and_memory_are_as_planned(lab: Lab, bed: str) -> None:
-    nodes = {node["name"]: node for node in lab.json("plan", f"/root/{bed}.yaml")["nodes"]}
+def test_pins_and_memory_are_as_planned(lab: Lab, bed: str, plan: Any) -> None:
+    nodes = {node["name"]: node for node in plan["nodes"]}
     for node in nodes.values():
         as_planned(lab, bed, node)
         assert len(node["emulator_cpus"]) == 2  # the host's own core
@@ -109,14 +126,14 @@ def test_a_pf_whose_vfs_are_in_use_is_not_passed(lab: Lab, bed: str) -> None:
     assert len(lab.virsh("list", "--name").split()) == 2
 
 
-def test_a_function_that_another_domain_holds_is_not_given_again(lab: Lab, bed: str) -> None:
-    held = lab.json("plan", f"/root/{bed}.yaml")["nodes"][0]["devices"][0]["address"]
+def test_a_function_that_another_domain_holds_is_not_given_again(lab: Lab, bed: str, plan: Any) -> None:
+    held = plan["nodes"][0]["devices"][0]["address"]
     lab.vmlab("plan", one(lab, "vf", f'address: "{held}"'), status=4)
     assert f"{bed}.fta1" in lab.complaints
 
 
-def test_down_gives_the_vfs_back(lab: Lab, bed: str) -> None:
-    addresses = [node["devices"][0]["address"] for node in lab.json("plan", f"/root/{bed}.yaml")["nodes"]]
+def test_down_gives_the_vfs_back(lab: Lab, bed: str, plan: Any) -> None:
+    addresses = [node["devices"][0]["address"] for node in plan["nodes"]]
     lab.vmlab("down", bed, "--yes")
     assert [lab.driver(address) for address in addresses] == ["igbvf"] * 2
     assert lab.virsh("list", "--all", "--name").strip() == ""

@@ -4,10 +4,22 @@ import hashlib
 import json
 import signal
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import libvirt
 import pytest
+
+from vmlab.guest.child import no_watch
+from vmlab.lab.ground.bed import DEFAULT_URI, existing
+from vmlab.lab.ground.guests import guests
+from vmlab.lab.ground.hosts import only
+from vmlab.lab.ground.progress import Silent
+from vmlab.lab.ground.stages import drive
+from vmlab.plan.filesystems import Stage, Track
+from vmlab.runtime.wait import Deadline
+from vmlab.steps import Step
+from vmlab.virt.connection import connected
 
 from .conftest import MINUTES, ROOT, Vmlab, qemu_pids, remains
 
@@ -18,7 +30,7 @@ NODES = ["client1", "mds1", "mds2", "oss1", "oss2"]
 
 @pytest.fixture(scope="module")
 def bed(vmlab: Vmlab) -> Iterator[Vmlab]:
-    vmlab.run("up", FILE, "--name", BED)
+    vmlab.run("up", FILE, "--name", BED, "--timings")
     yield vmlab
     vmlab.run("down", BED, "--yes")
     assert remains(BED, vmlab) == []
@@ -34,9 +46,44 @@ def test_up_again_changes_nothing(bed: Vmlab) -> None:
     before = qemu_pids(BED)
     assert len(before) == len(NODES)
     bed.run("up", FILE, "--name", BED)
+    assert "nothing to change" in bed.complaints
+    assert "carries no Lustre: the bed comes up without its file systems (lustre)" in bed.complaints
     assert qemu_pids(BED) == before
     plan = bed.json("plan", FILE, "--name", BED)
     assert (plan["changes"], plan["actions"]) == (False, [])
+
+
+def test_an_image_without_lustre_is_told_by_all_who_ask_for_it(bed: Vmlab) -> None:
+    for verb, status in ((("fs", "status"), 0), (("fs", "mount"), 4), (("lnet", "ping"), 4)):
+        bed.run(*verb, FILE, "--name", BED, status=status)
+    assert {t["state"] for t in bed.json("fs", "status", FILE, "--name", BED)["targets"]} == {"no Lustre"}
+    assert {n["problem"] for n in bed.json("lnet", "show", FILE, "--name", BED)} == {"no Lustre in the image demo"}
+
+
+def appended(path: str, text: str) -> Step:
+    check = ("sh", "-c", 'grep -qxF "$2" "$1"', "vmlab", path, text)
+    return Step(f"write {text}", check, (("sh", "-c", 'echo "$2" >>"$1"', "vmlab", path, text),))
+
+
+def test_stages_go_through_all_guests(bed: Vmlab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With commands that need no Lustre."""
+    monkeypatch.setenv("VMLAB_STATE_DIR", str(bed.state))
+    nodes, disk = ("oss1", "oss2"), "/dev/disk/by-id/virtio-lustre-OST0000"
+    stages = (
+        Stage("first", tuple(Track(n, w, (appended(f"/root/{w}", n),)) for n in nodes for w in ("a", "b", "c"))),
+        Stage("second", tuple(Track(n, "disk", (Step("disk", ("test", "-b", disk), ()),)) for n in nodes)),
+    )
+    with connected(DEFAULT_URI) as host, ExitStack() as stack:
+        found = guests(only(host), existing(only(host), BED))
+        doors = {name: stack.enter_context(found[name]) for name in nodes}
+        for door in doors.values():
+            door.connect(Deadline.after(120))
+        ran = [
+            drive(stages, doors, watch=lambda _: no_watch, progress=Silent(), deadline=Deadline.after(300))
+            for _ in range(2)
+        ]
+    assert [[stage.applied for stage in run] for run in ran] == [[6, 0], [0, 0]]
+    assert bed.run("ssh", BED, "oss2", "--", "cat", "/root/b") == "oss2\n"
 
 
 def test_all_nodes_resolve_all_short_names(bed: Vmlab) -> None:

@@ -1,11 +1,11 @@
-"""What a running domain has room for, as its live XML says."""
+"""What a running domain needs and has room for, as its live XML says."""
 
 from dataclasses import dataclass
 
 from lxml import etree
 
 from vmlab.domainxml.devices import disk_name
-from vmlab.domainxml.read import PARSER, kib_of
+from vmlab.domainxml.read import PARSER, Uses, kib_of, uses_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,14 +16,14 @@ class LiveFacts:
     most_kib: int
 
 
-def read_live(xml: str) -> LiveFacts:
+def read_live(xml: str) -> tuple[Uses, LiveFacts]:
     """Read what `virDomainGetXMLDesc` gives of a domain that runs."""
     root = etree.fromstring(xml, PARSER)
     ports = {int(c.get("index", "0")) for c in root.iterfind("devices/controller[@model='pcie-root-port']")}
     used = {int(a.get("bus", "0"), 16) for a in root.iterfind("devices/*/address[@type='pci']")}
     balloon = root.find("devices/memballoon")
     has_one = balloon is not None and balloon.get("model") != "none"
-    return LiveFacts(len(ports - used), kib_of(root) if has_one else 0)
+    return uses_of(root), LiveFacts(len(ports - used), kib_of(root) if has_one else 0)
 
 
 def disks_to_attach(xml: str, serials: frozenset[str]) -> dict[str, str]:

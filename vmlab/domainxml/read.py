@@ -1,6 +1,5 @@
 """What a domain's, network's and volume's XML says, as values."""
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network
@@ -122,10 +121,10 @@ def read_domain(xml: str) -> DomainFacts:
         page_kib=None if page is None else _kib(page.get("size", "0"), page.get("unit", "KiB")),
         hostdevs=tuple(functions),
         ports={interface: address for address, interfaces in functions.items() for interface in interfaces},
-        uses=_uses(root),
+        uses=uses_of(root),
         unreadable=unreadable,
         links=tuple(dict.fromkeys(links)),
-        paths=tuple(link for link, times in Counter(links).items() if times > 1),
+        paths=tuple(dict.fromkeys(link for link in links if links.count(link) > 1)),
         boot_args=root.findtext("os/cmdline", ""),
         gdb=has_gdb(root),
     )
@@ -146,12 +145,8 @@ def kib_of(root: etree._Element) -> int:
     return 0 if memory is None else _kib(memory.text or "0", memory.get("unit", "KiB"))
 
 
-def read_uses(xml: str) -> Uses:
+def uses_of(root: etree._Element) -> Uses:
     """What the domain of this XML needs."""
-    return _uses(etree.fromstring(xml, PARSER))
-
-
-def _uses(root: etree._Element) -> Uses:
     volumes = root.iterfind("devices/disk//source[@volume]")
     return Uses(
         files=frozenset(_FILES(root)),

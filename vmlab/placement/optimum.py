@@ -27,7 +27,7 @@ _LARGE = 500
 last cell took ten times as long as all else, and nobody sees that cell."""
 _NEAR = 0.06
 _RANK_STEPS = 1
-_RANK_NEAR = 0.1
+_RANK_NEAR = 0.3
 _BEFORE_SPREAD = 5
 """The goals that come before the fewest cells per node: only for those is it worth to split a node."""
 
@@ -78,6 +78,8 @@ class _Model:
         self._spaces = {space.host: space for space in spaces}
         self._cells = {Place(i, s.host, c.id): c for i, s in enumerate(spaces) for c in s.cells}
         self._pools = pools
+        known: dict[tuple[str, int | None], Place] = {(place.host, place.cell): place for place in self._cells}
+        self._homes = [[known.get((pool.host, slot.cell)) for slot in pool.slots] for pool in pools]
         self._unit = units_of(requests)
         self._remote: dict[int, float] = {}
         self._wished = 0
@@ -248,9 +250,7 @@ class _Model:
             self._remote |= {v: -1 for (w, i, p), v in group.devices.items() if w == want and self._is_at(i, p, None)}
 
     def _is_at(self, pool: int, position: int, place: Place | None) -> bool:
-        slot, host = self._pools[pool].slots[position], self._pools[pool].host
-        known = any(p.host == host and p.cell == slot.cell for p in self._cells)
-        return not known if place is None else (place.host, place.cell) == (host, slot.cell)
+        return self._homes[pool][position] == place
 
     def _pieces(self, group: Group, index: int, pool: Pool) -> None:
         """What a group takes of a pool: `used` has the pieces under slot -1, and the functions by slot."""
@@ -453,9 +453,16 @@ class _Model:
             Goal(shared, steps=least),
             Goal(dict.fromkeys(self._touched.values(), 1.0), steps=steps, near=near),
             Goal(self._reserved, sum(space.reserve > 0 for space in self._spaces.values()), least),
-            Goal(self._unmade, steps=_RANK_STEPS),
+            Goal(self._unmade, 0 if shared else self._least_unmade(), steps=_RANK_STEPS),
             Goal(rank, steps=_RANK_STEPS, near=rank_near),
         ]
+
+    def _least_unmade(self) -> int:
+        """Virtual functions that have to be made, where each serves one wish: those that exist do not suffice."""
+        wanted = sum(len(g.names) * n for g in self._groups for want, n in g.wants.items() if want.function == "vf")
+        there = (pool for pool in self._pools if pool.parent is None or pool.existing)
+        serve = (pool.capacity for pool in there if any(w.function == "vf" for slot in pool.slots for w in slot.serves))
+        return max(0, wanted - sum(serve))
 
     def decode(self, values: Sequence[int]) -> Optimum:
         """The solution by node."""

@@ -84,7 +84,7 @@ class Host:
         try:
             return self._bounded(action, connection, deadline_s)
         except libvirt.libvirtError as error:
-            if not _lost(connection, error):
+            if not lost(connection, error):
                 raise refused(error) from error
             log.debug("libvirt went away (%s): connecting again", error)
         try:
@@ -197,7 +197,8 @@ def gone_is_fine() -> Iterator[None]:
             raise
 
 
-def _lost(connection: "libvirt.virConnect", error: "libvirt.libvirtError") -> bool:
+def lost(connection: "libvirt.virConnect", error: "libvirt.libvirtError") -> bool:
+    """The connection is gone, and the error says nothing of what was asked for."""
     # A dead connection reports all kinds of codes; whether it is alive is what tells.
     if error.get_error_domain() == libvirt.VIR_FROM_RPC:
         return True

@@ -14,10 +14,10 @@ from vmlab.domainxml.read import (
     VolumeFacts,
     read_domain,
     read_network_xml,
-    read_uses,
     read_volume,
 )
 from vmlab.plan.observed import RUNNING, Observed, ObservedDomain, ObservedNetwork
+from vmlab.runtime.garbage import uncollected
 from vmlab.runtime.log import log
 from vmlab.virt.connection import Host, missing
 from vmlab.virt.pool import BEDS, MARK, locate
@@ -41,14 +41,20 @@ _WHY_PAUSED = {
 }
 
 
-def observe(host: Host, *, whole: bool = True) -> Observed:
+def observe(host: Host, *, whole: bool = True, leaving: str = "") -> Observed:
     """What is there now. An object that vanishes while we look is as good as never seen.
 
     Unless it is the `whole` only domains and networks are looked at: neither the pool's files, nor what QEMUs have
-    beyond their definitions, nor what those say of files by name or link only, nor routes and bridges. Metadata that
+    beyond their definitions, nor what those say of files by name or link only, nor routes and bridges. Nor is that of
+    the domains of a bed that is `leaving`, whose needs keep nobody from anything. Metadata that
     cannot be understood is warned of. Raises HostError if the pool is somebody else's.
     """
-    return host.call(lambda connection: _observe(host, connection, whole=whole))
+
+    def look(connection: "libvirt.virConnect") -> Observed:
+        with uncollected():
+            return _observe(host, connection, whole=whole, leaving=leaving)
+
+    return host.call(look)
 
 
 def domain_state(host: Host, name: str) -> str:
@@ -81,26 +87,28 @@ class _Seen(NamedTuple):
     live: LiveFacts | None
 
 
-def _observe(host: Host, connection: "libvirt.virConnect", *, whole: bool) -> Observed:
+def _observe(host: Host, connection: "libvirt.virConnect", *, whole: bool, leaving: str) -> Observed:
+    def seen(domain: "libvirt.virDomain") -> _Seen:
+        return _domain(domain, live=whole, leaving=leaving)
+
     pool, path = locate(connection, BEDS)
-    domains = list(_still_there(lambda domain: _domain(domain, live=whole), connection.listAllDomains()))
+    domains = list(_still_there(seen, connection.listAllDomains()))
     active = {network.UUID() for network in connection.listAllNetworks(libvirt.VIR_CONNECT_LIST_NETWORKS_ACTIVE)}
     networks = list(_still_there(lambda network: _network(network, active), connection.listAllNetworks()))
     files = {volume.name: volume for volume in _volumes(pool)} if whole else {}
+    in_use = {domain.facts.name: domain.uses.files for domain in domains}
     if whole:
         from vmlab.virt.disks import needed  # noqa: PLC0415  slow to import
 
         backing = {volume.path: volume.backing for volume in files.values()}
-        uses = {seen.facts.name: seen.uses for seen in domains}
-        in_use = needed(host, connection, uses, backing=backing, pool_path=path)
-    else:
-        in_use = {seen.facts.name: seen.uses.files for seen in domains}
+        uses = {domain.facts.name: domain.uses for domain in domains if not _of(domain.facts, leaving)}
+        in_use |= needed(host, connection, uses, backing=backing, pool_path=path)
     observed = Observed(
         domains={
-            seen.facts.name: ObservedDomain(
-                seen.facts, seen.state, in_use[seen.facts.name], host.name, seen.saved, seen.live
+            domain.facts.name: ObservedDomain(
+                domain.facts, domain.state, in_use[domain.facts.name], host.name, domain.saved, domain.live
             )
-            for seen in domains
+            for domain in domains
         },
         networks={n.facts.name: n for n in networks},
         volumes=files,
@@ -130,8 +138,12 @@ def _still_there(read: Callable[[Any], T], objects: Iterable[Any]) -> Iterator[T
                 raise
 
 
-def _domain(domain: "libvirt.virDomain", *, live: bool) -> _Seen:
-    """A domain as it is defined, and its state; `live`: also what only the running QEMU has.
+def _of(facts: DomainFacts, bed: str) -> bool:
+    return facts.metadata is not None and facts.metadata.bed == bed
+
+
+def _domain(domain: "libvirt.virDomain", *, live: bool, leaving: str) -> _Seen:
+    """A domain as it is defined, and its state; `live`: also what only the running QEMU has, unless it is `leaving`.
 
     The definition is what was asked for; a running domain may have other disks attached besides. One that is not
     defined has no other than it runs with.
@@ -139,10 +151,10 @@ def _domain(domain: "libvirt.virDomain", *, live: bool) -> _Seen:
     facts = read_domain(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
     state, reason = domain.state()
     uses, runs, saved = facts.uses, None, ""
-    if live and _STATES.get(state) in RUNNING:
-        xml = domain.XMLDesc()
-        uses |= read_uses(xml)
-        runs = read_live(xml) if facts.metadata is not None else None
+    if live and _STATES.get(state) in RUNNING and not _of(facts, leaving):
+        needs, has = read_live(domain.XMLDesc())
+        uses |= needs
+        runs = has if facts.metadata is not None else None
     if state == libvirt.VIR_DOMAIN_SHUTOFF and facts.metadata is not None:
         known = "file" if reason == libvirt.VIR_DOMAIN_SHUTOFF_SAVED else ""
         saved = "libvirt" if domain.hasManagedSaveImage() else known

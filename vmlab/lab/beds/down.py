@@ -8,13 +8,13 @@ from vmlab.lab.beds.shut_down import shut_down
 from vmlab.lab.ground.bed import beds_there, locked
 from vmlab.lab.ground.bed_folder import elsewhere, move, new_folder
 from vmlab.lab.ground.hosts import Hosts
+from vmlab.lab.ground.lanes import node_lanes
 from vmlab.lab.ground.progress import Progress
-from vmlab.plan.actions import Action, Plan
+from vmlab.plan.actions import Action, Plan, by_name
 from vmlab.plan.diff import removal
 from vmlab.plan.observed import over_all
-from vmlab.runtime.parallel import LIBVIRT_JOBS, each
 from vmlab.virt.connection import Host
-from vmlab.virt.perform import perform
+from vmlab.virt.perform import perform, perform_lanes
 from vmlab.virt.pool import BEDS, refresh_pool
 
 
@@ -22,7 +22,7 @@ def planned_removal(hosts: Hosts, bed: str, *, keep_disks: bool) -> dict[str, Pl
     """What `down` would do on each host. Raises HostError if a domain outside the bed uses one of its disks."""
     for host in hosts.values():
         refresh_pool(host, BEDS)
-    looks = hosts.look()
+    looks = hosts.look(leaving=bed)
     return {name: removal(look.bed(bed), look, keep_disks=keep_disks) for name, look in looks.items()}
 
 
@@ -76,17 +76,8 @@ def down(hosts: Hosts, bed: str, *, keep_disks: bool, progress: Progress) -> tup
 
 
 def _perform(host: Host, plan: Plan, progress: Progress) -> None:
-    def lane(item: tuple[str, tuple[Action, ...]]) -> None:
-        for action in item[1]:
-            progress.stage(item[0], action.kind)
-            perform(host, action)
-        progress.stage(item[0], "gone")
-
-    def remove(action: Action) -> None:
-        perform(host, action)
-
     for action in plan.host:
-        remove(action)
-    each(lane, plan.lanes.items(), jobs=LIBVIRT_JOBS, failed="not all nodes could be removed")
-    each(remove, plan.volumes, jobs=LIBVIRT_JOBS, failed="not all disks could be removed")
-    each(remove, plan.networks, jobs=LIBVIRT_JOBS, failed="not all networks could be removed")
+        perform(host, action)
+    node_lanes(host, plan.lanes.values(), progress, failed="not all nodes could be removed", gone=True)
+    perform_lanes(host, by_name(plan.volumes), failed="not all disks could be removed")
+    perform_lanes(host, by_name(plan.networks), failed="not all networks could be removed")

@@ -24,6 +24,7 @@ from vmlab.plan.filesystems import check_backends, check_images
 from vmlab.plan.fitting import Fitted
 from vmlab.plan.observed import ObservedBed, over_all
 from vmlab.plan.placing import wants_devices
+from vmlab.runtime.garbage import uncollected
 from vmlab.store.images import Manifest, at_path, find
 from vmlab.topology import Topology
 from vmlab.virt.accel import locked_away, why_no_kvm
@@ -123,17 +124,18 @@ def prepare(
 
     refuse_unusable(hosts, topology, prepared_images)
     sharing = any(node.shares for node in topology.nodes.values())
-    return decide_all(
-        topology,
-        looks,
-        inventories,
-        images=prepared_images,
-        keys=keys,
-        accel=accel,
-        restart=restart,
-        share_drivers={name: share_driver(host, DOMAIN_TYPES[accel]) for name, host in hosts.items() if sharing},
-        fit=fit,
-    )
+    with uncollected():
+        return decide_all(
+            topology,
+            looks,
+            inventories,
+            images=prepared_images,
+            keys=keys,
+            accel=accel,
+            restart=restart,
+            share_drivers={name: share_driver(host, DOMAIN_TYPES[accel]) for name, host in hosts.items() if sharing},
+            fit=fit,
+        )
 
 
 def _passable(host: Host, found: HostInventory) -> HostInventory:

@@ -32,16 +32,22 @@ def reached(
 
     Where nobody is behind the domains, as on libvirt's test driver, they come as far as those.
     """
-    question = _Question(hosts, bed, doors(hosts, bed), bed.metadata, Deadline.after(_ANSWER_S))
+    running = [node for node in nodes if not node.stage]
+    if hosts.have_guests:
+        question = _Question(hosts, bed, doors(hosts, bed), bed.metadata, Deadline.after(_ANSWER_S))
 
-    def ask(node: NodeStatus) -> NodeStatus:
-        if node.stage:
-            return node
-        told = question.ask(node) if hosts.have_guests else replace(node, stage="domain")
-        tell(told)
-        return told
+        def ask(node: NodeStatus) -> NodeStatus:
+            answer = question.ask(node)
+            tell(answer)
+            return answer
 
-    return each(ask, nodes, jobs=len(nodes), failed="not all nodes could be asked")
+        asked = each(ask, running, jobs=len(running), failed="not all nodes could be asked")
+    else:
+        asked = [replace(node, stage="domain") for node in running]
+        for node in asked:
+            tell(node)
+    told = {node.name: node for node in asked}
+    return [told.get(node.name, node) for node in nodes]
 
 
 @dataclass(frozen=True, slots=True)

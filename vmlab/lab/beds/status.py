@@ -72,10 +72,13 @@ def beds(host: Host) -> list[BedLine]:
 def known(hosts: Hosts, bed: ObservedBed) -> list[NodeStatus]:
     """Each node of the bed, as far as libvirt tells."""
     folders = {name: host.call(lambda connection: pool_path(connection, BEDS)) for name, host in hosts.items()}
-    return [
-        _node(hosts.of(bed.nodes[name]), metadata, bed.nodes[name], folders[bed.nodes[name].host])
-        for name, metadata in bed.metadata.items()
-    ]
+    domains = {domain.facts.name for domain in bed.nodes.values()}
+    cpus = {name: host_cpus(host, domains) for name, host in hosts.items()}
+
+    def node(metadata: NodeMetadata, domain: ObservedDomain) -> NodeStatus:
+        return _node(metadata, domain, cpus[domain.host].get(domain.facts.name, ""), folders[domain.host])
+
+    return [node(metadata, bed.nodes[name]) for name, metadata in bed.metadata.items()]
 
 
 def externals(topology: Topology) -> list[NodeStatus]:
@@ -104,7 +107,7 @@ def _written(fabric: Fabric, address: IPv4Address) -> Address:
     return Address(fabric.name, fabric.kind, EXTERNAL, fabric.name, "", IPv4Interface((address, prefix)))
 
 
-def _node(host: Host, metadata: NodeMetadata, domain: ObservedDomain, folder: str) -> NodeStatus:
+def _node(metadata: NodeMetadata, domain: ObservedDomain, cpus: str, folder: str) -> NodeStatus:
     facts = domain.facts
     stage, problem, hint = ("", "", "") if domain.running else _off(domain)
     return NodeStatus(
@@ -114,7 +117,7 @@ def _node(host: Host, metadata: NodeMetadata, domain: ObservedDomain, folder: st
         stage=stage,
         vcpus=facts.vcpus,
         memory_mib=facts.memory_kib // 1024,
-        host_cpus=host_cpus(host, facts.name),
+        host_cpus=cpus,
         addresses=metadata.addresses,
         devices=facts.ports,
         disks=tuple(zip(facts.serials, facts.disks, strict=False)),

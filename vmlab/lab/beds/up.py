@@ -24,6 +24,7 @@ from vmlab.lab.ground.guests import guest_of, steps_of
 from vmlab.lab.ground.hard_end import UP_S, Going, limit_s, told
 from vmlab.lab.ground.hosts import Hosts
 from vmlab.lab.ground.image_store import cloning
+from vmlab.lab.ground.lanes import node_lanes
 from vmlab.lab.ground.progress import Progress
 from vmlab.lab.ground.stages import StageTime
 from vmlab.lustre.target import Recovery
@@ -37,11 +38,12 @@ from vmlab.virt.connection import Host
 from vmlab.virt.console import console_lines, console_text
 from vmlab.virt.observe import domain_state
 from vmlab.virt.outside import no_way_out
-from vmlab.virt.perform import perform
+from vmlab.virt.perform import perform, perform_lanes
 from vmlab.virt.pool import BEDS, IMAGES, ensure_pool
 
 _ASK_S = 60.0
 _KINDS = {"kvm": "kvm", "tcg": "qemu"}
+_UNDEFINED = "not all nodes could be defined"
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +128,7 @@ def _claimed(
     if not placed:
         _define(hosts, prepared, progress)
     for name, part in prepared.parts.items():
-        _each_by_name(hosts[name], part.plan.last, "not all old kernels could be removed")
+        perform_lanes(hosts[name], by_name(part.plan.last), failed="not all old kernels could be removed")
     return prepared, made
 
 
@@ -150,7 +152,7 @@ def _decided(
     made = prepared.plan.host
     if made:
         for name, part in prepared.parts.items():
-            _each_by_name(hosts[name], part.plan.host, "not all functions could be made ready")
+            perform_lanes(hosts[name], by_name(part.plan.host), failed="not all functions could be made ready")
         prepared = decide()  # with the addresses that the kernel gave them, and those that their drivers show
     return prepared, made
 
@@ -165,37 +167,21 @@ def _make_room(hosts: Hosts, prepared: Prepared, progress: Progress) -> None:
 
 def _make_room_on(host: Host, part: Part, progress: Progress) -> None:
     plan = part.plan
-    _each_by_name(host, plan.networks, "not all networks could be made")
-    _each_by_name(host, plan.volumes, "not all shared disks could be made")
-
-    def gone(name: str) -> None:
-        for action in plan.lanes[name]:
-            perform(host, action)
-        progress.stage(name, "gone")
-
-    removed = [name for name in plan.lanes if name not in part.desired.nodes]
-    each(gone, removed, jobs=LIBVIRT_JOBS, failed="not all nodes could be removed")
+    perform_lanes(host, by_name(plan.networks), failed="not all networks could be made")
+    perform_lanes(host, by_name(plan.volumes), failed="not all shared disks could be made")
+    removed = [lane for name, lane in plan.lanes.items() if name not in part.desired.nodes]
+    node_lanes(host, removed, progress, failed="not all nodes could be removed", gone=True)
 
 
 def _define(hosts: Hosts, prepared: Prepared, progress: Progress) -> None:
     """Each node's lane up to its definition: from then on its clone keeps its image from being removed."""
 
-    def define(place: tuple[str, str]) -> None:
-        host, node = place
-        for action in before_start(prepared.parts[host].plan.lanes.get(node, ())):
-            progress.stage(node, action.kind)
-            perform(hosts[host], action)
+    def define(place: tuple[str, Part]) -> None:
+        name, part = place
+        lanes = [before_start(part.plan.lanes.get(node, ())) for node in part.desired.nodes]
+        node_lanes(hosts[name], filter(None, lanes), progress, failed=_UNDEFINED)
 
-    places = [(host, node) for host, part in prepared.parts.items() for node in part.desired.nodes]
-    each(define, places, jobs=LIBVIRT_JOBS * len(hosts), failed="not all nodes could be defined")
-
-
-def _each_by_name(host: Host, actions: tuple[Action, ...], failed: str) -> None:
-    def act(lane: tuple[Action, ...]) -> None:
-        for action in lane:
-            perform(host, action)
-
-    each(act, by_name(actions), jobs=LIBVIRT_JOBS, failed=failed)
+    each(define, prepared.parts.items(), jobs=len(hosts), failed=_UNDEFINED)
 
 
 def _node(

@@ -3,12 +3,11 @@
 from collections.abc import Callable
 from functools import cache
 
-from vmlab.domainxml.metadata import NodeMetadata
 from vmlab.guest.external import External
 from vmlab.guest.lookout import Lookout
 from vmlab.guest.patience import Advance, Patience
 from vmlab.guest.ssh import Door, Guest
-from vmlab.lab.ground.guests import guest_of
+from vmlab.lab.ground.guests import guests
 from vmlab.lab.ground.hosts import Hosts
 from vmlab.plan.observed import ObservedBed, ObservedDomain
 from vmlab.runtime.files import own_state_dir
@@ -29,7 +28,10 @@ _CONNECT_S, _CONNECT_AT_MOST_S = 60.0, 600.0
 def doors(hosts: Hosts, bed: ObservedBed) -> dict[str, Guest]:
     """A door to each node of the bed."""
     folder = _folders(hosts)
-    return {name: _door(hosts, metadata, bed.nodes[name], folder) for name, metadata in bed.metadata.items()}
+    found = guests(hosts, bed)
+    for name, guest in found.items():
+        _watch(guest, hosts, bed.nodes[name], folder)
+    return found
 
 
 def external_doors(topology: Topology | None) -> dict[str, Door]:
@@ -80,13 +82,12 @@ def _folders(hosts: Hosts) -> Callable[[Host], str]:
     return lambda host: folder(host.name)
 
 
-def _door(hosts: Hosts, metadata: NodeMetadata, domain: ObservedDomain, folder: Callable[[Host], str]) -> Guest:
-    guest, host = guest_of(hosts, metadata), hosts.of(domain)
-    log = identity.console_volume(metadata.bed, metadata.node)
+def _watch(guest: Guest, hosts: Hosts, domain: ObservedDomain, folder: Callable[[Host], str]) -> None:
+    host = hosts.of(domain)
+    log = identity.console_volume(guest.bed, guest.node)
     lookout = Lookout(
         guest,
         console=lambda: console_text(host, folder(host), log),
         domain_state=lambda: domain_state(host, domain.facts.name),
     )
     guest.watch, guest.look = lookout, lookout.look
-    return guest

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from functools import lru_cache
 from ipaddress import IPv4Address
+from pathlib import Path
 
 from vmlab.domainxml.metadata import NodeMetadata
 from vmlab.domainxml.network import gateway
@@ -24,12 +25,16 @@ from vmlab.steps import Step
 
 def guests(hosts: Hosts, bed: ObservedBed) -> dict[str, Guest]:
     """A door to each node."""
-    return {name: guest_of(hosts, metadata) for name, metadata in bed.metadata.items()}
+    secret = folder(hosts.home, bed.name)
+    return {name: _guest(metadata, secret) for name, metadata in bed.metadata.items()}
 
 
 def guest_of(hosts: Hosts, metadata: NodeMetadata) -> Guest:
     """The door to one node."""
-    secret = folder(hosts.home, metadata.bed)
+    return _guest(metadata, folder(hosts.home, metadata.bed))
+
+
+def _guest(metadata: NodeMetadata, secret: Path) -> Guest:
     return Guest(metadata.bed, metadata.node, metadata.management.ip.ip, metadata.user, secret)
 
 

@@ -47,11 +47,11 @@ class Hosts(Mapping[str, Host]):
         """The host that a node is on."""
         return self[node.host]
 
-    def look(self, *, whole: bool = True) -> dict[str, Observed]:
+    def look(self, *, whole: bool = True, leaving: str = "") -> dict[str, Observed]:
         """What is on each of them now, by name; see `observe`."""
 
         def observed(host: Host) -> Observed:
-            return observe(host, whole=whole)
+            return observe(host, whole=whole, leaving=leaving)
 
         looks = each(observed, self.values(), jobs=_JOBS, failed="not all hosts could be looked at")
         return dict(zip(self, looks, strict=True))
