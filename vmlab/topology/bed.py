@@ -79,7 +79,7 @@ class Fabric:
     bridge: str | None
     vf: VfSettings = field(default_factory=VfSettings)
     addresses: AddressRange | None = None
-    routers: Mapping[str, tuple[Nid, ...]] = field(default_factory=dict)
+    routers: Mapping[str, tuple[Nid, ...]] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
