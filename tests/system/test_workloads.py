@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from itertools import product
@@ -11,7 +12,10 @@ from typing import Any
 
 import pytest
 
+from .beside import with_machine
 from .conftest import Vmlab, remains
+
+__all__ = ["with_machine"]
 
 BED = "t-load"
 TOPOLOGY = """
@@ -132,6 +136,26 @@ def test_the_host_is_measured_beside_its_guests_on_as_many_cpus(bed: Vmlab) -> N
     there = [node for node in run["nodes"] if node["where"] == "host"]
     assert {node["kernel"] for node in there} == {os.uname().release}
     assert len({node["vcpus"]["0"][0] for node in there}) == min(3, os.cpu_count() or 1)
+
+
+def test_a_machine_beside_the_guests_takes_part(bed: Vmlab, with_machine: str, tmp_path: Path) -> None:
+    answers = json.loads(bed.run("exec", with_machine, "-n", "@client", "-o", "json", "--", "cat", "/proc/uptime"))
+    assert {answer["node"]: answer["status"] for answer in answers} == dict.fromkeys(("n1", "n2", "n3", "cn1"), 0)
+    told = {node["name"]: node["state"] for node in bed.json("status", with_machine, "--no-guests")}
+    assert told == {**dict.fromkeys(("n1", "n2", "n3"), "running"), "cn1": "external"}
+    bed.run("plan", with_machine, "--detailed-exitcode")
+    bed.run("power", "off", with_machine, "cn1", status=2)
+    (tmp_path / "one").write_text("from here")
+    there, guest = f"cn1:{tmp_path}/two", "n2:/root/three"
+    for source, destination in (("one", there), (there, guest), (guest, "four")):
+        # The topology of a bed that is only named is looked for where one is.
+        subprocess.run(bed.argv("cp", source, destination), cwd=tmp_path, env=bed.environment, check=True)
+    assert (tmp_path / "four").read_text() == "from here"
+    run = json.loads(bed.run("run", with_machine, "command", "--set", "run=uname -r", "-o", "json"))
+    assert figures(run, "seconds", "node", "on").keys() == {*((f"n{n}", "vm") for n in (1, 2, 3)), ("cn1", "bare")}
+    (machine,) = [node for node in run["nodes"] if node["where"] == "bare"]
+    assert (machine["name"], machine["kernel"]) == ("cn1", os.uname().release)
+    assert list(machine["addresses"]) == ["eth"]
 
 
 def test_a_run_that_ctrl_c_cut_off_goes_on(bed: Vmlab) -> None:

@@ -7,7 +7,7 @@ nothing of what was measured before it.
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,7 +18,7 @@ from vmlab.lab.measuring.commands import Commands, Deeds, Keep, told
 from vmlab.lab.measuring.job import perform
 from vmlab.lab.measuring.services import Services, serving
 from vmlab.lab.measuring.turns import Turn
-from vmlab.metrics import ON, Sample
+from vmlab.metrics import Sample
 from vmlab.records.run import RunCommand
 from vmlab.store.runs import OpenRun
 from vmlab.workloads import Job, Output, Outputs, Task, Workload
@@ -141,7 +141,7 @@ class Session:
         if self._broken.is_set():
             return  # what became of its commands is our own doing
         if turn.counts:
-            taken.samples = tuple(_of_turn(sample, turn) for sample in samples)
+            taken.samples = tuple(map(turn.labelled, samples))
         taken.problems = workload.sanity(options, measurement, outputs, samples)
         taken.notes = (*workload.notes(options, measurement, outputs), *_apart(outputs))
         if fault and not taken.problems:  # what is wrong with the thing under test explains the failure
@@ -191,12 +191,6 @@ class Session:
                     break
                 services.fault = _step(step, commands, keep, services)
         return services.fault
-
-
-def _of_turn(sample: Sample, turn: Turn) -> Sample:
-    """With the turn's labels, but where it was measured, where the workload itself tells that of each figure."""
-    labels = {name: value for name, value in turn.labels.items() if name != ON or ON not in sample.labels}
-    return replace(sample, labels={**sample.labels, **labels}, trial=turn.trial)
 
 
 def _step(step: Task | Job, commands: Commands, keep: Keep, services: Services) -> str:

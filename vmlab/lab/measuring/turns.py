@@ -5,13 +5,13 @@ gets busy) is in the spread of each point and not in the difference between them
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pydantic import BaseModel
 
 from vmlab.errors import VmlabError, WorkloadError
-from vmlab.metrics import HOST, ON, VM
+from vmlab.metrics import HOST, ON, VM, Sample
 from vmlab.workloads import Measurement, Native, Node, Workload
 from vmlab.workloads._options import Point
 
@@ -35,7 +35,8 @@ ONCE = Often()
 class Turn:
     """A measurement's turn in a run, in which its `name` is unique. `labels` are added to those of its samples.
 
-    `trial` counts from 1. `native`: on the host itself, in the place of the nodes.
+    `trial` counts from 1. `native`: on the host itself, in the place of the nodes. `where` the nodes are, in a run in
+    which not all are guests.
     """
 
     name: str
@@ -45,6 +46,12 @@ class Turn:
     trial: int
     counts: bool = True
     native: bool = False
+    where: Mapping[str, str] = field(default_factory=dict)
+
+    def labelled(self, sample: Sample) -> Sample:
+        """With the turn's labels. Where it was measured its workload knows best, then the node that it is of."""
+        own = sample.labels.get(ON) or self.where.get(sample.labels.get("node", ""))
+        return replace(sample, labels={**sample.labels, **self.labels, **({ON: own} if own else {})}, trial=self.trial)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +147,8 @@ def _turns(of: _Round, end: str, trial: int, *, counts: bool) -> tuple[Turn, ...
 
     def turn(m: Measurement) -> Turn:
         labels = {**of.point.labels, **of.on(m)}
-        return Turn(f"{begin}{_name(of.point, m)}{end}", m, of.point.options, labels, trial, counts, of.native)
+        name = f"{begin}{_name(of.point, m)}{end}"
+        return Turn(name, m, of.point.options, labels, trial, counts, of.native, of.where)
 
     return tuple(map(turn, of.measurements))
 
