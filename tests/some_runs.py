@@ -14,7 +14,10 @@ DELAY = Metric("delay", "us", "lower", "delay")
 FIRST = datetime(2026, 11, 1, 2, tzinfo=UTC)
 
 
-def some_host(name: str = "h1", cpu: str = "Intel Xeon Gold 6230", hca: str = "ConnectX-6 20.31") -> RunHost:
+HCA = "MT_0000000223 firmware 20.31.1014"
+
+
+def some_host(name: str = "h1", cpu: str = "Intel Xeon Gold 6230", hca: str = HCA) -> RunHost:
     hcas = {"mlx5_0": hca} if hca else {}
     return RunHost(name, ("n1",), cpu, 40, 1 << 28, "6.12", "10.0.0", "QEMU 9.1.0", hcas, {}, {})
 

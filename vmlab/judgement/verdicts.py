@@ -1,6 +1,7 @@
 """Runs judged by references."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from math import isclose
 
 from vmlab.errors import ReferenceMissed, VmlabError, WorkloadError
@@ -15,46 +16,62 @@ OK, MISSED, BETTER, NO_FIGURE, OTHER_HOST = "ok", "missed", "better", "no figure
 _Figure = tuple[RunRecord, Summary]
 
 
+@dataclass(frozen=True, slots=True)
+class _Fitting:
+    """A reference, and the figures that it fits. `unlike`: why none of the runs is of its kind of host."""
+
+    reference: Reference
+    figures: tuple[_Figure, ...]
+    unlike: str = ""
+
+
 def judge(records: Sequence[RunRecord], references: Sequence[Reference]) -> tuple[RunVerdict, ...]:
     """Of each reference what it says of each figure that it fits, in the order of the references.
 
     One that fits none has a verdict that says so, unless it is of a workload that none of the runs is of, or of other
-    hosts than all of them. Of several trials the median is judged.
+    hosts than all of them. Of several trials the median is judged. A figure that another reference fits with more
+    labels, those of the first among them, is that one's alone.
     """
     figures: dict[str, list[_Figure]] = {}
     for record in records:
         for one in summaries(record.samples):
             figures.setdefault(one.metric.name, []).append((record, one))
-    return tuple(
-        verdict
+    found = [
+        _fitting(reference, runs, figures.get(reference.metric, ()))
         for reference in references
-        for verdict in _judged(reference, _concerned(reference, records), figures.get(reference.metric, ()))
-    )
+        if (runs := tuple(run for run in records if reference.workload in ("", run.workload)))
+    ]
+    closer: dict[int, list[frozenset[str]]] = {}
+    for fitting in found:
+        for _, figure in fitting.figures:
+            closer.setdefault(id(figure), []).append(frozenset(fitting.reference.labels))
+    return tuple(verdict for fitting in found for verdict in _judged(fitting, closer))
 
 
-def _concerned(reference: Reference, records: Sequence[RunRecord]) -> list[RunRecord]:
-    return [record for record in records if reference.workload in ("", record.workload)]
-
-
-def _judged(reference: Reference, runs: Sequence[RunRecord], figures: Sequence[_Figure]) -> Iterator[RunVerdict]:
-    if not runs:
-        return
+def _fitting(reference: Reference, runs: tuple[RunRecord, ...], figures: Sequence[_Figure]) -> _Fitting:
     unlike = [reference.host.unlike(run) if reference.host is not None else "" for run in runs]
     if all(unlike):
-        yield _without_figure(reference, OTHER_HOST, f"the reference is {unlike[0]}")
-        return
+        return _Fitting(reference, (), unlike[0])
     of = {id(run) for run, why in zip(runs, unlike, strict=True) if not why}
-    fitting = [(run, f) for run, f in figures if id(run) in of and fits(reference.labels, known(run, f.labels))]
-    same_unit = [(run, figure) for run, figure in fitting if figure.metric.unit == reference.unit]
-    if not same_unit:
-        why = "was measured" if not fitting else f"is in {reference.unit}: it was measured in {_unit(fitting)}"
-        yield _without_figure(reference, NO_FIGURE, f"no such figure {why}")
-    for run, figure in same_unit:
-        yield _of_figure(reference, run, figure)
+    fitting = tuple((run, f) for run, f in figures if id(run) in of and fits(reference.labels, known(run, f.labels)))
+    return _Fitting(reference, fitting)
 
 
-def _unit(figures: Sequence[_Figure]) -> str:
-    return str(figures[0][1].metric.unit)
+def _judged(fitting: _Fitting, closer: Mapping[int, Sequence[frozenset[str]]]) -> Iterator[RunVerdict]:
+    reference = fitting.reference
+    if fitting.unlike:
+        yield _without_figure(reference, OTHER_HOST, f"the reference is {fitting.unlike}")
+    elif not fitting.figures:
+        yield _without_figure(reference, NO_FIGURE, "no such figure was measured")
+    own = frozenset(reference.labels)
+    for run, figure in fitting.figures:
+        if any(own < other for other in closer[id(figure)]):
+            continue
+        if figure.metric.unit != reference.unit:
+            why = f"no such figure is in {reference.unit}: it was measured in {figure.metric.unit}"
+            yield _without_figure(reference, NO_FIGURE, why)
+        else:
+            yield _of_figure(reference, run, figure)
 
 
 def _without_figure(reference: Reference, verdict: str, why: str) -> RunVerdict:

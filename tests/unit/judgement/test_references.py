@@ -145,6 +145,17 @@ def test_one_reference_judges_all_figures_that_it_fits() -> None:
     assert [v.verdict for v in judge([run], [one(labels={"verb": "w"})])] == [OK, MISSED]
 
 
+def test_what_is_said_of_some_figures_in_particular_counts_there_alone() -> None:
+    run = some_run(*figures(SPEED, [100], verb="w", size="1"), *figures(SPEED, [10], verb="w", size="2"))
+    general, particular = one(labels={"verb": "w"}), one(labels={"verb": "w", "size": "2"}, value=10.0, line=7)
+    for references in ([general, particular], [particular, general]):
+        assert {(v.verdict, v.line) for v in judge([run], references)} == {(OK, 3), (OK, 7)}
+    beside = one(labels={"size": "2"})  # neither is more particular than the other
+    assert [v.verdict for v in judge([run], [one(labels={"verb": "w"}, value=10.0), beside])] == [BETTER, OK, MISSED]
+    everything = one(labels={}, value=1.0)
+    assert [v.line for v in judge([run], [everything, *(one(labels=f.labels, line=9) for f in run.samples)])] == [9, 9]
+
+
 def test_no_figure_is_a_verdict_and_no_pass() -> None:
     (absent,) = judge([some_run(*figures(SPEED, [100], verb="read"))], [one(labels={"verb": "write"})])
     assert (absent.verdict, absent.value) == (NO_FIGURE, None)
@@ -166,9 +177,9 @@ def test_a_reference_of_another_workload_says_nothing() -> None:
     ("kind", "why"),
     [
         (HostKind(), ""),
-        (HostKind(name="h1", cpu="*gold*", hca="connectx-6*", accel="kvm", soft=False), ""),
+        (HostKind(name="h1", cpu="*gold*", hca="mt_0000000223*", accel="kvm", soft=False), ""),
         (HostKind(cpu="*EPYC*"), "for the host's cpu *EPYC*, and that of h1 is Intel Xeon Gold 6230"),
-        (HostKind(hca="*ConnectX-7*"), "for the host's hca *ConnectX-7*, and that of h1 is ConnectX-6 20.31"),
+        (HostKind(hca="MT_8*"), "for the host's hca MT_8*, and that of h1 is MT_0000000223 firmware 20.31.1014"),
         (HostKind(name="h2"), "for the host's name h2, and that of h1 is h1"),
         (HostKind(accel="tcg"), "for tcg, and the run is kvm"),
         (HostKind(soft=True), "for figures over soft-RoCE, and the run's are not over soft-RoCE"),

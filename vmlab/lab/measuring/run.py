@@ -10,6 +10,7 @@ from typing import Any
 from vmlab.domainxml.metadata import NodeMetadata
 from vmlab.errors import UsageError
 from vmlab.guest.child import Watch
+from vmlab.judgement.references import Reference
 from vmlab.lab.ground.bed import existing, locked
 from vmlab.lab.ground.doors import advances, doors, open_door
 from vmlab.lab.ground.hosts import Hosts
@@ -51,6 +52,7 @@ def measure(
     progress: Progress,
     often: Often,
     resume: bool,
+    references: Sequence[Reference] = (),
 ) -> RunRecord:
     """One run; what went wrong while measuring is in the record (`lab.measuring.workload.verdict`).
 
@@ -108,6 +110,7 @@ def measure(
             resume=resume,
             stand_ins=stand_ins(hosts, domains, metadata, pins) if native else {},
             renewal=renewal,
+            references=references,
         )
 
 

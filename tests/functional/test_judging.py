@@ -1,0 +1,151 @@
+"""Figures that are judged, on the command line: the measuring itself is made up, all else is as it is."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from some_runs import DELAY, SPEED, figures, kept, some_run
+from typer.testing import CliRunner
+
+from vmlab.cli.app import app
+from vmlab.judgement.references import load
+from vmlab.judgement.verdicts import judge
+from vmlab.records.run import RunRecord
+
+BED = """
+name: ha
+references: refs/ha.yaml
+nodes: {n1: {role: client}}
+workloads: [{rdma: {}}]
+"""
+REFERENCES = """\
+references:
+  - {metric: speed, labels: {size: 1MiB}, value: 100, unit: MiB/s, lower: -0.05, reason: as of May}
+"""
+
+
+class Cli:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.runs = folder / "state" / "runs"
+
+    def __call__(self, *argv: str) -> Any:
+        result = CliRunner().invoke(app, argv)
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result
+
+    def json(self, *argv: str, status: int = 0) -> Any:
+        result = self(*argv, "-o", "json")
+        assert result.exit_code == status, result.output
+        return json.loads(result.stdout)
+
+
+@pytest.fixture
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cli]:
+    for name in ("state", "pool", "lock"):
+        monkeypatch.setenv(f"VMLAB_{name.upper()}_DIR", str(tmp_path / name))
+    monkeypatch.setenv("LIBVIRT_DEFAULT_URI", "test:///default")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "refs").mkdir()
+    (tmp_path / "ha.yaml").write_text(BED)
+    (tmp_path / "refs/ha.yaml").write_text(REFERENCES)
+    return Cli(tmp_path)
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Any]]:
+    """Let runs measure these figures; what measuring was asked for."""
+
+    def be(*values: float) -> list[Any]:
+        asked: list[Any] = []
+
+        def measure(*_: object, **how: Any) -> RunRecord:
+            asked.append(how["references"])
+            run = some_run(*figures(SPEED, values, size="1048576"), workload="rdma")
+            return RunRecord(**{n: getattr(run, n) for n in RunRecord.__dataclass_fields__ if n != "verdicts"})
+
+        monkeypatch.setattr("vmlab.lab.measuring.run.measure", measure)
+        return asked
+
+    return be
+
+
+def test_a_miss_ends_with_8_and_names_the_number_the_bound_and_the_line(
+    cli: Cli, measured: Callable[..., list[Any]]
+) -> None:
+    measured(90, 91, 99)
+    missed = cli("run", "ha.yaml")
+    assert missed.exit_code == 8
+    told = "91 MiB/s, the median of 3, is below the bound 95 MiB/s (100 -5 %)"
+    assert f"rdma speed size=1MiB: {told}: {cli.folder}/refs/ha.yaml:2, as of May" in missed.stderr
+    assert missed.stdout.index("MEDIAN") < missed.stdout.index("judged by references")
+    assert "missed" in missed.stdout
+    measured(96)
+    assert cli("run", "ha.yaml", "rdma").exit_code == 0
+
+
+def test_a_named_file_counts_instead_of_the_topologys(cli: Cli, measured: Callable[..., list[Any]]) -> None:
+    asked = measured(96)
+    (cli.folder / "other.yaml").write_text(REFERENCES.replace("100", "200").replace("1MiB", "2MiB"))
+    absent = cli("run", "ha.yaml", "--judge", "other.yaml")
+    assert (absent.exit_code, asked[0][0].value) == (7, 200)
+    assert "no such figure was measured: other.yaml:2" in absent.stderr
+
+
+@pytest.mark.parametrize("argv", [["run", "ha.yaml"], ["run", "ha.yaml", "rdma", "--judge", "bad.yaml"]])
+def test_bad_references_are_refused_before_anything_is_measured(
+    cli: Cli, measured: Callable[..., list[Any]], argv: list[str]
+) -> None:
+    asked = measured(96)
+    for file in ("refs/ha.yaml", "bad.yaml"):
+        (cli.folder / file).write_text(REFERENCES.replace("-0.05", "5").replace("metric", "metrik"))
+    refused = cli(*argv)
+    assert (refused.exit_code, asked) == (3, [])
+    assert refused.stderr.count(":2:") == 2  # both that is wrong
+    (cli.folder / "refs/ha.yaml").unlink()
+    assert ("cannot be read" in cli("run", "ha.yaml").stderr, asked) == (True, [])
+
+
+def test_references_for_other_hosts_judge_nothing_and_that_is_told(
+    cli: Cli, measured: Callable[..., list[Any]]
+) -> None:
+    measured(1)
+    (cli.folder / "refs/ha.yaml").write_text("host: {cpu: '*EPYC*'}\n" + REFERENCES)
+    done = cli("run", "ha.yaml")
+    assert done.exit_code == 0
+    assert "1 for other hosts: the reference is for the host's cpu *EPYC*" in done.stdout
+    assert "nothing was judged" in done.stdout
+
+
+def test_a_run_that_is_shown_later_has_its_verdicts(cli: Cli) -> None:
+    (cli.folder / "refs.yaml").write_text(REFERENCES)
+    run = some_run(*figures(SPEED, [90], size="1048576"))
+    judged = RunRecord(
+        **{n: getattr(run, n) for n in RunRecord.__dataclass_fields__ if n != "verdicts"},
+        verdicts=judge([run], load(Path("refs.yaml"))),
+    )
+    name = kept(cli.runs, judged)
+    assert cli.json("results", "show", name)["verdicts"][0]["verdict"] == "missed"
+    assert "judged by references" in cli("results", "show", name).stdout
+
+
+def test_a_runs_figures_become_references_that_it_keeps_to(cli: Cli, measured: Callable[..., list[Any]]) -> None:
+    assert "there are no runs yet" in cli("results", "reference").stderr
+    run = some_run(*figures(SPEED, [100], size="1048576"), *figures(DELAY, [7]), workload="rdma")
+    name = kept(cli.runs, run)
+    assert cli("results", "reference", "--from", name, "-o", "new.yaml", "--lower", "10%").exit_code == 0
+    text = (cli.folder / "new.yaml").read_text()
+    assert ("lower: -0.1" in text, "size: 1MiB" in text) == (True, True)
+    assert cli("results", "reference", "--upper", "none").stdout.count("upper: null") == 2
+    again = cli("results", "reference", "-o", "new.yaml")
+    assert (again.exit_code, "may have been edited" in again.stderr) == (2, True)
+    for wrong in ("5", "ten%", "101%", "-5%"):
+        assert cli("results", "reference", f"--lower={wrong}").exit_code == 2
+    (cli.folder / "new.yaml").write_text(text[: text.index("  # one trial, lower")])
+    measured(91)
+    assert cli("run", "ha.yaml", "rdma", "--judge", "new.yaml").exit_code == 0
+    measured(89)
+    assert cli("run", "ha.yaml", "rdma", "--judge", "new.yaml").exit_code == 8
