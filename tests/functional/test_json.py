@@ -51,6 +51,7 @@ CALLS = {
     "workloads": [],
     "results list": [],
     "results show": ["20261121T030000Z-ha-rdma"],
+    "results compare": ["20261121T030000Z-ha-rdma", "20261121T030000Z-ha-rdma"],
     "gc": [],
     "image list": [],
     "host check": [],

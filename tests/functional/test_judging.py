@@ -149,3 +149,52 @@ def test_a_runs_figures_become_references_that_it_keeps_to(cli: Cli, measured: C
     assert cli("run", "ha.yaml", "rdma", "--judge", "new.yaml").exit_code == 0
     measured(89)
     assert cli("run", "ha.yaml", "rdma", "--judge", "new.yaml").exit_code == 8
+
+
+FAST, SLOW = (100, 101, 99, 100.5), (90, 91, 89, 90.5)
+
+
+def test_a_run_that_is_worse_ends_with_8(cli: Cli) -> None:
+    before = kept(cli.runs, some_run(*figures(SPEED, FAST, size="1048576"), *figures(DELAY, FAST)))
+    after = kept(cli.runs, some_run(*figures(SPEED, SLOW, size="1048576"), *figures(DELAY, FAST), day=1))
+    worse = cli("results", "compare", before, after)
+    assert worse.exit_code == 8
+    assert "speed size=1MiB: 100.2, then 90.25 MiB/s, -9.98 %, p 0.029" in worse.stderr
+    assert "Mann-Whitney U test, two-sided, at 5%" in worse.stdout
+    assert [line.split()[0] for line in worse.stdout.splitlines()[2:4]] == ["worse", "no"]
+    told = cli.json("results", "compare", before, after, status=8)
+    assert [(one["metric"], one["verdict"]) for one in told["figures"]] == [
+        ("speed", "worse"),
+        ("delay", "no difference"),
+    ]
+    assert cli("results", "compare", after, before).exit_code == 0
+
+
+def test_a_run_beside_those_before_it(cli: Cli) -> None:
+    names = [kept(cli.runs, some_run(*figures(SPEED, [v + d / 10 for v in FAST]), day=d)) for d in range(4)]
+    kept(cli.runs, some_run(*figures(SPEED, SLOW), day=4, bed="other"))
+    latest = kept(cli.runs, some_run(*figures(SPEED, SLOW), day=5))
+    told = cli.json("results", "compare", latest, "--last", "3", status=8)
+    assert (told["before"], told["after"]) == (names[1:], latest)
+    assert told["figures"][0]["before"]["trials"] == 12
+    assert (
+        f"3 runs from {names[1]} to {names[3]}, then {latest}"
+        in cli("results", "compare", latest, "--last", "3").stdout
+    )
+
+
+@pytest.mark.parametrize(
+    ("argv", "why"),
+    [
+        (["{0}"], "two runs, or one and --last N"),
+        (["{0}", "{1}", "--last", "2"], "two runs, or one and --last N"),
+        (["{0}", "--last", "2"], "no run before"),
+        (["{0}", "{1}"], "they have no figure in common"),
+        (["{0}", "none"], "there is no run none"),
+    ],
+)
+def test_what_cannot_be_compared(cli: Cli, argv: list[str], why: str) -> None:
+    one = kept(cli.runs, some_run(*figures(SPEED, FAST)))
+    other = kept(cli.runs, some_run(*figures(DELAY, FAST), day=1))
+    refused = cli("results", "compare", *(word.format(one, other) for word in argv))
+    assert (refused.exit_code, why in refused.stderr) == (2, True)

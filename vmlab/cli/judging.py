@@ -1,13 +1,18 @@
-"""results reference: what was measured as that by which is judged."""
+"""results reference, compare: what figures are worth."""
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vmlab.cli import complete
-from vmlab.cli.options import option
+from vmlab.cli.options import Form, Output, option
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from vmlab.records.run import RunRecord
 
 _PERCENT = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,6})?) ?%")
 _UNBOUNDED = "none"
@@ -16,6 +21,7 @@ _UNBOUNDED = "none"
 def add_to(results: typer.Typer) -> None:
     """Let `results` have the commands of this file."""
     results.command("reference")(reference)
+    results.command("compare")(compare)
 
 
 def reference(
@@ -74,3 +80,64 @@ def _write(to: Path, text: str) -> None:
         raise UsageError(f"{to} is there already, and may have been edited", hint="name another file") from error
     except OSError as error:
         raise HostError(f"{to}: {error.strerror}") from error
+
+
+_Run = Annotated[str, typer.Argument(metavar="RUN", help="A run's ID.", autocompletion=complete.runs)]
+
+
+def compare(
+    run: _Run,
+    later: Annotated[
+        str,
+        typer.Argument(metavar="[LATER]", help="The run that is compared with it.", autocompletion=complete.runs),
+    ] = "",
+    last: Annotated[
+        int | None,
+        option("--last", metavar="N", min=1, max=1000, help="Instead: compare RUN with the last N such runs before."),
+    ] = None,
+    output: Output = Form.TABLE,
+) -> None:
+    """Compare two runs, or one with those before it.
+
+    Each figure by a Mann-Whitney U test of its trials, two-sided, at 5%: 4 on each side are enough to tell. Such runs
+    are those of the same bed, workload and options. Ends with 8 if a figure is worse.
+
+    \b
+    Examples:
+      vmlab results compare 20260801T020000Z-ha-rdma 20260802T020000Z-ha-rdma
+      vmlab results compare 20260802T020000Z-ha-rdma --last 5
+    """
+    from vmlab.errors import ReferenceMissed, UsageError, together
+    from vmlab.judgement import comparison
+    from vmlab.lab.measuring.run import runs_dir
+    from vmlab.report.judgement import comparison_table
+    from vmlab.report.plain import dumped
+    from vmlab.report.tables import show
+    from vmlab.store.runs import read
+
+    if bool(later) == (last is not None):
+        raise UsageError("compare takes two runs, or one and --last N", hint="vmlab results list")
+    after = read(runs_dir(), later or run)
+    before = (read(runs_dir(), run),) if last is None else comparison.earlier(_runs(), after, last)
+    if not before:
+        raise UsageError(f"no run before {run} measured the same and came to its end", hint="vmlab results list")
+    found = comparison.compare(before, after)
+    if output is Form.JSON:
+        typer.echo(dumped(found))
+    else:
+        show(comparison_table(found))
+    if not found.figures:
+        raise UsageError("they have no figure in common", hint="vmlab results show RUN")
+    if worse := [ReferenceMissed(str(one)) for one in found.of(comparison.WORSE)]:
+        raise together(worse, f"{len(worse)} of {len(found.figures)} figures are worse")
+
+
+def _runs() -> "Sequence[RunRecord]":
+    """All that can be read, oldest first; what cannot is warned of."""
+    from vmlab.lab.measuring.run import runs_dir
+    from vmlab.store.runs import readable
+
+    records, damaged = readable(runs_dir())
+    for error in damaged:
+        typer.echo(f"vmlab: warning: skipped: {error.message}", err=True)
+    return records

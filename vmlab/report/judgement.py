@@ -5,13 +5,16 @@ from collections.abc import Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from vmlab.judgement import comparison
+from vmlab.judgement.comparison import LEVEL, Comparison, Side
 from vmlab.judgement.labels import told
-from vmlab.judgement.numbers import number
+from vmlab.judgement.numbers import number, percent
 from vmlab.judgement.verdicts import BETTER, MISSED, NO_FIGURE, OK, OTHER_HOST
 from vmlab.records.run import RunVerdict
 from vmlab.report.grid import Cell, Grid
 
 _STYLES = {OK: "green", MISSED: "red", BETTER: "yellow", NO_FIGURE: "red"}
+_CHANGES = {comparison.WORSE: "red", comparison.BETTER: "green", comparison.TOO_FEW: "yellow"}
 
 
 def verdicts_table(verdicts: Sequence[RunVerdict]) -> RenderableType:
@@ -25,6 +28,44 @@ def verdicts_table(verdicts: Sequence[RunVerdict]) -> RenderableType:
     if not judged:
         parts.append(Text("nothing was judged: there is no reference for these figures", "yellow"))
     return Group(*parts)
+
+
+def comparison_table(found: Comparison) -> RenderableType:
+    """What changed from the runs before to the one after; below what else differs, and figures of one side only."""
+    of = f"{len(found.before)} runs from {found.before[0]} to " if len(found.before) > 1 else ""
+    parts: list[RenderableType] = [Text(f"{of}{found.before[-1]}, then {found.after}", "bold")]
+    if found.figures:
+        parts.append(_compared(found))
+    tested = sum(one.p is not None for one in found.figures)
+    chance = f"; of {tested} figures up to {LEVEL * tested:.0f} may differ by chance" if LEVEL * tested >= 1 else ""
+    parts.append(Text(f"{found.test}{chance}"))
+    parts += [Text(f"differs: {line}", "yellow") for line in found.unlike]
+    parts += [Text(f"only before: {line}", "yellow") for line in found.only_before]
+    parts += [Text(f"only after: {line}", "yellow") for line in found.only_after]
+    return Group(*parts)
+
+
+def _compared(found: Comparison) -> Grid:
+    table = Grid("VERDICT", "METRIC", "LABELS")
+    for heading in ("BEFORE", "SPREAD", "AFTER", "SPREAD", "DIFFERENCE", "P", "TRIALS"):
+        table.add_column(heading, right=True)
+    table.add_column("UNIT")
+    for one in found.figures:
+        table.add_row(
+            Cell(one.verdict, _CHANGES.get(one.verdict, "")),
+            one.metric,
+            told(one.labels),
+            *(cell for side in (one.before, one.after) for cell in (number(side.median), _spread(side))),
+            "-" if one.difference is None else percent(one.difference),
+            "-" if one.p is None else f"{one.p:.2g}",
+            f"{one.before.trials}, {one.after.trials}",
+            one.unit,
+        )
+    return table
+
+
+def _spread(side: Side) -> str:
+    return "-" if side.spread is None or side.trials == 1 else percent(side.spread).lstrip("+")
 
 
 def _table(verdicts: Sequence[RunVerdict]) -> Grid:
