@@ -198,3 +198,28 @@ def test_what_cannot_be_compared(cli: Cli, argv: list[str], why: str) -> None:
     other = kept(cli.runs, some_run(*figures(DELAY, FAST), day=1))
     refused = cli("results", "compare", *(word.format(one, other) for word in argv))
     assert (refused.exit_code, why in refused.stderr) == (2, True)
+
+
+def test_a_metric_over_weeks(cli: Cli) -> None:
+    names = [
+        kept(cli.runs, some_run(*figures(SPEED, [(100 if day < 6 else 80) + day % 2], size="1048576"), day=day))
+        for day in range(12)
+    ]
+    kept(cli.runs, some_run(*figures(SPEED, [1], size="4096"), day=13, bed="other"))
+    told = cli.json("results", "trend", "speed", "--bed", "ha", "--where", "size=1MiB")
+    (series,) = told["series"]
+    assert [point["run"] for point in series["points"]] == names
+    assert [(change["run"], change["verdict"]) for change in series["changes"]] == [(names[6], "worse")]
+    shown = cli("results", "trend", "speed", "--workload", "copy").stdout
+    assert next(line for line in shown.splitlines() if "worse -19.9 %" in line).startswith(names[6])
+    assert "other: copy speed size=4KiB" in shown
+    assert "1 run is too few to look for changes: 8 are needed" in shown
+    assert "changes: PELT, least squares, penalty 4 s^2 ln n" in shown
+    assert len(cli.json("results", "trend", "speed", "--since", "2026-11-08T00:00+00:00")["series"][0]["points"]) == 5
+
+
+@pytest.mark.parametrize("option", ["--where=size", "--since=soon", "--bed=ha[", "--bed=none", "--workload=none"])
+def test_a_trend_of_nothing(cli: Cli, option: str) -> None:
+    kept(cli.runs, some_run(*figures(SPEED, [1])))
+    refused = cli("results", "trend", "speed", option)
+    assert (refused.exit_code, "hint: " in refused.stderr or "no time" in refused.stderr) == (2, True)

@@ -1,4 +1,4 @@
-"""results reference, compare: what figures are worth."""
+"""results reference, compare, trend: what figures are worth."""
 
 import re
 from pathlib import Path
@@ -11,17 +11,21 @@ from vmlab.cli.options import Form, Output, option
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from vmlab.records.run import RunRecord
 
 _PERCENT = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,6})?) ?%")
 _UNBOUNDED = "none"
+_AGO = re.compile(r"([0-9]{1,6})([hdw])")
+_HOURS = {"h": 1, "d": 24, "w": 168}
 
 
 def add_to(results: typer.Typer) -> None:
     """Let `results` have the commands of this file."""
     results.command("reference")(reference)
     results.command("compare")(compare)
+    results.command("trend")(trend)
 
 
 def reference(
@@ -130,6 +134,92 @@ def compare(
         raise UsageError("they have no figure in common", hint="vmlab results show RUN")
     if worse := [ReferenceMissed(str(one)) for one in found.of(comparison.WORSE)]:
         raise together(worse, f"{len(worse)} of {len(found.figures)} figures are worse")
+
+
+def trend(
+    metric: Annotated[str, typer.Argument(metavar="METRIC", help="A metric's name: `vmlab workloads` lists them.")],
+    bed: Annotated[
+        str | None, option("--bed", metavar="BEDS", help="Of these beds: a name, or a set as ha[1-3].")
+    ] = None,
+    workload: Annotated[
+        str | None, option("--workload", metavar="NAMES", help="Of these workloads, with commas.")
+    ] = None,
+    since: Annotated[
+        str | None, option("--since", metavar="TIME", help="Begun since: 36h, 14d, 2w, or a date.")
+    ] = None,
+    where: Annotated[
+        list[str] | None,
+        option("--where", metavar="LABEL=VALUE", help="With a label or an option: size=1MiB. May be repeated."),
+    ] = None,
+    output: Output = Form.TABLE,
+) -> None:
+    """Show a metric over runs, and where it changed for good.
+
+    \b
+    Examples:
+      vmlab results trend bandwidth --bed ha --workload ior --where operation=write
+      vmlab results trend bandwidth --since 14d -o json
+    """
+    from vmlab.errors import UsageError
+    from vmlab.judgement import trend as judgement
+    from vmlab.report.judgement import trend_table
+    from vmlab.report.plain import dumped
+    from vmlab.report.tables import show
+
+    labels = dict(map(_label, where or ()))
+    found = judgement.trend(_chosen(bed, workload, since), metric, labels)
+    if not found:
+        raise UsageError(f"no run has a figure {metric!r:.60} of that kind", hint="vmlab results list")
+    if output is Form.JSON:
+        typer.echo(dumped({"test": judgement.TEST, "series": found}))
+    else:
+        show(trend_table(found))
+
+
+def _label(text: str) -> tuple[str, str]:
+    """Read `size=1MiB`. Raises UsageError."""
+    from vmlab.errors import UsageError
+
+    name, equals, value = text.partition("=")
+    if not (name and equals and value):
+        raise UsageError(f"--where {text!r:.60} is no label with its value", hint="--where size=1MiB")
+    return name, value
+
+
+def _chosen(bed: str | None, workload: str | None, since: str | None) -> "Sequence[RunRecord]":
+    """The runs of these beds and workloads, begun since then. Raises UsageError."""
+    from datetime import datetime
+
+    from vmlab.errors import UsageError
+    from vmlab.values.nodeset import expand
+
+    try:
+        beds, workloads = (None if names is None else expand(names) for names in (bed, workload))
+    except ValueError as error:
+        raise UsageError(str(error), hint="--bed ha[1-3]") from error
+    first = None if since is None else _moment(since)
+    return [
+        run
+        for run in _runs()
+        if (beds is None or run.bed in beds)
+        and (workloads is None or run.workload in workloads)
+        and (first is None or datetime.fromisoformat(run.started) >= first)
+    ]
+
+
+def _moment(text: str) -> "datetime":
+    """Read `14d`, or a date or time in this machine's zone. Raises UsageError."""
+    from datetime import UTC, datetime, timedelta
+
+    from vmlab.errors import UsageError
+
+    try:
+        if found := _AGO.fullmatch(text):
+            return datetime.now(UTC) - int(found[1]) * timedelta(hours=_HOURS[found[2]])
+        moment = datetime.fromisoformat(text)
+        return moment if moment.tzinfo is not None else moment.astimezone()
+    except (ValueError, OverflowError) as error:
+        raise UsageError(f"--since {text!r:.60} is no time (expected a form such as 14d or 2026-08-01)") from error
 
 
 def _runs() -> "Sequence[RunRecord]":

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from vmlab.errors import VmlabError
 
 results = typer.Typer(
-    cls=Group, no_args_is_help=True, rich_markup_mode=None, help="What was measured: list, show, compare, reference."
+    cls=Group, no_args_is_help=True, rich_markup_mode=None, help="What was measured, and what it is worth."
 )
 judging.add_to(results)
 

@@ -9,6 +9,7 @@ from vmlab.judgement import comparison
 from vmlab.judgement.comparison import LEVEL, Comparison, Side
 from vmlab.judgement.labels import told
 from vmlab.judgement.numbers import number, percent
+from vmlab.judgement.trend import FEWEST, TEST, Change, Series
 from vmlab.judgement.verdicts import BETTER, MISSED, NO_FIGURE, OK, OTHER_HOST
 from vmlab.records.run import RunVerdict
 from vmlab.report.grid import Cell, Grid
@@ -66,6 +67,40 @@ def _compared(found: Comparison) -> Grid:
 
 def _spread(side: Side) -> str:
     return "-" if side.spread is None or side.trials == 1 else percent(side.spread).lstrip("+")
+
+
+def trend_table(found: Sequence[Series]) -> RenderableType:
+    """Each figure over its runs, those marked from which on it is another."""
+    parts: list[RenderableType] = []
+    for series in found:
+        emulated = "" if series.accel == "kvm" else f" ({series.accel})"
+        soft = ", soft-RoCE" if series.soft else ""
+        title = f"{series.bed}: {series.workload} {series.metric} {told(series.labels)}".rstrip()
+        parts += [Text(f"{title}{emulated}{soft}, {series.unit}, {series.better} is better", "bold"), _runs(series)]
+        if not series.enough:
+            runs = "1 run is" if len(series.points) == 1 else f"{len(series.points)} runs are"
+            parts.append(Text(f"{runs} too few to look for changes: {FEWEST} are needed", "yellow"))
+    parts.append(Text(f"changes: {TEST}"))
+    return Group(*parts)
+
+
+def _runs(series: Series) -> Grid:
+    changes = {change.run: change for change in series.changes}
+    table = Grid("RUN")
+    for heading in ("MEDIAN", "SPREAD", "TRIALS", "LEVEL"):
+        table.add_column(heading, right=True)
+    table.add_column("CHANGE")
+    for point in series.points:
+        change = changes.get(point.run)
+        said = "" if change is None else Cell(_change(change), _CHANGES.get(change.verdict, ""))
+        spread = number(point.spread) if point.trials > 1 else "-"
+        table.add_row(point.run, number(point.value), spread, str(point.trials), number(point.level), said)
+    return table
+
+
+def _change(change: Change) -> str:
+    by = "" if change.difference is None else f" {percent(change.difference)}"
+    return "; ".join((f"{change.verdict}{by}", *change.unlike))
 
 
 def _table(verdicts: Sequence[RunVerdict]) -> Grid:
