@@ -14,25 +14,22 @@ references:
 ```
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
-from vmlab.errors import TopologyError
 from vmlab.judgement.hosts import HostKind
+from vmlab.judgement.listing import read_list, refuse
 from vmlab.topology.loader import text_of
 from vmlab.topology.model import Part
-from vmlab.topology.parse import Parsed, Problems, parse
+from vmlab.topology.parse import Parsed, Problems
 from vmlab.topology.scalars import Text, Word
-from vmlab.topology.tree import NO_VALUE, Entry, Scalar, Sequence, Tree, Unreadable, plain
-from vmlab.topology.tree import Mapping as TreeMapping
-from vmlab.topology.tree import parse as parse_tree
+from vmlab.topology.tree import NO_VALUE
 from vmlab.topology.wording import quote
 
-_SECTION = "references"
 _LARGEST = 100
 
 
@@ -134,40 +131,16 @@ def load(path: Path) -> tuple[Reference, ...]:
 def loads(text: str, file: str) -> tuple[Reference, ...]:
     """As `load`, from a text; `file` is told as where."""
     problems = Problems(file)
-    found: tuple[Reference, ...] = ()
-    try:
-        found = tuple(_read(parse_tree(text, problems.add), problems))
-    except Unreadable as error:
-        problems.add(error.mark, error.message)
-    if problems.found:
-        raise TopologyError(problems.sorted())
-    return found
-
-
-def _read(tree: Tree, problems: Problems) -> Iterator[Reference]:
-    if not isinstance(tree, TreeMapping):
-        shape = "empty" if isinstance(tree, Scalar) and tree.value is NO_VALUE else "no mapping"
-        problems.add(tree.mark, f"the file is {shape} (expected a mapping with the key `{_SECTION}`)")
-        return
-    head = parse(HeadEntry, Entry(tree.mark, tree), "the file", problems, also=(_SECTION,))
-    entry = tree.entries.get(_SECTION)
-    if entry is None:
-        if not problems.found:
-            problems.add(tree.mark, f"the file has no `{_SECTION}` (expected the key `{_SECTION}`)")
-        return
-    if not isinstance(entry.value, Sequence) or not entry.value.items:
-        told = "an empty list" if isinstance(entry.value, Sequence) else quote(plain(entry.value))
-        problems.add(entry.value.mark, f"`{_SECTION}` is {told} (expected a list with at least one reference)")
-        return
+    head, items = read_list(text, "references", HeadEntry, ReferenceEntry, problems)
+    found = tuple(_reference(item, head.host, problems) for item in items)
     first: dict[object, int] = {}
-    for item in entry.value.items:
-        parsed = parse(ReferenceEntry, Entry(item.mark, item), f"an item of `{_SECTION}`", problems)
-        reference = _reference(parsed, head.value.host, problems)
-        same = (reference.workload, reference.metric, frozenset(reference.labels.items()), reference.host)
-        line = first.setdefault(same, reference.line)
-        if line != reference.line and parsed.sound("metric", "labels", "workload", "host"):
-            problems.add(parsed.mark, f"a reference of the same figures as in line {line} (expected one)")
-        yield reference
+    for item, one in zip(items, found, strict=True):
+        same = (one.workload, one.metric, frozenset(one.labels.items()), one.host)
+        line = first.setdefault(same, one.line)
+        if line != one.line and item.sound("metric", "labels", "workload", "host"):
+            problems.add(item.mark, f"a reference of the same figures as in line {line} (expected one)")
+    refuse(problems)
+    return found
 
 
 def _reference(parsed: Parsed[ReferenceEntry], common: HostEntry | None, problems: Problems) -> Reference:
