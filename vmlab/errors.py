@@ -47,7 +47,7 @@ class Problem(NamedTuple):
 
 
 class TopologyError(VmlabError):
-    """A topology file is wrong; `problems` are all that could be found, in the file's order."""
+    """A topology file is wrong, or one that it names; `problems` are all that could be found, in the file's order."""
 
     status = 3
 

@@ -13,6 +13,7 @@ import typer
 
 from vmlab.cli.app import app
 from vmlab.cli.options import Form
+from vmlab.metrics import Metric, Sample
 from vmlab.records.run import RunRecord
 from vmlab.store.runs import open_run
 
@@ -51,6 +52,8 @@ CALLS = {
     "workloads": [],
     "results list": [],
     "results show": ["20261121T030000Z-ha-rdma"],
+    "results compare": ["20261121T030000Z-ha-rdma", "20261121T030000Z-ha-rdma"],
+    "results trend": ["speed"],
     "gc": [],
     "image list": [],
     "host check": [],
@@ -100,8 +103,9 @@ def write_run(runs: Path) -> None:
     at = datetime(2026, 11, 21, 3, tzinfo=UTC)
     with open_run(runs, at=at, bed="ha", workload="rdma") as run:
         nothing: tuple[Any, ...] = ()
+        samples = (Sample(Metric("speed", "MiB/s", "higher", "speed"), 1.0),)
         times = (at.isoformat(), at.isoformat())
-        record = RunRecord(run.id, "ha", "rdma", {}, "tcg", False, "0", *times, *(nothing,) * 6)  # noqa: FBT003
+        record = RunRecord(run.id, "ha", "rdma", {}, "tcg", False, "0", *times, (), (), samples, *(nothing,) * 3)  # noqa: FBT003
         run.finish(record)
 
 

@@ -8,6 +8,11 @@ from vmlab.cli import complete
 from vmlab.cli.options import Bed, Form, Output, option
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from vmlab.errors import VmlabError
+    from vmlab.judgement.references import Reference
+    from vmlab.records.run import RunRecord
     from vmlab.topology import Topology
     from vmlab.workloads import Workload
     from vmlab.workloads._options import Point
@@ -38,13 +43,18 @@ def run(
     resume: Annotated[
         bool, option("--resume", help="Go on with the latest such run that was cut off; what it has is not repeated.")
     ] = False,
+    judge: Annotated[
+        str | None,
+        option("--judge", metavar="FILE", help="References to judge by; absent: the topology's."),
+    ] = None,
     output: Output = Form.TABLE,
 ) -> None:
     """Run a workload on a bed, print and keep its figures.
 
     Without WORKLOAD: those of the topology file, in order. `-o json` prints the run's record, or then a list of them.
     One that cannot run does not keep the others from it. When it is broken off, what was measured is kept and marked.
-    A list in place of a value is a sweep: each is measured, several lists in all combinations.
+    A list in place of a value is a sweep: each is measured, several lists in all combinations. Where there are
+    references it ends with 8 if a figure misses its own, with 7 if one that has any was not measured.
 
     \b
     Examples:
@@ -52,6 +62,7 @@ def run(
       vmlab run ha ior --set 'block=[64m, 1g]' --set nodes=1..4 --trials 3
       vmlab run ha-topology.yaml fio --trials 5 --fresh
       vmlab run ha rdma --native
+      vmlab run ha ior --trials 3 --judge refs.yaml
       vmlab run ha-topology.yaml
     """
     from vmlab.cli.target import at
@@ -70,6 +81,7 @@ def run(
         raise UsageError("--fresh is between trials, and there is one", hint="--trials N --fresh")
     topology = _described(bed)
     todo = _todo(bed, topology, workload, settings or [], native=native)
+    references = _references(judge, topology)
     records = []
     errors: list[VmlabError] = []
     often = Often(trials, warm_up, fresh)
@@ -88,19 +100,23 @@ def run(
                         progress=progress,
                         often=often,
                         resume=resume and place == 0,
+                        references=references,
                     )
             except (WorkloadError, GuestError, UsageError) as error:
                 errors.append(error)
                 continue
-            records.append(to_json(record))
+            records.append(record)
             if output is Form.TABLE:
                 show(run_table(record, findings=False))
             if (wrong := verdict(record, runs_dir())) is not None:
                 errors.append(wrong)
+    failed = f"{len(errors)} of {len(todo)} workloads failed"
+    errors += _judged(records, references, output)
     if output is Form.JSON and (workload is None or records):
-        typer.echo(dumped(records if workload is None else records[0]))
+        told = list(map(to_json, records))
+        typer.echo(dumped(told if workload is None else told[0]))
     if errors:
-        raise together(errors, f"{len(errors)} of {len(todo)} workloads failed")
+        raise together(errors, failed)
 
 
 def workloads(
@@ -141,6 +157,34 @@ def _described(bed: str) -> "Topology | None":
     except UsageError:
         return None
     return load(file) if is_file(file) else None
+
+
+def _references(judge: str | None, topology: "Topology | None") -> "tuple[Reference, ...]":
+    """Those of the named file, or of the topology's; none without either. Raises TopologyError."""
+    from pathlib import Path
+
+    from vmlab.judgement.references import load
+
+    if judge is not None:
+        return load(Path(judge))
+    if topology is not None and topology.references is not None:
+        return load(topology.path(topology.references))
+    return ()
+
+
+def _judged(records: "Sequence[RunRecord]", references: "Sequence[Reference]", output: Form) -> "Sequence[VmlabError]":
+    """Print what the references say; the error that the command ends with, if there is one."""
+    if not records or not references:
+        return ()
+    from vmlab.judgement.verdicts import error, judge
+    from vmlab.report.judgement import verdicts_table
+    from vmlab.report.tables import show
+
+    verdicts = judge(records, references)
+    if output is Form.TABLE:
+        show(verdicts_table(verdicts))
+    missed = error(verdicts)
+    return () if missed is None else (missed,)
 
 
 def _todo(

@@ -2,39 +2,20 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from vmlab.cli import complete
+from vmlab.cli import complete, judging
 from vmlab.cli.commands import Group
 from vmlab.cli.options import Form, Output, Yes, option
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from vmlab.errors import VmlabError
-    from vmlab.records.run import RunRecord
-    from vmlab.records.selection import Selection
+from vmlab.cli.selecting import Beds, Last, Since, Tags, Until, Where, Workloads, chosen, selection, warn
 
 results = typer.Typer(
-    cls=Group, no_args_is_help=True, rich_markup_mode=None, help="What was measured, and its history."
+    cls=Group, no_args_is_help=True, rich_markup_mode=None, help="What was measured, and what it is worth."
 )
+judging.add_to(results)
 
-Beds = Annotated[str | None, option("--bed", metavar="BEDS", help="Of these beds: a name, or a set as ha[1-3].")]
-Workloads = Annotated[str | None, option("--workload", metavar="NAMES", help="Of these workloads, with commas.")]
-Since = Annotated[str | None, option("--since", metavar="TIME", help="Begun since: 36h, 14d, 2w, 6m, or a date.")]
-Until = Annotated[str | None, option("--until", metavar="TIME", help="Begun before.")]
-Where = Annotated[
-    list[str] | None,
-    option(
-        "--where",
-        metavar="LABEL=VALUE",
-        help="With a label, an option or a version: size=1MiB, lustre=2.15.5. May be repeated.",
-    ),
-]
-Tags = Annotated[list[str] | None, option("--tag", metavar="TAG", help="With this tag. May be repeated.")]
-Last = Annotated[int | None, option("--last", metavar="N", min=1, help="The newest N of those.")]
 _Run = Annotated[str, typer.Argument(metavar="RUN", help="A run's ID.", autocompletion=complete.runs)]
 _Runs = Annotated[
     list[str] | None,
@@ -77,7 +58,7 @@ def list_(
     wanted = selection(bed, workload, since, until, where, tag, last)
     with opened(runs_dir()) as index:
         found = [entry.told for entry in index.select(wanted)]
-        _warn(index.damaged())
+        warn(index.damaged())
     if output is Form.JSON:
         typer.echo(dumped(found))
     elif found:
@@ -108,7 +89,7 @@ def show_(
     from vmlab.store.runs import latest, read
 
     record, damaged = (read(runs_dir(), run), ()) if run else latest(runs_dir())
-    _warn(damaged)
+    warn(damaged)
     if record is None:
         raise UsageError("there are no runs yet", hint="vmlab run BED WORKLOAD")
     if output is Form.JSON:
@@ -143,7 +124,7 @@ def export(
     from vmlab.report.rows import write_csv, write_json_lines, write_parquet
     from vmlab.runtime.files import write_atomically
 
-    found = list(_records(runs or [], selection(bed, workload, since, until, where, tag, last)))
+    found = list(chosen(runs or [], selection(bed, workload, since, until, where, tag, last)))
     if form is Format.PARQUET:
         if file is None:
             raise UsageError("parquet is no text for a terminal", hint="--format parquet --file FILE")
@@ -235,60 +216,3 @@ def rm(
         agreed(f"throw away {number}?", doomed, yes=False, again="vmlab results rm ... -y")
     for run in doomed:
         remove(runs_dir(), run)
-
-
-def selection(
-    bed: str | None,
-    workload: str | None,
-    since: str | None,
-    until: str | None,
-    where: list[str] | None,
-    tag: list[str] | None,
-    last: int | None,
-) -> "Selection":
-    """What the options above mean. Raises UsageError."""
-    from datetime import UTC, datetime
-
-    from vmlab.errors import UsageError
-    from vmlab.records.selection import Selection, parse_moment, parse_where
-    from vmlab.values.nodeset import expand
-
-    now = datetime.now(UTC)
-    try:
-        beds = frozenset(expand(bed)) if bed else frozenset[str]()
-    except ValueError as error:
-        raise UsageError(f"--bed: {error}") from None
-    return Selection(
-        beds=beds,
-        workloads=frozenset(filter(None, (workload or "").split(","))),
-        since=parse_moment(since, now) if since else None,
-        until=parse_moment(until, now) if until else None,
-        where=dict(map(parse_where, where or ())),
-        tags=frozenset(tag or ()),
-        last=last,
-    )
-
-
-def _records(runs: list[str], wanted: "Selection") -> "Iterator[RunRecord]":
-    """The named runs, or those that are selected; what cannot be read is told and left out."""
-    from vmlab.errors import WorkloadError
-    from vmlab.lab.measuring.run import runs_dir
-    from vmlab.store.index import opened
-    from vmlab.store.runs import read
-
-    if runs:
-        yield from (read(runs_dir(), run) for run in runs)
-        return
-    with opened(runs_dir()) as index:
-        found = [entry.id for entry in index.select(wanted)]
-        _warn(index.damaged())
-    for run in found:
-        try:
-            yield read(runs_dir(), run)
-        except WorkloadError as error:
-            _warn([error])
-
-
-def _warn(damaged: "Sequence[VmlabError]") -> None:
-    for error in damaged:
-        typer.echo(f"vmlab: warning: skipped: {error.message}", err=True)

@@ -96,6 +96,29 @@ class RunCommand:
 
 
 @dataclass(frozen=True, slots=True)
+class RunVerdict:
+    """What a reference says of a figure, of several trials of their median; `why` in words, with both numbers.
+
+    `verdict` is "ok"; "missed"; "better": beyond the bound that does not hurt, so that the reference is old; "no
+    figure", which is no pass; or "other host": the reference is for others. The last two have no `value`. `lower` and
+    `upper` are in the figure's unit, None where it is not bounded. `file` and `line` say where the reference stands.
+    """
+
+    verdict: str
+    workload: str
+    metric: str
+    labels: Mapping[str, str]
+    value: float | None
+    unit: str
+    reference: float
+    lower: float | None
+    upper: float | None
+    file: str
+    line: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class RunRecord:
     """All that is known of one run. Times are ISO 8601 with an offset.
 
@@ -114,6 +137,8 @@ class RunRecord:
 
     `topology` is the bed's as it was read, null where its file was not at hand. `load` is a file of the run's folder:
     what the nodes' CPUs, networks and disks did each second, as their hosts' libvirt counts; "" without.
+
+    `verdicts` are those of the references that it was judged by, in their file's order.
     """
 
     id: str
@@ -142,6 +167,7 @@ class RunRecord:
     load: str = ""
     fresh: bool = False
     roots: tuple[RootVolume, ...] = ()
+    verdicts: tuple[RunVerdict, ...] = ()
 
 
 def to_json(record: RunRecord) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from vmlab.metrics import HOST, ON, VM, Metric, Sample, Summary, summaries
 from vmlab.records.beside import beside_host
 from vmlab.records.run import RunRecord
 from vmlab.report.grid import Grid
+from vmlab.report.judgement import verdicts_table
 from vmlab.values.size import Bytes
 
 _WIDE = "size"
@@ -25,7 +26,7 @@ def run_table(record: RunRecord, *, findings: bool = True) -> RenderableType:
 
     With several message sizes these are the columns, of the group's first metric alone; of several trials each figure
     has a row, and where something was swept the best point is told, if it differs by more than they vary. `findings`
-    adds what failed, for a run that is shown later; the command that measured ends with it as its error.
+    adds verdicts and what failed, for a run that is shown later; the command that measured ends with it as its error.
     """
     groups: dict[str, list[Sample]] = {}
     for sample in record.samples:
@@ -34,6 +35,7 @@ def run_table(record: RunRecord, *, findings: bool = True) -> RenderableType:
     parts: list[RenderableType] = [part for samples in groups.values() for part in of_group(record, samples)]
     parts += [Text(line, style) for line, style in _notes(record)]
     if findings:
+        parts += [verdicts_table(record.verdicts)] if record.verdicts else []
         parts += [Text(f"problem: {line}", "red") for line in record.problems]
         parts += [Text(f"failed: {line}", "red") for line in record.faults]
     return Group(*parts)

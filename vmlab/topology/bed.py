@@ -236,7 +236,8 @@ class Topology:
 
     `nodes` are its guests, `externals` the other machines that take part.
 
-    LNet is on the management network only if `management_lnet` names its network there.
+    LNet is on the management network only if `management_lnet` names its network there. `references` is a file, as
+    written, by which its figures are judged.
     """
 
     name: str
@@ -250,6 +251,7 @@ class Topology:
     workloads: tuple[Workload, ...]
     management_lnet: str | None = None
     externals: Mapping[str, External] = field(default_factory=dict)
+    references: str | None = None
 
     def lnet(self, fabric: str) -> str | None:
         """The LNet network on a fabric, or on `mgmt`."""

@@ -40,6 +40,7 @@ def build(draft: Draft, file: str) -> Topology:
         workloads=tuple(draft.workloads),
         management_lnet=draft.head.value.management.lnet,
         externals=_externals(draft),
+        references=draft.head.value.references,
     )
 
 

@@ -32,6 +32,11 @@ def load(
     `settings` are KEY=VALUE, over what the file says (`topology.change`). Raises TopologyError with every problem that
     can be found, and with one if the file cannot be read.
     """
+    return loads(text_of(path), str(path), name=name, workloads=workloads, settings=settings)
+
+
+def text_of(path: Path) -> str:
+    """A file's text, of whatever kind that has problems with positions. Raises TopologyError if it cannot be read."""
     file = str(path)
     try:
         stream = path.open("rb")
@@ -40,29 +45,32 @@ def load(
     except ValueError as error:
         raise TopologyError([Problem(quote(file), 1, 1, f"cannot be read: {error} (expected a path)")]) from None
     with stream:
-        return load_from(stream, file, name=name, workloads=workloads, settings=settings)
+        return _text(stream, file)
 
 
 def _unreadable(file: str, error: OSError) -> TopologyError:
     return TopologyError([Problem(file, 1, 1, f"cannot be read: {error.strerror} (expected a YAML file)")])
 
 
-def load_from(
-    stream: BinaryIO, file: str, *, name: str | None = None, workloads: Workloads = _NONE, settings: Sequence[str] = ()
-) -> Topology:
-    """As `load`, from an open file; `file` is told as where."""
+def _text(stream: BinaryIO, file: str) -> str:
     try:
         data = stream.read(MOST_BYTES + 4)
     except OSError as error:
         raise _unreadable(file, error) from None
     try:
-        text = data.decode()
+        return data.decode()
     except UnicodeDecodeError as error:
         before = data[: error.start]
         line = before.count(b"\n") + 1
         column = len(before[before.rfind(b"\n") + 1 :].decode(errors="replace")) + 1
         raise TopologyError([Problem(file, line, column, "not UTF-8 (expected text in UTF-8)")]) from None
-    return loads(text, file, name=name, workloads=workloads, settings=settings)
+
+
+def load_from(
+    stream: BinaryIO, file: str, *, name: str | None = None, workloads: Workloads = _NONE, settings: Sequence[str] = ()
+) -> Topology:
+    """As `load`, from an open file; `file` is told as where."""
+    return loads(_text(stream, file), file, name=name, workloads=workloads, settings=settings)
 
 
 def loads(

@@ -303,6 +303,9 @@ class Head(Part):
     description: Text = ""
     image: Word = Field("demo", description="default image of all nodes: a name in the image store, or a path")
     management: ManagementEntry = ManagementEntry()
+    references: Word | None = Field(
+        None, description="a file by which `vmlab run` judges, below the topology file's folder"
+    )
 
 
 class TopologyFile(Head):

@@ -20,6 +20,7 @@ from rich.console import Console, RenderableType
 from typing_extensions import override
 
 from vmlab.errors import GuestError, HostError, ReferenceMissed, UsageError, WorkloadError, together
+from vmlab.judgement.references import Reference, loads
 from vmlab.lab.ground.leftovers import (
     end_exec,
     end_leftovers,
@@ -134,7 +135,11 @@ class Lab:
         self.said: list[str] = []
 
     def run(
-        self, *rounds: tuple[Measurement, ...], workload: Script | None = None, deeds: Deeds | None = None
+        self,
+        *rounds: tuple[Measurement, ...],
+        workload: Script | None = None,
+        deeds: Deeds | None = None,
+        references: Sequence[Reference] = (),
     ) -> RunRecord:
         return run_workload(
             {"n1": self.guest},
@@ -146,6 +151,7 @@ class Lab:
             bed="bed",
             deeds=deeds,
             progress=self.said.append,
+            references=references,
         )
 
     def left(self) -> list[str]:
@@ -223,6 +229,17 @@ def test_a_run_is_recorded(lab: Lab, tmp_path: Path) -> None:
     assert to_json(back) == to_json(record)
     assert json.loads((folder / RECORD).read_text()) == json.loads(json.dumps(to_json(record)))
     assert incomplete(lab.runs) == ()
+
+
+def test_what_references_say_is_recorded(lab: Lab) -> None:
+    text = "references:\n  - {metric: speed, labels: {name: a, size: 4KiB}, value: 10, unit: MiB/s, lower: -0.2}\n"
+    text += "  - {metric: speed, labels: {name: b}, value: 10, unit: MiB/s, lower: -0.2}\n"
+    record = lab.run(one("a", task("echo 7")), one("b", task("false")), references=loads(text, "refs.yaml"))
+    assert [(v.verdict, v.value, v.lower, v.line) for v in record.verdicts] == [
+        ("missed", 7, 8, 2),
+        ("no figure", None, 8, 3),
+    ]
+    assert read(lab.runs, record.id).verdicts == record.verdicts
 
 
 def test_everything_else_is_measured_and_then_it_fails(lab: Lab) -> None:

@@ -52,6 +52,13 @@ def test_defaults() -> None:
     assert (topology.description, topology.file) == ("", "<string>")
 
 
+def test_references_are_a_file_below_the_topologys_folder() -> None:
+    topology = loads("name: a\nreferences: refs/a.yaml\nnodes: {n1: {role: client}}", "/lab/a.yaml")
+    assert topology.references == "refs/a.yaml"
+    assert topology.path(topology.references) == Path("/lab/refs/a.yaml")
+    assert loads("name: a\nnodes: {n1: {role: client}}").references is None
+
+
 def test_fabrics(everything: Topology) -> None:
     ib0, xge = everything.fabrics.values()
     assert (ib0.kind, ib0.lnet, ib0.attach, ib0.mtu) == ("infiniband", "o2ib", "auto", 4092)

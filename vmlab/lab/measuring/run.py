@@ -12,6 +12,7 @@ from vmlab.errors import UsageError
 from vmlab.guest.child import Watch
 from vmlab.guest.patience import Advance
 from vmlab.guest.ssh import Door, Guest
+from vmlab.judgement.references import Reference
 from vmlab.lab.ground.bed import existing, locked
 from vmlab.lab.ground.doors import advances, doors, external_doors, open_door, open_outside
 from vmlab.lab.ground.hosts import Hosts
@@ -53,6 +54,7 @@ def measure(
     progress: Progress,
     often: Often,
     resume: bool,
+    references: Sequence[Reference] = (),
 ) -> RunRecord:
     """One run; what went wrong while measuring is in the record (`lab.measuring.workload.verdict`).
 
@@ -105,6 +107,7 @@ def measure(
             resume=resume,
             stand_ins=stand_ins(hosts, domains, metadata, pins) if native else {},
             renewal=renewal,
+            references=references,
         )
 
 

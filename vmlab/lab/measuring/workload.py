@@ -6,6 +6,7 @@ error. The caller holds the bed's lock: what an earlier, killed run left running
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -14,6 +15,8 @@ from typing import Any, Protocol
 from vmlab import __version__
 from vmlab.errors import HostError, Interrupted, ReferenceMissed, UsageError, VmlabError, WorkloadError
 from vmlab.guest.ssh import RunsCommands
+from vmlab.judgement.references import Reference
+from vmlab.judgement.verdicts import judge
 from vmlab.lab.measuring.commands import Deeds
 from vmlab.lab.measuring.participants import Asked, Participant
 from vmlab.lab.measuring.resume import KILLED, found_earlier, joined, requested
@@ -79,6 +82,7 @@ def run_workload(
     resume: bool = False,
     stand_ins: StandIns = MappingProxyType({}),
     renewal: "Renews | None" = None,
+    references: Sequence[Reference] = (),
 ) -> RunRecord:
     """Measure, and record in a new folder of `runs_dir`; see `verdict` for what went wrong while measuring.
 
@@ -86,8 +90,9 @@ def run_workload(
     `deeds` only guests' commands can run. `noticed` tells what the bed's kernels complained of meanwhile, which is a
     problem of the run. `witness` looks at the hosts; `topology` is what the record says of it. With `resume` the latest
     cut-off run of the same goes on. `stand_ins` are needed of nodes that take part where points are `native`, `renewal`
-    where `often` says fresh. Raises UsageError or WorkloadError if nothing can be measured, HostError if too few files
-    may be open for all that runs at once, GuestError if a guest does not answer before that.
+    where `often` says fresh. Of a run that was not broken off the record says what `references` say of it. Raises
+    UsageError or WorkloadError if nothing can be measured, HostError if too few files may be open for all that runs at
+    once, GuestError if a guest does not answer before that.
     """
     started = datetime.now(UTC)
     request = requested(bed, workload.name, points, often)
@@ -163,6 +168,7 @@ def run_workload(
                 raise
             session.end()
             whole = record("")
+            whole = replace(whole, verdicts=judge((whole,), references))
             run.finish(whole)
             return whole
     except OSError as error:

@@ -1,0 +1,49 @@
+"""Under what figures came about, as far as runs tell."""
+
+import json
+from collections.abc import Iterable
+
+from vmlab.records.run import RunRecord
+
+
+def conditions(record: RunRecord) -> dict[str, str]:
+    """What was measured, on what, by name; "" where it is not known."""
+    return {
+        "bed": record.bed,
+        "workload": record.workload,
+        "options": " ".join(f"{name}={_told(value)}" for name, value in sorted(record.options.items())),
+        "acceleration": record.accel,
+        "soft-RoCE": "yes" if record.soft else "no",
+        "host's CPU": _several(host.cpu for host in record.hosts),
+        "host's kernel": _several(host.kernel for host in record.hosts),
+        "QEMU": _several(host.hypervisor for host in record.hosts),
+        "image": _several(node.image for node in record.nodes),
+        "kernel": _several(node.kernel for node in record.nodes),
+        "Lustre": _several(node.lustre for node in record.nodes),
+    }
+
+
+def differing(one: RunRecord, other: RunRecord) -> tuple[str, ...]:
+    """What is not the same for both, in words: `Lustre 2.15.5, then 2.16.1`."""
+    first, then = conditions(one), conditions(other)
+    return tuple(
+        f"{name} {first[name] or '?'}, then {then[name] or '?'}" for name in first if first[name] != then[name]
+    )
+
+
+def alike(one: RunRecord, other: RunRecord) -> bool:
+    """They measured the same: bed, workload, options and points, and neither was emulated where the other was not."""
+
+    def asked(record: RunRecord) -> tuple[object, ...]:
+        points = [dict(point) for point in record.points]
+        return (record.bed, record.workload, dict(record.options), points, record.accel, record.soft, record.fresh)
+
+    return asked(one) == asked(other)
+
+
+def _told(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _several(values: Iterable[str]) -> str:
+    return ", ".join(sorted({value for value in values if value}))
