@@ -16,6 +16,7 @@ _VARIABLES = {
     "VMLAB_POOL_DIR": "Where the storage pools go when they are made: beds/, images/; absent: /var/lib/libvirt/vmlab.",
     "VMLAB_LOCK_DIR": "The locks that users of a host share, in vmlab/; absent: /run/lock.",
     "PATH": "Where tools are looked for; image builds look in /usr/sbin and /sbin, too.",
+    "SUDO_USER": "Who became root by sudo, as sudo sets it: named where root's ssh does not know a machine.",
     "NO_COLOR": "Set: no colours.",
     "TERM": "dumb: neither colours nor live lines.",
     "COLUMNS": "How wide tables are on a terminal; absent: as it is.",
