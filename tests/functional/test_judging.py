@@ -1,17 +1,18 @@
 """Figures that are judged, on the command line: the measuring itself is made up, all else is as it is."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from some_runs import DELAY, SPEED, figures, kept, some_run
+from some_runs import DELAY, SPEED, figures, kept, some_host, some_run
 from typer.testing import CliRunner
 
 from vmlab.cli.app import app
 from vmlab.judgement.references import load
 from vmlab.judgement.verdicts import judge
+from vmlab.metrics import Metric
 from vmlab.records.run import RunRecord
 
 BED = """
@@ -223,3 +224,32 @@ def test_a_trend_of_nothing(cli: Cli, option: str) -> None:
     kept(cli.runs, some_run(*figures(SPEED, [1])))
     refused = cli("results", "trend", "speed", option)
     assert (refused.exit_code, "hint: " in refused.stderr or "no time" in refused.stderr) == (2, True)
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "results.md").read_text().partition("\n## Judging\n")[2]
+BANDWIDTH = Metric("bandwidth", "MiB/s", "higher", "bandwidth")
+
+
+def shown_on_page(after: str) -> str:
+    return PAGE.partition(after)[2].partition("```\n")[0]
+
+
+def measured_by_ior(write: Sequence[float], read: Sequence[float], day: int = 0) -> RunRecord:
+    samples = [*figures(BANDWIDTH, write, operation="write", size="1048576")]
+    samples += figures(BANDWIDTH, read, operation="read", size="1048576")
+    return some_run(*samples, workload="ior", day=day, hosts=(some_host("kvm1"),))
+
+
+def test_the_page_shows_what_happens(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    (cli.folder / "refs.yaml").write_text(shown_on_page("```yaml\n"))
+    record = measured_by_ior([8901, 8950, 8850], [10000, 10100, 9900])
+    monkeypatch.setattr("vmlab.lab.measuring.run.measure", lambda *_, **__: record)
+    done = cli("run", "ha", "ior", "--judge", "refs.yaml")
+    assert (done.exit_code, done.stderr) == (8, shown_on_page("ends the command with 8:\n\n```\n"))
+
+
+def test_the_page_shows_how_runs_compare(cli: Cli) -> None:
+    before = kept(cli.runs, measured_by_ior([9400, 9480, 9520, 9600], [9900, 9980, 10020, 10100]))
+    after = kept(cli.runs, measured_by_ior([8801, 8881, 8921, 9001], [9915, 9995, 10025, 10105], day=1))
+    text = cli("results", "compare", before, after).stdout
+    assert shown_on_page("--last 5\n```\n\n```\n") in text

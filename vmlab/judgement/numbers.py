@@ -1,10 +1,10 @@
 """Numbers in words: so many digits that two which differ look different."""
 
-_MANY = 10_000
+_MANY = 1_000
 
 
 def number(value: float) -> str:
-    """Four significant digits; whole numbers from ten thousand on."""
+    """Four significant digits; whole numbers from a thousand on."""
     return f"{value:,.0f}" if abs(value) >= _MANY else f"{value:.4g}"
 
 

@@ -94,7 +94,7 @@ class HostEntry(Part):
     name: Word | None = None
     cpu: Word | None = Field(None, description="shell pattern on the CPU's model")
     hca: Word | None = Field(None, description="shell pattern on an HCA's model")
-    accel: Literal["kvm", "tcg"] | None = None
+    accel: Literal["kvm", "tcg", "bare"] | None = None
     soft: bool | None = Field(None, description="over soft-RoCE")
 
 

@@ -17,7 +17,10 @@ from vmlab.cli.app import _SECTIONS, app
 from vmlab.cli.options import duration
 
 RUNNER = CliRunner()
-HEAVY = {"libvirt", "lxml", "pydantic", "rich", "ClusterShell", "yaml", "vmlab.lab", "vmlab.virt", "vmlab.topology"}
+HEAVY = {
+    "libvirt", "lxml", "pydantic", "rich", "ClusterShell", "yaml", "numpy", "scipy", "ruptures",
+    "vmlab.lab", "vmlab.virt", "vmlab.topology", "vmlab.judgement",
+}  # fmt: skip
 # What commands that only look at libvirt do without, besides.
 SPARED = HEAVY - {"libvirt", "lxml", "vmlab.lab", "vmlab.virt"} | {
     "tenacity", "highspy", "cryptography", "pycdlib", "typing_extensions", "logging.handlers", "json",
