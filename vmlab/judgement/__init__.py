@@ -1,0 +1,1 @@
+"""What figures come to: data in, a verdict with its reason out."""
