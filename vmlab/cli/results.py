@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vmlab.cli import complete
+from vmlab.cli import complete, reporting
 from vmlab.cli.commands import Group
 from vmlab.cli.options import Form, Output
 
@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
     from vmlab.errors import VmlabError
 
-results = typer.Typer(cls=Group, no_args_is_help=True, rich_markup_mode=None, help="What was measured: list, show.")
+results = typer.Typer(
+    cls=Group, no_args_is_help=True, rich_markup_mode=None, help="What was measured: list, show, report."
+)
+results.command("report")(reporting.report)
 
 
 @results.command("list")

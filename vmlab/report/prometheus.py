@@ -1,4 +1,4 @@
-"""Runs in Prometheus' text format: prometheus.io/docs/instrumenting/exposition_formats; names: docs/practices/naming."""
+"""Runs in Prometheus' text format: prometheus.io/docs/instrumenting/exposition_formats, names: practices/naming."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence

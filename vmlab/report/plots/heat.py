@@ -1,6 +1,7 @@
 """Figures over two labels, as a map."""
 
 from collections.abc import Callable, Sequence
+from math import nan
 from textwrap import fill
 from typing import TYPE_CHECKING
 
@@ -18,16 +19,17 @@ _LONG = 5
 
 def draw_heat(figure: "Figure", chart: HeatMap) -> None:
     """Cells with their figures in them, as long as there are few; hatched where nothing was measured."""
-    import numpy as np  # noqa: PLC0415  slow to import
-    from matplotlib import colormaps  # noqa: PLC0415
+    from matplotlib import colormaps  # noqa: PLC0415  slow to import
 
     axes = figure.subplots()
-    values = np.ma.masked_invalid([[np.nan if v is None else v for v in row] for row in chart.cells])
-    mesh = axes.pcolormesh(values, cmap=colormaps["cividis"], edgecolors="none")
+    mesh = axes.pcolormesh(
+        [[nan if v is None else v for v in row] for row in chart.cells], cmap=colormaps["cividis"], edgecolors="none"
+    )
     axes.patch.set(hatch="///", edgecolor=MUTED)
     axes.grid(visible=False)
-    least, most = float(values.min()), float(values.max())
-    few = values.size <= _WRITTEN and len(chart.columns) <= _COLUMNS
+    known = [value for row in chart.cells for value in row if value is not None]
+    least, most = min(known), max(known)
+    few = len(chart.rows) * len(chart.columns) <= _WRITTEN and len(chart.columns) <= _COLUMNS
     for y, row in enumerate(chart.cells if few else ()):
         for x, value in enumerate(row):
             if value is not None:
