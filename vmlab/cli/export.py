@@ -15,25 +15,31 @@ class Kind(StrEnum):
     ANSIBLE = "ansible"
     HOSTS = "hosts"
     XML = "xml"
+    PROMETHEUS = "prometheus"
 
 
 def export(
-    kind: Annotated[Kind, typer.Argument(metavar="ssh-config|ansible|hosts|xml", help="The form.")],
+    kind: Annotated[Kind, typer.Argument(metavar="ssh-config|ansible|hosts|xml|prometheus", help="The form.")],
     bed: Bed,
 ) -> None:
-    """Print a bed as ssh_config, Ansible inventory, /etc/hosts, XML.
+    """Print a bed for ssh, Ansible, /etc/hosts, Prometheus; as XML.
 
     Nodes are called BED.NODE, so that files of several beds can be joined. Ansible's groups are the roles and the bed.
+    Prometheus gets the last run of each workload, also of a bed that is down.
 
     \b
     Examples:
       vmlab export ssh-config ha > ha.ssh; ssh -F ha.ssh -L 8080:localhost:80 ha.oss1
       vmlab export ansible ha > ha.yaml; ansible -i ha.yaml oss -m raw -a uptime
       vmlab export hosts ha | sudo tee -a /etc/hosts
+      vmlab export prometheus ha > /var/lib/node_exporter/textfile/ha.prom
     """
     from vmlab.cli.target import at
     from vmlab.lab.beds import export as forms
 
+    if kind is Kind.PROMETHEUS:
+        typer.echo(_measured(bed), nl=False)
+        return
     with at(bed) as (hosts, name):
         match kind:
             case Kind.SSH_CONFIG:
@@ -45,3 +51,17 @@ def export(
             case Kind.XML:
                 text = forms.xml(hosts, name)
     typer.echo(text, nl=False)
+
+
+def _measured(bed: str) -> str:
+    from vmlab.cli.selecting import chosen
+    from vmlab.cli.target import is_file, load
+    from vmlab.errors import UsageError
+    from vmlab.records.selection import Selection
+    from vmlab.report.prometheus import exposition
+
+    name = load(bed).name if is_file(bed) else bed
+    last = {record.workload: record for record in chosen([], Selection(beds=frozenset({name})))}
+    if not last:
+        raise UsageError(f"of {name} there are no runs", hint=f"vmlab run {name} WORKLOAD")
+    return exposition(tuple(last.values()))

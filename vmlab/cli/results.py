@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from vmlab.cli import complete, judging
+from vmlab.cli import complete, judging, reporting
 from vmlab.cli.commands import Group
 from vmlab.cli.options import Form, Output, Yes, option
 from vmlab.cli.selecting import Beds, Last, Since, Tags, Until, Where, Workloads, chosen, selection, warn
@@ -15,6 +15,7 @@ results = typer.Typer(
     cls=Group, no_args_is_help=True, rich_markup_mode=None, help="What was measured, and what it is worth."
 )
 judging.add_to(results)
+results.command("report")(reporting.report)
 
 _Run = Annotated[str, typer.Argument(metavar="RUN", help="A run's ID.", autocompletion=complete.runs)]
 _Runs = Annotated[

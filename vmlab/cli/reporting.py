@@ -1,0 +1,187 @@
+"""results report: runs as pages, tables, data and plots."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vmlab.cli import complete
+from vmlab.cli.options import option
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from vmlab.records.run import RunRecord
+    from vmlab.report.benchmark.page import Asked
+    from vmlab.report.plots.chart import Chart
+
+
+class Kind(StrEnum):
+    """The forms of a report."""
+
+    HTML = "html"
+    MARKDOWN = "md"
+    CSV = "csv"
+    JSON = "json"
+    JUNIT = "xml"
+    SVG = "svg"
+    PNG = "png"
+
+
+_Runs = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[RUN]...", help="Runs by their IDs; absent: the latest.", autocompletion=complete.runs),
+]
+
+
+def report(
+    runs: _Runs = None,
+    output: Annotated[
+        Path | None,
+        option("--output", "-o", help="A file: .html, .md, .csv, .json, .xml (JUnit), .svg, .png. Absent: printed."),
+    ] = None,
+    form: Annotated[
+        Kind | None, option("--format", help="Instead of the file's suffix; absent without a file: md.")
+    ] = None,
+    plot: Annotated[
+        str | None, option("--plot", metavar="METRIC", help="What is drawn as .svg or .png; of several plots, all.")
+    ] = None,
+    limit: Annotated[
+        str | None, option("--limit", metavar="RATE", help="A line in plots: 25GB/s. Absent: the network's, if known.")
+    ] = None,
+    published: Annotated[
+        Path | None,
+        option("--published", metavar="FILE", help="Published figures (YAML), drawn beside as what they are."),
+    ] = None,
+) -> None:
+    """Report runs: page, text, data, plots.
+
+    Pages need no network and no other file. Several runs are told apart by bed, pinning, or ID.
+
+    \b
+    Examples:
+      vmlab results report -o report.html
+      vmlab results report 20260801T020000Z-ha-rdma 20260802T020000Z-ha-rdma -o two.html
+      vmlab results report -o latency.svg --plot latency
+      vmlab results report --format csv > figures.csv
+    """
+    from vmlab.errors import UsageError
+    from vmlab.report.benchmark.forms import as_csv, as_json, as_junit
+    from vmlab.report.benchmark.page import page
+    from vmlab.report.pages import html, markdown
+
+    kind = form or _by_suffix(output)
+    if plot is not None and kind not in (Kind.SVG, Kind.PNG):
+        raise UsageError("--plot is for .svg and .png", hint="-o plot.svg --plot METRIC")
+    records = _read(runs or [])
+    asked = _asked(records, limit, published, loads=kind is Kind.HTML)
+    match kind:
+        case Kind.HTML:
+            text = html.render(page(records, asked))
+        case Kind.MARKDOWN:
+            text = markdown.render(page(records, asked, pictures=False))
+        case Kind.CSV:
+            text = as_csv(records)
+        case Kind.JSON:
+            text = as_json(records)
+        case Kind.JUNIT:
+            text = as_junit(records)
+        case Kind.SVG | Kind.PNG:
+            _draw(records, asked, plot, output, kind)
+            return
+    _write(output, text)
+
+
+def _by_suffix(output: Path | None) -> Kind:
+    from vmlab.errors import UsageError
+
+    if output is None:
+        return Kind.MARKDOWN
+    try:
+        return Kind(output.suffix.removeprefix(".").lower())
+    except ValueError:
+        names = ", ".join(f".{kind}" for kind in Kind)
+        raise UsageError(f"{str(output)!r} has no suffix of a report ({names})", hint="--format FORM") from None
+
+
+def _read(runs: "Sequence[str]") -> "tuple[RunRecord, ...]":
+    from vmlab.errors import UsageError
+    from vmlab.lab.measuring.run import runs_dir
+    from vmlab.store.runs import latest, read
+
+    if runs:
+        return tuple(read(runs_dir(), run) for run in dict.fromkeys(runs))
+    record, damaged = latest(runs_dir())
+    for error in damaged:
+        typer.echo(f"vmlab: warning: skipped: {error.message}", err=True)
+    if record is None:
+        raise UsageError("there are no runs yet", hint="vmlab run BED WORKLOAD")
+    return (record,)
+
+
+def _asked(records: "Sequence[RunRecord]", limit: str | None, published: Path | None, *, loads: bool) -> "Asked":
+    from vmlab.errors import UsageError
+    from vmlab.lab.measuring.run import runs_dir
+    from vmlab.report.benchmark.limits import parse_limit
+    from vmlab.report.benchmark.page import Asked
+    from vmlab.report.benchmark.published import read_published
+
+    try:
+        text = published.read_text(encoding="utf-8") if published is not None else ""
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no UTF-8"
+        raise UsageError(f"{published} cannot be read: {why}") from None
+    series = read_published(text, str(published)) if published is not None else ()
+    found = {}
+    for record in records if loads else ():
+        # The record names the file: one of its own folder, whatever it says.
+        path = runs_dir() / record.id / Path(record.load).name
+        if record.load and path.is_file():
+            found[record.id] = path.read_text(encoding="utf-8", errors="replace")
+    return Asked((limit, parse_limit(limit)) if limit is not None else None, series, found)
+
+
+def _draw(records: "Sequence[RunRecord]", asked: "Asked", plot: str | None, output: Path | None, kind: Kind) -> None:
+    from vmlab.errors import UsageError
+    from vmlab.report.plots.draw import png, svg
+
+    if output is None:
+        raise UsageError("a plot needs a file", hint="-o plot.svg --plot METRIC")
+    found = _charts(records, asked, plot)
+    for number, chart in enumerate(found, 1):
+        path = output if number == 1 else output.with_name(f"{output.stem}-{number}{output.suffix}")
+        _write(path, png(chart) if kind is Kind.PNG else svg(chart))
+        if len(found) > 1:
+            typer.echo(f"{path}: {chart.title}", err=True)
+
+
+def _charts(records: "Sequence[RunRecord]", asked: "Asked", plot: str | None) -> "list[Chart]":
+    from vmlab.errors import UsageError
+    from vmlab.report.benchmark.page import by_workload, drawn
+    from vmlab.topology.wording import expected
+
+    metrics = {sample.metric.name: sample.metric for record in records for sample in record.samples}
+    name = plot if plot is not None else next(iter(metrics), "")
+    if name not in metrics:
+        raise UsageError(f"nothing was measured of `{name:.60}` ({expected(name, metrics)})", hint="--plot METRIC")
+    found = []
+    for some in by_workload(records):
+        for metric in dict.fromkeys(s.metric for record in some for s in record.samples if s.metric.name == name):
+            found += [one.chart for one in drawn(some, metric, asked)]
+    if not found:
+        raise UsageError(f"of `{name:.60}` there is a single figure, which makes no plot", hint="-o report.html")
+    return found
+
+
+def _write(output: Path | None, content: str | bytes) -> None:
+    from vmlab.errors import HostError
+    from vmlab.runtime.files import write_atomically
+
+    if output is None:
+        typer.echo(content, nl=False)
+        return
+    try:
+        write_atomically(output, content)
+    except OSError as error:
+        raise HostError(f"{output} cannot be written: {error.strerror}") from error

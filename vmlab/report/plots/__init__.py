@@ -1,0 +1,1 @@
+"""Plots: what is to be drawn (`chart`), and matplotlib drawing it as SVG and PNG."""
