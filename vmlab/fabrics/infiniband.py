@@ -11,39 +11,9 @@ from vmlab.shell import script
 from vmlab.steps import Step
 from vmlab.values.guid import Guid
 
-# GID 0 is the subnet's prefix and the port's GUID.
-_FIND_PORT = """
-port=$(grep -lsi -e ":$1\\$" /sys/class/infiniband/*/ports/*/gids/0 | head -n 1)
-port=${port%/gids/0}
-"""
-
-_PORT_ACTIVE = _FIND_PORT + '[ -n "$port" ] && grep -q ACTIVE "$port/state"'
-
-# $2: how long to wait in seconds, for the driver and then for the subnet manager; $3: what to say if it is in vain.
-_AWAIT_PORT = (
-    """
-end=$(($(date +%s) + $2))
-while :; do
-"""
-    + _FIND_PORT
-    + """
-    [ -n "$port" ] && grep -q ACTIVE "$port/state" && exit 0
-    [ "$(date +%s)" -lt "$end" ] || break
-    sleep 0.2
-done
-if [ -z "$port" ]; then
-    guids=$(cat /sys/class/infiniband/*/ports/*/gids/0 2>/dev/null | cut -d : -f 5- | tr '\\n' ' ')
-    echo "no InfiniBand port has the GUID $1 (there are: ${guids:-none})" >&2
-    exit 1
-fi
-name=${port#/sys/class/infiniband/}
-state=$(cat "$port/state")
-lid=$(($(cat "$port/lid")))
-sm_lid=$(($(cat "$port/sm_lid")))
-echo "${name%%/*} port ${name##*/} is ${state#*: }, lid $lid, sm_lid $sm_lid. $3" >&2
-exit 1
-"""
-)
+_FIND_PORT = script(__file__, "find_port.sh")
+_PORT_ACTIVE = _FIND_PORT + 'find_port "$1"\n[ -n "$port" ] && grep -q ACTIVE "$port/state"\n'
+_AWAIT_PORT = _FIND_PORT + script(__file__, "await_port.sh")
 
 _WAIT_S = 60
 _VF_ADVICE = (
@@ -54,45 +24,8 @@ _VF_ADVICE = (
 _HCA_ADVICE = "Is its cable in, and does a subnet manager run on that fabric?"
 
 _FIND_IPOIB = script(__file__, "find_ipoib.sh")
-
-# $2: the name it shall have, $3: its IP address with the prefix length, $4: its MTU, or nothing.
-_IPOIB_READY = (
-    _FIND_IPOIB
-    + """
-[ "$interface" = "$2" ] || exit 1
-[ -z "$4" ] || [ "$(cat "/sys/class/net/$2/mtu")" = "$4" ] || exit 1
-ip -o -4 address show dev "$2" up | grep -qF " $3 "
-"""
-)
-
-# The name may be that of another port's interface, which then gets a passing one, until its own step.
-_SET_UP_IPOIB = (
-    """
-[ -d /sys/module/ib_ipoib ] || modprobe ib_ipoib || exit
-tries=0
-while [ $tries -lt 50 ]; do
-"""
-    + _FIND_IPOIB
-    + """
-    [ -z "$interface" ] || break
-    tries=$((tries + 1))
-    sleep 0.2
-done
-[ -n "$interface" ] || { echo "no IPoIB interface has the GUID $1" >&2; exit 1; }
-if [ "$interface" != "$2" ]; then
-    if [ -e "/sys/class/net/$2" ]; then
-        [ "$(cat "/sys/class/net/$2/type")" = 32 ] || { echo "$2 is another interface, not InfiniBand" >&2; exit 1; }
-        ip link set dev "$2" down || exit
-        ip link set dev "$2" name "vl$(cat "/sys/class/net/$2/ifindex")" || exit
-    fi
-    ip link set dev "$interface" down || exit
-    ip link set dev "$interface" name "$2" || exit
-fi
-[ -z "$4" ] || ip link set dev "$2" mtu "$4" || exit
-ip address replace "$3" dev "$2" || exit
-ip link set dev "$2" up
-"""
-)
+_IPOIB_READY = _FIND_IPOIB + script(__file__, "ipoib_ready.sh")
+_SET_UP_IPOIB = _FIND_IPOIB + script(__file__, "set_up_ipoib.sh")
 
 
 @register

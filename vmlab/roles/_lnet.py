@@ -26,31 +26,14 @@ _CONFIGURED = """
 """
 _CONFIGURE = script(__file__, "lnet_configure.sh")
 
-# Three words for each route: network, gateway, hops.
-_ROUTES = """
-have=$(lnetctl route show --verbose 2>/dev/null |
-    awk '/ net: /{net=$NF} / gateway: /{gateway=$NF} / hop: /{print net, gateway, $NF}' | sort)
-"""
+_ROUTES = script(__file__, "lnet_routes.sh")
 _ROUTED = (
     _ROUTES
     + """
-[ "$have" = "$(printf '%s %s %s\\n' "$@" | sort)" ]
+[ "$(routes)" = "$(printf '%s %s %s\\n' "$@" | sort)" ]
 """
 )
-_ROUTE = (
-    _ROUTES
-    + """
-wanted=$(printf '%s %s %s\\n' "$@")
-echo "$have" | while read -r net gateway hops; do
-    [ -z "$net" ] || echo "$wanted" | grep -qxF "$net $gateway $hops" ||
-        lnetctl route del --net "$net" --gateway "$gateway" || exit
-done || exit
-echo "$wanted" | while read -r net gateway hops; do
-    echo "$have" | grep -qxF "$net $gateway $hops" ||
-        lnetctl route add --net "$net" --gateway "$gateway" -c "$hops" || exit
-done
-"""
-)
+_ROUTE = _ROUTES + script(__file__, "lnet_route.sh")
 
 _FORWARDS = "lnetctl routing show 2>/dev/null | grep -qE 'enable: *1$'"
 _FORWARD = (

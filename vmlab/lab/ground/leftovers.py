@@ -16,6 +16,7 @@ from vmlab.guest.ssh import RunsCommands
 from vmlab.lab.ground.bed import locked
 from vmlab.lab.ground.hosts import Hosts
 from vmlab.runtime.parallel import each
+from vmlab.shell import script
 from vmlab.workloads import MARK
 
 FOLDERS = f"/var/tmp/{MARK}"  # noqa: S108 - in guests; whoever puts something there looks whose it is
@@ -25,33 +26,7 @@ _END_S = 60.0
 _JOBS = 32
 _EXEC = "exec"  # no run is called so
 
-# Values are compared and are no patterns: a quoted word in `case` matches itself only. What dies may have begun
-# another, and has its files open until it is gone: asked again until nothing is left, for a few seconds at most.
-_END = f"""
-how=$1 mark=$2 folders={FOLDERS}
-tries=0
-while [ $tries -lt 25 ]; do
-    left=
-    for found in $(grep -lsz -e "^{MARK}=" /proc/[0-9]*/environ); do
-        value=$(tr '\\0' '\\n' <"$found" | sed -n 's/^{MARK}=//p' | head -n 1)
-        case $how in
-        task) [ "$value" = "$mark" ] || continue ;;
-        run) case $value in "$mark"/*) ;; *) continue ;; esac ;;
-        any) case $value in {_EXEC}/*) continue ;; esac ;;
-        esac
-        process=${{found#/proc/}}
-        kill -KILL "${{process%/environ}}" && left=1
-    done
-    [ -n "$left" ] || break
-    sleep 0.2
-    tries=$((tries + 1))
-done 2>/dev/null
-case $how in
-run) rm -rf --one-file-system "$folders/$mark"; rmdir "$folders" ;;
-any) rm -rf --one-file-system "$folders" ;;
-esac 2>/dev/null
-exit 0
-"""
+_END = script(__file__, "end_marked.sh")
 
 
 def mark(run: str, measurement: str, task: str) -> str:
@@ -64,6 +39,10 @@ def exec_mark() -> str:
     return f"{_EXEC}/{secrets.token_hex(8)}"
 
 
+def _ended(how: str, value: str) -> tuple[str, ...]:
+    return "sh", "-c", _END, "vmlab", how, value, MARK, FOLDERS, _EXEC
+
+
 def end_exec(guests: Mapping[str, RunsCommands], value: str, deadline_s: float) -> list[str]:
     """End the commands of one `exec`; the guests that did not answer: there `timeout` ends what runs."""
     return _end_in(guests, "task", value, deadline_s)
@@ -71,7 +50,7 @@ def end_exec(guests: Mapping[str, RunsCommands], value: str, deadline_s: float) 
 
 def end_task(guest: RunsCommands, value: str) -> None:
     """End the task of exactly this mark. Raises GuestError."""
-    guest.run(("sh", "-c", _END, "vmlab", "task", value), deadline_s=_END_S, as_root=True)
+    guest.run(_ended("task", value), deadline_s=_END_S, as_root=True)
 
 
 def end_run(guests: Mapping[str, RunsCommands], run: str, deadline_s: float = _END_S) -> None:
@@ -101,7 +80,7 @@ def _end_in(guests: Mapping[str, RunsCommands], how: str, value: str, deadline_s
     silent = []
 
     def end(name: str) -> None:
-        command = ("sh", "-c", _END, "vmlab", how, value)
+        command = _ended(how, value)
         try:
             try:
                 ended = guests[name].run(command, deadline_s=deadline_s, as_root=True)
