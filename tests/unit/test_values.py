@@ -8,7 +8,7 @@ from pydantic import BaseModel, ValidationError
 from vmlab.values import nodeset
 from vmlab.values.nid import Nid, parse_net
 from vmlab.values.pci import PciAddress
-from vmlab.values.size import Bytes
+from vmlab.values.size import Bytes, any_size, size_text
 
 
 @given(st.integers(0, 10**15))
@@ -107,3 +107,20 @@ def test_any_text_is_a_node_set_or_a_value_error(text: str) -> None:
     except ValueError:
         return
     assert 0 < len(names) <= nodeset.MOST_NODES
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (0, "0B"),
+        (1, "1B"),
+        (4096, "4KiB"),
+        (10_000, "10KB"),
+        (1_000_000, "1MB"),
+        (1_024_000, "1000KiB"),
+        (1536, "1536B"),
+    ],
+)
+def test_sizes_are_written_as_they_are_read(size: int, text: str) -> None:
+    assert size_text(size) == text
+    assert any_size(text) == size

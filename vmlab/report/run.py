@@ -11,7 +11,7 @@ from vmlab.records.beside import beside_host
 from vmlab.records.run import RunRecord
 from vmlab.report.grid import Grid
 from vmlab.report.judgement import verdicts_table
-from vmlab.values.size import Bytes
+from vmlab.values.size import Bytes, size_text
 
 _WIDE = "size"
 """The label whose values become columns when a run has several of them."""
@@ -182,7 +182,7 @@ def _headings(metrics: Mapping[str, Metric], sizes: Mapping[str, None] | None, g
 
 
 def _label(key: str, value: str) -> str:
-    return str(Bytes(int(value))) if key == _WIDE and value.isdecimal() and len(value) < _DIGITS else value
+    return size_text(int(value)) if key == _WIDE and value.isdecimal() and len(value) < _DIGITS else value
 
 
 def _percent(value: float | None) -> str:

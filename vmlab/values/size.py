@@ -67,3 +67,11 @@ def any_size(text: object) -> Bytes:
     """
     found = _WIDER.fullmatch(text) if isinstance(text, str) else None
     return Bytes(int(found[1]) * _WIDER_UNITS[found[2]]) if found else Bytes.parse(text)
+
+
+def size_text(size: int) -> str:
+    """As `any_size` reads it, as short as can be: `4KiB`, `10KB`."""
+    for unit in ("GB", "MB", "KB"):
+        if size and size % 1024 and size % _WIDER_UNITS[unit] == 0:
+            return f"{size // _WIDER_UNITS[unit]}{unit}"
+    return str(Bytes(size))

@@ -1,6 +1,6 @@
 """Figures and sizes as people read them."""
 
-from vmlab.values.size import Bytes
+from vmlab.values.size import size_text
 
 _DIGITS = 4
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
@@ -28,7 +28,7 @@ def cell(value: float) -> str:
 
 def size(value: float) -> str:
     """Bytes in the largest unit in which they are a short number."""
-    whole = str(Bytes(int(value)))
+    whole = size_text(int(value))
     if value == int(value) and len(whole.rstrip("BKMGTPi")) <= _DIGITS:
         return whole
     power = 0
