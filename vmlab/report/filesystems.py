@@ -23,7 +23,8 @@ _MIB = 1024**2
 def fs_tables(found: "FsStatus") -> Group:
     """`vmlab fs status`."""
     silent = [Text(f"{node}: {why}", _MIDDLING) for node, why in found.silent.items()]
-    return Group(_targets(found.targets), "", _clients(found.clients), *silent)
+    targets = (_targets(found.targets), "") if found.targets else ()  # those of an external one are not ours to ask
+    return Group(*targets, _clients(found.clients), *silent)
 
 
 def _targets(targets: Sequence["TargetStatus"]) -> Grid:
