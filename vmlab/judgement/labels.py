@@ -5,10 +5,8 @@ from collections.abc import Mapping
 
 from vmlab.records.run import RunRecord
 from vmlab.values.nodeset import expand
-from vmlab.values.size import Bytes
+from vmlab.values.size import any_size, size_text
 
-_SHORT = re.compile(r"([0-9]{1,15})(k|m|g|KB|MB|GB)")
-_UNITS = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 _DIGITS = 19
 """More are no size in bytes."""
 
@@ -38,7 +36,7 @@ def told(labels: Mapping[str, str]) -> str:
 def in_words(name: str, value: str) -> str:
     """A size in its largest unit, where the label is called so."""
     size = _bytes(value) if name == "size" or name.endswith("_size") else None
-    return value if size is None else str(Bytes(size))
+    return value if size is None else size_text(size)
 
 
 def _same(one: str, other: str) -> bool:
@@ -53,10 +51,8 @@ def _same(one: str, other: str) -> bool:
 def _bytes(text: str) -> int | None:
     if text.isascii() and text.isdecimal() and len(text) < _DIGITS:
         return int(text)
-    if found := _SHORT.fullmatch(text):
-        return int(found[1]) * _UNITS[found[2]]
     try:
-        return int(Bytes.parse(text))
+        return int(any_size(text))
     except ValueError:
         return None
 

@@ -32,7 +32,18 @@ CREATE TABLE tags (run TEXT, tag TEXT, PRIMARY KEY (run, tag)) WITHOUT ROWID;
 CREATE INDEX labelled ON labels (name, value, run);
 CREATE INDEX tagged ON tags (tag, run);
 """
-_NOT_TOLD = ("commands", "nodes", "samples", "summaries", "beside_host", "measured", "topology", "hosts", "roots")
+_NOT_TOLD = (
+    "commands",
+    "nodes",
+    "samples",
+    "summaries",
+    "beside_host",
+    "measured",
+    "topology",
+    "hosts",
+    "roots",
+    "verdicts",
+)
 _INSERT = "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?)"
 _BUSY_S = 10.0
 
