@@ -226,7 +226,7 @@ class Endless(Door):
                 _thread.interrupt_main()  # Ctrl-C
             self.ended[self.node].wait(30)
             return Result(argv, 137, "", "")
-        assert argv[-1] == self.marks[self.node]
+        assert self.marks[self.node] in argv
         self.ended[self.node].set()
         return Result(argv, 0, "", "")
 

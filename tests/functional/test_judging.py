@@ -191,7 +191,7 @@ def test_a_run_beside_those_before_it(cli: Cli) -> None:
         (["{0}", "{1}", "--last", "2"], "two runs, or one and --last N"),
         (["{0}", "--last", "2"], "no run before"),
         (["{0}", "{1}"], "they have no figure in common"),
-        (["{0}", "none"], "there is no run none"),
+        (["{0}", "none"], "there is no run 'none'"),
     ],
 )
 def test_what_cannot_be_compared(cli: Cli, argv: list[str], why: str) -> None:

@@ -88,7 +88,7 @@ def test_of_several_plots_each_is_a_file(runs: Path, tmp_path: Path) -> None:
         (["--format", "svg"], "a plot needs a file"),
         (["--limit", "fast"], "no rate"),
         (["--published", "absent.yaml"], "absent.yaml cannot be read: No such file or directory"),
-        (["no-such-run"], "there is no run no-such-run"),
+        (["no-such-run"], "there is no run 'no-such-run'"),
     ],
 )
 def test_what_does_not_fit_together_is_usage(runs: Path, words: list[str], complaint: str) -> None:

@@ -188,6 +188,7 @@ KEYS = BedKeys.fresh(Path("/state/beds/b"))
 
 @settings(max_examples=80)
 @given(st.dictionaries(st.sampled_from(list(SOUND)), nasty, min_size=1, max_size=3))
+@example({"IMAGE": "\ufffe"})
 def test_topologies(changed: Mapping[str, str]) -> None:
     words = SOUND | changed
     content = re.sub(r"\b[A-Z]{4,}\b", lambda word: json.dumps(words[word[0]]), BED)
@@ -384,7 +385,7 @@ def test_run_records(changes: list[tuple[tuple[Any, ...], Any]]) -> None:
     except ValueError:
         return
     shown(run_table(record))
-    shown(runs_table([record]))
+    shown(runs_table([to_json(record) | {"figures": 1, "tags": (), "note": record.bed}]))
     json.loads(dumped(to_json(record)))
 
 

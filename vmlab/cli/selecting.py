@@ -49,7 +49,7 @@ def selection(
     try:
         beds = frozenset(expand(bed)) if bed else frozenset[str]()
     except ValueError as error:
-        raise UsageError(f"--bed: {error}") from None
+        raise UsageError(f"--bed: {error}", hint="--bed 'ha[1-3]'") from None
     return Selection(
         beds=beds,
         workloads=frozenset(filter(None, (workload or "").split(","))),

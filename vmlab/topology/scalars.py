@@ -187,8 +187,9 @@ def _text(**schema: Any) -> WithJsonSchema:
 _ROLE = {"enum": ["mgs", "mds", "oss", "client", "router", "fta", "build"]}
 _NODE_SET = {"type": "string", "examples": ["oss[1-2]", "mds1,mds2", "@oss"]}
 
-Text = Annotated[StrictStr, _matching(r"[^\x00-\x1f\x7f]*", "text on one line")]
-Word = Annotated[StrictStr, _matching(r"[^\x00-\x1f\x7f]+", "a name or a path")]
+# Neither control characters nor what XML has no way to write.
+Text = Annotated[StrictStr, _matching(r"[^\x00-\x1f\x7f\ud800-\udfff\ufffe\uffff]*", "text on one line")]
+Word = Annotated[StrictStr, _matching(r"[^\x00-\x1f\x7f\ud800-\udfff\ufffe\uffff]+", "a name or a path")]
 BedName = Annotated[
     StrictStr,
     _matching(r"[a-z][a-z0-9-]{0,30}", "[a-z][a-z0-9-]*, at most 31 characters"),

@@ -54,7 +54,7 @@ def command(measurement: Measurement, task: str = "ior-read") -> str:
 def test_all_clients_write_twice_their_memory_and_read_it_in_a_run_of_its_own() -> None:
     own, shared = measured(BED)
     mpirun = "/usr/bin/mpirun --allow-run-as-root -x VMLAB_RUN --mca btl_tcp_if_include mgmt "
-    mpirun += "--mca oob_tcp_if_include mgmt --host client1:1,client2:1 -np 2 "
+    mpirun += "--mca oob_tcp_if_include mgmt --bind-to core:overload-allowed --host client1:1,client2:1 -np 2 "
     files = "-C -Q 1 -t 1048576 -b 2147483648 -o /mnt/lustre/vmlab-ior/data -O summaryFormat=JSON"
     ior = mpirun + "/usr/local/bin/ior -a POSIX -F "
     assert [task.name for task in own.tasks] == ["prepare", "ior-write", "drop", "ior-read"]

@@ -116,7 +116,7 @@ def test_commands_of_both() -> None:
     tasks = {"n1": 2, "n2": 1}
     assert " ".join(Mpi("/b", "/usr/bin/mpirun", "openmpi").start(tasks, "ib0", ("/b", "-x"))) == (
         "/usr/bin/mpirun --allow-run-as-root -x VMLAB_RUN --mca btl_tcp_if_include ib0 --mca oob_tcp_if_include ib0 "
-        "--host n1:2,n2:1 -np 3 /b -x"
+        "--bind-to core:overload-allowed --host n1:2,n2:1 -np 3 /b -x"
     )
     assert " ".join(Mpi("/b", "/usr/bin/mpirun.mpich", "mpich").start(tasks, "ib0", ("/b",))) == (
         "/usr/bin/mpirun.mpich -launcher ssh -iface ib0 -hosts n1:2,n2:1 -n 3 /b"
