@@ -152,13 +152,13 @@ class _Made:
             nodes, hosts = _nodes(record), _hosts(record)
             if (nodes, hosts) not in told and record.nodes:
                 told.add((nodes, hosts))
-                yield from self._place(record, nodes, hosts)
+                several = sum(other.bed == record.bed for other in records) > 1
+                yield from self._place(record, f"{record.bed}, {record.id}" if several else record.bed)
 
-    def _place(self, record: RunRecord, nodes: object, hosts: object) -> Iterator[Part]:
-        del nodes, hosts
-        yield _node_table(record)
+    def _place(self, record: RunRecord, name: str) -> Iterator[Part]:
+        yield _node_table(record, name)
         if record.hosts:
-            yield _host_table(record)
+            yield _host_table(record, name)
         if not self._pictures:
             return
         for chart in seats(record):
@@ -194,7 +194,7 @@ def _hosts(record: RunRecord) -> tuple[object, ...]:
     return tuple((host.name, tuple(host.nodes), tuple(host.remote_memory.items())) for host in record.hosts)
 
 
-def _node_table(record: RunRecord) -> Table:
+def _node_table(record: RunRecord, name: str) -> Table:
     on = {name: host.name for host in record.hosts for name in host.nodes}
     headings = ("node", "roles", "where", "host", "virtual CPUs", "devices", "image")
     rows = []
@@ -203,7 +203,7 @@ def _node_table(record: RunRecord) -> Table:
         devices = ", ".join(f"{name} {device}" for name, device in node.devices.items())
         texts = (node.name, " ".join(node.roles), where, on.get(node.name, ""), _vcpus(node), devices, node.image)
         rows.append([Cell(text) for text in texts])
-    return _told(f"Nodes of {record.bed}", headings, rows)
+    return _told(f"Nodes of {name}", headings, rows)
 
 
 def _told(caption: str, headings: Sequence[str], rows: Sequence[Sequence[Cell]]) -> Table:
@@ -230,7 +230,7 @@ def _vcpus(node: RunNode) -> str:
     return f"{len(node.vcpus)} {how} {cpu_list({cpu for may in node.vcpus.values() for cpu in may})}"
 
 
-def _host_table(record: RunRecord) -> Table:
+def _host_table(record: RunRecord, name: str) -> Table:
     headings = (
         "host",
         "nodes",
@@ -251,7 +251,7 @@ def _host_table(record: RunRecord) -> Table:
         told = remote or ("none" if host.remote_memory else "")
         texts = (host.name, fold(host.nodes), host.cpu, str(host.cpus or ""), memory, host.kernel)
         rows.append([Cell(text) for text in (*texts, host.hypervisor, host.libvirt, hcas, told)])
-    return _told(f"Hosts of {record.bed}", headings, rows)
+    return _told(f"Hosts of {name}", headings, rows)
 
 
 def _versions(records: Sequence[RunRecord]) -> Iterator[Part]:
