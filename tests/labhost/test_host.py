@@ -5,16 +5,7 @@ import json
 import pytest
 from lxml import etree
 
-from .conftest import CELL_0_IGB, CELL_1_IGB, MINUTES, NVME, SHARED, Lab
-from .in_force import as_planned
-
-BED = """
-name: t-one
-hosts: {local: {reserve: {cpus: 0, memory: 0B}}}
-nodes:
-  node1: {role: client, cpus: 2, threads: isolate, numa: {cells: 2}, memory: 512MiB}
-"""
-GIGANTIC = "  node2: {role: client, memory: 1GiB, hugepages: 1GiB}\n"
+from .conftest import CELL_0_IGB, CELL_1_IGB, NVME, SHARED, Lab
 
 
 def test_two_cells_of_two_cores_with_two_threads(lab: Lab) -> None:
@@ -92,28 +83,3 @@ def test_libvirt_lists_vfs_soon_after_they_are_made(lab: Lab) -> None:
         lab.pci(CELL_0_IGB, "sriov_numvfs", "0")
     lab.pci(CELL_0_IGB, "sriov_numvfs", "8", status=1)
     assert "out of range" in lab.complaints
-
-
-@pytest.mark.long
-def test_a_bed_comes_up_under_kvm_in_two_cells_and_on_a_gigantic_page(lab: Lab) -> None:
-    pages = "devices/system/node/node1/hugepages/hugepages-1048576kB/nr_hugepages"
-    lab.sysfs(pages, "1")
-    gigantic = lab.sysfs(pages) == "1"  # memory that has been used has no hole of that size any more
-    bed = lab.put("/root/one.yaml", BED + gigantic * GIGANTIC)
-    lab.vmlab("up", bed, "--accel", "kvm", deadline_s=15 * MINUTES)
-    try:
-        names = ["node1", "node2"][: 1 + gigantic]
-        assert [(node["name"], node["stage"]) for node in lab.json("status", "t-one")] == [(n, "ready") for n in names]
-        planned = {node["name"]: node for node in lab.json("plan", bed)["nodes"]}
-        for node in planned.values():
-            as_planned(lab, "t-one", node)
-        cells = planned["node1"]["cells"]
-        cpus = [cpu for cell in cells for held in cell["vcpus"].values() for cpu in held]
-        assert [cell["host_cell"] for cell in cells] == [0, 1]
-        assert len({cpu // 2 for cpu in cpus}) == 2  # `threads: isolate`: a core each
-        assert etree.fromstring(lab.virsh("dumpxml", "t-one.node1")).get("type") == "kvm"
-        assert lab.vmlab("ssh", "t-one", "node1", "--", "hostname") == "node1\n"
-    finally:
-        lab.vmlab("down", "t-one", "--yes")
-        lab.sysfs(pages, "0")
-    assert lab.virsh("list", "--all", "--name").strip() == ""

@@ -1,6 +1,7 @@
 """Functions of the lab host in nested guests: virtual ones made and pinned, whole ones, killed commands, refusals."""
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from ipaddress import IPv4Network
@@ -9,8 +10,9 @@ from typing import Any
 import pytest
 from lxml import etree
 
+from vmlab.values.cpuset import parse_cpu_list
+
 from .conftest import CELL_0_IGB, CELL_1_IGB, MINUTES, NVME, SHARED, Lab
-from .in_force import as_planned
 
 VFS = """
 name: t-vf
@@ -18,7 +20,7 @@ hosts: {{local: {{reserve: {{cpus: 1, memory: 0B}}}}}}
 fabrics: {{net0: {{kind: ethernet, lnet: tcp, attach: vf, device: {{pf: "{pf}"}},
   vf: {{spoof_check: false, trust: true}}}}}}
 nodes:
-  fta1: {{role: fta, cpus: 2, threads: require, memory: 512MiB, fabrics: [net0]}}
+  fta1: {{role: fta, memory: 512MiB, fabrics: [net0]}}
   fta2: {{role: fta, memory: 512MiB, fabrics: [net0], hugepages: 2MiB}}
 """
 ONE = """
@@ -103,13 +105,31 @@ def test_the_physical_function_stands_beside_the_guests_of_its_vfs(lab: Lab, bed
 
 
 def test_pins_and_memory_are_as_planned(lab: Lab, bed: str, plan: Any) -> None:
-    nodes = {node["name"]: node for node in plan["nodes"]}
-    for node in nodes.values():
-        as_planned(lab, bed, node)
+    for node in plan["nodes"]:
+        (cell,) = node["cells"]
+        pid = lab.run("pgrep", "-f", f"guest={bed}.{node['name']},").split()[0]
+        threads = lab.sh(
+            f"for task in /proc/{pid}/task/*; do "
+            "echo $(awk '/Cpus_allowed_list/ {print $2}' $task/status) $(cat $task/comm); done"
+        )
+        allowed = {line.partition(" ")[2]: line.partition(" ")[0] for line in threads.splitlines()}
+        assert {n: allowed[f"CPU {n}/KVM"] for n in cell["vcpus"]} == {
+            n: str(cpus[0]) for n, cpus in cell["vcpus"].items()
+        }
+        assert parse_cpu_list(allowed["qemu-system-x86"]) == set(node["emulator_cpus"])
         assert len(node["emulator_cpus"]) == 2  # the host's own core
-        assert not set(node["emulator_cpus"]) & {cpu for cpus in node["cells"][0]["vcpus"].values() for cpu in cpus}
-    core = {cpu for cpus in nodes["fta1"]["cells"][0]["vcpus"].values() for cpu in cpus}
-    assert core in ({0, 1}, {2, 3})  # `threads: require`: both threads of one core
+        assert not set(node["emulator_cpus"]) & {cpu for cpus in cell["vcpus"].values() for cpu in cpus}
+        # The guest's memory is QEMU's largest mapping, and all of it is there: VFIO locks it.
+        mappings = [memory_by_cell(line) for line in lab.get(f"/proc/{pid}/numa_maps").splitlines()]
+        largest = max(mappings, key=lambda mapping: sum(kib for kib, _ in mapping.values()))
+        assert largest == {cell["host_cell"]: (cell["memory_mib"] * 1024, cell["page_kib"])}
+
+
+def memory_by_cell(line: str) -> dict[int, tuple[int, int]]:
+    """A line of numa_maps, proc(5): KiB, and the size of a page in KiB, by cell."""
+    facts = dict(word.split("=", 1) for word in line.split() if "=" in word)
+    size = int(facts.get("kernelpagesize_kB", "4"))
+    return {int(name[1:]): (int(n) * size, size) for name, n in facts.items() if re.fullmatch(r"N\d+", name)}
 
 
 def test_a_count_does_not_change_while_a_vf_is_held(lab: Lab, bed: str) -> None:
