@@ -149,14 +149,10 @@ def workloads(
 
 def _described(bed: str) -> "Topology | None":
     """The topology of a bed; None for a bed's name if no file here describes it."""
-    from vmlab.cli.target import file_of, is_file, load
-    from vmlab.errors import UsageError
+    from vmlab.cli.target import described_by, load
 
-    try:
-        file = file_of(bed)
-    except UsageError:
-        return None
-    return load(file) if is_file(file) else None
+    file = described_by(bed)
+    return None if file is None else load(file)
 
 
 def _references(judge: str | None, topology: "Topology | None") -> "tuple[Reference, ...]":

@@ -66,24 +66,45 @@ def file_of(bed: str) -> str:
     Raises UsageError if there is none, or more than one.
     """
     from vmlab.errors import UsageError
-    from vmlab.runtime.shipped import shipped
 
     if is_file(bed) or not _BED.fullmatch(bed):
         return bed
+    files, known = _describing(bed)
+    if len(files) > 1:
+        raise UsageError(f"several files describe a bed {bed}: {', '.join(map(str, files))}", hint="name the file")
+    if files:
+        return _written(files[0])
+    from vmlab.topology.wording import expected
+
+    told = f"no topology file here describes a bed {bed} ({expected(bed, known)})"
+    raise UsageError(told, hint="name the file instead of the bed")
+
+
+def described_by(bed: str) -> str | None:
+    """As `file_of`; None where there is no such file, or more than one. Who does not need it does not wait for why."""
+    if is_file(bed):
+        return bed
+    files, _ = _describing(bed) if _BED.fullmatch(bed) else ((), ())
+    return _written(files[0]) if len(files) == 1 else None
+
+
+def _describing(bed: str) -> "tuple[Sequence[Path], Sequence[str]]":
+    """The files of a bed of this name, of the first folder that has one; and all beds that were seen on the way."""
+    from vmlab.runtime.shipped import shipped
+
     known: dict[str, list[Path]] = {}
     for folder in (Path(), shipped("topologies")):
         for path in sorted(folder.glob("*.y*ml")):
             for name in _NAME.findall(path.read_text(errors="replace")) if path.is_file() else ():
                 known.setdefault(name, []).append(path)
-        files = known.get(bed, [])
-        if len(files) > 1:
-            raise UsageError(f"several files describe a bed {bed}: {', '.join(map(str, files))}", hint="name the file")
-        if files:
-            return f"./{files[0]}" if folder == Path() else str(files[0])
-    from vmlab.topology.wording import expected
+        if bed in known:
+            break
+    return known.get(bed, []), sorted(known)
 
-    told = f"no topology file here describes a bed {bed} ({expected(bed, sorted(known))})"
-    raise UsageError(told, hint="name the file instead of the bed")
+
+def _written(file: Path) -> str:
+    """So that it is taken for a file, wherever one may stand."""
+    return f"./{file}" if file.parent == Path() else str(file)
 
 
 def with_externals(bed: str) -> "Topology | None":
@@ -96,10 +117,10 @@ def with_externals(bed: str) -> "Topology | None":
 
     if is_file(bed):
         return load(bed)
+    file = described_by(bed)
+    if file is None or "external" not in Path(file).read_text(errors="replace"):
+        return None
     try:
-        file = file_of(bed)
-        if not is_file(file) or "external" not in Path(file).read_text(errors="replace"):
-            return None
         return load(file)
     except UsageError:
         return None
