@@ -121,3 +121,12 @@ def test_prometheus_gets_the_last_run_of_each_workload_of_a_bed(runs: Path, tmp_
         assert re.findall(r'vmlab_run_info\{.*run="(\d+)T.*"', done.stdout) == ["20260802", "20260803"]
     done = CliRunner().invoke(app, ["export", "prometheus", "absent"])
     assert (done.exit_code, "of absent there are no runs" in done.output) == (2, True)
+
+
+@pytest.mark.parametrize("words", [("report", "-o"), ("export", "--file"), ("export", "--format", "parquet", "--file")])
+def test_a_file_that_cannot_be_written_is_told(runs: Path, tmp_path: Path, words: tuple[str, ...]) -> None:
+    keep(runs, simulated.rdma_table())
+    (tmp_path / "taken").write_text("no folder")
+    done = CliRunner().invoke(app, ["results", *words, "taken/report.md"])
+    assert done.exit_code == 4
+    assert "taken/report.md cannot be written: " in done.output

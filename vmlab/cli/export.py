@@ -61,7 +61,7 @@ def _measured(bed: str) -> str:
     from vmlab.report.prometheus import exposition
 
     name = load(bed).name if is_file(bed) else bed
-    last = {record.workload: record for record in chosen([], Selection(beds=frozenset({name})))}
+    last = {record.workload: record for record in chosen((), Selection(beds=frozenset({name})))}
     if not last:
         raise UsageError(f"of {name} there are no runs", hint=f"vmlab run {name} WORKLOAD")
     return exposition(tuple(last.values()))

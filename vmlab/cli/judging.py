@@ -8,7 +8,19 @@ import typer
 
 from vmlab.cli import complete
 from vmlab.cli.options import Form, Output, option
-from vmlab.cli.selecting import Beds, Last, Since, Tags, Until, Where, Workloads, chosen, selection
+from vmlab.cli.selecting import (
+    Beds,
+    Last,
+    Run,
+    Since,
+    Tags,
+    Until,
+    Where,
+    Workloads,
+    chosen,
+    named_or_latest,
+    selection,
+)
 
 if TYPE_CHECKING:
     from vmlab.records.run import RunRecord
@@ -40,14 +52,9 @@ def reference(
       vmlab results reference --from 20260801T020000Z-ha-rdma -o refs.yaml
       vmlab results reference --lower 10% --upper none
     """
-    from vmlab.errors import UsageError
     from vmlab.judgement.written import written
-    from vmlab.lab.measuring.run import runs_dir
-    from vmlab.store.runs import latest, read
 
-    record = read(runs_dir(), run) if run else latest(runs_dir())[0]
-    if record is None:
-        raise UsageError("there are no runs yet", hint="vmlab run BED WORKLOAD")
+    record = named_or_latest(run)
     below, above = _fraction("--lower", lower), _fraction("--upper", upper)
     text = written(record, lower=None if below is None else -below, upper=above)
     if to is None:
@@ -82,11 +89,8 @@ def _write(to: Path, text: str) -> None:
         raise HostError(f"{to}: {error.strerror}") from error
 
 
-_Run = Annotated[str, typer.Argument(metavar="RUN", help="A run's ID.", autocompletion=complete.runs)]
-
-
 def compare(
-    run: _Run,
+    run: Run,
     later: Annotated[
         str,
         typer.Argument(metavar="[LATER]", help="The run that is compared with it.", autocompletion=complete.runs),
@@ -158,7 +162,7 @@ def trend(
     from vmlab.report.tables import show
 
     labels = dict(map(parse_where, where or ()))
-    runs = list(chosen([], selection(bed, workload, since, until, where, tag, last)))
+    runs = list(chosen((), selection(bed, workload, since, until, where, tag, last)))
     found = judgement.trend(runs, metric, labels)
     if not found:
         raise UsageError(f"no run has a figure {metric!r:.60} of that kind", hint="vmlab results list")
@@ -172,4 +176,4 @@ def _like(run: "RunRecord") -> "list[RunRecord]":
     """The runs of the same bed and workload."""
     from vmlab.records.selection import Selection
 
-    return list(chosen([], Selection(beds=frozenset({run.bed}), workloads=frozenset({run.workload}))))
+    return list(chosen((), Selection(beds=frozenset({run.bed}), workloads=frozenset({run.workload}))))

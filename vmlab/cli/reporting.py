@@ -8,6 +8,7 @@ import typer
 
 from vmlab.cli import complete
 from vmlab.cli.options import option
+from vmlab.cli.selecting import named_or_latest, write_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -106,18 +107,7 @@ def _by_suffix(output: Path | None) -> Kind:
 
 
 def _read(runs: "Sequence[str]") -> "tuple[RunRecord, ...]":
-    from vmlab.errors import UsageError
-    from vmlab.lab.measuring.run import runs_dir
-    from vmlab.store.runs import latest, read
-
-    if runs:
-        return tuple(read(runs_dir(), run) for run in dict.fromkeys(runs))
-    record, damaged = latest(runs_dir())
-    for error in damaged:
-        typer.echo(f"vmlab: warning: skipped: {error.message}", err=True)
-    if record is None:
-        raise UsageError("there are no runs yet", hint="vmlab run BED WORKLOAD")
-    return (record,)
+    return tuple(map(named_or_latest, dict.fromkeys(runs or ("",))))
 
 
 def _asked(records: "Sequence[RunRecord]", limit: str | None, published: Path | None, *, loads: bool) -> "Asked":
@@ -175,13 +165,9 @@ def _charts(records: "Sequence[RunRecord]", asked: "Asked", plot: str | None) ->
 
 
 def _write(output: Path | None, content: str | bytes) -> None:
-    from vmlab.errors import HostError
     from vmlab.runtime.files import write_atomically
 
     if output is None:
         typer.echo(content, nl=False)
-        return
-    try:
-        write_atomically(output, content)
-    except OSError as error:
-        raise HostError(f"{output} cannot be written: {error.strerror}") from error
+    else:
+        write_file(output, lambda path: write_atomically(path, content))

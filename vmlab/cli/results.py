@@ -9,7 +9,22 @@ import typer
 from vmlab.cli import complete, judging, reporting
 from vmlab.cli.commands import Group
 from vmlab.cli.options import Form, Output, Yes, option
-from vmlab.cli.selecting import Beds, Last, Since, Tags, Until, Where, Workloads, chosen, selection, warn
+from vmlab.cli.selecting import (
+    Beds,
+    Last,
+    Run,
+    Since,
+    Tags,
+    Until,
+    Where,
+    Workloads,
+    chosen,
+    named_or_latest,
+    names,
+    selection,
+    warn,
+    write_file,
+)
 
 results = typer.Typer(
     cls=Group, no_args_is_help=True, rich_markup_mode=None, help="What was measured, and what it is worth."
@@ -17,7 +32,6 @@ results = typer.Typer(
 judging.add_to(results)
 results.command("report")(reporting.report)
 
-_Run = Annotated[str, typer.Argument(metavar="RUN", help="A run's ID.", autocompletion=complete.runs)]
 _Runs = Annotated[
     list[str] | None,
     typer.Argument(metavar="[RUN...]", help="Runs' IDs; absent: all that are selected.", autocompletion=complete.runs),
@@ -81,18 +95,12 @@ def show_(
     Example:
       vmlab results show 20260801T020000Z-ha-rdma
     """
-    from vmlab.errors import UsageError
-    from vmlab.lab.measuring.run import runs_dir
     from vmlab.records.run import to_json
     from vmlab.report.plain import dumped
     from vmlab.report.run import run_table
     from vmlab.report.tables import show
-    from vmlab.store.runs import latest, read
 
-    record, damaged = (read(runs_dir(), run), ()) if run else latest(runs_dir())
-    warn(damaged)
-    if record is None:
-        raise UsageError("there are no runs yet", hint="vmlab run BED WORKLOAD")
+    record = named_or_latest(run)
     if output is Form.JSON:
         typer.echo(dumped(to_json(record)))
     else:
@@ -125,23 +133,23 @@ def export(
     from vmlab.report.rows import write_csv, write_json_lines, write_parquet
     from vmlab.runtime.files import write_atomically
 
-    found = list(chosen(runs or [], selection(bed, workload, since, until, where, tag, last)))
+    found = list(chosen(runs or (), selection(bed, workload, since, until, where, tag, last)))
     if form is Format.PARQUET:
         if file is None:
             raise UsageError("parquet is no text for a terminal", hint="--format parquet --file FILE")
-        write_parquet(found, file)
+        write_file(file, lambda path: write_parquet(found, path))
         return
     text = io.StringIO()
     (write_csv if form is Format.CSV else write_json_lines)(found, text)
     if file is None:
         typer.echo(text.getvalue(), nl=False)
     else:
-        write_atomically(file, text.getvalue())
+        write_file(file, lambda path: write_atomically(path, text.getvalue()))
 
 
 @results.command()
 def tag(
-    run: _Run,
+    run: Run,
     tags: Annotated[list[str], typer.Argument(metavar="TAG...", help="Words, as for a release.")],
     remove: Annotated[bool, option("--remove", help="Take the tags away.")] = False,
 ) -> None:
@@ -161,7 +169,7 @@ def tag(
 
 @results.command()
 def note(
-    run: _Run,
+    run: Run,
     text: Annotated[str, typer.Argument(metavar="TEXT", help='In place of an earlier one; "" for none.')],
 ) -> None:
     """Write a note to a run.
@@ -198,17 +206,12 @@ def rm(
     from vmlab.cli.target import agreed
     from vmlab.errors import UsageError
     from vmlab.lab.measuring.run import runs_dir
-    from vmlab.store.index import opened
-    from vmlab.store.runs import folder_of, remove
+    from vmlab.store.runs import remove
 
     wanted = selection(bed, workload, since, until, where, tag, last)
     if not runs and not wanted.narrow:
         raise UsageError("which runs?", hint="vmlab results rm RUN..., or a selection such as --until 90d")
-    if runs:
-        doomed = list(dict.fromkeys(folder_of(runs_dir(), run).name for run in runs))
-    else:
-        with opened(runs_dir()) as index:
-            doomed = [entry.id for entry in index.select(wanted)]
+    doomed = names(runs or (), wanted)
     if not doomed:
         typer.echo("no such runs", err=True)
         return

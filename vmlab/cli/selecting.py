@@ -4,10 +4,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vmlab.cli import complete
 from vmlab.cli.options import option
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from vmlab.errors import VmlabError
     from vmlab.records.run import RunRecord
@@ -26,6 +28,7 @@ Where = Annotated[
     ),
 ]
 Tags = Annotated[list[str] | None, option("--tag", metavar="TAG", help="With this tag. May be repeated.")]
+Run = Annotated[str, typer.Argument(metavar="RUN", help="A run's ID.", autocompletion=complete.runs)]
 Last = Annotated[int | None, option("--last", metavar="N", min=1, help="The newest N of those.")]
 
 
@@ -61,27 +64,58 @@ def selection(
     )
 
 
-def chosen(runs: list[str], wanted: "Selection") -> "Iterator[RunRecord]":
-    """The named runs, or those that are selected; what cannot be read is told and left out."""
-    from vmlab.errors import WorkloadError
+def names(runs: "Sequence[str]", wanted: "Selection") -> list[str]:
+    """The IDs of the named runs, or of those that are selected; what cannot be read is told. Raises UsageError."""
     from vmlab.lab.measuring.run import runs_dir
     from vmlab.store.index import opened
-    from vmlab.store.runs import read
+    from vmlab.store.runs import folder_of
 
     if runs:
-        yield from (read(runs_dir(), run) for run in runs)
-        return
+        return [folder_of(runs_dir(), run).name for run in dict.fromkeys(runs)]
     with opened(runs_dir()) as index:
-        found = [entry.id for entry in index.select(wanted)]
         warn(index.damaged())
-    for run in found:
+        return [entry.id for entry in index.select(wanted)]
+
+
+def chosen(runs: "Sequence[str]", wanted: "Selection") -> "Iterator[RunRecord]":
+    """The named runs, or those that are selected, of which those that cannot be read are told and left out."""
+    from vmlab.errors import WorkloadError
+    from vmlab.lab.measuring.run import runs_dir
+    from vmlab.store.runs import read
+
+    for run in names(runs, wanted):
         try:
             yield read(runs_dir(), run)
         except WorkloadError as error:
+            if runs:
+                raise
             warn([error])
+
+
+def named_or_latest(run: str) -> "RunRecord":
+    """The run of this ID, or with "" the latest that can be read; newer ones are told. Raises UsageError."""
+    from vmlab.errors import UsageError
+    from vmlab.lab.measuring.run import runs_dir
+    from vmlab.store.runs import latest, read
+
+    record, damaged = (read(runs_dir(), run), ()) if run else latest(runs_dir())
+    warn(damaged)
+    if record is None:
+        raise UsageError("there are no runs yet", hint="vmlab run BED WORKLOAD")
+    return record
 
 
 def warn(damaged: "Sequence[VmlabError]") -> None:
     """Tell what cannot be read."""
     for error in damaged:
         typer.echo(f"vmlab: warning: skipped: {error.message}", err=True)
+
+
+def write_file(path: "Path", write: "Callable[[Path], object]") -> None:
+    """Have `write` write a file of the user's. Raises HostError where it cannot be."""
+    from vmlab.errors import HostError
+
+    try:
+        write(path)
+    except OSError as error:
+        raise HostError(f"{path} cannot be written: {error.strerror}") from error
