@@ -68,6 +68,19 @@ class Summary:
         """By more than what either varies by itself; of a single trial nobody knows that."""
         return abs(self.median - other.median) > max(self.spread, other.spread)
 
+    def apart(self, other: "Summary") -> bool | None:
+        """Whether they differ; None where one of them is of a single trial."""
+        return self.differs(other) if min(self.trials, other.trials) > 1 else None
+
+
+def label_text(value: object) -> str:
+    """An option's value as a label has it: sizes in bytes, lists with commas."""
+    if isinstance(value, bool) or value is None:
+        return str(value).lower()
+    if isinstance(value, int):
+        return str(int(value))
+    return ",".join(map(label_text, value)) if isinstance(value, list | tuple) else str(value)
+
 
 def summaries(samples: Sequence[Sample]) -> tuple[Summary, ...]:
     """Of each metric under each labels, in the order in which they come first."""

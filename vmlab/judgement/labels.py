@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 
+from vmlab.metrics import label_text
 from vmlab.records.run import RunRecord
 from vmlab.values.nodeset import expand
 from vmlab.values.size import any_size, size_text
@@ -18,14 +19,7 @@ def fits(written: Mapping[str, str], labels: Mapping[str, str]) -> bool:
 
 def known(record: RunRecord, labels: Mapping[str, str]) -> dict[str, str]:
     """A figure's labels, and behind them the options that all of its run have."""
-    return {name: written(value) for name, value in record.options.items()} | dict(labels)
-
-
-def written(value: object) -> str:
-    """An option's value as a label has it: lists with commas."""
-    if isinstance(value, bool) or value is None:
-        return str(value).lower()
-    return ",".join(map(written, value)) if isinstance(value, list | tuple) else str(value)
+    return {name: label_text(value) for name, value in record.options.items()} | dict(labels)
 
 
 def told(labels: Mapping[str, str]) -> str:

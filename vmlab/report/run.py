@@ -2,15 +2,17 @@
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
 from vmlab.metrics import HOST, ON, VM, Metric, Sample, Summary, summaries
-from vmlab.records.beside import beside_host
+from vmlab.records.beside import beside_host, together
 from vmlab.records.run import RunRecord
 from vmlab.report.grid import Grid
 from vmlab.report.judgement import verdicts_table
+from vmlab.report.plots.numbers import figure
 from vmlab.values.size import Bytes, size_text
 
 _WIDE = "size"
@@ -79,7 +81,7 @@ def _of_group(record: RunRecord, samples: Sequence[Sample]) -> tuple[Text, Grid]
     for labels, figures in rows.items():
         known = dict(labels)
         cells = [words.get((key, known.get(key, "")), _label(key, known.get(key, ""))) for key in keys]
-        write = _percent if known.get(ON) == _OF_HOST else _figure
+        write = _percent if known.get(ON) == _OF_HOST else figure
         result.add_row(*cells, *(write(figures.get(column)) for column in (sizes if wide else metrics)))
     return Text(title, "bold"), result
 
@@ -102,7 +104,7 @@ def _together(rows: Mapping[_Labels, dict[str, float]]) -> dict[_Labels, dict[st
 
 
 def _of_trials(record: RunRecord, samples: Sequence[Sample]) -> tuple[Text, Grid]:
-    found = _by_place(summaries(samples))
+    found = list(chain.from_iterable(together(summaries(samples), ON)))  # the host's behind the guests'
     verdicts = _verdicts(record, found)
     words = _written(record)
     title = f"{record.bed}: {record.workload} {samples[0].metric.group} ({record.accel}), {record.trials} trials"
@@ -118,7 +120,7 @@ def _of_trials(record: RunRecord, samples: Sequence[Sample]) -> tuple[Text, Grid
     if any(verdicts):
         result.add_column("")
     for one, verdict in zip(found, verdicts, strict=True):
-        figures = map(_figure, (one.median, one.mean, one.minimum, one.maximum, one.spread))
+        figures = map(figure, (one.median, one.mean, one.minimum, one.maximum, one.spread))
         cells = [words.get((key, one.labels.get(key, "")), _label(key, one.labels.get(key, ""))) for key in keys]
         result.add_row(*cells, one.metric.name, *figures, str(one.metric.unit), *((verdict,) if any(verdicts) else ()))
     return Text(title, "bold"), result
@@ -131,15 +133,6 @@ def _written(record: RunRecord) -> dict[tuple[str, str], str]:
         with contextlib.suppress(ValueError):
             sizes[name, str(int(Bytes.parse(value)))] = value
     return sizes
-
-
-def _by_place(found: Sequence[Summary]) -> list[Summary]:
-    """Guests' figures and the host's one behind the other."""
-    places: dict[object, list[Summary]] = {}
-    for one in found:
-        rest = frozenset(pair for pair in one.labels.items() if pair[0] != ON)
-        places.setdefault((one.metric, rest), []).append(one)
-    return [one for of_place in places.values() for one in of_place]
 
 
 def _verdicts(record: RunRecord, found: Sequence[Summary]) -> list[str]:
@@ -186,11 +179,4 @@ def _label(key: str, value: str) -> str:
 
 
 def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{_figure(value)} %"
-
-
-def _figure(value: float | None) -> str:
-    """Three significant digits; whole numbers from a hundred on."""
-    if value is None:
-        return "-"
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"  # noqa: PLR2004 (a matter of looks)
+    return "-" if value is None else f"{figure(value)} %"

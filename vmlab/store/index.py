@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from vmlab.errors import VmlabError, WorkloadError
+from vmlab.metrics import label_text
 from vmlab.records.run import RunRecord, to_json
 from vmlab.records.selection import Selection, plain
 from vmlab.runtime.log import log
@@ -187,7 +188,7 @@ def _labels(record: RunRecord) -> set[tuple[str, str]]:
     """By what a run is found: options, labels of its figures, and the versions that it was measured with."""
     found = {(name, plain(value)) for sample in record.samples for name, value in sample.labels.items()}
     for options in (record.options, *record.points):
-        found |= {(name, plain(_text(one))) for name, value in options.items() for one in _several(value)}
+        found |= {(name, plain(label_text(one))) for name, value in options.items() for one in _several(value)}
     found |= {("accel", record.accel), ("vmlab", record.vmlab)}
     for node in record.nodes:
         found |= {("kernel", node.kernel), ("lustre", node.lustre), ("image", node.image)}
@@ -195,11 +196,8 @@ def _labels(record: RunRecord) -> set[tuple[str, str]]:
 
 
 def _several(value: object) -> Sequence[object]:
-    return value if isinstance(value, list | tuple) else (value,)
-
-
-def _text(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else "" if value is None else str(value)
+    """The values of an option, none of one that has none."""
+    return value if isinstance(value, list | tuple) else () if value is None else (value,)
 
 
 def _clauses(wanted: Selection) -> tuple[list[str], list[str | float]]:

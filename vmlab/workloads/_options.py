@@ -8,7 +8,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from vmlab.errors import UsageError
-from vmlab.metrics import Metric
+from vmlab.metrics import Metric, label_text
 from vmlab.topology.sweep import CASES, NATIVE, expand, kinds, native_mount, properties
 from vmlab.topology.wording import among, quote
 from vmlab.values.nodeset import parts
@@ -95,22 +95,13 @@ def points(workload: Workload[O], settings: Mapping[str, Any]) -> tuple[Point[O]
     for point in expanded:
         options = validated(workload, point.settings)
         values = options.model_dump(by_alias=True)
-        found.append(Point({name: _label(values[name]) for name in point.swept}, options, native))
+        found.append(Point({name: label_text(values[name]) for name in point.swept}, options, native))
     return tuple(found)
 
 
 def also_native(points: tuple[Point[O], ...], *, asked: bool) -> tuple[Point[O], ...]:
     """The same points, measured on the host itself, too, if that is asked for."""
     return tuple(replace(p, native=p.native or Native()) for p in points) if asked else points
-
-
-def _label(value: object) -> str:
-    """Sizes in bytes, as workloads label them themselves; lists with commas."""
-    if isinstance(value, bool) or value is None:
-        return str(value).lower()
-    if isinstance(value, int):
-        return str(int(value))
-    return ",".join(map(_label, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def describe(workload: Workload[Any]) -> WorkloadHelp:

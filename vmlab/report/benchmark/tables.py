@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from vmlab.judgement.scaling import Scaling, Step, scaling
 from vmlab.metrics import HOST, ON, VM, Metric
-from vmlab.records.beside import beside_host
+from vmlab.records.beside import beside_host, together
 from vmlab.records.run import RunRecord
 from vmlab.report.benchmark.choose import Drawn, spoken
 from vmlab.report.benchmark.figures import FLOATING, PINNED, PINNING, Figure, Labels, labels_of, number, relabelled
@@ -68,7 +69,7 @@ def of_group(found: Sequence[Figure], group: str) -> Table:
     ]
     columns.append(Column("unit"))
     rows = []
-    for figure in _in_order(ours):
+    for figure in chain.from_iterable(together(ours, ON)):  # the host's behind the guests'
         one = figure.summary
         values = [Cell(written(one.median), marks.of(figure.reasons), strong=several)]
         if several:
@@ -95,19 +96,15 @@ def beside_the_host(records: Sequence[RunRecord], found: Sequence[Figure]) -> tu
 
 def beside_floating(found: Sequence[Figure]) -> tuple[Beside, ...]:
     """All figures that there are of pinned nodes and of floating ones; of guests alone."""
-    places: dict[object, dict[str, Figure]] = {}
-    for figure in found:
-        if PINNING in figure.labels and figure.labels.get(ON, VM) != HOST:
-            rest = frozenset((key, value) for key, value in figure.labels.items() if key != PINNING)
-            places.setdefault((figure.metric, rest), {})[figure.labels[PINNING]] = figure
+    ours = [figure for figure in found if PINNING in figure.labels and figure.labels.get(ON, VM) != HOST]
     pairs = []
-    for both in places.values():
+    for some in together(ours, PINNING):
+        both = {figure.labels[PINNING]: figure for figure in some}
         if PINNED in both and FLOATING in both:
             one, other = both[PINNED].summary, both[FLOATING].summary
-            differs = one.differs(other) if min(one.trials, other.trials) > 1 else None
             labels = {key: value for key, value in one.labels.items() if key != PINNING}
             why = tuple(dict.fromkeys(both[PINNED].reasons + both[FLOATING].reasons))
-            pairs.append(Beside(one.metric, labels, one.median, other.median, differs, why))
+            pairs.append(Beside(one.metric, labels, one.median, other.median, one.apart(other), why))
     return tuple(pairs)
 
 
@@ -216,15 +213,6 @@ def _verdict(pair: Beside) -> str:
     if pair.differs is None:
         return "one trial: not known"
     return "more than the spread" if pair.differs else "less than the spread"
-
-
-def _in_order(found: Sequence[Figure]) -> list[Figure]:
-    """The host's figure behind the guests' of the same labels."""
-    places: dict[object, list[Figure]] = {}
-    for figure in found:
-        rest = frozenset(pair for pair in figure.labels.items() if pair[0] != ON)
-        places.setdefault((figure.metric, rest), []).append(figure)
-    return [figure for some in places.values() for figure in some]
 
 
 def _headings(labels: Labels, keys: Sequence[str]) -> Iterator[Column]:
