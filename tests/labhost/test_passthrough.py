@@ -4,6 +4,7 @@ import json
 import re
 import time
 from collections.abc import Iterator
+from ipaddress import IPv4Network
 from typing import Any
 
 import pytest
@@ -78,6 +79,30 @@ def test_vfs_are_made_for_a_bed_and_hang_in_its_guests(lab: Lab, bed: str, plan:
 def test_traffic_goes_over_the_vfs(lab: Lab, bed: str, plan: Any) -> None:
     there = {node["name"]: node["addresses"]["net0"] for node in plan["nodes"]}
     lab.vmlab("ssh", bed, "fta1", "--", "ping", "-q", "-c", "3", "-W", "10", "-I", "net0", there["fta2"])
+
+
+def test_the_physical_function_stands_beside_the_guests_of_its_vfs(lab: Lab, bed: str, plan: Any) -> None:
+    """iperf3 from one guest to the other, and on the host in the place of both: its own interface, the guests' CPUs."""
+    planned = {node["name"]: node for node in plan["nodes"]}
+    interface = lab.run("ls", f"/sys/bus/pci/devices/{CELL_0_IGB}/net").strip()
+    own = str(IPv4Network(f"{planned['fta1']['addresses']['net0']}/24", strict=False)[200])
+    lab.run("ip", "address", "add", f"{own}/24", "dev", interface)
+    asked = ("from=fta1", "to=fta2", "duration_s=2", "streams=1", "ways=out")
+    words = [word for option in asked for word in ("--set", option)]
+    try:
+        run = lab.json("run", f"/root/{bed}.yaml", "iperf3", *words, "--native")
+    finally:
+        lab.run("ip", "address", "del", f"{own}/24", "dev", interface)
+    assert run["skipped"] == []
+    (beside,) = [one for one in run["beside_host"] if one["metric"] == "throughput"]
+    assert beside["labels"]["fabric"] == "net0"
+    assert min(beside["vm"], beside["host"]) > 0
+    there = {node["name"]: node for node in run["nodes"] if node["where"] == "host"}
+    assert there.keys() == planned.keys()
+    for name, node in there.items():
+        assert node["addresses"][interface] == own  # it is on the management network, too
+        (cpus,) = (cell["vcpus"] for cell in planned[name]["cells"])
+        assert node["vcpus"] == cpus
 
 
 def test_pins_and_memory_are_as_planned(lab: Lab, bed: str, plan: Any) -> None:
