@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from vmlab.virt.disks import _by_qemu, _chain
+from vmlab.virt.disks import _by_qemu, _chains, _under
 
 SIZE = str(1 << 20)
 
@@ -50,6 +50,19 @@ def test_nothing_is_below_a_whole_image_and_nothing_known_of_what_cannot_be_read
     assert _by_qemu(str(tmp_path / "absent.qcow2")) is None
 
 
-def test_a_chain_is_followed_to_its_end_or_once_round() -> None:
-    links = {"a": ["b", "x"], "b": ["c"], "c": ["a"]}
-    assert set(_chain("a", lambda path: links.get(path, []))) == {"a", "b", "c", "x"}
+def test_chains_are_followed_to_their_end_or_once_round_and_each_file_is_asked_once() -> None:
+    links = {"a": ["b", "x"], "b": ["c"], "c": ["a"], "d": ["x"]}
+    asked: list[str] = []
+
+    def below(path: str) -> list[str]:
+        asked.append(path)
+        return links.get(path, [])
+
+    under = _under(frozenset("ad"), below)
+    assert sorted(asked) == ["a", "b", "c", "d", "x"]
+    assert _chains(frozenset("a"), under) == {"a", "b", "c", "x"}
+    assert _chains(frozenset("d"), under) == {"x"}
+
+
+def test_a_chain_whose_names_grow_without_end_is_given_up() -> None:
+    assert len(_under(frozenset({"a"}), lambda path: [f"{path}/a"])) == 64

@@ -7,7 +7,6 @@ libvirt is, which knows the files of its pools.
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache
 from pathlib import Path
 
 import libvirt
@@ -39,32 +38,47 @@ def needed(
     `backing` has what is known already: the files of the pool.
     """
 
-    @cache  # by two threads now and then for the same file, which does no harm
     def below(path: str) -> Sequence[str]:
         if path in backing:
             return [known] if (known := backing[path]) is not None else []
         return _below(host, connection, path)
 
-    def files(use: Uses) -> frozenset[str]:
-        given = {path for pool, volume in use.volumes if (path := _path(connection, pool, volume))}
-        chains = {path for top in (*use.layered, *given) for path in _chain(top, below)}
-        found = use.files | use.boot | given | chains
-        return frozenset(alias for path in found for alias in _aliases(path, pool_path)) if host.local else found
+    def tops(use: Uses) -> frozenset[str]:
+        return frozenset(path for pool, volume in use.volumes if (path := _path(connection, pool, volume)))
 
-    names = list(uses)
-    return dict(zip(names, each(files, uses.values(), jobs=_JOBS, failed="not all disks could be read"), strict=True))
+    given = each(tops, uses.values(), jobs=_JOBS, failed="not all pools could be read")
+    layered = [use.layered | paths for use, paths in zip(uses.values(), given, strict=True)]
+    under = _under(frozenset().union(*layered), below)
+    found = [
+        use.files | use.boot | paths | _chains(starts, under)
+        for use, paths, starts in zip(uses.values(), given, layered, strict=True)
+    ]
+    if host.local:
+        found = [frozenset(alias for path in files for alias in _aliases(path, pool_path)) for files in found]
+    return dict(zip(uses, found, strict=True))
 
 
-def _chain(top: str, below: Below) -> Iterator[str]:
-    """The file and all that it is built on."""
-    layer, seen = [top], set[str]()
+def _under(files: frozenset[str], below: Below) -> dict[str, Sequence[str]]:
+    """What lies directly below each of the files and of those below them: each is asked once, a layer all at once."""
+    under: dict[str, Sequence[str]] = {}
     for _ in range(_DEEPEST):
-        layer = [path for path in layer if path not in seen]
-        seen.update(layer)
-        layer = [under for path in layer for under in below(path)]
+        layer = sorted(files - under.keys())
         if not layer:
             break
-    return iter(seen)
+        told = each(below, layer, jobs=_JOBS, failed="not all disks could be read")
+        under.update(zip(layer, told, strict=True))
+        files = frozenset(file for answer in told for file in answer)
+    return under
+
+
+def _chains(files: frozenset[str], under: Mapping[str, Sequence[str]]) -> frozenset[str]:
+    """All that the files are built on, down to the last."""
+    found: set[str] = set()
+    layer = set(files)
+    while layer:
+        layer = {file for path in layer for file in under.get(path, ())} - found
+        found |= layer
+    return frozenset(found)
 
 
 def _below(host: Host, connection: "libvirt.virConnect", path: str) -> Sequence[str]:
