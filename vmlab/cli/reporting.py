@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from vmlab.records.run import RunRecord
     from vmlab.report.benchmark.page import Asked
     from vmlab.report.plots.chart import Chart
+    from vmlab.values.rate import Rate
 
 
 class Kind(StrEnum):
@@ -113,7 +114,6 @@ def _read(runs: "Sequence[str]") -> "tuple[RunRecord, ...]":
 def _asked(records: "Sequence[RunRecord]", limit: str | None, published: Path | None, *, loads: bool) -> "Asked":
     from vmlab.errors import UsageError
     from vmlab.lab.measuring.run import runs_dir
-    from vmlab.report.benchmark.limits import parse_limit
     from vmlab.report.benchmark.page import Asked
     from vmlab.report.benchmark.published import read_published
 
@@ -129,7 +129,17 @@ def _asked(records: "Sequence[RunRecord]", limit: str | None, published: Path | 
         path = runs_dir() / record.id / Path(record.load).name
         if record.load and path.is_file():
             found[record.id] = path.read_text(encoding="utf-8", errors="replace")
-    return Asked((limit, parse_limit(limit)) if limit is not None else None, series, found)
+    return Asked(_limit(limit) if limit is not None else None, series, found)
+
+
+def _limit(text: str) -> "Rate":
+    from vmlab.errors import UsageError
+    from vmlab.values.rate import Rate
+
+    try:
+        return Rate.parse(text)
+    except ValueError as error:
+        raise UsageError(str(error), hint="--limit 25GB/s") from None
 
 
 def _draw(records: "Sequence[RunRecord]", asked: "Asked", plot: str | None, output: Path | None, kind: Kind) -> None:

@@ -10,6 +10,7 @@ from vmlab.topology import select
 from vmlab.values.addresses import AddressRange
 from vmlab.values.nid import Nid
 from vmlab.values.pci import PciAddress
+from vmlab.values.rate import Rate
 from vmlab.values.size import Bytes
 from vmlab.values.vf import VfSettings
 
@@ -237,7 +238,7 @@ class Topology:
     `nodes` are its guests, `externals` the other machines that take part.
 
     LNet is on the management network only if `management_lnet` names its network there. `references` is a file, as
-    written, by which its figures are judged.
+    written, by which its figures are judged. `limit` is what fabrics can carry.
     """
 
     name: str
@@ -252,6 +253,7 @@ class Topology:
     management_lnet: str | None = None
     externals: Mapping[str, External] = field(default_factory=dict)
     references: str | None = None
+    limit: Mapping[str, Rate] = field(default_factory=dict)
 
     def lnet(self, fabric: str) -> str | None:
         """The LNet network on a fabric, or on `mgmt`."""

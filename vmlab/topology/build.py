@@ -41,6 +41,7 @@ def build(draft: Draft, file: str) -> Topology:
         management_lnet=draft.head.value.management.lnet,
         externals=_externals(draft),
         references=draft.head.value.references,
+        limit=draft.head.value.limit,
     )
 
 

@@ -6,7 +6,7 @@ Each rule asks whether what it compares was sound: nothing is reported that is o
 from collections import Counter
 
 from vmlab.topology import check_bench, check_external, check_site, model
-from vmlab.topology.bed import DEFAULT_HOST
+from vmlab.topology.bed import DEFAULT_HOST, MANAGEMENT
 from vmlab.topology.names import Unknown, look_up
 from vmlab.topology.parse import Parsed, Problems
 from vmlab.topology.read import Draft, NodeDraft, reduced
@@ -32,8 +32,15 @@ def check(draft: Draft, problems: Problems) -> None:
             known.add(id(node.entry))
             _node(node.entry, draft, problems)
             _router(node, draft, problems)
+    _limit(draft, problems)
     check_site.check(draft, problems)
     check_external.check(draft, problems)
+
+
+def _limit(draft: Draft, problems: Problems) -> None:
+    for name in draft.head.value.limit if "fabrics" not in draft.blurred else ():
+        if name not in (*draft.fabrics, MANAGEMENT) and reduced(name) not in draft.misspelt:
+            problems.add(draft.head.at("limit", name), f"unknown fabric {quote(name)} ({expected(name, draft.fabrics)})")
 
 
 def _bridge(name: str, fabric: Parsed[model.FabricEntry], problems: Problems) -> None:

@@ -43,6 +43,7 @@ from vmlab.topology.scalars import (
     as_uses,
     at_least,
 )
+from vmlab.values.rate import Rate
 from vmlab.values.size import Bytes
 
 _HIGHEST_INDEX = 0xFFFF
@@ -305,6 +306,9 @@ class Head(Part):
     management: ManagementEntry = ManagementEntry()
     references: Word | None = Field(
         None, description="a file by which `vmlab run` judges, below the topology file's folder"
+    )
+    limit: dict[str, Rate] = Field(
+        default_factory=dict, description="what a fabric can carry, a line in plots where the hosts' record knows none"
     )
 
 

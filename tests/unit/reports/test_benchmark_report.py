@@ -19,7 +19,7 @@ from vmlab.records.run import RunRecord, from_json, to_json
 from vmlab.report.benchmark.choose import Drawn
 from vmlab.report.benchmark.commands import repeated
 from vmlab.report.benchmark.forms import as_csv, as_json, as_junit
-from vmlab.report.benchmark.limits import parse_limit
+from vmlab.report.benchmark.limits import limit
 from vmlab.report.benchmark.load import load_chart
 from vmlab.report.benchmark.page import Asked, drawn, page
 from vmlab.report.benchmark.pictures import bed_picture
@@ -27,6 +27,7 @@ from vmlab.report.benchmark.published import read_published
 from vmlab.report.pages import html, markdown
 from vmlab.report.plots.chart import Bars, HeatMap, Lines
 from vmlab.topology import load
+from vmlab.values.rate import Rate
 from vmlab.workloads import workloads
 from vmlab.workloads._options import also_native, parse_set, points
 
@@ -272,8 +273,8 @@ def test_a_wrong_file_of_published_figures_is_refused(text: str, complaint: str)
     ("text", "rate"), [("25GB/s", 25e9), ("1.5GiB/s", 1.5 * 2**30), ("100Gbit/s", 12.5e9), ("10 MB/s", 1e7)]
 )
 def test_a_limit(text: str, rate: float) -> None:
-    assert parse_limit(text) == rate
-    chart = lines([simulated.transfer_nodes()], simulated.BANDWIDTH, Asked(limit=("2GB/s", 2e9)))["bandwidth"].chart
+    assert Rate.parse(text) == rate
+    chart = lines([simulated.transfer_nodes()], simulated.BANDWIDTH, Asked(limit=Rate(2e9)))["bandwidth"].chart
     assert isinstance(chart, Lines)
     assert chart.limit is not None
     assert chart.limit.name == "limit: 2GB/s, as given"
@@ -281,8 +282,38 @@ def test_a_limit(text: str, rate: float) -> None:
 
 @pytest.mark.parametrize("text", ["", "25", "GB/s", "0GB/s", "25GB", "-1GB/s", "25 GB/h"])
 def test_no_limit(text: str) -> None:
-    with pytest.raises(UsageError):
-        parse_limit(text)
+    with pytest.raises(ValueError, match="is no rate"):
+        Rate.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("written", "name"),
+    [
+        ({"ib0": 3.5e9}, "limit: 3.5GB/s of ib0, as the topology says"),
+        ({"ib0": 3.5e9, "ib1": 7e9}, None),  # over which of them the figures went nobody knows
+        ({}, None),
+    ],
+)
+def test_a_limit_of_the_topology(written: dict[str, float], name: str | None) -> None:
+    record = replace(simulated.transfer_nodes(), topology={"limit": written})
+    chart = lines([record], simulated.BANDWIDTH)["bandwidth"].chart
+    assert isinstance(chart, Lines)
+    assert (chart.limit and chart.limit.name) == name
+
+
+def test_a_limit_of_the_fabric_of_the_figures() -> None:
+    record = simulated.transfer_nodes()
+    over = tuple(replace(sample, labels={**sample.labels, "fabric": "ib1"}) for sample in record.samples)
+    found = limit(replace(record, samples=over, topology={"limit": {"ib0": 1e9, "ib1": 2e9}}), "MiB/s", None, {"ib1"})
+    assert found is not None
+    assert found.name.startswith("limit: 2GB/s of ib1")
+
+
+def test_what_the_hosts_record_says_counts_before_the_topology() -> None:
+    record = replace(simulated.burst_buffer(1, 1), topology={"limit": {"ib0": 1e9}})
+    found = limit(record, "MiB/s", None)
+    assert found is not None
+    assert "of simulated-dac1" in found.name
 
 
 def test_where_no_limit_is_known_there_is_none() -> None:

@@ -52,6 +52,31 @@ def test_defaults() -> None:
     assert (topology.description, topology.file) == ("", "<string>")
 
 
+def test_limits_are_rates_of_fabrics() -> None:
+    text = (
+        "name: a\nlimit: {ib0: 25GB/s, mgmt: 1Gbit/s}\nfabrics: {ib0: {kind: infiniband}}\nnodes: {n1: {role: client}}"
+    )
+    assert loads(text).limit == {"ib0": 25e9, "mgmt": 125e6}
+
+
+@pytest.mark.parametrize(
+    ("limit", "complaint"),
+    [
+        ("{ib1: 25GB/s}", "f.yaml:2:14: unknown fabric 'ib1' (did you mean `ib0`?)"),
+        ("{ib0: 25}", "f.yaml:2:14: `ib0`: 25 is no rate"),
+        ("{ib0: 25GB}", "f.yaml:2:14: `ib0`: '25GB' is no rate"),
+    ],
+)
+def test_a_wrong_limit_is_refused(limit: str, complaint: str) -> None:
+    with pytest.raises(TopologyError) as refused:
+        loads(
+            f"name: a\nlimit: {limit}\nfabrics: {{ib0: {{kind: infiniband}}}}\nnodes: {{n1: {{role: client}}}}",
+            "f.yaml",
+        )
+    told = "\n".join([refused.value.message, *(cause.message for cause in refused.value.causes)])
+    assert complaint in told
+
+
 def test_references_are_a_file_below_the_topologys_folder() -> None:
     topology = loads("name: a\nreferences: refs/a.yaml\nnodes: {n1: {role: client}}", "/lab/a.yaml")
     assert topology.references == "refs/a.yaml"

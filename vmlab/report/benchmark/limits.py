@@ -1,48 +1,37 @@
 """What no figure can exceed: the network's ports times their rate, or what the user says."""
 
 import re
+from collections.abc import Collection
 
-from vmlab.errors import UsageError
 from vmlab.records.run import RunHost, RunRecord
 from vmlab.report.plots.chart import Limit
 from vmlab.report.plots.numbers import figure
+from vmlab.values.rate import Rate
 
 _RATE = re.compile(r"([0-9]+(?:\.[0-9]+)?) Gb/sec")
-_WRITTEN = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([kKMGT]i?B/s|[MG]bit/s)")
-_BYTES = {
-    "kB": 1e3,
-    "KB": 1e3,
-    "KiB": 2.0**10,
-    "MB": 1e6,
-    "MiB": 2.0**20,
-    "GB": 1e9,
-    "GiB": 2.0**30,
-    "TB": 1e12,
-    "TiB": 2.0**40,
-}
 _SERVERS = {"mds", "oss"}
 _PER_UNIT = {"MiB/s": 2.0**20, "Gbit/s": 1e9 / 8}
 
 
-def parse_limit(text: str) -> float:
-    """Bytes per second of `25GB/s`, `23GiB/s` or `100Gbit/s`. Raises UsageError."""
-    found = _WRITTEN.fullmatch(text)
-    if found is None or not float(found[1]):
-        raise UsageError(f"{text!r:.40} is no rate (expected a form such as 25GB/s, 12GiB/s or 100Gbit/s)")
-    number, unit = float(found[1]), found[2]
-    if unit.endswith("bit/s"):
-        return number * {"M": 1e6, "G": 1e9}[unit[0]] / 8
-    return number * _BYTES[unit.removesuffix("/s").replace("kiB", "KiB")]
+def limit(record: RunRecord, unit: str, given: Rate | None, fabrics: Collection[str] = ()) -> Limit | None:
+    """In `unit`; None where none is known, or it is no rate of bytes. `fabrics`: over which the figures went, if told.
 
-
-def limit(record: RunRecord, unit: str, given: tuple[str, float] | None) -> Limit | None:
-    """In `unit`; None where none is known, or it is no rate of bytes. `given`: as written, and in bytes per second."""
+    What is `given` counts more than what the hosts' record tells, and that more than the topology's `limit`.
+    """
     if unit not in _PER_UNIT:
         return None
-    if given is not None:
-        return Limit(given[1] / _PER_UNIT[unit], f"limit: {given[0]}, as given")
-    known = _network(record)
+    known = (given, f"{given}, as given") if given is not None else _network(record) or _of_topology(record, fabrics)
     return None if known is None else Limit(known[0] / _PER_UNIT[unit], f"limit: {known[1]}")
+
+
+def _of_topology(record: RunRecord, fabrics: Collection[str]) -> tuple[float, str] | None:
+    """What the file says of the one fabric that is meant: that of the figures, else the only one it says it of."""
+    written = (record.topology or {}).get("limit") or {}
+    meant = list(fabrics or written)
+    if len(meant) != 1 or meant[0] not in written:
+        return None
+    rate = Rate(written[meant[0]])
+    return rate, f"{rate} of {meant[0]}, as the topology says"
 
 
 def _network(record: RunRecord) -> tuple[float, str] | None:

@@ -30,15 +30,16 @@ from vmlab.report.plots.draw import inline
 from vmlab.report.plots.numbers import figure as written
 from vmlab.values.cpuset import cpu_list
 from vmlab.values.nodeset import fold
+from vmlab.values.rate import Rate
 
 _GIB = 1 << 20  # KiB
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a report is made with beside the runs. `limit`: as written, and in bytes per second. `loads`: by run."""
+    """What a report is made with beside the runs. `loads`: by run."""
 
-    limit: tuple[str, float] | None = None
+    limit: Rate | None = None
     published: Sequence[Series] = ()
     loads: Mapping[str, str] = field(default_factory=dict)
 
@@ -76,7 +77,15 @@ def drawn(records: Sequence[RunRecord], metric: Metric, asked: Asked) -> tuple[D
 
 
 def _limits(records: Sequence[RunRecord], metric: Metric, asked: Asked) -> dict[str, Limit | None]:
-    return {record.id: limit(record, str(metric.unit), asked.limit) for record in records}
+    return {
+        record.id: limit(
+            record,
+            str(metric.unit),
+            asked.limit,
+            {s.labels["fabric"] for s in record.samples if s.metric == metric and "fabric" in s.labels},
+        )
+        for record in records
+    }
 
 
 def fold_words(words: Iterator[str] | Sequence[str]) -> str:
