@@ -22,6 +22,8 @@ fabrics: {{net0: {{kind: ethernet, lnet: tcp, attach: vf, device: {{pf: "{pf}"}}
 nodes:
   fta1: {{role: fta, memory: 512MiB, fabrics: [net0]}}
   fta2: {{role: fta, memory: 512MiB, fabrics: [net0], hugepages: 2MiB}}
+workloads:
+  fio: {{nodes: "fta[1-2]", directory: /var/tmp, rw: randrw, size: 8MiB, runtime_s: 3, native: {{mount: /var/tmp}}}}
 """
 ONE = """
 name: {name}
@@ -103,6 +105,18 @@ def test_the_physical_function_stands_beside_the_guests_of_its_vfs(lab: Lab, bed
         assert node["addresses"][interface] == own  # it is on the management network, too
         (cpus,) = (cell["vcpus"] for cell in planned[name]["cells"])
         assert node["vcpus"] == cpus
+
+
+def test_disks_of_the_host_stand_beside_those_of_its_guests(lab: Lab, bed: str) -> None:
+    """fio in both guests at once, and on the host in two places at once, in the folder that the file names."""
+    run = lab.json("run", f"/root/{bed}.yaml", "fio")
+    assert run["skipped"] == []
+    beside = {one["metric"]: one for one in run["beside_host"]}
+    for metric in ("iops", "bandwidth", "latency"):
+        assert min(beside[metric]["vm"], beside[metric]["host"]) > 0
+    begun = [command["node"] for command in run["commands"] if command["task"].startswith("fio.")]
+    assert sorted(begun) == ["fta1", "fta1", "fta2", "fta2"]
+    assert lab.run("find", "/var/tmp/vmlab-fio", "-type", "f") == ""
 
 
 def test_pins_and_memory_are_as_planned(lab: Lab, bed: str, plan: Any) -> None:
