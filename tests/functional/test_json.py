@@ -42,6 +42,7 @@ CALLS = {
     "list": [],
     "status": ["ha"],
     "exec": ["ha", "--", "true"],
+    "collect": ["ha", "--to", "evidence"],
     "power": ["status", "ha"],
     "lnet show": ["bed.yaml"],
     "lnet ping": ["bed.yaml"],

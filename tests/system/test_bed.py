@@ -1,5 +1,6 @@
 """A whole bed of five guests: up, what it has, RDMA through it, power, down. The tests go in this order."""
 
+import gzip
 import hashlib
 import json
 import signal
@@ -197,8 +198,8 @@ def test_a_disk_that_a_stranger_uses_keeps_down_from_everything(bed: Vmlab, conn
         stranger.undefine()
 
 
-def test_a_panic_is_noticed_by_whoever_waits(bed: Vmlab) -> None:
-    """Whoever waits ends by what was noticed, which is told, and not by the end of an own time."""
+def test_a_panic_is_noticed_by_whoever_waits(bed: Vmlab, tmp_path: Path) -> None:
+    """Whoever waits ends by what was noticed, which is told, and not by the end of an own time; evidence is there."""
     crash = "echo 1 >/proc/sys/kernel/sysrq; (sleep 3; echo c >/proc/sysrq-trigger) >/dev/null 2>&1 &"
     bed.run("ssh", BED, "client1", "--", "true")
     waiting = bed.start("exec", BED, "-n", "client1", "--timeout", "2h", "--", "sleep", "7200")
@@ -217,11 +218,35 @@ def test_a_panic_is_noticed_by_whoever_waits(bed: Vmlab) -> None:
         assert "client1, stage panic: it is dead: " in bed.complaints
     panic = "Kernel panic - not syncing: sysrq triggered crash"
     assert panic in bed.run("console", BED, "client1", "--log")
+    dead_and_alive_are_collected(bed, tmp_path / "evidence", panic)
     bed.run("power", "cycle", BED, "client1")
     assert panic not in bed.run("console", BED, "client1", "--log")
     earlier, last = bed.run("console", BED, "client1", "--log", "--since", "1").split("--- since the last start ---\n")
     assert panic in earlier
     assert panic not in last
+
+
+def dead_and_alive_are_collected(bed: Vmlab, folder: Path, panic: str) -> None:
+    told = bed.json("collect", BED, "-n", "client1,oss1", "--dump", "silent", "--to", str(folder))
+    assert json.loads((folder / "index.json").read_text()) == {k: v for k, v in told.items() if k != "folder"}
+    nodes = {node["node"]: node for node in told["nodes"]}
+    assert panic in nodes["client1"]["silent"]
+    assert panic in (folder / "client1/console.log").read_text()
+    assert nodes["oss1"]["silent"] == ""
+    files = {
+        name: {kept["file"].partition("/")[2]: kept["size"] for kept in node["kept"]} for name, node in nodes.items()
+    }
+    assert {"domain.xml", "qemu.log"} <= files["client1"].keys() & files["oss1"].keys()
+    assert {"dmesg.txt", "packages.txt", "system.txt"} <= files["oss1"].keys()
+    memory = [name for name in files["client1"] if name.startswith("memory.elf")]
+    assert files["client1"][memory[0]] > 1 << 20
+    assert not any(name.startswith("memory") for name in files["oss1"])
+    missing = {one["what"]: one["why"] for one in nodes["oss1"]["missing"]}
+    assert missing["lustre"] == "lctl is not installed"  # the demo image has none
+    stacks = gzip.decompress((folder / "oss1/tasks.txt.gz").read_bytes()).decode()
+    assert "Show Blocked State" in stacks
+    assert "task:systemd " in stacks
+    assert "**client1** is running: client1, stage panic" in (folder / "index.md").read_text()
 
 
 def test_a_disk_comes_while_its_node_runs_and_what_was_written_outlives_a_restart(bed: Vmlab) -> None:

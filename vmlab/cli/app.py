@@ -65,6 +65,7 @@ _SECTIONS: "Mapping[str, Mapping[str, str]]" = {
         "console": "nodes.console",
         "gdb": "nodes.gdb",
         "power": "nodes.power",
+        "collect": "collecting.collect",
     },
     "Lustre": {"lnet": "lnet.app", "fs": "filesystems.app"},
     "Measuring": {"run": "measuring.run", "workloads": "measuring.workloads", "results": "results.results"},

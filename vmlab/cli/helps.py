@@ -12,6 +12,7 @@ _VARIABLES = {
     "LIBVIRT_DEFAULT_URI": "The libvirt that beds are on, where their files name no host; absent: qemu:///system.",
     "VMLAB_STATE_DIR": "Beds' ssh secrets, runs, the log; absent: /var/lib/vmlab for root, else ~/.local/share/vmlab.",
     "XDG_DATA_HOME": "In place of ~/.local/share there.",
+    "XDG_CACHE_HOME": "Where libvirt has QEMU's logs of a user's own guests, in libvirt/qemu/log; absent: ~/.cache.",
     "VMLAB_WORKLOADS": "A folder of workloads of your own, each a *.py (docs/workloads.md); absent: none.",
     "VMLAB_POOL_DIR": "Where the storage pools go when they are made: beds/, images/; absent: /var/lib/libvirt/vmlab.",
     "VMLAB_LOCK_DIR": "The locks that users of a host share, in vmlab/; absent: /run/lock.",

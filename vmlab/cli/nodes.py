@@ -174,18 +174,20 @@ class Verb(StrEnum):
     ON = "on"
     OFF = "off"
     CYCLE = "cycle"
+    NMI = "nmi"
     STATUS = "status"
 
 
 def power(
-    verb: Annotated[Verb, typer.Argument(metavar="on|off|cycle|status", help="What to do.")],
+    verb: Annotated[Verb, typer.Argument(metavar="on|off|cycle|nmi|status", help="What to do.")],
     bed: Bed,
     nodes: Nodes = None,
     output: Output = Form.TABLE,
 ) -> None:
     """Switch nodes on and off, like a management board.
 
-    `off` is hard, and over when QEMU is gone. `on` gives a node its devices, as `up` does.
+    `off` is hard, and over when QEMU is gone. `on` gives a node its devices, as `up` does. `nmi` interrupts a kernel
+    that hangs: it panics if `sysctl kernel.unknown_nmi_panic=1` was set, and only says so on its console if not.
 
     \b
     Examples:

@@ -64,7 +64,7 @@ Nodes = Annotated[
     str | None,
     typer.Argument(
         metavar="[NODES]",
-        help="A node set: oss1, oss[1-4], @oss, '*'. Needed to switch off.",
+        help="A node set: oss1, oss[1-4], @oss, '*'. Needed to switch off, and for nmi.",
         autocompletion=complete.nodes,
     ),
 ]

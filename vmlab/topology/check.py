@@ -40,7 +40,9 @@ def check(draft: Draft, problems: Problems) -> None:
 def _limit(draft: Draft, problems: Problems) -> None:
     for name in draft.head.value.limit if "fabrics" not in draft.blurred else ():
         if name not in (*draft.fabrics, MANAGEMENT) and reduced(name) not in draft.misspelt:
-            problems.add(draft.head.at("limit", name), f"unknown fabric {quote(name)} ({expected(name, draft.fabrics)})")
+            problems.add(
+                draft.head.at("limit", name), f"unknown fabric {quote(name)} ({expected(name, draft.fabrics)})"
+            )
 
 
 def _bridge(name: str, fabric: Parsed[model.FabricEntry], problems: Problems) -> None:

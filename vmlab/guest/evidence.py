@@ -1,0 +1,37 @@
+"""What is asked of a guest when something went wrong in it."""
+
+from collections.abc import Iterator
+
+from vmlab.guest.ssh import Door
+from vmlab.runtime.process import Result
+from vmlab.shell import script
+
+QUESTIONS = {
+    "dmesg": "kernel messages of this boot",
+    "journal": "systemd's journal",
+    "tasks": "all tasks' stacks, those that wait for a disk or lock first (sysrq w, t)",
+    "lustre-debug": "Lustre's debug log, which this emptied (lctl dk)",
+    "lustre": "devices, health, recovery, imports, usage (lctl, lfs)",
+    "lnet": "networks, routes, peers, counters (lnetctl)",
+    "network": "addresses, routes, neighbours, sockets",
+    "disks": "block devices, mounts, space",
+    "system": "kernel, command line, memory, modules, threads",
+    "packages": "versions of all packages",
+}
+"""What there is to ask, in the order in which it is worth most: the first are there when time runs out."""
+
+_ANSWER = script(__file__, "evidence.sh")
+
+
+def ask(guest: Door, what: str, *, since_s: int, deadline_s: float) -> Result:
+    """One of QUESTIONS, as root. Raises GuestError when the guest cannot be reached."""
+    argv = ("sh", "-c", _ANSWER, "vmlab", what, str(since_s))
+    return guest.run(argv, deadline_s=deadline_s, as_root=True)
+
+
+def why_not(result: Result) -> Iterator[str]:
+    """Why an answer is none, or not whole."""
+    if result.timed_out:
+        yield "no end within its time"
+    elif not result.ok:
+        yield result.last_line or f"status {result.status}"

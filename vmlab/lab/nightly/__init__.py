@@ -1,0 +1,1 @@
+"""Nights: what went wrong in a bed, kept for the morning."""

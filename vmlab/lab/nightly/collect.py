@@ -1,0 +1,204 @@
+"""Collect what a bed's nodes, and their host, know of what went on: into one folder with an index.
+
+First comes what the host has, however sick a guest is; then the guest is asked, each kind of thing by itself. A node
+has a time of its own; who is silent keeps nobody waiting.
+"""
+
+import gzip
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from vmlab import __version__
+from vmlab.errors import GuestError, HostError, VmlabError
+from vmlab.guest.evidence import QUESTIONS, ask, why_not
+from vmlab.guest.ssh import Guest
+from vmlab.lab.ground.bed import chosen, existing
+from vmlab.lab.ground.doors import doors
+from vmlab.lab.ground.hosts import Hosts
+from vmlab.lab.ground.progress import Progress
+from vmlab.plan.observed import ObservedBed, ObservedDomain
+from vmlab.records.evidence import Evidence, Kept, Missing, OfNode, as_data, as_text
+from vmlab.runtime.files import write_atomically
+from vmlab.runtime.parallel import each
+from vmlab.runtime.process import run
+from vmlab.runtime.wait import Deadline
+from vmlab.values.scrub import scrubbed
+from vmlab.virt.evidence import domain_xml, dump_memory, qemu_log
+from vmlab.virt.kept_consoles import KEPT, consoles
+from vmlab.virt.observe import domain_state
+
+Dump = Literal["never", "silent", "always"]
+"""Of which nodes the memory is kept: of none, of those that do not answer, or of all."""
+
+_LONGEST = 8 << 20  # bytes of a text
+_PACKED_FROM = 64 << 10
+_AT_ONCE = 4  # questions to a guest; sshd takes ten sessions
+_CONNECT_S = 60.0
+_PACK_S = 1800.0
+PARTIAL = ".partial"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """`since`: nothing older, where that can be told. `deadline_s` is of each node, without the dump of its memory."""
+
+    nodes: str = "*"
+    since: datetime | None = None
+    dump: Dump = "never"
+    deadline_s: float = 120.0
+
+
+def collect(
+    hosts: Hosts, bed: str, wanted: Wanted, folder: Path, *, texts: Mapping[str, tuple[str, str]], progress: Progress
+) -> Evidence:
+    """What there is, in a new folder. `texts` of the whole bed go along: by name, what each is and what it says.
+
+    The folder is called `FOLDER.partial` until the index is there. Raises UsageError if there is no such bed or node,
+    HostError if the folder is there or cannot be written to.
+    """
+    found = existing(hosts, bed)
+    names = list(chosen(found, wanted.nodes))
+    with _made(folder) as partial:
+        guests = doors(hosts, found) if hosts.have_guests else {}
+
+        def of(name: str) -> OfNode:
+            begun = _Node(hosts, found, name, wanted, partial / name)
+            told = begun.collect(guests.get(name), progress)
+            progress.stage(name, f"silent: {told.silent}" if told.silent else "collected")
+            return told
+
+        kept = [_write(partial, name, about, text) for name, (about, text) in texts.items()]
+        nodes = each(of, names, jobs=len(names), failed="not all could be collected")
+        evidence = Evidence(
+            bed, datetime.now(UTC).isoformat(timespec="seconds"), __version__, tuple(nodes), tuple(kept)
+        )
+        write_atomically(partial / "index.md", as_text(evidence))
+        write_atomically(partial / "index.json", json.dumps(as_data(evidence), indent=1) + "\n")
+    return evidence
+
+
+@contextmanager
+def _made(folder: Path) -> Iterator[Path]:
+    """A folder that has its name when the `with` block is over."""
+    partial = folder.with_name(folder.name + PARTIAL)
+    try:
+        if folder.exists():
+            raise HostError(f"{folder} is there already", hint="-o ANOTHER")
+        partial.mkdir(mode=0o700, parents=True)
+        yield partial
+        partial.rename(folder)
+    except OSError as error:
+        raise HostError(f"{error.filename or folder}: {error.strerror}", hint="-o DIR") from error
+
+
+class _Node:
+    """One node's part, while it is being collected."""
+
+    def __init__(self, hosts: Hosts, bed: ObservedBed, name: str, wanted: Wanted, folder: Path) -> None:
+        self._name, self._bed, self._folder, self._wanted = name, bed, folder, wanted
+        self._domain: ObservedDomain = bed.nodes[name]
+        self._host = hosts.of(self._domain)
+        self._deadline = Deadline.after(wanted.deadline_s)
+        self._kept: list[Kept] = []
+        self._missing: list[Missing] = []
+
+    def collect(self, guest: Guest | None, progress: Progress) -> OfNode:
+        domain = self._domain.facts.name
+        self._folder.mkdir()
+        progress.stage(self._name, "host")
+        self._try("domain.xml", lambda: self._keep("domain.xml", "libvirt's domain", domain_xml(self._host, domain)))
+        self._try("qemu.log", lambda: self._keep("qemu.log", "QEMU's log", qemu_log(self._host, domain, _LONGEST)))
+        self._try("console", self._consoles)
+        state = domain_state(self._host, domain)
+        silent = self._ask(guest, progress) if self._domain.running and guest is not None else "it is off"
+        if self._domain.running and (self._wanted.dump == "always" or (self._wanted.dump == "silent" and silent)):
+            progress.stage(self._name, "memory")
+            self._try("memory", lambda: self._memory(domain))
+        self._kept.sort(key=lambda kept: kept.file)
+        return OfNode(self._name, state, silent, tuple(self._kept), tuple(self._missing))
+
+    def _ask(self, guest: Guest, progress: Progress) -> str:
+        """Why the guest did not answer, "" if it did."""
+        progress.stage(self._name, "ssh")
+        try:
+            with guest:
+                guest.connect(self._deadline.capped(_CONNECT_S))
+                progress.stage(self._name, "guest")
+                each(lambda what: self._answer(guest, what), QUESTIONS, jobs=_AT_ONCE, failed="not all was answered")
+        except GuestError as error:
+            return error.message
+        return ""
+
+    def _answer(self, guest: Guest, what: str) -> None:
+        if self._deadline.passed:
+            self._missing.append(Missing(what, "its node's time was over"))
+            return
+        since = self._wanted.since
+        since_s = max(1, int((datetime.now(UTC) - since).total_seconds())) if since is not None else 0
+        result = ask(guest, what, since_s=since_s, deadline_s=self._deadline.left_s)
+        if result.stdout.strip():
+            self._keep(f"{what}.txt", QUESTIONS[what], result.stdout)
+        self._missing += [Missing(what, why) for why in why_not(result)]
+
+    def _consoles(self) -> None:
+        """Of all starts that are kept; the last is that since the latest start."""
+        for until, text in consoles(self._host, self._bed.metadata[self._name], KEPT):
+            if until is None:
+                self._keep("console.log", "what the console printed since the last start", text)
+            elif self._wanted.since is None or until >= self._wanted.since:
+                name = f"console-until-{until:%Y%m%dT%H%M%SZ}.log"
+                self._keep(name, "what it printed in an earlier start", text)
+
+    def _memory(self, domain: str) -> None:
+        path = self._folder / "memory.elf"
+        dump_memory(self._host, domain, path)
+        packed = _packed(path)
+        size = packed.stat().st_size
+        self._kept.append(Kept(f"{self._name}/{packed.name}", "its memory, for crash or drgn", size))
+
+    def _keep(self, name: str, about: str, text: str) -> None:
+        if text.strip():
+            self._kept.append(_write(self._folder.parent, f"{self._name}/{name}", about, text))
+        else:
+            self._missing.append(Missing(name, "there is nothing in it"))
+
+    def _try(self, what: str, act: Callable[[], None]) -> None:
+        try:
+            act()
+        except VmlabError as error:
+            self._missing.append(Missing(what, error.message))
+
+
+def _write(folder: Path, name: str, about: str, text: str) -> Kept:
+    """Without secrets, at most so long, and packed if it is long."""
+    clean = scrubbed(text)
+    data = clean.encode(errors="replace")[-_LONGEST:]
+    cut = len(data) < len(clean.encode(errors="replace"))
+    if len(data) > _PACKED_FROM:
+        name, content = f"{name}.gz", gzip.compress(data, compresslevel=6)
+    else:
+        content = data
+    write_atomically(folder / name, content, mode=0o600)
+    return Kept(name, about, len(data), cut=cut)
+
+
+def _packed(path: Path) -> Path:
+    """Most of a guest's memory is empty, or twice there."""
+    if shutil.which("zstd") and run(("zstd", "-q", "-1", "--rm", str(path)), deadline_s=_PACK_S).ok:
+        return path.with_name(f"{path.name}.zst")
+    packed = path.with_name(f"{path.name}.gz")
+    with path.open("rb") as source, gzip.open(packed, "wb", compresslevel=1) as target:
+        shutil.copyfileobj(source, target, 1 << 20)
+    path.unlink()
+    return packed
+
+
+def folder_of(bed: str, now: datetime) -> Path:
+    """Where the evidence of a bed goes if nobody says otherwise: here, by the bed's name and the time."""
+    return Path(f"{bed}-evidence-{now:%Y%m%dT%H%M%SZ}")
