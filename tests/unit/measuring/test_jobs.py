@@ -135,10 +135,12 @@ def test_all_are_prepared_and_then_begin_together(lab: Lab) -> None:
 class SlowGuest(LocalGuest):
     """Commands come to it late."""
 
+    late_s = 1.5
+
     @override
     def run(self, argv: Sequence[str], **how: Any) -> process.Result:
         if any("vmlab: here" in word for word in argv):
-            time.sleep(1.5)
+            time.sleep(self.late_s)
         return super().run(argv, **how)
 
 
@@ -214,10 +216,11 @@ def test_a_guest_that_is_gone_ends_the_others(lab: Lab) -> None:
 
 
 def test_a_deadline_counts_from_the_start(lab: Lab) -> None:
-    lab.guests["n3"] = SlowGuest(lab.mark)
-    tasks = (task("n1", "sleep 60", deadline_s=1), task("n3", "sleep 0.2; echo 7", deadline_s=1))
+    slow = lab.guests["n3"] = SlowGuest(lab.mark)
+    slow.late_s = 4.5  # later than the deadline
+    tasks = (task("n1", "sleep 60", deadline_s=4), task("n3", "sleep 0.2; echo 7", deadline_s=4))
     record = lab.run(Job(tasks=tasks))
-    assert record.faults == ("m: run.n1 on n1 did not end within 1 s",)
+    assert record.faults == ("m: run.n1 on n1 did not end within 4 s",)
     assert {c.task: c.timed_out for c in record.commands} == {"run.n1": True, "run.n3": False}
     assert lab.workload.seen["run.n3"].stdout == "7\n"
 
