@@ -9,7 +9,6 @@ from vmlab.shell import script
 QUESTIONS = {
     "dmesg": "kernel messages of this boot",
     "journal": "systemd's journal",
-    "tasks": "all tasks' stacks, those that wait for a disk or lock first (sysrq w, t)",
     "lustre-debug": "Lustre's debug log, which this emptied (lctl dk)",
     "lustre": "devices, health, recovery, imports, usage (lctl, lfs)",
     "lnet": "networks, routes, peers, counters (lnetctl)",
@@ -19,6 +18,9 @@ QUESTIONS = {
     "packages": "versions of all packages",
 }
 """What there is to ask, in the order in which it is worth most: the first are there when time runs out."""
+
+LAST = {"tasks": "stacks of all threads, those that wait for a disk or a lock first (sysrq w, /proc, sysrq t)"}
+"""What is asked when all else is answered: it may push everything else out of the kernel's log."""
 
 _ANSWER = script(__file__, "evidence.sh")
 

@@ -18,13 +18,23 @@ journal)
     fi
     ;;
 tasks)
-    # All tasks' stacks, and those that wait for a disk or a lock; the kernel prints them into its log.
+    # Those that wait for a disk or a lock, by the kernel itself; then all threads; then by the kernel again, which knows
+    # more of each, but whose log has no room for many: it then has the last, and nothing of what was there before.
     [ -w /proc/sysrq-trigger ] || { echo "/proc/sysrq-trigger cannot be written to" >&2; exit 1; }
     echo 1 >/proc/sys/kernel/sysrq 2>/dev/null
+    echo "# sysrq w"
     before=$(dmesg | wc -l)
     echo w >/proc/sysrq-trigger
-    echo t >/proc/sysrq-trigger
     dmesg | tail -n "+$((before + 1))"
+    echo "# /proc/*/task/*/stack"
+    for task in /proc/[0-9]*/task/*; do
+        read -r name 2>/dev/null <"$task/comm" || continue
+        echo "${task##*/} $name $(sed -n 's/^State:[[:space:]]*//p' "$task/status" 2>/dev/null)"
+        cat "$task/stack" 2>/dev/null
+    done
+    echo "# sysrq t"
+    echo t >/proc/sysrq-trigger
+    dmesg
     ;;
 lustre-debug)
     need lctl

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from vmlab.guest.evidence import _ANSWER, QUESTIONS
+from vmlab.guest.evidence import _ANSWER, LAST, QUESTIONS
 from vmlab.records.evidence import Evidence, Kept, Missing, OfNode, as_data, as_text
 
 EVIDENCE = Evidence(
@@ -60,7 +60,7 @@ def test_a_tool_that_is_not_there_is_named(what: str, monkeypatch: pytest.Monkey
 
 
 def test_each_question_is_understood() -> None:
-    for what in QUESTIONS:
+    for what in QUESTIONS | LAST:
         assert f"\n{what})\n" in _ANSWER
     assert answer("nothing").returncode == 2
 

@@ -16,7 +16,7 @@ from typing import Literal
 
 from vmlab import __version__
 from vmlab.errors import GuestError, HostError, VmlabError
-from vmlab.guest.evidence import QUESTIONS, ask, why_not
+from vmlab.guest.evidence import LAST, QUESTIONS, ask, why_not
 from vmlab.guest.ssh import Guest
 from vmlab.lab.ground.bed import chosen, existing
 from vmlab.lab.ground.doors import doors
@@ -130,12 +130,16 @@ class _Node:
             with guest:
                 guest.connect(self._deadline.capped(_CONNECT_S))
                 progress.stage(self._name, "guest")
-                each(lambda what: self._answer(guest, what), QUESTIONS, jobs=_AT_ONCE, failed="not all was answered")
+                for questions in (QUESTIONS, LAST):
+                    self._ask_all(guest, questions)
         except GuestError as error:
             return error.message
         return ""
 
-    def _answer(self, guest: Guest, what: str) -> None:
+    def _ask_all(self, guest: Guest, questions: Mapping[str, str]) -> None:
+        each(lambda what: self._answer(guest, what, questions[what]), questions, jobs=_AT_ONCE, failed="no answer")
+
+    def _answer(self, guest: Guest, what: str, about: str) -> None:
         if self._deadline.passed:
             self._missing.append(Missing(what, "its node's time was over"))
             return
@@ -143,7 +147,7 @@ class _Node:
         since_s = max(1, int((datetime.now(UTC) - since).total_seconds())) if since is not None else 0
         result = ask(guest, what, since_s=since_s, deadline_s=self._deadline.left_s)
         if result.stdout.strip():
-            self._keep(f"{what}.txt", QUESTIONS[what], result.stdout)
+            self._keep(f"{what}.txt", about, result.stdout)
         self._missing += [Missing(what, why) for why in why_not(result)]
 
     def _consoles(self) -> None:
