@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from datetime import datetime
 
-from vmlab.guest.console import plain
+from vmlab.values.printable import plain
 from vmlab.lab.beds.execute import Answer
 from vmlab.report.errors import painted
 from vmlab.values.nodeset import fold
