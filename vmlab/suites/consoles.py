@@ -42,8 +42,9 @@ class Event:
 
     `test` is the sub-test whose begin was the last that the console showed, as (suite, name). `panic` is the line by
     which the kernel panicked because of it, "" if it did not: that is no event of its own. `asked`: somebody had it
-    crash by sysrq. `symptom`: in the same boot something had stopped before, and this waits for it. `printed` are the
-    first message and the panic with the times that the console has.
+    crash by sysrq. `times`: a thread that goes on waiting is named again and again. `symptom`: in the same boot
+    something had stopped before, and this waits for it. `lines` are those around it, `printed` the first message and
+    the panic with the times that the console has.
     """
 
     kind: Kind
@@ -55,6 +56,7 @@ class Event:
     test: tuple[str, str] | None = None
     panic: str = ""
     asked: bool = False
+    times: int = 1
     symptom: bool = False
     boot: int = 0
     lines: tuple[str, ...] = ()
@@ -131,14 +133,15 @@ _SIGNS = tuple(
     (kind, re.compile(pattern))
     for kind, pattern in (
         (Kind.LBUG, _LUSTRE + r"(?:ASSERTION\(.*\) failed\b|LBUG$)"),
-        (Kind.ZFS, r"VERIFY\w*\(.*\) failed\b"),
+        (Kind.ZFS, r"(?:VERIFY|ASSERT(?!ION))\w*\(.*\) failed\b"),
         (Kind.ZFS, rf"(?:SPLError: \S+ )?PANIC at {_PLACE}"),
         (Kind.KASAN, r"BUG: KASAN: "),
         (Kind.UBSAN, r"UBSAN: (?!Undefined behaviour sanity checks)\S"),
         (Kind.SOFT, r"(?:NMI )?(?:watchdog: )?BUG: soft lockup - .*\[(?P<process>.+):(?P<pid>\d+)\]"),
         (Kind.SOFT, r"(?:NMI )?(?:watchdog: )?BUG: (?:soft lockup - |workqueue lockup - )"),
         (Kind.HARD, r"(?:NMI )?watchdog: (?:CPU\d+: )?Watchdog detected hard LOCKUP"),
-        (Kind.STALL, r"(?:rcu: )?INFO: rcu_\w+ (?:self-)?detected (?:expedited )?stalls? on CPU"),
+        (Kind.STALL, r"(?:rcu: )?INFO: rcu_\w+ (?:self-)?detected (?:expedited )?stalls? on (?:CPU|tasks)"),
+        (Kind.STALL, r"rcu: rcu_\w+ kthread starved for \d+ jiffies"),
         (Kind.HUNG, r"INFO: task (?P<process>.+):(?P<pid>\d+) blocked (?:in I/O wait )?for more than \d+ seconds"),
         (Kind.OOM, r"\S.* invoked oom-killer: "),
         (Kind.OOM, rf"(?:Out of memory|Memory cgroup out of memory).*: {_KILLED}"),
@@ -163,6 +166,7 @@ _BECAUSE = (
 )
 _SAME_S = 2.0
 """What one thread says of one thing comes within so long, unless the machine is very slow."""
+_EARLY_S = 30.0
 _REACH = 60
 """In so many messages after the first one it is told whose stack it is."""
 
@@ -190,14 +194,19 @@ class _Reader:
     _test: tuple[str, str] | None = None
     _asked: bool = False
     _since: int = 0
+    _at: float = 0.0
 
     def message(self, message: _Message) -> None:
         """In their order."""
         text = message.text
+        if message.at is not None:
+            began_anew = message.at < _EARLY_S and self._at - message.at > _EARLY_S
+            self._at = message.at
+            if began_anew and not _BOOT.match(text):
+                self._begin()
         if _BOOT.match(text):
             self.boots += 1
-            self.boot += any(event.boot == self.boot for event in self.events)
-            self._test, self._asked = None, False
+            self._begin()
         elif _SYSRQ.match(text):
             self._asked = True
         elif found := _MARK.match(text):
@@ -206,6 +215,11 @@ class _Reader:
             self._test = (found["suite"], f"test_{found['phase']}") if found["word"] == "start" else None
         else:
             self._sign(message)
+
+    def _begin(self) -> None:
+        """Another kernel; one that says little is known by its clock."""
+        self.boot += any(event.boot == self.boot for event in self.events)
+        self._test, self._asked = None, False
 
     def _sign(self, message: _Message) -> None:
         for kind, pattern in _SIGNS:
@@ -221,6 +235,8 @@ class _Reader:
                     self.events.append(event)
                     self.numbers.append(message.number)
                     self._since = 0
+                else:
+                    event.times += kind in _WAITS and (message.text, message.at) != (event.line, event.at)
                 _tell(event, found)
                 if kind is Kind.PANIC and not event.panic:
                     event.panic = message.text
@@ -250,6 +266,9 @@ def _continues(event: Event, kind: Kind, found: re.Match[str], message: _Message
     groups = found.groupdict()
     if kind is Kind.LBUG and event.kind is Kind.LBUG:
         return event.pid == int(groups["pid"]) and event.place == _place(groups) and _close(event, message)
+    if kind in _WAITS and event.kind is kind:
+        pid = groups.get("pid")
+        return event.pid == int(pid) and event.process == groups.get("process") if pid else event.pid is None
     if kind in (Kind.ZFS, Kind.OOM) and event.kind is kind:
         return _close(event, message) and not (kind is Kind.ZFS and bool(groups.get("file")) == bool(event.place))
     return kind is Kind.OOPS and event.kind in (Kind.OOPS, Kind.KASAN) and _close(event, message)

@@ -23,6 +23,8 @@ _ERROR = re.compile(
     r" ?(?P<suite>\S+) (?P<test>\S*?) ?: @@@@@@ (?P<type>FAIL|IGNORE \((?P<ticket>[^)]*)\)): (?P<text>.*)"
 )
 _SKIP = re.compile(r" ?SKIP: (?P<suite>\S+) (?P<test>\S+) (?P<text>.*)")
+# What the framework finds in dmesg after a sub-test; its own error says only that there was something.
+_KERNEL = re.compile(r"Kernel error detected: (?P<text>.*\S.*)")
 _RETURNED = re.compile(r"test_(?P<test>\w+) returned (?P<code>\d{1,3})\s*")
 _FRAME = re.compile(r"  = (?P<file>\S+):(?P<line>\d+):(?P<function>\S+\(\))\s*")
 _TRACE = "  Trace dump:"
@@ -143,6 +145,8 @@ class _Reader:
         elif (found := _END.fullmatch(line)) and section.test == f"test_{found['test']}":
             section.status, section.seconds = found["status"], int(found["seconds"])
             self._open = None
+        elif found := _KERNEL.fullmatch(line):
+            section.errors.append(Error(found["text"].strip(), before=_before(section)))
         elif found := _SKIP.fullmatch(line):
             section.skipped = section.skipped or found["text"].strip()
         elif (found := _RETURNED.fullmatch(line)) and section.test == f"test_{found['test']}" and not section.errors:

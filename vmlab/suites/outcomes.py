@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from vmlab.suites.consoles import Console
 from vmlab.suites.logs import CLEANUP, SETUP, Error, Logs, Section
 from vmlab.suites.written import FAIL, PASS, SKIP, Record, Suite, Written
 
@@ -116,6 +117,19 @@ def passed(suites: Sequence[SuiteOutcome]) -> bool:
     wrong = BAD | {Status.NOT_RUN}
     fine = all(suite.status not in wrong for suite in suites) and all(t.status not in wrong for t in everything(suites))
     return bool(suites) and fine
+
+
+def crashes_of(consoles: Mapping[str, Console]) -> dict[tuple[str, str], str]:
+    """What `outcomes` takes as crashes, from the nodes' consoles: a kernel panicked, or a thread stopped for good.
+
+    Of a sub-test that had several the first one of the first node; what somebody asked for by sysrq is none.
+    """
+    found: dict[tuple[str, str], str] = {}
+    for node, console in consoles.items():
+        for event in console.events:
+            if event.test is not None and (event.dead or event.stuck) and not event.asked:
+                found.setdefault(event.test, f"{node}: {event.line}")
+    return found
 
 
 class _Suite:

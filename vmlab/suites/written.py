@@ -16,6 +16,7 @@ _LINE = re.compile(r"( *)(-)?( *)(?:(\w+):(?: (.*))?)?")
 _NUMBER = re.compile(r"\d{1,9}")
 _OF_A_SUITE = 8
 """So far in stand the keys of a suite; those of a sub-test farther."""
+_NEW_RUN = "TestGroup:"
 _STATUSES = (PASS, FAIL, SKIP)
 
 
@@ -84,6 +85,9 @@ class _Reader:
         self.runs = 0
 
     def line(self, text: str, *, cut: bool = False) -> None:
+        if text.endswith(_NEW_RUN) and text != _NEW_RUN:  # behind what the run before left in the midst of a line
+            self.line(text.removesuffix(_NEW_RUN), cut=True)
+            text = _NEW_RUN
         found = _LINE.fullmatch(text.rstrip())
         if found is None:
             if not cut:
@@ -93,8 +97,23 @@ class _Reader:
         depth = len(before) + (1 + len(after) if dash else 0)
         if dash:
             self._begin(len(before))
+        elif key == "name":
+            self._lost_dash(depth)
         if key:
             self._key(depth, key, (value or "").strip(), cut=cut)
+
+    def _lost_dash(self, depth: int) -> None:
+        """A second name has its dash at the end of a line that was cut: what stands in that line is not whole."""
+        if not self.suites:
+            return
+        suite = self.suites[-1]
+        last = suite.records[-1] if suite.records else None
+        if depth == _OF_A_SUITE and suite.name:
+            if last is not None and last.status is None and last.name.endswith("-"):
+                suite.records.pop()
+            self._begin(0)
+        elif depth > _OF_A_SUITE and last is not None and last.name:
+            self._begin(depth)
 
     def _begin(self, depth: int) -> None:
         if depth < _OF_A_SUITE:

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from vmlab.judgement.expectations import loads
 from vmlab.judgement.expected import Outcome as Judged
 from vmlab.judgement.expected import Result, Verdict, judge_tests
+from vmlab.suites.consoles import read_console
 from vmlab.suites.logs import Logs, read_log, read_logs
-from vmlab.suites.outcomes import BAD, Asked, Outcome, Status, SuiteOutcome, everything, outcomes, passed
+from vmlab.suites.outcomes import BAD, Asked, Outcome, Status, SuiteOutcome, crashes_of, everything, outcomes, passed
 from vmlab.suites.quoting import unquoted
 from vmlab.suites.written import read_results
 
@@ -249,6 +250,21 @@ def test_runs_that_were_appended_and_a_suite_twice() -> None:
     assert [each.round for each in everything(found)] == [1, 1, 1, 1]
 
 
+def test_a_run_that_was_appended_to_half_a_line() -> None:
+    begun = HEAD + suite_text("sanity", record_text("1"), "        -\n            name: test_3", end="")
+    for more in (HEAD, ""):
+        first, second = read(begun + more + suite_text("sanityn", record_text("2")))
+        assert (first.suite, first.status, [each.test for each in first.tests]) == ("sanity", Status.CRASH, ["test_1"])
+        assert (second.suite, second.status, [each.test for each in second.tests]) == (
+            "sanityn",
+            Status.PASS,
+            ["test_2"],
+        )
+    status = HEAD + suite_text("sanity", "        -\n            name: test_1\n            status: PA", end="")
+    (first, _) = read(status + suite_text("sanityn", record_text("2")))
+    assert first.tests[0].status is Status.CRASH
+
+
 def test_a_suite_that_fails_by_itself_or_runs_nothing() -> None:
     failed, empty, skipped = read(
         HEAD
@@ -384,6 +400,18 @@ def test_a_first_error_before_the_end_from_outside_is_a_failure() -> None:
     assert one(with_log(text), "sanity", "2").status is Status.FAIL
 
 
+def test_what_dmesg_had_is_the_cause() -> None:
+    log = (
+        "== sanity test 3: three ===== 00:53:48 (1795568028)\n"
+        "Kernel error detected: [  812.5] BUG: KASAN: slab-use-after-free in ldlm_lock_put+0x1/0x2 [ptlrpc]\n"
+        " sanity test_3: @@@@@@ FAIL: Error in dmesg detected \nFAIL 3 (3s)\n"
+    )
+    text = HEAD + suite_text("sanity", record_text("3", "FAIL", r"Error\ in\ dmesg\ detected"))
+    failed = one(with_log(text, log), "sanity", "3")
+    assert "BUG: KASAN: slab-use-after-free" in failed.why
+    assert [each.text for each in failed.later] == ["Error in dmesg detected"]
+
+
 def test_limits_and_crashes_are_told_from_deaths() -> None:
     text = HEAD + suite_text("sanity", record_text("3", ""), end="")
     (late,) = with_log(text, limits={("sanity", "test_3"): "no end after 300 s"})
@@ -398,6 +426,25 @@ def test_limits_and_crashes_are_told_from_deaths() -> None:
         Status.CRASH,
         "oss1: LBUG",
     )
+
+
+def test_what_the_consoles_had_is_a_crash_and_no_failure() -> None:
+    mark = "[    9.000001] Lustre: DEBUG MARKER: == sanity test {}: it == 00:00:00 (1)\n"
+    bug = "[   10.000001] LustreError: 9:0:(a.c:1:f()) LBUG\n"
+    asked = "[   11.000001] sysrq: Trigger a crash\n[   11.000002] Kernel panic - not syncing: sysrq\n"
+    hung = "[   12.000001] INFO: task x:1 blocked for more than 120 seconds.\n"
+    consoles = {
+        "oss1": read_console(mark.format("2") + bug),
+        "mds1": read_console(mark.format("1") + asked),
+        "mds2": read_console(mark.format("3") + hung),
+    }
+    crashes = crashes_of(consoles)
+    assert crashes == {("sanity", "test_2"): "oss1: LustreError: 9:0:(a.c:1:f()) LBUG"}
+    text = HEAD + suite_text("sanity", record_text("1", "FAIL"), record_text("2", "FAIL"), record_text("3"))
+    (suite,) = with_log(text, crashes=crashes)
+    assert [each.status for each in suite.tests] == [Status.FAIL, Status.CRASH, Status.PASS]
+    assert suite.tests[1].why.startswith("oss1: ")
+    assert suite.tests[1].later[0].place == "sanity.sh:12 helper()"
 
 
 def test_a_cleanup_that_hung_after_a_failure_is_its_symptom() -> None:

@@ -198,11 +198,33 @@ def test_after_a_panic_tasks_hang_and_after_a_reboot_they_hang_by_themselves() -
     assert read_console(text.rpartition("[    0.000000]")[0]).dead
 
 
-def test_the_same_again_is_another_event_and_a_copy_is_none() -> None:
-    line = "INFO: task x:1 blocked for more than 120 seconds."
-    twice = f"[  150.000001] {line}\n[  270.000001] {line}\n"
-    assert len(read_console(twice).events) == 2
-    assert len(read_console(f"[  150.000001] {line}\n[  150.000001] {line}\n").events) == 1
+def test_who_goes_on_waiting_is_one_event() -> None:
+    line = "INFO: task x:1 blocked for more than {} seconds."
+    text = f"[  150.000001] {line.format(120)}\n[  270.000001] {line.format(241)}\n"
+    event = only(text + f"[  270.000001] {line.format(241)}\n")
+    assert (event.line, event.times) == (line.format(120), 3)
+    other = "[  270.000002] INFO: task y:2 blocked for more than 120 seconds.\n"
+    assert [(each.pid, each.times) for each in read_console(text + other).events] == [(1, 2), (2, 1)]
+
+
+def test_a_stall_goes_on() -> None:
+    event = only(
+        "[   60.000001] rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:\n"
+        "[   60.100001] rcu: rcu_preempt kthread starved for 5250 jiffies! g1 f0x0\n"
+        "[  240.000001] rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:\n"
+    )
+    assert (event.kind, event.times) == (Kind.STALL, 3)
+
+
+def test_a_kernel_that_says_little_begins_anew_by_its_clock() -> None:
+    text = (
+        "[  500.000001] Kernel panic - not syncing: Fatal\n"
+        "[    1.000001] systemd[1]: Started\n"
+        "[  150.000001] INFO: task x:1 blocked for more than 120 seconds.\n"
+    )
+    console = read_console(text)
+    assert [(each.kind, each.symptom) for each in console.events] == [(Kind.PANIC, False), (Kind.HUNG, False)]
+    assert not console.dead
 
 
 def test_two_threads_in_each_others_lines() -> None:
