@@ -13,6 +13,7 @@ FACTS = {
     "memory": "MemTotal: 1048576 kB\n",
     "mounts": "99999999999 /mnt/lustre\n",
     "tools": "ib_write_bw\nib_write_lat\niperf3\nfio\nobdfilter-survey\ngawk\n",
+    "iozone": "/usr/bin/iozone\n",
     "devices": "".join(f"  {i} UP obdfilter lustre-OST0{i:03x} lustre-OST0{i:03x}_UUID 6\n" for i in range(4)),
 }
 OPTIONS: dict[str, dict[str, object]] = {
@@ -26,6 +27,7 @@ OPTIONS: dict[str, dict[str, object]] = {
     "fio": {"size": "1MiB"},
     "command": {"run": "true"},
     "obdfilter_survey": {"together": True},
+    "iozone": {},
 }
 
 
