@@ -14,6 +14,7 @@ FACTS = {
     "mounts": "99999999999 /mnt/lustre\n",
     "tools": "ib_write_bw\nib_write_lat\niperf3\nfio\nobdfilter-survey\ngawk\n",
     "iozone": "/usr/bin/iozone\n",
+    "osu": "latency /usr/bin/osu_latency\nallreduce /usr/bin/osu_allreduce\n",
     "devices": "".join(f"  {i} UP obdfilter lustre-OST0{i:03x} lustre-OST0{i:03x}_UUID 6\n" for i in range(4)),
 }
 OPTIONS: dict[str, dict[str, object]] = {
@@ -28,6 +29,7 @@ OPTIONS: dict[str, dict[str, object]] = {
     "command": {"run": "true"},
     "obdfilter_survey": {"together": True},
     "iozone": {},
+    "osu": {"tests": ["latency", "allreduce"]},
 }
 
 
