@@ -228,7 +228,7 @@ class _Reader:
                 if event is None:
                     event = Event(kind, message.text, message.at, test=self._test, boot=self.boot)
                     event.printed = (message.printed,)
-                    event.asked = self._asked
+                    event.asked = self._asked or "sysrq triggered crash" in message.text
                     event.symptom = kind in _WAITS and any(
                         other.kind in _STOPS and other.boot == self.boot for other in self.events
                     )

@@ -246,6 +246,11 @@ def test_a_crash_on_purpose_is_said_to_be_one() -> None:
     assert (event.kind, event.asked) == (Kind.PANIC, True)
 
 
+def test_at_a_low_level_of_the_console_only_the_panic_says_who_asked() -> None:
+    assert only("[  109.893024] Kernel panic - not syncing: sysrq triggered crash\n").asked
+    assert not only("[  109.893024] Kernel panic - not syncing: Fatal exception\n").asked
+
+
 def test_the_end_of_a_subtest_is_the_end_of_its_blame() -> None:
     begin = "[    9.000001] Lustre: DEBUG MARKER: == sanity test 1: one == 00:00:00 (1)\n"
     end = "[    9.500001] Lustre: DEBUG MARKER: == sanity test complete, duration 9 sec == 00:00:09 (10)\n"
