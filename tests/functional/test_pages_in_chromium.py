@@ -92,7 +92,9 @@ def pages() -> dict[str, Callable[[], str]]:
             page([simulated.burst_buffer(1, 1)], Asked(published=read_published(RATES, "f")))
         ),
         "bare and guests, two cells": lambda: html.render(
-            page([simulated.selftest(4, 2), replace(simulated.two_cells(), workload="other")], plain)
+            page(
+                [simulated.selftest(4, 2), simulated.judged(), replace(simulated.two_cells(), workload="other")], plain
+            )
         ),
         "one point": lambda: html.render(page([simulated.one_point()], plain)),
         "500 points": lambda: html.render(page([simulated.many_points(500)], plain)),
