@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from vmlab.metrics import Metric, Sample
-from vmlab.records.run import RunCommand, RunHost, RunNode, RunRecord
+from vmlab.records.run import RunCommand, RunHost, RunNode, RunRecord, RunVerdict
 
 BANDWIDTH = Metric("bandwidth", "MiB/s", "higher", "bandwidth")
 IOPS = Metric("iops", "IOPS", "higher", "bandwidth")
@@ -228,6 +228,31 @@ def pinned_and_floating() -> tuple[RunRecord, RunRecord]:
         run(trials(figures, spread=0.02), nodes=[node(name, (2 + 2 * n, 3 + 2 * n)) for n, name in enumerate(names)]),
         run(trials(slower, spread=0.1), number=2, nodes=[node(name, range(8, 16), pinned=False) for name in names]),
     )
+
+
+def judged() -> RunRecord:
+    """A run that was judged by references: one holds, one is missed, one is old, two judge nothing."""
+    figures = {"write": 95.0, "read": 80.0, "rewrite": 130.0}
+    record = run(trials([(BANDWIDTH, {"operation": name}, value) for name, value in figures.items()], spread=0.01))
+    said = {"write": "ok", "read": "missed", "rewrite": "better", "append": "no figure", "scan": "other host"}
+    verdicts = tuple(
+        RunVerdict(
+            verdict,
+            record.workload,
+            "bandwidth",
+            {"operation": name},
+            figures.get(name),
+            "MiB/s",
+            100.0,
+            90.0,
+            110.0,
+            "refs.yaml",
+            line,
+            f"simulated {verdict}: refs.yaml:{line}",
+        )
+        for line, (name, verdict) in enumerate(said.items(), 3)
+    )
+    return replace(record, verdicts=verdicts)
 
 
 def two_cells() -> RunRecord:

@@ -89,12 +89,13 @@ def pages() -> dict[str, Callable[[], str]]:
         "all parts": lambda: html.render(page([curves], everything)),
         "maps and scaling": lambda: html.render(page([simulated.transfer_nodes()], plain)),
         "lines and columns": lambda: html.render(
-            page([simulated.burst_buffer(n, n) for n in (1, 2)], Asked(published=read_published(RATES, "f")))
+            page([simulated.burst_buffer(1, 1)], Asked(published=read_published(RATES, "f")))
         ),
         "bare and guests, two cells": lambda: html.render(
-            page([simulated.selftest(4, 2), replace(simulated.two_cells(), workload="other")], plain)
+            page(
+                [simulated.selftest(4, 2), simulated.judged(), replace(simulated.two_cells(), workload="other")], plain
+            )
         ),
-        "rows by bed": lambda: html.render(page([*simulated.seven_clients()], plain)),
         "one point": lambda: html.render(page([simulated.one_point()], plain)),
         "500 points": lambda: html.render(page([simulated.many_points(500)], plain)),
         "long names": lambda: html.render(page([simulated.long_names()], plain)),

@@ -113,10 +113,10 @@ def compare(
     """
     from vmlab.errors import ReferenceMissed, UsageError, together
     from vmlab.judgement import comparison
-    from vmlab.lab.measuring.run import runs_dir
     from vmlab.report.judgement import comparison_table
     from vmlab.report.plain import dumped
     from vmlab.report.tables import show
+    from vmlab.store.index import runs_dir
     from vmlab.store.runs import read
 
     if bool(later) == (last is not None):

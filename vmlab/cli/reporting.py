@@ -9,12 +9,25 @@ import typer
 
 from vmlab.cli import complete
 from vmlab.cli.options import option
-from vmlab.cli.selecting import named_or_latest, write_file
+from vmlab.cli.selecting import (
+    Beds,
+    Last,
+    Since,
+    Tags,
+    Until,
+    Where,
+    Workloads,
+    chosen,
+    named_or_latest,
+    selection,
+    write_file,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from vmlab.records.run import RunRecord
+    from vmlab.records.selection import Selection
     from vmlab.report.benchmark.page import Asked
     from vmlab.report.plots.chart import Chart
     from vmlab.values.rate import Rate
@@ -34,7 +47,11 @@ class Kind(StrEnum):
 
 _Runs = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[RUN]...", help="Runs by their IDs; absent: the latest.", autocompletion=complete.runs),
+    typer.Argument(
+        metavar="[RUN]...",
+        help="Runs by their IDs; absent: those that are selected, or the latest.",
+        autocompletion=complete.runs,
+    ),
 ]
 
 
@@ -60,6 +77,13 @@ def report(
         Path | None,
         option("--published", metavar="FILE", help="Published figures (YAML), drawn beside as what they are."),
     ] = None,
+    bed: Beds = None,
+    workload: Workloads = None,
+    since: Since = None,
+    until: Until = None,
+    where: Where = None,
+    tag: Tags = None,
+    last: Last = None,
 ) -> None:
     """Report runs: page, text, data, plots.
 
@@ -69,6 +93,7 @@ def report(
     Examples:
       vmlab results report -o report.html
       vmlab results report 20260801T020000Z-ha-rdma 20260802T020000Z-ha-rdma -o two.html
+      vmlab results report --bed 'dac[1-4]' --workload iozone --since 2d -o servers.html
       vmlab results report -o latency.svg --plot latency
       vmlab results report --format csv > figures.csv
     """
@@ -80,7 +105,7 @@ def report(
     kind = form or _by_suffix(output)
     if plot is not None and kind not in (Kind.SVG, Kind.PNG):
         raise UsageError("--plot is for .svg and .png", hint="-o plot.svg --plot METRIC")
-    records = _read(runs or [])
+    records = _read(runs or (), selection(bed, workload, since, until, where, tag, last))
     asked = _asked(records, limit, published, loads=kind is Kind.HTML)
     match kind:
         case Kind.HTML:
@@ -111,15 +136,21 @@ def _by_suffix(output: Path | None) -> Kind:
         raise UsageError(f"{str(output)!r} has no suffix of a report ({names})", hint="--format FORM") from None
 
 
-def _read(runs: "Sequence[str]") -> "tuple[RunRecord, ...]":
-    return tuple(map(named_or_latest, dict.fromkeys(runs or ("",))))
+def _read(runs: "Sequence[str]", wanted: "Selection") -> "tuple[RunRecord, ...]":
+    from vmlab.errors import UsageError
+
+    if not runs and not wanted.narrow:
+        return (named_or_latest(""),)
+    if not (found := tuple(chosen(runs, wanted))):
+        raise UsageError("no such runs", hint="vmlab results list")
+    return found
 
 
 def _asked(records: "Sequence[RunRecord]", limit: str | None, published: Path | None, *, loads: bool) -> "Asked":
     from vmlab.errors import UsageError
-    from vmlab.lab.measuring.run import runs_dir
     from vmlab.report.benchmark.page import Asked
     from vmlab.report.benchmark.published import read_published
+    from vmlab.store.index import runs_dir
 
     try:
         text = published.read_text(encoding="utf-8") if published is not None else ""

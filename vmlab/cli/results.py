@@ -64,11 +64,10 @@ def list_(
       vmlab results list --bed ha --since 14d
       vmlab results list --workload ior --where size=1MiB --last 10
     """
-    from vmlab.lab.measuring.run import runs_dir
     from vmlab.report.plain import dumped
     from vmlab.report.tables import show
     from vmlab.report.workloads import runs_table
-    from vmlab.store.index import opened
+    from vmlab.store.index import opened, runs_dir
 
     wanted = selection(bed, workload, since, until, where, tag, last)
     with opened(runs_dir()) as index:
@@ -159,8 +158,8 @@ def tag(
     Example:
       vmlab results tag 20260801T020000Z-ha-rdma baseline lustre-2.15.5
     """
-    from vmlab.lab.measuring.run import runs_dir
     from vmlab.store import about
+    from vmlab.store.index import runs_dir
     from vmlab.store.runs import folder_of
 
     said = about.tag(folder_of(runs_dir(), run), tags, remove=remove)
@@ -178,8 +177,8 @@ def note(
     Example:
       vmlab results note 20260801T020000Z-ha-rdma "the switch was replaced before"
     """
-    from vmlab.lab.measuring.run import runs_dir
     from vmlab.store import about
+    from vmlab.store.index import runs_dir
     from vmlab.store.runs import folder_of
 
     about.note(folder_of(runs_dir(), run), text)
@@ -205,7 +204,7 @@ def rm(
     """
     from vmlab.cli.target import agreed
     from vmlab.errors import UsageError
-    from vmlab.lab.measuring.run import runs_dir
+    from vmlab.store.index import runs_dir
     from vmlab.store.runs import remove
 
     wanted = selection(bed, workload, since, until, where, tag, last)

@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cache
-from typing import Any
-
-from pydantic import TypeAdapter, ValidationError
+from typing import TYPE_CHECKING, Any
 
 from vmlab.metrics import Sample, summaries
 from vmlab.records.beside import beside_host
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 SCHEMA = 1
 
@@ -211,6 +212,8 @@ def from_json(content: object) -> RunRecord:
         raise ValueError(f"a run record of schema {schema}, of a newer vmlab: this one reads up to {SCHEMA}")
     if not isinstance(content, dict) or schema != SCHEMA:
         raise ValueError(f"no run record of schema {SCHEMA}")
+    from pydantic import ValidationError  # noqa: PLC0415  slow to import
+
     samples = content.get("samples")
     nested = [_sample(sample) for sample in samples] if isinstance(samples, list) else samples
     try:
@@ -232,5 +235,7 @@ _METRIC = {"name": "metric", "unit": "unit", "better": "better", "group": "group
 
 
 @cache
-def _records() -> TypeAdapter[RunRecord]:
+def _records() -> "TypeAdapter[RunRecord]":
+    from pydantic import TypeAdapter  # noqa: PLC0415  slow to import
+
     return TypeAdapter(RunRecord)

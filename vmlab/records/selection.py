@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from vmlab.errors import UsageError
-from vmlab.topology.wording import quote
 from vmlab.values.size import any_size
 
 _AGO = re.compile(r"([0-9]{1,6})\s*(min|[hdwm])")
@@ -53,6 +52,8 @@ def parse_where(text: str) -> tuple[str, str]:
     """Read `size=1MiB`. Raises UsageError."""
     name, equals, value = text.partition("=")
     if not (name and equals and value):
+        from vmlab.topology.wording import quote  # noqa: PLC0415  brings all of the topology
+
         raise UsageError(f"--where {quote(text)} is no label with its value", hint="--where size=1MiB")
     return name, plain(value)
 
@@ -68,4 +69,6 @@ def parse_moment(text: str, now: datetime) -> datetime:
         moment = datetime.fromisoformat(text.strip())
         return moment if moment.tzinfo is not None else moment.astimezone()
     except (ValueError, OverflowError):
+        from vmlab.topology.wording import quote  # noqa: PLC0415  as above
+
         raise UsageError(f"{quote(text)} is no time ({_FORMS})") from None

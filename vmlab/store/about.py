@@ -8,7 +8,6 @@ from typing import Any
 
 from vmlab.errors import HostError, UsageError
 from vmlab.runtime.files import write_atomically
-from vmlab.topology.wording import quote
 
 ABOUT = "about.json"
 _LONGEST_TAG = 60
@@ -40,6 +39,8 @@ def tag(folder: Path, tags: Iterable[str], *, remove: bool) -> About:
     wanted = tuple(tags)
     for one in wanted:
         if not one.strip() or len(one) > _LONGEST_TAG or not one.isprintable() or "," in one:
+            from vmlab.topology.wording import quote  # noqa: PLC0415  brings all of the topology
+
             raise UsageError(f"{quote(one)} is no tag (expected a word without a comma)")
     known = about(folder)
     kept = set(known.tags).difference(wanted) if remove else {*known.tags, *wanted}

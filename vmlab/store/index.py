@@ -19,6 +19,7 @@ from vmlab.errors import VmlabError, WorkloadError
 from vmlab.metrics import label_text
 from vmlab.records.run import RunRecord, to_json
 from vmlab.records.selection import Selection, plain
+from vmlab.runtime.files import state_dir
 from vmlab.runtime.log import log
 from vmlab.store.about import ABOUT, about
 from vmlab.store.runs import PARTIAL, RECORD, read
@@ -49,6 +50,11 @@ _INSERT = "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?)"
 _BUSY_S = 10.0
 
 
+def runs_dir() -> Path:
+    """Where runs are recorded."""
+    return state_dir() / "runs"
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """A run in the index. `told` is its record without the long parts, with `figures` (how many), `tags` and `note`."""
@@ -70,7 +76,9 @@ class Index:
         limit = "" if wanted.last is None else f"LIMIT {int(wanted.last)}"
         query = f"SELECT id, told FROM runs WHERE {' AND '.join(clauses)} ORDER BY id DESC {limit}"  # noqa: S608
         rows = self._connection.execute(query, values).fetchall()
-        return [Entry(run, json.loads(told)) for run, told in reversed(rows)]
+        # One text: a call of the parser for each of thousands takes half as long again.
+        told = json.loads(f"[{','.join(told for _, told in rows)}]")
+        return [Entry(run, one) for (run, _), one in zip(reversed(rows), reversed(told), strict=True)]
 
     def damaged(self) -> list[WorkloadError]:
         """What is wrong with those that cannot be read."""

@@ -613,6 +613,39 @@ def test_junit_says_failed_where_it_failed() -> None:
     assert "bandwidth size=2 from=client1: 100 MiB/s (emulated" in suite.findtext("system-out")
 
 
+def test_what_references_say_is_in_the_page_and_in_junit() -> None:
+    found = read(simulated.judged())
+    rows = found.tables["Judged by references"]
+    assert [(row["verdict"], row["labels"], row["figure"], row["by"]) for row in rows] == [
+        ("missed", "operation=read", "80", "refs.yaml:4"),
+        ("no figure", "operation=append", "-", "refs.yaml:6"),
+        ("better", "operation=rewrite", "130", "refs.yaml:5"),
+        ("ok", "operation=write", "95", "refs.yaml:3"),
+    ]
+    assert (rows[0]["lower"], rows[0]["reference"], rows[0]["upper"], rows[0]["unit"]) == ("90", "100", "110", "MiB/s")
+    told = [notice for notice in found.notices if "reference" in notice]
+    assert [notice.split(":")[0] for notice in told] == [
+        "Failure missed its reference",
+        "Note better than its reference, which is old",
+        "Failure not measured, though there is a reference",
+    ]
+    (suite,) = etree.fromstring(as_junit([simulated.judged()]).encode())
+    numbers = {key: suite.get(key) for key in ("tests", "failures", "errors", "skipped")}
+    assert numbers == {"tests": "6", "failures": "1", "errors": "1", "skipped": "1"}
+    cases = {case.get("name"): case for case in suite.iter("testcase")}
+    failed = cases["bandwidth operation=read"].find("failure")
+    assert failed.get("message") == "bandwidth operation=read: simulated missed: refs.yaml:4"
+    assert len(cases["bandwidth operation=write"]) == 0
+
+
+def test_references_of_other_hosts_alone_judged_nothing() -> None:
+    record = simulated.judged()
+    elsewhere = replace(record, verdicts=tuple(one for one in record.verdicts if one.verdict == "other host"))
+    found = read(elsewhere)
+    assert "Warning All references are for other hosts: nothing was judged." in found.notices
+    assert "Judged by references" not in found.tables
+
+
 def test_junit_of_a_good_run_has_a_case() -> None:
     (suite,) = etree.fromstring(as_junit([simulated.one_point()]).encode())
     assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("1", "0", "0")

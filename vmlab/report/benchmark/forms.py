@@ -7,8 +7,11 @@ from typing import Any
 
 from lxml import etree
 
-from vmlab.records.run import RunRecord, to_json
+from vmlab.judgement.labels import told
+from vmlab.judgement.verdicts import MISSED, NO_FIGURE, OTHER_HOST
+from vmlab.records.run import RunRecord, RunVerdict, to_json
 from vmlab.report.benchmark.figures import Figure, figures
+from vmlab.report.benchmark.judged import phrase
 from vmlab.report.benchmark.page import by_workload
 from vmlab.report.benchmark.tables import beside_the_host
 from vmlab.report.graphviz import clean
@@ -54,7 +57,7 @@ def as_json(records: Sequence[RunRecord]) -> str:
 
 
 def as_junit(records: Sequence[RunRecord]) -> str:
-    """A suite for each run, a case for each of its measurements: what CI servers show and keep.
+    """A suite for each run, a case for each of its measurements and each reference: what CI servers show and keep.
 
     What the thing under test did wrong is a failure, the lab's fault an error. What cannot be told of a measurement is
     a case of the run's own.
@@ -100,6 +103,7 @@ def _suite(record: RunRecord) -> etree._Element:
         case = _case(record, line.partition(": ")[0], 0.0, [])
         etree.SubElement(case, "skipped", message=clean(line))
         cases.append(case)
+    cases += [_judged(record, one) for one in record.verdicts]
     suite = etree.Element("testsuite", name=record.id, timestamp=record.started[:19], tests=str(len(cases)))
     for kind, plural in (("failure", "failures"), ("error", "errors"), ("skipped", "skipped")):
         suite.set(plural, str(sum(case.find(kind) is not None for case in cases)))
@@ -111,6 +115,15 @@ def _suite(record: RunRecord) -> etree._Element:
     out = etree.SubElement(suite, "system-out")
     out.text = "\n".join(clean(_line(figure)) for figure in figures([record]))
     return suite
+
+
+def _judged(record: RunRecord, one: RunVerdict) -> etree._Element:
+    kind = {MISSED: "failure", NO_FIGURE: "error"}.get(one.verdict)
+    name = f"{one.metric} {told(one.labels)}".strip()
+    case = _case(record, name, 0.0, [(kind, phrase(one))] if kind else [])
+    if one.verdict == OTHER_HOST:
+        etree.SubElement(case, "skipped", message=clean(phrase(one)))
+    return case
 
 
 def _of(line: str, measurement: str) -> bool:

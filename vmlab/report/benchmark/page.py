@@ -10,6 +10,7 @@ from vmlab.records.run import RunNode, RunRecord
 from vmlab.report.benchmark.choose import Drawn, charts, compared, spoken
 from vmlab.report.benchmark.commands import repeated
 from vmlab.report.benchmark.figures import Figure, figures, labels_of, pinned
+from vmlab.report.benchmark.judged import notices, of_verdicts
 from vmlab.report.benchmark.limits import limit
 from vmlab.report.benchmark.load import load_chart
 from vmlab.report.benchmark.pictures import bed_picture, seats
@@ -117,6 +118,7 @@ def _warnings(records: Sequence[RunRecord]) -> Iterator[Notice]:
         yield from (Notice(f"not measured, the lab's fault: {line}{of(record)}", "failure") for line in record.faults)
         if record.incomplete:
             yield Notice(f"It was broken off: {record.incomplete}{of(record)}", "failure")
+        yield from (replace(one, text=f"{one.text}{of(record)}") for one in notices(record))
     for record in records:
         if record.accel == "tcg":
             text = "The guests ran without KVM (tcg): everything in them is many times slower than it would be."
@@ -139,6 +141,8 @@ class _Made:
 
     def measured(self, records: Sequence[RunRecord]) -> Iterator[Part]:
         """The figures of runs of one workload."""
+        if (judged := of_verdicts(records)) is not None:
+            yield judged
         found = figures(records)
         if not found:
             yield Words("Nothing was measured.")
