@@ -8,6 +8,15 @@
 A metric is found by a regular expression (the group `value`, or the only one there is; other named groups become
 labels) in what was printed, standard error included, or by a path in JSON (`jobs[*].read.bw_bytes`, `$.a."b c"[0]`),
 which may have notes around it. Each must be found on each node; several finds are several figures.
+
+A table of runs has the command once for each row, whose columns stand in braces in the command and its files, and are
+labels of its figures. Rows follow one another, or with `slots` several run at once, each on nodes of its own:
+
+    command:
+      run: ./solve --size {size} --mode {mode} input
+      runs: [{size: 100, mode: fast}, {size: 100, mode: exact}]
+      files: {input: 'size {size}'}
+      slots: 2
 """
 
 import json
@@ -16,11 +25,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from math import isfinite, nan
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    WithJsonSchema,
+    model_validator,
+)
 from typing_extensions import override
 
 from vmlab.errors import UsageError, WorkloadError
-from vmlab.metrics import Metric, Sample, Unit
+from vmlab.metrics import Metric, Sample, Unit, label_text
 from vmlab.topology.wording import quote
 from vmlab.values.nodeset import fold
 from vmlab.workloads import Job, Measurement, Native, Node, Output, Outputs, Task, Workload, by_node, register
@@ -33,6 +51,24 @@ _SECONDS = Metric("seconds", Unit.SECONDS, "lower", "command", "how long it took
 _STEP = r"""\[(?:\*|[0-9]{1,9})\]|\.?(?:[A-Za-z_][\w-]*|"[^"]+")"""
 _STEPS = re.compile(r"""\[(\*|[0-9]{1,9})\]|([A-Za-z_][\w-]*)|"([^"]+)\"""")
 _NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]{1,3})?")
+
+
+_OURS = ("node", "nodes", "number", "on")
+"""Labels that figures have besides the columns of a table."""
+
+
+def _cell(value: object) -> object:
+    """Numbers are text as they are written."""
+    return label_text(value) if isinstance(value, int | float) else value
+
+
+Column = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][\w-]{0,39}$")]
+Row = Annotated[
+    dict[Column, Annotated[str, BeforeValidator(_cell)]],
+    WithJsonSchema(
+        {"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}, "form": "row"}
+    ),
+]
 
 
 def _pattern(text: str) -> str:
@@ -89,7 +125,23 @@ class Options(BaseModel):
     metrics: tuple[Annotated[Figure, WithJsonSchema(Figure.model_json_schema() | {"form": "metric"})], ...] = Field(
         (), description="name, unit, better, and pattern or path; file and factor if need be"
     )
+    runs: tuple[Row, ...] = Field(
+        (), description="a table: the command runs once for each row, with its columns for what stands in braces"
+    )
+    slots: int = Field(1, ge=1, le=1024, description="so many rows run at once, each on its share of the nodes")
     timeout_s: int = Field(600, ge=1, le=604_800, description="deadline of the command")
+
+    @model_validator(mode="after")
+    def _table(self) -> Self:
+        columns = list(self.runs[0]) if self.runs else []
+        for number, row in enumerate(self.runs, start=1):
+            if not row or sorted(row) != sorted(columns):
+                raise ValueError(
+                    f"row {number} has the columns {', '.join(row) or 'none'} (expected {', '.join(columns)})"
+                )
+        if wrong := [column for column in columns if column in _OURS]:
+            raise ValueError(f"a column cannot be called {wrong[0]}: figures have that label")
+        return self
 
     @model_validator(mode="after")
     def _names(self) -> Self:
@@ -120,21 +172,22 @@ class Command(Workload[Options]):
     @override
     def measurements(self, options: Options, nodes: Sequence[Node]) -> tuple[tuple[Measurement, ...], ...]:
         names = self.takes_part(options, nodes)
-        brings = (*options.bring, *dict.fromkeys(figure.file for figure in options.metrics if figure.file))
-        tasks = tuple(
-            Task(
-                name=f"{_TASK}.{name}",
-                node=name,
-                argv=("sh", "-c", options.run),
-                deadline_s=float(options.timeout_s),
-                files=options.files,
-                brings=tuple(dict.fromkeys(brings)),
+        if not options.runs:
+            return ((_measurement(options, names, {}),),)
+        share = len(names) // options.slots
+        if not share:
+            raise WorkloadError(
+                f"command: {options.slots} slots are wanted, and {len(names)} nodes take part",
+                hint=f"--set slots={len(names)}",
             )
-            for name in names
-        )
-        labels = {"nodes": fold(names)}
-        return (
-            (Measurement(name=fold(names), labels=labels, tasks=(Job(tasks=tasks),) if options.at_once else tasks),),
+        groups = [names[slot * share : (slot + 1) * share] for slot in range(options.slots)]
+        rows = list(enumerate(options.runs, start=1))
+        return tuple(
+            tuple(
+                _measurement(options, group, row, f"row{number}.")
+                for (number, row), group in zip(rows[first : first + options.slots], groups, strict=False)
+            )
+            for first in range(0, len(rows), options.slots)
         )
 
     @override
@@ -148,23 +201,50 @@ class Command(Workload[Options]):
 
     @override
     def parse(self, options: Options, measurement: Measurement, outputs: Outputs) -> tuple[Sample, ...]:
-        del measurement
+        row = {name: value for name, value in measurement.labels.items() if name not in _OURS}
         found = by_node(_TASK, outputs)
         if not found:
             raise WorkloadError("the command printed nothing")
-        return tuple(sample for node, output in found.items() for sample in _samples(options, node, output))
+        return tuple(
+            sample for node, output in found.items() for sample in _samples(options, {"node": node, **row}, output)
+        )
 
 
-def _samples(options: Options, node: str, output: Output) -> Iterator[Sample]:
-    yield Sample(_SECONDS, output.seconds, {"node": node})
+def _measurement(options: Options, names: Sequence[str], row: Mapping[str, str], begin: str = "") -> Measurement:
+    brings = (*options.bring, *dict.fromkeys(figure.file for figure in options.metrics if figure.file))
+    tasks = tuple(
+        Task(
+            name=f"{_TASK}.{name}",
+            node=name,
+            argv=("sh", "-c", _filled(options.run, row)),
+            deadline_s=float(options.timeout_s),
+            files={file: _filled(text, row) for file, text in options.files.items()},
+            brings=tuple(dict.fromkeys(brings)),
+        )
+        for name in names
+    )
+    return Measurement(
+        name=f"{begin}{fold(names)}",
+        labels={"nodes": fold(names), **row},
+        tasks=(Job(tasks=tasks),) if options.at_once else tasks,
+    )
+
+
+def _filled(text: str, row: Mapping[str, str]) -> str:
+    """With the row's columns for their names in braces; all other braces are the shell's."""
+    return re.sub(r"(?<!\$)\{([A-Za-z_][\w-]*)\}", lambda found: row.get(found[1], found[0]), text)
+
+
+def _samples(options: Options, own: Mapping[str, str], output: Output) -> Iterator[Sample]:
+    yield Sample(_SECONDS, output.seconds, own)
     for figure in options.metrics:
         try:
             finds = list(_by_path(figure, output) if figure.path else _by_pattern(figure, output))
         except WorkloadError as error:
-            raise WorkloadError(f"{figure.name} of {node}: {error.message}") from error
+            raise WorkloadError(f"{figure.name} of {own['node']}: {error.message}") from error
         for place, (value, labels) in enumerate(finds, start=1):
             number = {} if len(finds) == 1 or labels else {"number": str(place)}
-            yield Sample(figure.metric, value, {"node": node, **labels, **number})
+            yield Sample(figure.metric, value, {**own, **labels, **number})
 
 
 # --- reading -------------------------------------------------------------------------------------------------------

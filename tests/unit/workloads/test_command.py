@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from vmlab.errors import UsageError, WorkloadError
 from vmlab.lab.measuring.workload import run_workload
+from vmlab.records.run import RunRecord
 from vmlab.workloads import Job, Measurement, Node, Output
 from vmlab.workloads._options import points
 from vmlab.workloads.command import Command, Options
@@ -132,6 +133,85 @@ def test_a_whole_run_on_three_nodes_at_once(tmp_path: Path) -> None:
     assert (record.problems, record.faults, said) == ((), (), ["1/1 n[1-3]"])
     found = {(s.metric.name, s.labels["node"]): s.value for s in record.samples if s.metric.name != "seconds"}
     assert found == {(metric, name): value for name in names for metric, value in (("x", 7), ("b", 2.5))}
+
+
+TABLE: list[dict[str, object]] = [{"size": 100 * n, "mode": mode} for n in (1, 2) for mode in ("fast", "it's exact")]
+
+
+def rows(bed: list[Node], **more: object) -> list[list[Measurement]]:
+    settings = {"run": "solve {size} ${size} {other} '{mode}' {size}", "files": {"in": "{size}\n"}, "runs": TABLE}
+    chosen = Options.model_validate(settings | {"nodes": "@client"} | more)
+    return [list(r) for r in COMMAND.measurements(chosen, bed)]
+
+
+def test_each_row_of_a_table_is_a_run_with_its_columns_in_command_and_files() -> None:
+    found = rows(BED)
+    assert [[m.name for m in r] for r in found] == [[f"row{n}.client[1-2]"] for n in (1, 2, 3, 4)]
+    assert found[2][0].labels == {"nodes": "client[1-2]", "size": "200", "mode": "fast"}
+    [task, _] = found[1][0].commands
+    assert task.argv[-1] == "solve 100 ${size} {other} 'it's exact' 100"
+    assert task.files == {"in": "100\n"}
+
+
+def test_rows_at_once_are_on_disjoint_nodes() -> None:
+    bed = [Node(f"client{number}", ("client",)) for number in range(1, 6)]
+    found = rows(bed, slots=2, runs=TABLE[:3])
+    assert [[m.name for m in r] for r in found] == [["row1.client[1-2]", "row2.client[3-4]"], ["row3.client[1-2]"]]
+    with pytest.raises(WorkloadError, match="3 slots are wanted, and 2 nodes take part"):
+        rows(BED, slots=3)
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ([{"a": 1}, {"b": 1}], r"row 2 has the columns b \(expected a\)"),
+        ([{}], "row 1 has the columns none"),
+        ([{"node": "n1"}], "a column cannot be called node"),
+        ([{"a b": 1}], "String should match pattern"),
+        ([{"a": [1]}], "valid string"),
+    ],
+)
+def test_tables_that_are_none(table: list[dict[str, object]], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        Options.model_validate({"run": "true", "runs": table})
+
+
+def test_a_table_that_was_broken_off_goes_on_behind_its_last_row(tmp_path: Path) -> None:
+    settings = {
+        "run": f"echo {{size}}.{{mode}} >>{tmp_path}/log; echo x={{size}}",
+        "nodes": "n[1-2]",
+        "runs": [{"size": n, "mode": "m"} for n in (1, 2, 3)],
+        "slots": 2,
+        "metrics": [{"name": "x", "pattern": r"x=(\d)"}],
+    }
+    mark = f"VMLAB_TEST_{time.monotonic_ns()}"
+
+    def run(progress: Callable[[str], None], *, resume: bool) -> RunRecord:
+        return run_workload(
+            {name: LocalGuest(mark) for name in ("n1", "n2")},
+            nodes("n1", "n2"),
+            COMMAND,
+            points(COMMAND, settings),
+            runs_dir=tmp_path / "runs",
+            accel="kvm",
+            bed="bed",
+            deeds=None,
+            progress=progress,
+            resume=resume,
+        )
+
+    def stop(said: str) -> None:
+        if said.startswith("3/3"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(stop, resume=False)
+    assert sorted((tmp_path / "log").read_text().split()) == ["1.m", "2.m"]
+    record = run(lambda _: None, resume=True)
+    assert sorted((tmp_path / "log").read_text().split()) == ["1.m", "2.m", "3.m"]
+    assert (record.problems, record.faults, record.incomplete) == ((), (), "")
+    found = sorted((s.labels["size"], s.labels["node"], s.value) for s in record.samples if s.metric.name == "x")
+    assert found == [("1", "n1", 1.0), ("2", "n2", 2.0), ("3", "n1", 3.0)]
 
 
 # --- reading -------------------------------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ OPTIONS: dict[str, dict[str, object]] = {
     "command": {"run": "true"},
     "obdfilter_survey": {"together": True},
     "iozone": {},
+    "io500": {},
     "osu": {"tests": ["latency", "allreduce"]},
 }
 
