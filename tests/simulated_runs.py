@@ -30,7 +30,8 @@ def trials(figures: Iterable[_Figure], count: int = 3, spread: float = 0.03) -> 
 
 def node(name: str, cpus: Sequence[int] = (), *roles: str, pinned: bool = True, **more: Any) -> RunNode:
     vcpus = {str(n): (cpu,) if pinned else tuple(cpus) for n, cpu in enumerate(cpus)}
-    about = {"image": "demo", "kernel": "6.1.0-simulated", "packages": {"tool": "1.0"}, "addresses": {}, "devices": {}}
+    about: dict[str, Any] = {"kernel": "6.1.0-simulated", "packages": {"tool": "1.0"}, "addresses": {}}
+    more = {"image": "" if more.get("where") == "bare" else "demo", "devices": {}} | more
     return RunNode(name, roles or ("client",), **about, vcpus=vcpus, **more)
 
 
@@ -96,6 +97,64 @@ def rdma_table() -> RunRecord:
     return run(trials(figures, spread=0.02), nodes=tuple(node(name, (place,)) for place, name in enumerate(names)))
 
 
+def selftest(guests: int = 4, bare: int = 4) -> RunRecord:
+    """1: LNet selftest from clients that are guests and from bare ones at once, of all and of each kind."""
+    asking = {"vm": [f"client{n}" for n in range(1, guests + 1)], "bare": [f"metal{n}" for n in range(1, bare + 1)]}
+    labels = {"from": f"client[1-{guests}],metal[1-{bare}]", "to": "oss[1-4]", "concurrency": 8, "size": MIB}
+    figures: list[_Figure] = []
+    for test in ("read", "write"):
+        each = {"vm": 2940.0 * guests, "bare": 2970.0 * bare}
+        for on, value in ({"bare+vm": sum(each.values())} | each).items():
+            figures.append((BANDWIDTH, {**labels, "test": test, "group": "from", "on": on}, value))
+        figures.append((BANDWIDTH, {**labels, "test": test, "group": "to", "on": "bare+vm"}, sum(each.values())))
+    nodes = [node(name, (n,)) for n, name in enumerate(asking["vm"])]
+    nodes += [node(name, where="bare") for name in asking["bare"]]
+    nodes += [node(f"oss{n}", (7 + n,), "oss") for n in range(1, 5)]
+    return run(trials(figures, spread=0.02), nodes=nodes, bed="selftest")
+
+
+def survey() -> RunRecord:
+    """1: obdfilter-survey on two servers, each alone and both at once."""
+    rates = {"write": 2480.0, "rewrite": 2500.0, "read": 2575.0}
+    figures = [
+        (BANDWIDTH, {"nodes": nodes, "operation": operation, "objects": 8, "threads": 64}, rate * factor)
+        for nodes, factor in (("vm01", 1.0), ("vm02", 1.0), ("vm[01-02]", 1.95))
+        for operation, rate in rates.items()
+    ]
+    nodes = [node(f"vm0{n}", range(6 * n - 6, 6 * n), "oss") for n in (1, 2)]
+    return run(trials(figures, spread=0.02), nodes=nodes, bed="survey")
+
+
+def survey_of_threads() -> RunRecord:
+    """The same over numbers of threads."""
+    figures = [
+        (
+            BANDWIDTH,
+            {"nodes": nodes, "operation": operation, "threads": threads},
+            2500.0 * factor * share * threads / (threads + 4),
+        )
+        for nodes, factor in (("vm01", 1.0), ("vm02", 0.98), ("vm[01-02]", 1.95))
+        for operation, share in (("write", 0.9), ("rewrite", 0.95), ("read", 1.0))
+        for threads in (1, 2, 4, 8, 16, 32, 64)
+    ]
+    nodes = [node(f"vm0{n}", range(6 * n - 6, 6 * n), "oss") for n in (1, 2)]
+    return run(trials(figures, spread=0.02), nodes=nodes, bed="survey")
+
+
+def seven_clients() -> tuple[RunRecord, ...]:
+    """1: IOR from seven clients against virtual servers, against physical ones, and against twice as many."""
+    found = []
+    for number, (bed, factor) in enumerate((("virtual", 1.0), ("physical", 1.0), ("four-servers", 1.98)), 1):
+        labels = {"nodes": "client[1-7]", "tasks": 14, "access": "file-per-process", "size": MIB}
+        rates = {"write": 4770.0, "read": 5150.0}
+        figures = [(BANDWIDTH, {**labels, "operation": name}, rate * factor) for name, rate in rates.items()]
+        where = "bare" if bed == "physical" else "vm"
+        nodes = [node(f"client{n}", where="bare") for n in range(1, 8)]
+        nodes += [node(f"oss{n}", () if bed == "physical" else (n,), "oss", where=where) for n in (1, 2)]
+        found.append(run(trials(figures, spread=0.02), nodes=nodes, bed=bed, number=number))
+    return tuple(found)
+
+
 def transfer_nodes(most: int = 11, knee: int = 10) -> RunRecord:
     """2: throughput over the number of guests, a line for each transfer size, native dashed."""
     figures: list[_Figure] = []
@@ -121,7 +180,8 @@ def burst_buffer(servers: int, number: int) -> RunRecord:
         for operation, rate, random in (("write", 23_000, 340_000), ("read", 22_400, 470_000)):
             labels = {"tasks": tasks, "operation": operation}
             figures.append((BANDWIDTH, {**labels, "size": MIB}, servers * rate * grown))
-            figures.append((IOPS, {**labels, "size": 4 * KIB}, servers * random * grown))
+            random_labels = {**labels, "operation": f"random_{operation}"}
+            figures.append((IOPS, {**random_labels, "size": 4 * KIB}, servers * random * grown))
     hcas = {"mlx5_0": "MT_1 firmware 20.1, 100 Gb/sec (2X HDR)", "mlx5_1": "MT_1 firmware 20.1, 100 Gb/sec (2X HDR)"}
     hosts = tuple(host([one], name=f"simulated-{one.name}", hcas=hcas) for one in nodes)
     return run(trials(figures), bed=f"dac{servers}", number=number, nodes=nodes, hosts=hosts)
@@ -168,6 +228,24 @@ def pinned_and_floating() -> tuple[RunRecord, RunRecord]:
         run(trials(figures, spread=0.02), nodes=[node(name, (2 + 2 * n, 3 + 2 * n)) for n, name in enumerate(names)]),
         run(trials(slower, spread=0.1), number=2, nodes=[node(name, range(8, 16), pinned=False) for name in names]),
     )
+
+
+def two_cells() -> RunRecord:
+    """Servers pinned within their cells with functions of their HCAs, and clients that float over what is left."""
+    cells = {"0": (*range(12), *range(24, 36)), "1": (*range(12, 24), *range(36, 48))}
+    mds, oss = (
+        node(f"{role}1", cpus, role, devices={"ib0": f"mlx5_{n}/1"})
+        for n, (role, cpus) in enumerate((("mds", (2, 3, 26, 27)), ("oss", (14, 15, 16, 17, 38, 39, 40, 41))))
+    )
+    rest = tuple(cpu for cpu in cells["1"] if (cpu,) not in oss.vcpus.values())
+    floating = {str(vcpu): rest for vcpu in range(4)}
+    clients = [replace(node(f"client{n}", devices={"ib0": "mlx5_0/1"}), vcpus=floating) for n in (1, 2, 3)]
+    figures = [(BANDWIDTH, {"nodes": f"client[1-{n}]" if n > 1 else "client1"}, 1500.0 * n) for n in (1, 2, 3)]
+    nodes = (mds, oss, *clients)
+    hcas = {"mlx5_0": "MT_1 firmware 20.1, 100 Gb/sec (4X EDR)", "mlx5_1": "MT_1 firmware 20.1, 100 Gb/sec (4X EDR)"}
+    remote = {one.name: 0.0 for one in (mds, oss)} | {one.name: 0.3 for one in clients}
+    about = {"cpus": 48, "memory_kib": 192 << 20, "hcas": hcas, "cells": cells, "remote_memory": remote}
+    return run(trials(figures), nodes=nodes, hosts=(host(nodes, name="kvm1", **about),), bed="cells")
 
 
 def one_point() -> RunRecord:

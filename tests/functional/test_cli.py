@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import subprocess
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -821,3 +822,19 @@ def test_a_file_system_that_exists_is_never_formatted_or_moved(cli: Cli, tmp_pat
     refused = cli("fs", *argv.split())
     assert refused.exit_code == 2
     assert "scratch is external: its servers are not of this bed" in refused.stderr
+
+
+def test_a_bed_for_lustres_tests(cli: Cli, tmp_path: Path) -> None:
+    refused = cli("export", "lustre-cfg", "ha-topology.yaml")
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert cli("up", "ha-topology.yaml", "--no-wait").exit_code == 0
+    text = cli("export", "lustre-cfg", "ha-topology.yaml").stdout
+    ips = {n["name"]: a["ip"] for n in cli.json("status", "ha") for a in n["addresses"] if a["fabric"] == "ib0"}
+    nid, other = (f"{ips[server].partition('/')[0]}@o2ib" for server in ("mds1", "mds2"))
+    (tmp_path / "cfg").write_text(text.replace('. "$LUSTRE/tests/cfg/ncli.sh"', ":"))
+    ask = 'echo "$MGSNID $OSTCOUNT $ost4_HOST $ost4failover_HOST $OSTDEV4 $CLIENT1 $(h2nettype mds2)"'
+    done = subprocess.run(
+        ("bash", "-euc", f". {tmp_path}/cfg; {ask}"), capture_output=True, text=True, check=True, env=os.environ
+    )
+    device = "/dev/disk/by-id/virtio-lustre-OST0003"
+    assert done.stdout == f"{nid}:{other} 4 oss2 oss1 {device} client1 {other}\n"

@@ -24,11 +24,12 @@ pytestmark = [
 AXE = (Path(axe_core_python.__file__).parent / "axe.min.js").read_text()
 TOPOLOGY = Path(__file__).parents[2] / "topologies/ha-topology.yaml"
 THEIRS = "series: [{source: Them, name: a, metric: bandwidth, unit: MiB/s, x: size, points: {1024: 900}}]"
+RATES = "series: [{source: Them, name: a, metric: iops, unit: IOPS, x: tasks, points: {1: 20000, 128: 478000}}]"
 LOOKS: dict[str, dict[str, Any]] = {
     "light": {"width": 1280},
     "dark": {"width": 1280, "dark": True},
-    "phone": {"width": 390},
-    "phone, dark": {"width": 390, "dark": True},
+    "phone": {"width": 375},
+    "phone, dark": {"width": 375, "dark": True},
     "paper": {"width": 794, "media": "print"},
 }
 JUDGED = ("light", "dark")
@@ -87,6 +88,13 @@ def pages() -> dict[str, Callable[[], str]]:
     return {
         "all parts": lambda: html.render(page([curves], everything)),
         "maps and scaling": lambda: html.render(page([simulated.transfer_nodes()], plain)),
+        "lines and columns": lambda: html.render(
+            page([simulated.burst_buffer(n, n) for n in (1, 2)], Asked(published=read_published(RATES, "f")))
+        ),
+        "bare and guests, two cells": lambda: html.render(
+            page([simulated.selftest(4, 2), replace(simulated.two_cells(), workload="other")], plain)
+        ),
+        "rows by bed": lambda: html.render(page([*simulated.seven_clients()], plain)),
         "one point": lambda: html.render(page([simulated.one_point()], plain)),
         "500 points": lambda: html.render(page([simulated.many_points(500)], plain)),
         "long names": lambda: html.render(page([simulated.long_names()], plain)),

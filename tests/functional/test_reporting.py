@@ -79,6 +79,20 @@ def test_of_several_plots_each_is_a_file(runs: Path, tmp_path: Path) -> None:
     assert "over nodes and size" in (tmp_path / "p-3.svg").read_text()
 
 
+def test_two_metrics_are_one_plot_where_they_belong_together(runs: Path, tmp_path: Path) -> None:
+    keep(runs, simulated.burst_buffer(1, 1))
+    called("-o", "both.svg", "--plot", "bandwidth,iops")
+    text = (tmp_path / "both.svg").read_text()
+    assert "bandwidth [MiB/s]" in text
+    assert "iops [IOPS]" in text
+    called("-o", "both.png", "--plot", "iops,bandwidth")
+    assert (tmp_path / "both.png").read_bytes().startswith(b"\x89PNG")
+    assert "nothing was measured of `rate`" in called("-o", "b.svg", "--plot", "bandwidth,rate", status=2).output
+    apart = keep(runs, simulated.converged())
+    words = (apart.id, "-o", "b.svg", "--plot", "bandwidth,iops")
+    assert "make no chart together" in called(*words, status=2).output
+
+
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [

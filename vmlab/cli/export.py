@@ -16,16 +16,20 @@ class Kind(StrEnum):
     HOSTS = "hosts"
     XML = "xml"
     PROMETHEUS = "prometheus"
+    LUSTRE_CFG = "lustre-cfg"
 
 
 def export(
-    kind: Annotated[Kind, typer.Argument(metavar="ssh-config|ansible|hosts|xml|prometheus", help="The form.")],
+    kind: Annotated[
+        Kind, typer.Argument(metavar="ssh-config|ansible|hosts|xml|prometheus|lustre-cfg", help="The form.")
+    ],
     bed: Bed,
 ) -> None:
-    """Print a bed for ssh, Ansible, /etc/hosts, Prometheus; as XML.
+    """Print a bed for ssh, Ansible, Prometheus or Lustre's tests.
 
     Nodes are called BED.NODE, so that files of several beds can be joined. Ansible's groups are the roles and the bed.
-    Prometheus gets the last run of each workload, also of a bed that is down.
+    Prometheus gets the last run of each workload, also of a bed that is down. Lustre's tests get their framework's cfg
+    file, which belongs at the same path on all nodes; they format the bed's disks.
 
     \b
     Examples:
@@ -33,12 +37,17 @@ def export(
       vmlab export ansible ha > ha.yaml; ansible -i ha.yaml oss -m raw -a uptime
       vmlab export hosts ha | sudo tee -a /etc/hosts
       vmlab export prometheus ha > /var/lib/node_exporter/textfile/ha.prom
+      vmlab export lustre-cfg ha > ha.sh; vmlab cp ha.sh @mds,@oss,@client:/root/
     """
-    from vmlab.cli.target import at
+    from vmlab.cli.target import at, described
     from vmlab.lab.beds import export as forms
 
     if kind is Kind.PROMETHEUS:
         typer.echo(_measured(bed), nl=False)
+        return
+    if kind is Kind.LUSTRE_CFG:
+        with described(bed) as (hosts, topology):
+            typer.echo(forms.lustre_cfg(hosts, topology), nl=False)
         return
     with at(bed) as (hosts, name):
         match kind:

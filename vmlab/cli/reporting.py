@@ -1,6 +1,7 @@
 """results report: runs as pages, tables, data and plots."""
 
 from enum import StrEnum
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -47,7 +48,10 @@ def report(
         Kind | None, option("--format", help="Instead of the file's suffix; absent without a file: md.")
     ] = None,
     plot: Annotated[
-        str | None, option("--plot", metavar="METRIC", help="What is drawn as .svg or .png; of several plots, all.")
+        str | None,
+        option(
+            "--plot", metavar="METRIC", help="What is drawn as .svg or .png, of several plots all; A,B: both in one."
+        ),
     ] = None,
     limit: Annotated[
         str | None, option("--limit", metavar="RATE", help="A line in plots: 25GB/s. Absent: the network's, if known.")
@@ -158,19 +162,31 @@ def _draw(records: "Sequence[RunRecord]", asked: "Asked", plot: str | None, outp
 
 def _charts(records: "Sequence[RunRecord]", asked: "Asked", plot: str | None) -> "list[Chart]":
     from vmlab.errors import UsageError
-    from vmlab.report.benchmark.page import by_workload, drawn
+    from vmlab.report.benchmark.page import by_workload, drawn, drawn_together
     from vmlab.topology.wording import expected
 
     metrics = {sample.metric.name: sample.metric for record in records for sample in record.samples}
-    name = plot if plot is not None else next(iter(metrics), "")
-    if name not in metrics:
-        raise UsageError(f"nothing was measured of `{name:.60}` ({expected(name, metrics)})", hint="--plot METRIC")
-    found = []
+    names = [plot] if plot in metrics else plot.split(",", 1) if plot is not None else [*metrics][:1] or [""]
+    if unknown := [name for name in names if name not in metrics]:
+        raise UsageError(
+            f"nothing was measured of `{unknown[0]:.60}` ({expected(unknown[0], metrics)})", hint="--plot METRIC"
+        )
+    found: list[Chart] = []
     for some in by_workload(records):
-        for metric in dict.fromkeys(s.metric for record in some for s in record.samples if s.metric.name == name):
-            found += [one.chart for one in drawn(some, metric, asked)]
+        own = [
+            list(dict.fromkeys(s.metric for record in some for s in record.samples if s.metric.name == name))
+            for name in names
+        ]
+        for pair in product(*own):
+            made = drawn(some, pair[0], asked) if not pair[1:] else drawn_together(some, pair[0], pair[1], asked)
+            found += [one.chart for one in made]
+    if not found and names[1:]:
+        raise UsageError(
+            f"`{names[0]:.60}` and `{names[1]:.60}` make no chart together: of the same labels, or over no common x",
+            hint="-o plot.svg --plot METRIC",
+        )
     if not found:
-        raise UsageError(f"of `{name:.60}` there is a single figure, which makes no plot", hint="-o report.html")
+        raise UsageError(f"of `{names[0]:.60}` there is a single figure, which makes no plot", hint="-o report.html")
     return found
 
 

@@ -8,20 +8,11 @@ import re
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
+from vmlab.shell import script
 from vmlab.steps import Command
 from vmlab.values.guid import Guid
 
-# One grep prints PATH:VALUE for each attribute that is not empty and not all zeros (unused GIDs are). Unused entries of
-# gid_attrs cannot be read: -s. GID tables have up to 1024 places, filled from the first; the first hundred will do.
-_SCRIPT = """cd /sys/class && {
-grep -sHE '[^0:]' infiniband/*/ports/*/state infiniband/*/ports/*/link_layer net/*/dev_port \
-    infiniband/*/ports/*/gids/? infiniband/*/ports/*/gid_attrs/types/? \
-    infiniband/*/ports/*/gids/?? infiniband/*/ports/*/gid_attrs/types/??
-ls -d net/*/device/infiniband/* 2>/dev/null
-exit 0
-}"""
-
-SURVEY: Command = ("sh", "-c", _SCRIPT)
+SURVEY: Command = ("sh", "-c", script(__file__, "rdma_survey.sh"))
 
 _PORT = re.compile(r"infiniband/([^/]+)/ports/([0-9]{1,9})/(.+)")
 _SLAVE = re.compile(r"net/([^/]+)/device/infiniband/([^/]+)")

@@ -7,42 +7,12 @@ router over it would not forward until `up` has repaired that.
 from typing_extensions import override
 
 from vmlab.fabrics import FIND_INTERFACE, Attached, Fabric, RdmaDevice, RdmaPorts, register
+from vmlab.shell import script
 from vmlab.steps import Step, enabled, file
 
-# An rxe device is there, on this interface, active, and has the GID of the address: without that GID no connection
-# is possible, and it appears a moment after the device. The table has 1024 places, filled from the first; reading all
-# of them takes a second in a slow guest.
-_READY = """
-for parent in /sys/class/infiniband/*/parent; do
-    [ "$(cat "$parent" 2>/dev/null)" = "$interface" ] || continue
-    port=${parent%/parent}/ports/1
-    grep -q ACTIVE "$port/state" && grep -qsx -e "$2" "$port"/gids/? "$port"/gids/?? && exit 0
-done
-"""
-
-_CHECK = FIND_INTERFACE + _READY + "exit 1"
-
-# One at a time: the unit may be at it while the node boots.
-_ADD = (
-    FIND_INTERFACE
-    + """
-exec 9<"/sys/class/net/$interface/address" && flock 9 || exit
-if ! grep -qsx -e "$interface" /sys/class/infiniband/*/parent; then
-    [ -d /sys/module/rdma_rxe ] || modprobe rdma_rxe || exit
-    rdma link add "rxe_$interface" type rxe netdev "$interface" || exit
-fi
-tries=0
-while [ $tries -lt 100 ]; do
-"""
-    + _READY
-    + """
-    tries=$((tries + 1))
-    sleep 0.1
-done
-echo "soft-RoCE on $interface does not become active with the address $3" >&2
-exit 1
-"""
-)
+_READY = FIND_INTERFACE + script(__file__, "rxe_ready.sh")
+_CHECK = _READY + 'ready "$2"\n'
+_ADD = _READY + script(__file__, "rxe_add.sh")
 
 _SCRIPT = "/usr/local/sbin/vmlab-rxe"
 _UNIT = """\

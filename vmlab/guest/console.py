@@ -3,14 +3,8 @@
 import re
 from itertools import pairwise
 
-_ESCAPES = re.compile(
-    r"\x1b\[[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor
-    r"|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)"  # OSC: titles
-    r"|\x1b[P^_].*?\x1b\\"  # DCS, PM, APC
-    r"|\x1b[ -/]*[0-~]"  # two-byte ones
-    r"|[\x00-\x08\x0b-\x1f\x7f]",
-    re.DOTALL,
-)
+from vmlab.suites.consoles import Kind, read_console
+from vmlab.values.printable import plain
 
 _BOOT = re.compile(r"Linux version \d")
 
@@ -45,19 +39,8 @@ _DEATH = re.compile(
     re.MULTILINE,
 )
 
-# A hung task, a soft lockup and a warning are none: an emulated guest on a busy host has them, and goes on.
-_COMPLAINT = re.compile(
-    r"Kernel panic - not syncing"
-    r"|\bLBUG\b|\bASSERTION\(.*\) failed|\bPANIC at \S+:\d+"  # Lustre; ZFS
-    r"|\bkernel BUG at |\bBUG: (?:unable to handle|kernel NULL|KASAN:)|Unable to handle kernel "
-    r"|general protection fault|(?:Oops|Internal error|: [0-9a-f]{4})\b.*\[#\d+\]"
-)
-_FATAL = re.compile(r"Kernel panic - not syncing|\bLBUG\b|\bASSERTION\(|\bPANIC at ")
-
-
-def plain(text: str) -> str:
-    """Without terminal escapes and control characters; a line that was drawn over counts as several."""
-    return _ESCAPES.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+# A hung task, a soft lockup and a stall are none: an emulated guest on a busy host has them, and goes on.
+_COMPLAINTS = frozenset({Kind.PANIC, Kind.LBUG, Kind.ZFS, Kind.OOPS, Kind.KASAN})
 
 
 def kernel_seen(text: str) -> bool:
@@ -86,14 +69,17 @@ def panicked_early(text: str) -> bool:
 
 
 def complaints(text: str) -> tuple[str, ...]:
-    """The lines by which a kernel says that something is wrong with itself, or Lustre in it: Oops, LBUG, panic."""
-    lines = (line.strip() for line in plain(text).split("\n"))
-    return tuple(line for line in lines if _COMPLAINT.search(line) and "---[ end " not in line)
+    """The lines by which a kernel says that something is wrong with itself, or Lustre in it: Oops, LBUG, panic.
+
+    Of one thing the first line, and the panic that came of it.
+    """
+    found = [event for event in read_console(text).events if event.kind in _COMPLAINTS or event.dead]
+    return tuple(dict.fromkeys(line for event in found for line in event.printed))
 
 
 def fatal(complaint: str) -> bool:
     """Nobody waits for such a kernel with success: it has panicked, or a thread of Lustre has stopped for good."""
-    return _FATAL.search(complaint) is not None
+    return any(event.dead or event.stuck for event in read_console(complaint).events)
 
 
 def booted(text: str) -> bool:

@@ -43,7 +43,7 @@ class RunHost:
 
     `numastat` is by how much the counters of the kernel's allocator grew meanwhile, by cell. `remote_memory` is, of
     each node's QEMU at the end, the share of its memory in cells where it has no CPU, from 0 to 1; absent where the
-    host does not tell us.
+    host does not tell us. `cells` are its CPUs by NUMA cell, none where nobody told.
     """
 
     name: str
@@ -57,6 +57,7 @@ class RunHost:
     hcas: Mapping[str, str]
     numastat: Mapping[str, Mapping[str, int]]
     remote_memory: Mapping[str, float]
+    cells: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,11 +202,14 @@ def to_json(record: RunRecord) -> dict[str, Any]:
 
 
 def from_json(content: object) -> RunRecord:
-    """Read back what `to_json` gave. Raises ValueError if it is something else, a newer schema included.
+    """Read back what `to_json` gave. Raises ValueError if it is something else, or of a newer schema, which it names.
 
-    Fields that this version does not know are passed over.
+    Fields that this version does not know are passed over; those that an older one did not know have their defaults.
     """
-    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+    schema = content.get("schema") if isinstance(content, dict) else None
+    if isinstance(schema, int) and schema > SCHEMA:
+        raise ValueError(f"a run record of schema {schema}, of a newer vmlab: this one reads up to {SCHEMA}")
+    if not isinstance(content, dict) or schema != SCHEMA:
         raise ValueError(f"no run record of schema {SCHEMA}")
     samples = content.get("samples")
     nested = [_sample(sample) for sample in samples] if isinstance(samples, list) else samples

@@ -4,11 +4,10 @@ import sys
 from collections.abc import Sequence
 from datetime import datetime
 
-from vmlab.guest.console import plain
 from vmlab.lab.beds.execute import Answer
 from vmlab.report.errors import painted
 from vmlab.values.nodeset import fold
-from vmlab.values.printable import printable
+from vmlab.values.printable import plain, printable
 
 _RULE = "---------------"
 

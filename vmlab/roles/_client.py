@@ -6,15 +6,11 @@ from vmlab.lustre.target import client_mount_argv, client_source
 from vmlab.roles._alone import alone
 from vmlab.roles._mount import MOUNT
 from vmlab.roles._target import unmounted
+from vmlab.shell import script
 from vmlab.steps import Step
 from vmlab.values.nid import Nid
 
-# The source may name the MGS in another order than it was mounted by: what counts is the file system.
-_MOUNTED = """
-awk -v at="$1" -v end=":/$2" '
-    $2 == at && $3 == "lustre" && substr($1, length($1) - length(end) + 1) == end { found = 1 }
-    END { exit !found }' /proc/mounts
-"""
+_MOUNTED = script(__file__, "client_mounted.sh")
 # Without an answer from the MGS, mount gives up after 160 s; a ping of LNet after 3 s, and loading takes less.
 _MOUNT_S = 240.0
 

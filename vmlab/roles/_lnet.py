@@ -27,28 +27,11 @@ _CONFIGURED = """
 _CONFIGURE = script(__file__, "lnet_configure.sh")
 
 _ROUTES = script(__file__, "lnet_routes.sh")
-_ROUTED = (
-    _ROUTES
-    + """
-[ "$(routes)" = "$(printf '%s %s %s\\n' "$@" | sort)" ]
-"""
-)
+_ROUTED = _ROUTES + """[ "$(routes)" = "$(printf '%s %s %s\\n' "$@" | sort)" ]\n"""
 _ROUTE = _ROUTES + script(__file__, "lnet_route.sh")
 
 _FORWARDS = "lnetctl routing show 2>/dev/null | grep -qE 'enable: *1$'"
-_FORWARD = (
-    """
-lnetctl set routing 1 || exit
-left=140
-until """
-    + _FORWARDS
-    + """; do
-    left=$((left - 1))
-    [ $left -gt 0 ] || { echo "LNet does not begin to forward" >&2; exit 1; }
-    sleep 1
-done
-"""
-)
+_FORWARD = f"forwards() {{ {_FORWARDS}; }}\n" + script(__file__, "lnet_forward.sh")
 _FORWARD_S = 180.0
 
 # The unit that Lustre brings imports the file, and so a router that boots would forward after those 110 s only.

@@ -2,17 +2,13 @@
 
 from collections.abc import Iterable
 
+from vmlab.shell import script
 from vmlab.steps import Step
 
 # Loading one takes seconds; the first brings in all others.
 _LOAD_S = 120.0
 _LOADED = '[ -d "/sys/module/$1" ]'
-_LOAD = """
-modprobe "$1" && exit
-status=$?
-dmesg | grep -iE "lustre|lnet|$1|symbol|version magic|lockdown" | tail -n 5 >&2
-exit $status
-"""
+_LOAD = script(__file__, "load_module.sh")
 
 
 def steps(modules: Iterable[str]) -> tuple[Step, ...]:

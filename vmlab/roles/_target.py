@@ -32,21 +32,10 @@ _MAKE_HOST_ID = _ID + 'zgenhostid -f "$id"'
 _POOL = script(__file__, "pool.sh")
 
 _LOOK = script(__file__, "target_disk.sh")
-_OURS = (
-    _LOOK
-    + """
-[ -z "$(other "$@")" ]
-"""
-)
+_OURS = _LOOK + '[ -z "$(other "$@")" ]\n'
 _PATCHED = script(__file__, "e2fsprogs.sh")
 _FORMAT = _LOOK + _PATCHED + script(__file__, "format.sh")
-_KNOWN = (
-    _LOOK
-    + """
-why=$(other "$@")
-[ -z "$why" ] || { echo "$1 $why: it is not mounted" >&2; exit 1; }
-"""
-)
+_KNOWN = _LOOK + script(__file__, "target_known.sh")
 _IMPORTED = _POOL + 'pool "${1%%/*}" "$4"'
 _OURS_POOL, _FORMAT_POOL = (f"{_IMPORTED} 2>/dev/null\n{script}" for script in (_OURS, _FORMAT))
 _KNOWN_POOL = f"{_IMPORTED} || exit\n{_KNOWN}"
@@ -57,58 +46,23 @@ blkid -p "$1" >/dev/null 2>&1
 [ $? = 2 ]
 """
 _ERASE = script(__file__, "erase.sh")
-_ERASE_POOL = (
-    _POOL
-    + """
-if pool "$2" "$1" 2>/dev/null; then zpool destroy "$2" || exit; fi
-zpool labelclear -f "$1" >/dev/null 2>&1
-"""
-    + _ERASE
-)
+_ERASE_POOL = _POOL + script(__file__, "erase_pool.sh") + _ERASE
 
 _MOUNTED = script(__file__, "target_mounted.sh")
 _MOUNT_POOL = _POOL + 'pool "$1" "$2" || exit\nshift 2\n' + MOUNT
 
 # Older versions know the same connections as `osc`.
-_CONNECTED = """
-lctl get_param -n "os[pc].$1-OST*-osc-$2.import" 2>/dev/null | grep -q '^ *state: *FULL'
-"""
-_CONNECT = (
-    """
-left=300
-until """
-    + _CONNECTED.strip()
-    + """; do
-    left=$((left - 1))
-    [ $left -gt 0 ] || { echo "$1-$2 has found none of its OSTs after a minute" >&2; exit 1; }
-    sleep 0.2
-done
-"""
-)
+_CONNECTED = 'lctl get_param -n "os[pc].$1-OST*-osc-$2.import" 2>/dev/null | grep -q "^ *state: *FULL"'
+_CONNECT = f"connected() {{ {_CONNECTED}; }}\n" + script(__file__, "find_osts.sh")
 
-_LEAVING = script(__file__, "unmount.sh")
+_LEAVING = script(__file__, "leaving.sh")
 _UNMOUNTED = (
     _LEAVING
     + """
 awk -v at="$1" '$2 == at && $3 ~ /^lustre/ { found = 1 } END { exit found }' /proc/mounts && ! leaving "$1"
 """
 )
-_UNMOUNT = (
-    _LEAVING
-    + script(__file__, "who_uses.sh")
-    + """
-if leaving "$1"; then
-    while leaving "$1"; do sleep 0.2; done
-    exit 0
-fi
-umount "$1" && exit
-status=$?
-who_uses "$1" >&2
-exit $status
-"""
-)
-# A client waits for servers that are gone, and for ever; by force it gives up what it could not write.
-_UNMOUNT_LOST = _UNMOUNT.replace('\numount "$1"', '\numount -f "$1"')
+_UNMOUNT = _LEAVING + script(__file__, "who_uses.sh") + script(__file__, "unmount.sh")
 _EXPORT = '! zpool list -H "$1" >/dev/null 2>&1'
 
 _FORMAT_S = 900.0
@@ -237,9 +191,11 @@ def unmount(target: Target) -> tuple[Step, ...]:
 
 def unmounted(what: str, point: str, *, lost: bool = False) -> Step:
     """No Lustre is mounted at that point; who uses it is told if it is busy. `lost`: what it holds is gone anyway."""
+    # A client waits for servers that are gone, and for ever; by force it gives up what it could not write.
+    force = ("-f",) if lost else ()
     return Step(
         name=f"unmount {what}",
         check=("sh", "-c", _UNMOUNTED, "vmlab", point),
-        apply=(("sh", "-c", _UNMOUNT_LOST if lost else _UNMOUNT, "vmlab", point),),
+        apply=(("sh", "-c", _UNMOUNT, "vmlab", point, *force),),
         deadline_s=_UNMOUNT_S,
     )

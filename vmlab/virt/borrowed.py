@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from vmlab.errors import HostError
 from vmlab.runtime.log import log
+from vmlab.shell import script
 from vmlab.values.pci import PATTERN
 
 if TYPE_CHECKING:
@@ -26,18 +27,8 @@ _DEADLINE_S = 20.0
 _PATH = re.compile(rf"bus/pci/devices/(?P<address>{PATTERN})/sriov_drivers_autoprobe")
 _VALUES = ("0", "1")
 
-# $1: the folder, $2: the note's name, $3: its text. The folder must be of whoever writes, and no link.
-_NOTE = """
-umask 077
-mkdir -p -- "$1" && [ ! -L "$1" ] && [ -O "$1" ] || { echo "$1 is not ours" >&2; exit 1; }
-printf '%s\\n' "$3" >"$1/.$2" && mv -f -- "$1/.$2" "$1/$2"
-"""
-_READ = """
-[ -d "$1" ] && [ ! -L "$1" ] && [ -O "$1" ] || exit 0
-cd -- "$1" || exit
-for note in *; do [ -f "$note" ] && [ ! -L "$note" ] && head -n 1 -- "$note"; done
-exit 0
-"""
+_NOTE = script(__file__, "write_note.sh")
+_READ = script(__file__, "read_notes.sh")
 
 
 def _folder() -> Path:

@@ -7,6 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from vmlab.errors import HostError
 from vmlab.runtime.process import Result, run
+from vmlab.shell import script
 from vmlab.virt.connection import Host
 
 _SSH_FAILED = 255  # ssh's own status
@@ -15,14 +16,7 @@ _TRANSPORTS = ("ssh", "libssh", "libssh2")
 # The user's own configuration says the rest, as it does for libvirt's qemu+ssh.
 _OPTIONS = ("-o", "BatchMode=yes", "-o", "ConnectTimeout=15", "-o", "ServerAliveInterval=10")
 
-# Whoever libvirt is reached as may be another user than root: with sudo all can be done, without it most can be read.
-# Messages in English, whole PATH.
-_AS_ROOT = """
-PATH=$PATH:/usr/sbin:/sbin LC_ALL=C
-export PATH LC_ALL
-[ "$(id -u)" -eq 0 ] || ! sudo -n true 2>/dev/null || exec sudo -n -- "$@"
-exec "$@"
-"""
+_AS_ROOT = script(__file__, "as_root.sh")
 
 
 @dataclass(frozen=True, slots=True)

@@ -151,8 +151,11 @@ LBUG = (
 @pytest.mark.parametrize(
     ("text", "count", "deadly"),
     [
-        (OOPS, 2, False),
-        (LBUG, 2, True),
+        (OOPS, 1, False),
+        (OOPS + "[  412.2] Kernel panic - not syncing: Fatal exception in interrupt\n", 2, True),
+        (LBUG, 1, True),
+        ("[  99.1] Lustre: DEBUG MARKER: == replay-single test 43: don't LBUG == 00:00:00 (1)\n", 0, False),
+        ("[  99.1] Lustre: DEBUG MARKER: s test_1: @@@@@@ FAIL: Kernel panic - not syncing: LBUG\n", 0, False),
         ("[    5.1] Kernel panic - not syncing: LBUG in interrupt.\n", 1, True),
         ("[ 5.1] Kernel panic - not syncing: x\n[ 5.2] ---[ end Kernel panic - not syncing: x ]---\n", 1, True),
         ("[   77.0] invalid opcode: 0000 [#2] SMP PTI\n", 1, False),

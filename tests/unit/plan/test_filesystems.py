@@ -66,7 +66,7 @@ def test_clients_of_what_is_gone_let_go_first_and_by_force() -> None:
     topology = load(GOLDEN / "in-memory.yaml")
     first, *others = staged(topology, Wishes(forgotten=frozenset({"lustre"})))[2:]
     assert (first.name, [track.node for track in first.tracks]) == ("unmount clients", ["client1"])
-    assert first.tracks[0].steps[0].apply[0][2] == _target._UNMOUNT_LOST
+    assert first.tracks[0].steps[0].apply[0][-1] == "-f"
     names = [stage.name for stage in others]
     assert names == ["mount MGT", "mount MDT0000", "mount OSTs", "find OSTs", "mount clients"]
 

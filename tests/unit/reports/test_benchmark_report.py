@@ -21,11 +21,11 @@ from vmlab.report.benchmark.commands import repeated
 from vmlab.report.benchmark.forms import as_csv, as_json, as_junit
 from vmlab.report.benchmark.limits import limit
 from vmlab.report.benchmark.load import load_chart
-from vmlab.report.benchmark.page import Asked, drawn, page
-from vmlab.report.benchmark.pictures import bed_picture
+from vmlab.report.benchmark.page import Asked, drawn, drawn_together, page
+from vmlab.report.benchmark.pictures import bed_picture, seats
 from vmlab.report.benchmark.published import read_published
 from vmlab.report.pages import html, markdown
-from vmlab.report.plots.chart import Bars, HeatMap, Lines
+from vmlab.report.plots.chart import Bars, HeatMap, Lines, Mixed
 from vmlab.topology import load
 from vmlab.values.rate import Rate
 from vmlab.workloads import workloads
@@ -123,7 +123,130 @@ def test_a_chart_for_each_number_of_servers_with_the_networks_limit() -> None:
     iops = lines(records, simulated.IOPS)["iops"].chart
     assert isinstance(iops, Lines)
     assert iops.limit is None
-    assert iops.lines[-1].name == "bed dac4, read"
+    assert iops.lines[-1].name == "bed dac4, random_read"
+
+
+def test_two_metrics_over_one_x_that_never_meet_are_one_chart_with_its_data() -> None:
+    records = [simulated.burst_buffer(servers, number) for number, servers in enumerate((1, 2, 4), 1)]
+    charts = drawn_together(records, simulated.BANDWIDTH, simulated.IOPS, Asked())
+    assert [one.chart.title for one in charts] == [f"bandwidth and iops: bed dac{n}" for n in (1, 2, 4)]
+    for servers, one in zip((1, 2, 4), charts, strict=True):
+        assert isinstance(one.chart, Mixed)
+        sequential, random = one.chart.lines, one.chart.columns
+        assert [line.name for line in sequential.lines] == ["write, 1MiB [MiB/s]", "read, 1MiB [MiB/s]"]
+        assert [line.name for line in random.lines] == ["random_write, 4KiB [IOPS]", "random_read, 4KiB [IOPS]"]
+        assert len({line.colour for line in (*sequential.lines, *random.lines)}) == 4
+        assert sequential.limit is not None
+        assert sequential.limit.value == pytest.approx(servers * 25e9 / 2**20)
+        assert random.limit is None
+        assert random.lines[1].points[-1].y == pytest.approx(servers * 470_000 * 512 / 524)
+    found = read(*records, pictures=True)
+    assert [title for title in found.figures if "bandwidth" in title or "iops" in title] == [
+        c.chart.title for c in charts
+    ]
+    rows = found.tables["Data: bandwidth and iops: bed dac1"]
+    assert [row["tasks"] for row in rows] == [str(1 << power) for power in range(10)]
+    assert rows[7] == {
+        "tasks": "128",
+        "bandwidth, write, 1MiB [MiB/s]": "21,029",
+        "bandwidth, read, 1MiB [MiB/s]": "20,480",
+        "iops, random_write, 4KiB [IOPS]": "310,857",
+        "iops, random_read, 4KiB [IOPS]": "429,714",
+    }
+    assert "Data: bandwidth and iops: bed dac1" in read(*records).tables, "in text, too, where nothing is drawn"
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        simulated.converged(),  # each figure has both
+        simulated.rdma_curves(),  # of the one less is better
+        *simulated.cloud_pairs()[:1],  # no x
+        replace(  # not over the same x
+            simulated.burst_buffer(1, 1),
+            samples=tuple(
+                s for s in simulated.burst_buffer(1, 1).samples if s.metric.name == "iops" or s.labels["tasks"] != "1"
+            ),
+        ),
+    ],
+    ids=["meet", "directions", "bars", "other x"],
+)
+def test_others_have_charts_of_their_own(record: RunRecord) -> None:
+    other = simulated.IOPS if any(s.metric == simulated.IOPS for s in record.samples) else simulated.LATENCY
+    assert drawn_together([record], simulated.BANDWIDTH, other, Asked()) == ()
+    assert not any(caption.startswith("Data: ") for caption in read(record).tables)
+
+
+def test_what_others_published_is_in_a_chart_of_two_metrics_beside_ours() -> None:
+    text = """series:
+  - {source: S, name: them, metric: bandwidth, unit: GB/s, x: tasks, labels: {operation: write}, points: {128: 23.9}}
+  - {source: S, name: them, metric: iops, unit: IOPS, x: tasks, labels: {operation: random_read}, points: {128: 478000}}
+"""
+    (one,) = drawn_together(
+        [simulated.burst_buffer(1, 1)],
+        simulated.BANDWIDTH,
+        simulated.IOPS,
+        Asked(published=read_published(text, "f")),
+    )
+    assert isinstance(one.chart, Mixed)
+    for part, value in ((one.chart.lines, 23.9e9 / 2**20), (one.chart.columns, 478_000)):
+        assert part.lines[-1].kind == "published"
+        assert part.lines[-1].name.startswith("published: them (S)")
+        assert [(point.x, point.y) for point in part.lines[-1].points] == [(128, pytest.approx(value))]
+
+
+def test_guests_beside_bare_machines() -> None:
+    found = read(simulated.selftest())
+    rows = found.tables["Guests beside bare machines: bandwidth"]
+    assert [
+        (row["test"], row["guests"], row["bare machines"], row["guests in % of bare machines"]) for row in rows
+    ] == [
+        ("read", "11,760", "11,880", "99 %"),
+        ("write", "11,760", "11,880", "99 %"),
+    ]
+    chart = lines([simulated.selftest()], simulated.BANDWIDTH)["bandwidth"].chart
+    assert isinstance(chart, Bars)
+    assert [(bar.name, bar.kind) for bar in chart.groups[0][1]] == [
+        ("on bare machines and in guests", "ours"),
+        ("in guests", "ours"),
+        ("on bare machines", "bare"),
+    ]
+    assert len({(bar.kind, bar.colour) for bar in chart.groups[0][1]}) == 3
+    uneven = read(simulated.selftest(4, 2))
+    assert uneven.tables["Guests beside bare machines: bandwidth"][0]["guests"] == "11,760 a"
+    assert "a 4 guests beside 2 bare machines" in uneven.text
+
+
+def test_two_servers_each_alone_and_both_together() -> None:
+    rows = read(simulated.survey()).tables["Bandwidth by nodes"]
+    assert rows == [
+        {"nodes": nodes, "write [MiB/s]": write, "rewrite [MiB/s]": again, "read [MiB/s]": back}
+        for nodes, write, again, back in (
+            ("vm01", "2,480", "2,500", "2,575"),
+            ("vm02", "2,480", "2,500", "2,575"),
+            ("vm[01-02]", "4,836", "4,875", "5,021"),
+        )
+    ]
+    chart = lines([simulated.survey()], simulated.BANDWIDTH)["bandwidth"].chart
+    assert isinstance(chart, Bars)
+    assert len(chart.groups) == 9
+
+
+def test_sets_of_as_many_nodes_are_no_number() -> None:
+    charts = lines([simulated.survey_of_threads()], simulated.BANDWIDTH)
+    assert list(charts) == [f"bandwidth: nodes {nodes}" for nodes in ("vm01", "vm02", "vm[01-02]")]
+    for one in charts.values():
+        assert isinstance(one.chart, Lines)
+        assert (one.x, [line.name for line in one.chart.lines]) == ("threads", ["write", "rewrite", "read"])
+
+
+def test_virtual_beside_physical_servers() -> None:
+    rows = read(*simulated.seven_clients()).tables["Bandwidth by bed"]
+    assert rows == [
+        {"bed": "virtual", "write [MiB/s]": "4,770", "read [MiB/s]": "5,150"},
+        {"bed": "physical", "write [MiB/s]": "4,770", "read [MiB/s]": "5,150"},
+        {"bed": "four-servers", "write [MiB/s]": "9,445", "read [MiB/s]": "10,197"},
+    ]
 
 
 def test_a_line_for_each_block_size_over_the_clients() -> None:
@@ -144,6 +267,12 @@ def test_shapes_in_a_table_and_as_bars() -> None:
         ("shape-b", "37.1", "us"),
         ("shape-c", "32.4", "us"),
         ("shape-d", "2.63", "us"),
+    ]
+    assert read(*records).tables["Latency, bandwidth by bed"] == [
+        {"bed": "shape-a", "latency, 0B [us]": "41", "bandwidth, 1MiB [MiB/s]": "1,026"},
+        {"bed": "shape-b", "latency, 0B [us]": "37.1", "bandwidth, 1MiB [MiB/s]": "1,121"},
+        {"bed": "shape-c", "latency, 0B [us]": "32.4", "bandwidth, 1MiB [MiB/s]": "1,098"},
+        {"bed": "shape-d", "latency, 0B [us]": "2.63", "bandwidth, 1MiB [MiB/s]": "10,306"},
     ]
     chart = lines(list(records), simulated.LATENCY)["latency"].chart
     assert isinstance(chart, Bars)
@@ -362,8 +491,33 @@ def test_what_ran_where() -> None:
         "image": "demo",
     }
     assert found.tables["Hosts of simulated"][0]["hypervisor"] == "QEMU 7.2.0"
-    assert "1 client1 pinned to 2-3" in found.figures["Nodes on the 24 CPUs of simulated-host"]
+    assert "client1 pinned to 2-3" in found.figures["Nodes on the 24 CPUs of simulated-host"]
     assert "OST0000" in found.figures["The bed simulated"]
+
+
+def test_two_cells_with_pinned_and_floating_nodes_are_drawn_from_the_record_alone() -> None:
+    record = from_json(json.loads(json.dumps(to_json(simulated.two_cells()))))
+    assert record == simulated.two_cells()
+    found = read(record, pictures=True)
+    words = found.figures["Nodes on the 48 CPUs of kvm1"]
+    for told in (
+        "cell 0",
+        "cell 1",
+        "mds1 pinned to 2-3,26-27",
+        "oss1 pinned to 14-17,38-41",
+        "client1 floats over 12-13,18-23,36-37,42-47, 30 % of its",
+    ):
+        assert told in words
+    assert found.tables["Nodes of cells"][0]["devices"] == "ib0 mlx5_0/1"
+    assert "Note No picture of cells: the topology's file was not at hand during the run." in found.notices
+
+
+def test_cells_that_do_not_hold_all_nodes_are_not_drawn() -> None:
+    record = simulated.two_cells()
+    (host,) = record.hosts
+    for cells in ({"0": (0, 1)}, {"0": (0, 1), "1": (2, 3)}):
+        (chart,) = seats(replace(record, hosts=(replace(host, cells=cells),)))
+        assert (chart.count, chart.cells) == (48, ())
 
 
 @pytest.mark.parametrize("file", sorted(path.name for path in TOPOLOGIES.glob("*.yaml")))

@@ -10,7 +10,21 @@ from lxml import etree
 from PIL import Image
 
 from vmlab.report.plots import look
-from vmlab.report.plots.chart import Axis, Bar, Bars, Chart, HeatMap, Limit, Line, Lines, Panels, Point, Seat, Seats
+from vmlab.report.plots.chart import (
+    Axis,
+    Bar,
+    Bars,
+    Chart,
+    HeatMap,
+    Limit,
+    Line,
+    Lines,
+    Mixed,
+    Panels,
+    Point,
+    Seat,
+    Seats,
+)
 from vmlab.report.plots.draw import inline, png, svg
 from vmlab.report.plots.numbers import cell, figure, short, size
 
@@ -23,6 +37,7 @@ def line(name: str, count: int = 8, factor: float = 1.0, spread: float = 0.0, **
 
 
 LONG = "client-with-a-very-long-name.rack-17.cluster.institute.example.org"
+TASKS = Axis("tasks", form="count", scale="log2")
 CHARTS: dict[str, Chart] = {
     "curves": Lines(
         "simulated curves",
@@ -30,6 +45,19 @@ CHARTS: dict[str, Chart] = {
         Axis("bandwidth", "MiB/s"),
         [line("write", spread=0.5), line("", factor=1.1, kind="native"), line("published: x (y)", kind="published")],
         Limit(12, "limit: as given"),
+    ),
+    "lines and columns": Mixed(
+        "simulated lines and columns",
+        Lines("", TASKS, Axis("bandwidth", "MiB/s"), [line("write"), line("read", factor=0.9)], Limit(12, "limit: x")),
+        Lines(
+            "",
+            TASKS,
+            Axis("rate", "op/s"),
+            [
+                line("random", factor=1e5, spread=3e4, colour=2),
+                line("published: them (S)", 3, 1e5, kind="published", colour=3),
+            ],
+        ),
     ),
     "one point": Lines("one", Axis("nodes", form="count"), Axis("rate", "op/s"), [line("a", 1)]),
     "many points": Lines(
@@ -63,6 +91,12 @@ CHARTS: dict[str, Chart] = {
     "seats": Seats(
         "CPUs", 20, [Seat("oss1", frozenset({2, 3}), pinned=True), Seat(LONG, frozenset(range(4, 20)), pinned=False)]
     ),
+    "cells": Seats(
+        "CPUs by cell",
+        8,
+        [Seat("oss1", frozenset({2, 3}), pinned=True), Seat("mds1", frozenset({1, 5}), pinned=False, remote=0.25)],
+        [("0", (0, 1, 4, 5)), ("1", (2, 3, 6, 7))],
+    ),
 }
 
 
@@ -89,7 +123,32 @@ def test_words_are_text() -> None:
     assert "limit: as given" in said
     assert "latency [us]" in words(svg(CHARTS["latency"]))
     assert "MiB/s" in words(svg(CHARTS["map"]))
-    assert "1 oss1 pinned to 2-3" in words(svg(CHARTS["seats"]))
+    assert "oss1 pinned to 2-3" in words(svg(CHARTS["seats"]))
+
+
+def test_two_axes_have_one_grid_and_each_series_its_place() -> None:
+    said = words(svg(CHARTS["lines and columns"]))
+    assert {"bandwidth [MiB/s]", "rate [op/s]", "tasks", "write", "random", "published: them (S)", "limit: x"} <= set(
+        said
+    )
+    steps = [["2.5", "5", "7.5", "10", "12.5"], ["200k", "400k", "600k", "800k", "1M"]]
+    assert [[one for one in said if one in some] for some in steps] == steps
+    assert said.count("0") == 2
+    assert {"1", "128"} <= set(said)
+
+
+def test_cells_are_drawn_apart_and_who_has_memory_elsewhere_is_told() -> None:
+    said = words(svg(CHARTS["cells"]))
+    assert [one for one in said if one.startswith("cell ")] == ["cell 0", "cell 1"]
+    assert said[said.index("cell 0") + 1 : said.index("cell 1")] == ["0", "1", "2", "4", "5", "2"]
+    assert "mds1 floats over 1,5, 25 % of its memory in another cell" in said
+    assert not any(one.startswith("cell ") for one in words(svg(CHARTS["seats"])))
+
+
+def test_numbers_of_one_axis_are_in_one_form() -> None:
+    chart = Lines("", TASKS, Axis("rate", "op/s"), [line("a", factor=3000)])
+    assert {"0", "5k", "10k"} <= set(words(svg(chart)))
+    assert "5000" in words(svg(Lines("", TASKS, Axis("rate", "op/s"), [line("a", factor=1000)])))
 
 
 def test_what_looks_like_a_formula_is_none() -> None:

@@ -12,7 +12,10 @@ FACTS = {
     "mpi": "program /usr/bin/ior\nbuilt openmpi\nmpirun openmpi /usr/bin/mpirun\n",
     "memory": "MemTotal: 1048576 kB\n",
     "mounts": "99999999999 /mnt/lustre\n",
-    "tools": "ib_write_bw\nib_write_lat\niperf3\nfio\n",
+    "tools": "ib_write_bw\nib_write_lat\niperf3\nfio\nobdfilter-survey\ngawk\n",
+    "iozone": "/usr/bin/iozone\n",
+    "osu": "latency /usr/bin/osu_latency\nallreduce /usr/bin/osu_allreduce\n",
+    "devices": "".join(f"  {i} UP obdfilter lustre-OST0{i:03x} lustre-OST0{i:03x}_UUID 6\n" for i in range(4)),
 }
 OPTIONS: dict[str, dict[str, object]] = {
     "ior": {},
@@ -24,6 +27,9 @@ OPTIONS: dict[str, dict[str, object]] = {
     "hpcc": {},
     "fio": {"size": "1MiB"},
     "command": {"run": "true"},
+    "obdfilter_survey": {"together": True},
+    "iozone": {},
+    "osu": {"tests": ["latency", "allreduce"]},
 }
 
 

@@ -1,9 +1,14 @@
 """A bed in the forms that other tools read."""
 
+from vmlab.errors import UsageError
 from vmlab.guest import export
 from vmlab.lab.ground.bed import existing
 from vmlab.lab.ground.guests import guests
 from vmlab.lab.ground.hosts import Hosts
+from vmlab.plan.filesystems import lnet, targets
+from vmlab.suites.cfg import lustre_cfg as cfg_text
+from vmlab.topology import Topology
+from vmlab.values.nodeset import fold
 from vmlab.virt.describe import domain_xml
 
 
@@ -28,3 +33,12 @@ def xml(hosts: Hosts, bed: str) -> str:
     """The bed's domains as libvirt has them defined, one after the other."""
     found = existing(hosts, bed)
     return "".join(domain_xml(hosts.of(domain), domain.facts.name) for domain in found.nodes.values())
+
+
+def lustre_cfg(hosts: Hosts, topology: Topology) -> str:
+    """The configuration of Lustre's test framework, with the addresses that the bed has in force."""
+    found = existing(hosts, topology.name)
+    if missing := topology.nodes.keys() - found.metadata.keys():
+        raise UsageError(f"{topology.name} has no {fold(missing)} yet", hint="vmlab up FILE")
+    configs = lnet(topology, {name: metadata.addresses for name, metadata in found.metadata.items()})
+    return cfg_text(topology, targets(topology, configs), configs)

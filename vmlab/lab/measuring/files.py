@@ -13,6 +13,7 @@ from vmlab.errors import WorkloadError
 from vmlab.guest.ssh import RunsCommands
 from vmlab.lab.ground.leftovers import FOLDERS
 from vmlab.runtime.process import Result
+from vmlab.shell import script
 from vmlab.steps import Command
 from vmlab.values.size import Bytes
 
@@ -21,30 +22,9 @@ LARGEST = Bytes(64 << 20)
 
 _COPY_S = 600.0
 
-# Whoever made it before us would read what we write.
-_MAKE = """
-umask 077
-mkdir -p "$1"
-{ [ ! -L "$1" ] && [ -O "$1" ]; } || { echo "$1 is not root's own folder" >&2; exit 1; }
-mkdir -p "$2"
-"""
+_MAKE = script(__file__, "make_folder.sh")
 _PUT = 'umask 077; base64 -d >"$1/$2"'
-# Without a separator words are patterns still.
-_BRING = """
-cd "$1" || exit
-most=$2
-shift 2
-IFS=
-for pattern; do
-    for name in $pattern; do
-        [ -f "$name" ] || continue
-        [ "$(wc -c <"$name")" -le "$most" ] || { echo "$name is too large" >&2; exit 1; }
-        printf '%s\\n' "$name"
-        base64 <"$name"
-        echo .
-    done
-done
-"""
+_BRING = script(__file__, "bring_files.sh")
 
 
 class Folder:

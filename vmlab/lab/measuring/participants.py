@@ -19,6 +19,7 @@ from vmlab.fabrics.addresses import ADDRESSES, OwnAddress, read_addresses
 from vmlab.guest.ssh import RunsCommands
 from vmlab.lab.ground.leftovers import end_leftovers, end_run
 from vmlab.records.run import RunNode
+from vmlab.shell import script
 from vmlab.steps import Command
 from vmlab.workloads import Endpoint, Node, Workload
 
@@ -26,14 +27,7 @@ _ASK_S = 60.0
 _LONGEST = 200
 _VERSION = 'command -v "$1" >/dev/null && "$@" 2>&1; exit 0'
 
-_SYSTEM = r"""
-uname -r
-{ sed -n 's/^lustre: *//p; /^[0-9]/p' /sys/fs/lustre/version /proc/fs/lustre/version 2>/dev/null; echo; } | head -n 1
-if command -v dpkg-query >/dev/null; then dpkg-query -W -f '${Package} ${Version}\n' "$@"
-elif command -v rpm >/dev/null; then rpm -q --qf '%{NAME} %{VERSION}-%{RELEASE}\n' "$@" | grep -v ' is not installed'
-fi 2>/dev/null
-exit 0
-"""
+_SYSTEM = script(__file__, "system.sh")
 
 
 @dataclass(frozen=True, slots=True)

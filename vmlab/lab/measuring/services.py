@@ -8,20 +8,13 @@ from datetime import UTC, datetime
 
 from vmlab.lab.measuring.commands import Commands, Keep
 from vmlab.runtime.wait import Deadline
+from vmlab.shell import script
 from vmlab.workloads import Output, Service
 
 _ASK_S = 60.0
 _FELLOW_S = 1.0
 
-# One round trip asks twenty times; the answer comes as soon as it is yes.
-_UNTIL_READY = """
-tries=0
-until "$@" >/dev/null 2>&1; do
-    tries=$((tries + 1))
-    [ $tries -lt 20 ] || exit 1
-    sleep 0.1
-done
-"""
+_UNTIL_READY = script(__file__, "until_ready.sh")
 
 
 @dataclass(slots=True)

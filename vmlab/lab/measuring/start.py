@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import IO, Self
 
 from vmlab.runtime.wait import Deadline, now
+from vmlab.shell import script
 from vmlab.steps import Command
 
 OF_A_WORD = 2
@@ -19,13 +20,7 @@ OF_A_WORD = 2
 
 _LOOK_EVERY_S = 0.1
 _HERE, _GO, _GONE = "vmlab: here", "go", "vmlab: gone"
-# Without the word, as when we were killed, it ends.
-_WAIT = f"""
-echo '{_HERE}'
-read -r word && [ "$word" = {_GO} ] || exit 1
-echo '{_GONE}'
-exec "$@" </dev/null
-"""
+_WAIT = script(__file__, "await_word.sh")
 
 
 class CommonStart:
@@ -53,7 +48,7 @@ class CommonStart:
 
     def waiting(self, argv: Command) -> Command:
         """A command that says that it is there, waits for the word on its standard input, and becomes `argv`."""
-        return ("sh", "-c", _WAIT, "vmlab", *argv)
+        return ("sh", "-c", _WAIT, "vmlab", _HERE, _GO, _GONE, *argv)
 
     def word(self, place: int) -> IO[bytes]:
         """From where the command reads the word."""

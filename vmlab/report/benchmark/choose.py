@@ -7,15 +7,14 @@ besides. Without a number there are bars.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations, pairwise
+from itertools import pairwise
 
 from vmlab.metrics import BARE, HOST, ON, VM, Metric
-from vmlab.report.benchmark.figures import BED, PLACES, Figure, Labels, labels_of, number
+from vmlab.report.benchmark.figures import PLACES, Figure, Labels, labels_of, number, place
+from vmlab.report.benchmark.layout import MOST_BARS, layout, parts, shared
 from vmlab.report.benchmark.published import Series
 from vmlab.report.plots.chart import Axis, Bar, Bars, Chart, Form, HeatMap, Kind, Limit, Line, Lines, Point
 
-_LINES = 6
-_BARS = 24
 _TIMES = {"ns", "us", "ms", "s", "min"}
 _COUNTED = {
     "nodes",
@@ -67,103 +66,42 @@ def charts(
     ours = [figure for figure in found if figure.metric == metric]
     if not ours:
         return
-    others = [one for one in published if one.metric == metric.name and one.factor(str(metric.unit)) is not None]
-    labels = labels_of(ours)
-    x = _x(ours, labels)
-    rest = [key for key in labels.varying if key not in (x, ON)]
-    if x is not None:
-        rest = [key for key in rest if not _told_by(key, x, ours, labels)]
-    rest = _needed(rest, ours)
-    known = limits or {}
-    apart = (BED,) if BED in rest and len({known.get(figure.record.id) for figure in ours}) > 1 else ()
-    facets = apart + _facets(ours, [key for key in rest if key not in apart], apart)
-    for part in _parts(ours, facets):
-        own = {known.get(figure.record.id) for figure in part}
-        limit = own.pop() if len(own) == 1 else None
-        same = {key: part[0].labels[key] for key in facets if key in part[0].labels}
-        title = _title(metric, labels, same)
-        beside = [one for one in others if one.beside(_constant(part))]
-        keys = [key for key in rest if key not in facets]
-        if x is None:
-            yield from _bars(part, labels, keys, title, other=(limit, beside))
+    others = of_metric(published, metric)
+    labels, known = labels_of(ours), limits or {}
+    chosen = layout(ours, labels, known)
+    for part in parts(ours, chosen.plots):
+        title = titled(spoken(metric), labels, shared(part, chosen.plots))
+        limit = common_limit(part, known)
+        beside = [one for one in others if one.beside(constant(part))]
+        if chosen.x is None:
+            yield from _bars(part, labels, chosen.lines, title, other=(limit, beside))
         else:
-            yield _lines(part, labels, x, keys, title, other=(limit, [one for one in beside if one.x == x]))
-            yield from _maps(part, labels, x, keys, title)
+            over = [one for one in beside if one.x == chosen.x]
+            yield curves(part, labels, chosen.x, chosen.lines, title, other=(limit, over))
+            yield from _maps(part, labels, chosen.x, chosen.lines, title)
 
 
-def _x(found: Sequence[Figure], labels: Labels) -> str | None:
-    ranks = []
-    for key in labels.varying:
-        if key not in labels.numbers or key == ON:
-            continue
-        rest = [k for k in labels.varying if k not in (key, ON) and not _told_by(k, key, found, labels)]
-        lines: dict[tuple[str, ...], set[float]] = {}
-        for figure in found:
-            if key in figure.labels:
-                line = tuple(figure.labels.get(k, "") for k in rest)
-                lines.setdefault(line, set()).add(labels.numbers[key][figure.labels[key]])
-        alone = sum(len(xs) == 1 for xs in lines.values())
-        if alone < len(lines):
-            nodes = key == "nodes" or key in labels.counts
-            ranks.append(
-                (2 * alone > len(lines), len(lines) > _LINES, not nodes, len(lines), -len(labels.values[key]), key)
-            )
-    return min(ranks)[-1] if ranks else None
+def common_limit(part: Sequence[Figure], limits: Mapping[str, Limit | None]) -> Limit | None:
+    """That of all their runs, if it is one."""
+    own = {limits.get(figure.record.id) for figure in part}
+    return own.pop() if len(own) == 1 else None
 
 
-def _told_by(key: str, x: str, found: Sequence[Figure], labels: Labels) -> bool:
-    """Who knows x knows this label, too, as the number of tasks where each node has one."""
-    seen: dict[float, set[str]] = {}
-    for figure in found:
-        if x in figure.labels:
-            seen.setdefault(labels.numbers[x][figure.labels[x]], set()).add(figure.labels.get(key, ""))
-    return all(len(values) == 1 for values in seen.values())
+def of_metric(published: Sequence[Series], metric: Metric) -> list[Series]:
+    """Those that can be drawn beside it."""
+    return [one for one in published if one.metric == metric.name and one.factor(str(metric.unit)) is not None]
 
 
-def _needed(rest: Sequence[str], found: Sequence[Figure]) -> list[str]:
-    """Without the labels that another one tells as well, as that of the depth where each size has its own."""
-    kept = list(rest)
-    for key in reversed(rest):
-        values = {figure.labels.get(key, "") for figure in found}
-        for other in kept:
-            pairs = {(figure.labels.get(other, ""), figure.labels.get(key, "")) for figure in found}
-            if other != key and len(pairs) == len({one for one, _ in pairs}) and len(values) <= len(pairs):
-                kept.remove(key)
-                break
-    return kept
-
-
-def _facets(found: Sequence[Figure], rest: Sequence[str], apart: Sequence[str]) -> tuple[str, ...]:
-    """The fewest labels, and of these those with the fewest values, that leave few enough lines in each plot."""
-    for count in range(len(rest) + 1):
-        fits = []
-        for some in combinations(rest, count):
-            lines: dict[tuple[str, ...], set[tuple[str, ...]]] = {}
-            for figure in found:
-                plot = tuple(figure.labels.get(key, "") for key in (*apart, *some))
-                lines.setdefault(plot, set()).add(tuple(figure.labels.get(key, "") for key in rest if key not in some))
-            if max(map(len, lines.values())) <= _LINES:
-                fits.append((len(lines), some))
-        if fits:
-            return min(fits)[1]
-    return tuple(rest)
-
-
-def _parts(found: Sequence[Figure], facets: Sequence[str]) -> list[list[Figure]]:
-    parts: dict[tuple[str, ...], list[Figure]] = {}
-    for figure in found:
-        parts.setdefault(tuple(figure.labels.get(key, "") for key in facets), []).append(figure)
-    return list(parts.values())
-
-
-def _constant(found: Sequence[Figure]) -> dict[str, str]:
+def constant(found: Sequence[Figure]) -> dict[str, str]:
+    """The labels that all of them share."""
     values = labels_of(found).values
     return {key: some[0] for key, some in values.items() if len(some) == 1}
 
 
-def _title(metric: Metric, labels: Labels, same: Mapping[str, str]) -> str:
+def titled(name: str, labels: Labels, same: Mapping[str, str]) -> str:
+    """What a chart is of, and what tells it from others."""
     told = labels.phrase(same, tuple(same))
-    return spoken(metric) + (f": {told}" if told else "")
+    return name + (f": {told}" if told else "")
 
 
 def spoken(metric: Metric) -> str:
@@ -177,7 +115,7 @@ def point(figure: Figure, x: float = 0.0) -> Point:
     return Point(x, one.median, one.minimum, one.maximum, bool(figure.reasons))
 
 
-def _lines(
+def curves(
     found: Sequence[Figure],
     labels: Labels,
     x: str,
@@ -186,23 +124,26 @@ def _lines(
     *,
     other: tuple[Limit | None, Sequence[Series]],
 ) -> Drawn:
+    """Lines over x, told apart by `keys` and by where they were measured; `other`: a limit, and what is published."""
     limit, beside = other
+    mixed = any(figure.labels.get(ON, VM) not in _KINDS for figure in found)  # groups of machines of several kinds
+    keys = (*keys, ON) if mixed else keys
     grouped: dict[tuple[tuple[str, ...], str], list[Figure]] = {}
     for figure in found:
         if x in figure.labels:
             name = tuple(figure.labels.get(key, "") for key in keys)
             grouped.setdefault((name, figure.labels.get(ON, VM)), []).append(figure)
-    colours = {name: place for place, name in enumerate(dict.fromkeys(name for name, _ in grouped))}
+    colours = {name: n for n, name in enumerate(dict.fromkeys(name for name, _ in grouped))}
     places = len({where for _, where in grouped}) > 1
     lines = []
     for (name, where), some in sorted(grouped.items(), key=lambda item: colours[item[0][0]]):
         points = sorted((point(figure, labels.numbers[x][figure.labels[x]]) for figure in some), key=lambda p: p.x)
         kind = _KINDS.get(where, "ours")
         said = labels.phrase(some[0].labels, keys) or (PLACES[VM] if places else spoken(some[0].metric))
-        said = said if kind == "ours" else ""
+        said = said if mixed or kind == "ours" else ""
         lines.append(Line(said, points, kind, colours[name]))
     metric = found[0].metric
-    lines += [_published(one, str(metric.unit), len(colours) + place) for place, one in enumerate(beside)]
+    lines += [_published(one, str(metric.unit), len(colours) + n) for n, one in enumerate(beside)]
     xs = sorted({p.x for line in lines for p in line.points})
     scales = metric.better == "higher" and x not in labels.sizes and (x in _COUNTED or x in labels.counts)
     across = _across(x, xs, labels)
@@ -256,7 +197,7 @@ def _maps(found: Sequence[Figure], labels: Labels, x: str, keys: Sequence[str], 
     y = max(others, key=lambda key: len(labels.values[key]))
     rest = [key for key in keys if key != y]
     ours = [figure for figure in found if figure.labels.get(ON, VM) == VM and x in figure.labels and y in figure.labels]
-    for part in _parts(ours, rest):
+    for part in parts(ours, rest):
         xs, ys = (sorted({labels.numbers[key][figure.labels[key]] for figure in part}) for key in (x, y))
         at = {(labels.numbers[x][f.labels[x]], labels.numbers[y][f.labels[y]]): f.summary.median for f in part}
         if len(xs) > 2 and len(ys) > 2:  # noqa: PLR2004 (two lines say as much)
@@ -299,14 +240,15 @@ def _bars(
     bars = [bar for _, some in drawn for bar in some]
     if len(bars) < 2:  # noqa: PLR2004 (one bar is a number)
         return
-    note = (f"The first {_BARS} of {len(drawn)}; the others are in the table.",) if len(drawn) > _BARS else ()
+    note = (f"The first {MOST_BARS} of {len(drawn)}; the others are in the table.",) if len(drawn) > MOST_BARS else ()
     lines = [Line("", [bar.at for bar in bars])]
     chart = Bars(
-        title, Axis(spoken(metric), str(metric.unit)), drawn[:_BARS], limit if _matters(limit, lines) else None
+        title, Axis(spoken(metric), str(metric.unit)), drawn[:MOST_BARS], limit if _matters(limit, lines) else None
     )
     yield Drawn(chart, metric, notes=_notes(found, lines) + note)
 
 
 def _bar(figure: Figure, *, places: bool) -> Bar:
     where = figure.labels.get(ON, VM)
-    return Bar(PLACES.get(where, where) if places else "", replace(point(figure), x=0.0), _KINDS.get(where, "ours"))
+    kind, colour = _KINDS.get(where, "ours"), 0 if where in _KINDS else 1
+    return Bar(place(where) if places else "", replace(point(figure), x=0.0), kind, colour)

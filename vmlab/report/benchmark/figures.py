@@ -73,6 +73,11 @@ def figures(records: Sequence[RunRecord]) -> tuple[Figure, ...]:
     )
 
 
+def place(where: str) -> str:
+    """Where something was measured, in words; `bare+vm` is a group of both."""
+    return " and ".join(PLACES.get(one, one) for one in where.split("+"))
+
+
 def pinned(node: RunNode) -> bool | None:
     """Each virtual CPU has one host CPU of its own; None where that is not known."""
     if not node.vcpus:
@@ -113,7 +118,7 @@ class Labels:
     def text(self, key: str, value: str) -> str:
         """As people write it."""
         if key == ON:
-            return PLACES.get(value, value)
+            return place(value)
         if key in self.sizes and value in self.numbers.get(key, {}):
             return written_size(self.numbers[key][value])
         return value
@@ -141,7 +146,7 @@ def labels_of(found: Sequence[Figure]) -> Labels:
     for key, some in values.items():
         if (as_numbers := _numbers(some)) is not None:
             numbers[key] = as_numbers
-        elif (as_counts := _counts(some, nodes)) is not None:
+        elif (as_counts := _counts(some, nodes)) is not None and _ranks(key, as_counts, found):
             numbers[key] = as_counts
             counts.add(key)
     sizes = {key for key in numbers if key == SIZE or _written_as_sizes(key, found)}
@@ -179,6 +184,16 @@ def _counts(values: Iterable[str], nodes: set[str]) -> dict[str, float] | None:
             return None
         found[value] = float(len(names))
     return found if len(set(found.values())) > 1 else None
+
+
+def _ranks(key: str, counts: Mapping[str, float], found: Sequence[Figure]) -> bool:
+    """It is the number that tells figures apart: of two sets of as many nodes each has to be seen."""
+    figures: dict[object, list[float]] = {}
+    for figure in found:
+        rest = frozenset((name, value) for name, value in figure.labels.items() if name != key)
+        if key in figure.labels:
+            figures.setdefault((figure.record.id, figure.metric, rest), []).append(counts[figure.labels[key]])
+    return all(len(set(some)) == len(some) for some in figures.values())
 
 
 def _names(value: str, nodes: set[str]) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """The page of runs: what ran where, its figures and curves, what they are worth, and how to do it again."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import median
 
 from vmlab.errors import HostError
@@ -16,6 +16,7 @@ from vmlab.report.benchmark.pictures import bed_picture, seats
 from vmlab.report.benchmark.published import Series
 from vmlab.report.benchmark.tables import (
     Beside,
+    beside_bare,
     beside_floating,
     beside_the_host,
     of_group,
@@ -23,9 +24,11 @@ from vmlab.report.benchmark.tables import (
     of_published,
     of_scaling,
 )
+from vmlab.report.benchmark.together import Limits, Pair, paired, together
+from vmlab.report.benchmark.wide import by_rows, rows_of
 from vmlab.report.pages.parts import Cell, Column, Commands, Facts, Notice, Page, Part, Section, Table, Words
 from vmlab.report.pages.parts import Figure as Picture
-from vmlab.report.plots.chart import Limit
+from vmlab.report.plots.chart import Limit, Lines
 from vmlab.report.plots.draw import inline
 from vmlab.report.plots.numbers import figure as written
 from vmlab.values.cpuset import cpu_list
@@ -76,6 +79,13 @@ def drawn(records: Sequence[RunRecord], metric: Metric, asked: Asked) -> tuple[D
     return tuple(charts(found, metric, limits=_limits(records, metric, asked), published=asked.published))
 
 
+def drawn_together(records: Sequence[RunRecord], lines: Metric, columns: Metric, asked: Asked) -> tuple[Drawn, ...]:
+    """Two metrics in one chart; none where they do not belong into one."""
+    limits = {metric: _limits(records, metric, asked) for metric in (lines, columns)}
+    made = together(figures(records), Pair(lines, columns), limits, asked.published)
+    return tuple(one.drawn for one in made)
+
+
 def _limits(records: Sequence[RunRecord], metric: Metric, asked: Asked) -> dict[str, Limit | None]:
     return {
         record.id: limit(
@@ -124,7 +134,7 @@ class _Made:
 
     def __init__(self, asked: Asked, *, pictures: bool) -> None:
         self._asked = asked
-        self._pictures = pictures
+        self._drawing = pictures
         self._count = 0
 
     def measured(self, records: Sequence[RunRecord]) -> Iterator[Part]:
@@ -137,17 +147,11 @@ class _Made:
         if host := beside_the_host(records, found):
             yield from _shares(host)
             yield of_pairs("Guests beside the host", host, ("guests", "host"), labels)
+        if bare := beside_bare(found):
+            yield of_pairs("Guests beside bare machines", bare, ("guests", "bare machines"), labels)
         if floating := beside_floating(found):
             yield of_pairs("Pinned beside floating virtual CPUs", floating, ("pinned", "floating"), labels)
-        curves = [one for metric in compared(found) for one in self._drawn(records, found, metric)]
-        if (scaled := of_scaling(curves)) is not None:
-            yield scaled
-            yield Words(
-                "The gain is compared with the spread of both figures that it lies between; that of a single trial is"
-                " taken for none. The gain for each one more is the slope of a line through all figures up to there."
-            )
-        for one in curves if self._pictures else ():
-            yield Picture(one.chart.title, inline(one.chart, self._name()), one.notes)
+        yield from self._curves(records, found)
         if (others := of_published(self._asked.published, found, labels)) is not None:
             yield others
         for record in records:
@@ -163,12 +167,15 @@ class _Made:
                 told.add((nodes, hosts))
                 several = sum(other.bed == record.bed for other in records) > 1
                 yield from self._place(record, f"{record.bed}, {record.id}" if several else record.bed)
+        beds = fold_words(record.bed for record in records if record.topology is None)
+        if beds and self._drawing:
+            yield Notice(f"No picture of {beds}: the topology's file was not at hand during the run.", "note")
 
     def _place(self, record: RunRecord, name: str) -> Iterator[Part]:
         yield _node_table(record, name)
         if record.hosts:
             yield _host_table(record, name)
-        if not self._pictures:
+        if not self._drawing:
             return
         for chart in seats(record):
             note = "Below a CPU's number are those of the nodes on it. Filled: pinned, each virtual CPU to one of them."
@@ -180,11 +187,46 @@ class _Made:
                 why = error.message if isinstance(error, HostError) else str(error)
                 yield Notice(f"The bed's picture is left out: {why}", "note")
 
-    def _drawn(self, records: Sequence[RunRecord], found: Sequence[Figure], metric: Metric) -> Iterator[Drawn]:
-        return charts(found, metric, limits=_limits(records, metric, self._asked), published=self._asked.published)
+    def _curves(self, records: Sequence[RunRecord], found: Sequence[Figure]) -> Iterator[Part]:
+        """How far the figures grow, and all charts of them; where nothing grows, them side by side."""
+        metrics = compared(found)
+        limits = {metric: _limits(records, metric, self._asked) for metric in metrics}
+        published = self._asked.published
+        single = {m: tuple(charts(found, m, limits=limits[m], published=published)) for m in metrics}
+        curves = [one for some in single.values() for one in some]
+        if (scaled := of_scaling(curves)) is not None:
+            yield scaled
+            yield Words(
+                "The gain is compared with the spread of both figures that it lies between; that of a single trial is"
+                " taken for none. The gain for each one more is the slope of a line through all figures up to there."
+            )
+        compact = [figure for figure in found if figure.metric in metrics]
+        if not any(one.x for one in curves) and (table := by_rows(compact, labels_of(compact))) is not None:
+            yield table
+        pairs = paired(found, metrics, limits)
+        for metric in metrics:
+            pair = next((one for one in pairs if metric in (one.lines, one.columns)), None)
+            if pair is not None and metric == pair.lines:
+                yield from self._together(found, pair, limits)
+            yield from self._pictures(
+                [one for one in single[metric] if pair is None or not isinstance(one.chart, Lines)]
+            )
+
+    def _together(self, found: Sequence[Figure], pair: Pair, limits: Mapping[Metric, Limits]) -> Iterator[Part]:
+        """Instead of a chart for each: what the one says the other completes, and one look has both."""
+        for one in together(found, pair, limits, self._asked.published):
+            data = rows_of(f"Data: {one.drawn.chart.title}", one.figures, one.labels, one.drawn.x)
+            if self._drawing:
+                yield replace(next(self._pictures([one.drawn])), data=data)
+            else:
+                yield data
+
+    def _pictures(self, drawn: Sequence[Drawn]) -> Iterator[Picture]:
+        for one in drawn if self._drawing else ():
+            yield Picture(one.chart.title, inline(one.chart, self._name()), one.notes)
 
     def _load(self, record: RunRecord) -> Iterator[Picture]:
-        chart = load_chart(record, self._asked.loads.get(record.id, "")) if self._pictures else None
+        chart = load_chart(record, self._asked.loads.get(record.id, "")) if self._drawing else None
         if chart is not None:
             note = "What libvirt counts of the nodes each second. Shaded: commands of the run were going on."
             passed = "What goes through a function that was passed to a guest no host sees."

@@ -2,7 +2,7 @@
 
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 from lxml import etree
 
 from vmlab.errors import HostError
-from vmlab.records.run import RunRecord
+from vmlab.records.run import RunHost, RunRecord
 from vmlab.report.benchmark.figures import pinned
 from vmlab.report.graph import render
 from vmlab.report.plots.chart import Seat, Seats
@@ -54,11 +54,20 @@ def seats(record: RunRecord) -> tuple[Seats, ...]:
         for node in record.nodes:
             state = pinned(node)
             if node.name in host.nodes and node.where == "vm" and state is not None:
-                on.append(Seat(node.name, frozenset(cpu for may in node.vcpus.values() for cpu in may), state))
+                cpus = frozenset(cpu for may in node.vcpus.values() for cpu in may)
+                on.append(Seat(node.name, cpus, state, host.remote_memory.get(node.name, 0.0)))
         count = max(host.cpus, *(cpu + 1 for seat in on for cpu in seat.cpus), 0) if on else 0
         if 0 < count <= _MOST_CPUS:
-            found.append(Seats(f"Nodes on the {count} CPUs of {host.name}", count, on))
+            found.append(Seats(f"Nodes on the {count} CPUs of {host.name}", count, on, _cells(host, on)))
     return tuple(found)
+
+
+def _cells(host: RunHost, on: Sequence[Seat]) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    """None where a single one says nothing, or a node is on a CPU of which no cell is known."""
+    known = {cpu for cpus in host.cells.values() for cpu in cpus}
+    if len(host.cells) < 2 or any(seat.cpus - known for seat in on):  # noqa: PLR2004
+        return ()
+    return tuple((cell, tuple(sorted(cpus))) for cell, cpus in host.cells.items() if cpus)
 
 
 def _made(kind: Any, value: Any) -> Any:

@@ -18,7 +18,7 @@ def reasons(record: RunRecord, one: Summary) -> tuple[str, ...]:
 def named(record: RunRecord, labels: Mapping[str, str]) -> tuple[str, ...]:
     """The nodes that labels name; all of the run where they name none."""
     known = {node.name: None for node in record.nodes if node.where != HOST}
-    found = {name for value in labels.values() for name in _nodes(value) if name in known}
+    found = {name for value in labels.values() for name in nodes_of(value) if name in known}
     return tuple(name for name in known if name in found) or tuple(known)
 
 
@@ -41,7 +41,8 @@ def _percent(share: float) -> str:
     return f"{100 * share:.3g} %"
 
 
-def _nodes(value: str) -> tuple[str, ...]:
+def nodes_of(value: str) -> tuple[str, ...]:
+    """The names in a label's value; none if it is no set of nodes."""
     try:
         return expand(value)
     except ValueError:

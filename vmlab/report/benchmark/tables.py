@@ -1,16 +1,18 @@
 """The figures as tables: of each group of metrics, of guests beside the host, of pinned beside floating, of scaling."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
 from vmlab.judgement.scaling import Scaling, Step, scaling
-from vmlab.metrics import HOST, ON, VM, Metric
+from vmlab.metrics import BARE, HOST, ON, VM, Metric
 from vmlab.records.beside import beside_host, together
 from vmlab.records.run import RunRecord
 from vmlab.report.benchmark.choose import Drawn, spoken
 from vmlab.report.benchmark.figures import FLOATING, PINNED, PINNING, Figure, Labels, labels_of, number, relabelled
 from vmlab.report.benchmark.published import Series
+from vmlab.report.benchmark.reasons import nodes_of
 from vmlab.report.pages.parts import Cell, Column, Table
 from vmlab.report.plots.chart import Line, Lines
 from vmlab.report.plots.numbers import figure as written
@@ -94,18 +96,39 @@ def beside_the_host(records: Sequence[RunRecord], found: Sequence[Figure]) -> tu
     return tuple(pairs)
 
 
+def beside_bare(found: Sequence[Figure]) -> tuple[Beside, ...]:
+    """All figures that there are of guests and of machines that are none. Where they are not as many, it is told."""
+    ours = [figure for figure in found if ON in figure.labels]
+    return tuple(_pair(one, other, ON, tuple(_unequal(one))) for one, other in _both(ours, ON, VM, BARE))
+
+
 def beside_floating(found: Sequence[Figure]) -> tuple[Beside, ...]:
     """All figures that there are of pinned nodes and of floating ones; of guests alone."""
     ours = [figure for figure in found if PINNING in figure.labels and figure.labels.get(ON, VM) != HOST]
-    pairs = []
-    for some in together(ours, PINNING):
-        both = {figure.labels[PINNING]: figure for figure in some}
-        if PINNED in both and FLOATING in both:
-            one, other = both[PINNED].summary, both[FLOATING].summary
-            labels = {key: value for key, value in one.labels.items() if key != PINNING}
-            why = tuple(dict.fromkeys(both[PINNED].reasons + both[FLOATING].reasons))
-            pairs.append(Beside(one.metric, labels, one.median, other.median, one.apart(other), why))
-    return tuple(pairs)
+    return tuple(_pair(one, other, PINNING) for one, other in _both(ours, PINNING, PINNED, FLOATING))
+
+
+def _both(found: Sequence[Figure], label: str, one: str, other: str) -> Iterator[tuple[Figure, Figure]]:
+    for some in together(found, label):
+        by_value = {figure.labels[label]: figure for figure in some}
+        if one in by_value and other in by_value:
+            yield by_value[one], by_value[other]
+
+
+def _unequal(figure: Figure) -> Iterator[str]:
+    """The sets of nodes among its labels in which there are not as many guests as others."""
+    where = {node.name: node.where for node in figure.record.nodes}
+    for value in figure.labels.values():
+        kinds = Counter(where[name] for name in nodes_of(value) if name in where)
+        if kinds[VM] and kinds[BARE] and kinds[VM] != kinds[BARE]:
+            yield f"{kinds[VM]} guests beside {kinds[BARE]} bare machines"
+
+
+def _pair(one: Figure, other: Figure, label: str, why: tuple[str, ...] = ()) -> Beside:
+    labels = {key: value for key, value in one.labels.items() if key != label}
+    reasons = tuple(dict.fromkeys(one.reasons + other.reasons + why))
+    differs = one.summary.apart(other.summary)
+    return Beside(one.metric, labels, one.summary.median, other.summary.median, differs, reasons)
 
 
 def of_pairs(caption: str, pairs: Sequence[Beside], names: tuple[str, str], labels: Labels) -> Table:

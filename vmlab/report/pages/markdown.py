@@ -31,8 +31,9 @@ def _lines(part: Part) -> Iterator[str]:
             yield f"> {_text(text)}"
         case Words(text):
             yield _text(text)
-        case Figure(_, _, notes):
+        case Figure(_, _, notes, _, data):
             yield "\n\n".join(map(_text, notes))
+            yield from ("", *_table(data)) if data is not None else ()
 
 
 def _table(table: Table) -> Iterator[str]:

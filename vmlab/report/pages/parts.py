@@ -41,12 +41,13 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A picture in SVG, and in words what it shows. `wide`: it takes the page's whole width."""
+    """A picture in SVG, and in words what it shows. `wide`: it takes the page's whole width. `data` stands below it."""
 
     caption: str
     svg: str
     notes: Sequence[str] = ()
     wide: bool = False
+    data: Table | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _ROW_IN = 0.21
 _CHARACTERS = 60
+_INSET = 0.008  # of the axis: beside its line
 _HATCHES = {"ours": "", "native": "////", "bare": "....", "published": "\\\\\\\\"}
 
 
@@ -27,7 +28,7 @@ def draw_bars(figure: "Figure", chart: Bars) -> None:
     for name, bars in chart.groups:
         for text in wrap(name, _CHARACTERS, break_on_hyphens=False):
             row += 1
-            axes.text(0, row, text, va="center", ha="left", fontsize=9, color=INK)
+            axes.text(_INSET * top, row, text, va="center", ha="left", fontsize=9, color=INK)
         for bar in bars:
             row += 1
             _bar(axes, bar, row, top, label="_" if bar.name in named else shown(bar.name))
@@ -39,7 +40,7 @@ def draw_bars(figure: "Figure", chart: Bars) -> None:
     axes.set_xlim(0, top * 1.18)
     axes.set_yticks([])
     axes.grid(visible=False, axis="y")
-    axes.xaxis.set_major_formatter(lambda value, _: short(value))
+    axes.xaxis.set_major_formatter(lambda value, _: short(value, top))
     axes.locator_params(axis="x", nbins=6)
     axes.set_xlabel(chart.y.label)
     axes.set_title("\n".join(wrap(chart.title, 56)))

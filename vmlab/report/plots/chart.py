@@ -67,6 +67,15 @@ class Lines:
 
 
 @dataclass(frozen=True, slots=True)
+class Mixed:
+    """Curves, and columns over the same x, each with an axis of its own: to the left, to the right."""
+
+    title: str
+    lines: Lines
+    columns: Lines
+
+
+@dataclass(frozen=True, slots=True)
 class Bar:
     """A figure without an x: a point, and what of its group it is."""
 
@@ -110,20 +119,25 @@ class Panels:
 
 @dataclass(frozen=True, slots=True)
 class Seat:
-    """A node on a host: the CPUs that its virtual ones may use. `pinned`: each of them only one."""
+    """A node on a host: the CPUs that its virtual ones may use. `pinned`: each of them only one.
+
+    `remote`: the share of its memory that lies in cells without them.
+    """
 
     node: str
     cpus: frozenset[int]
     pinned: bool
+    remote: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Seats:
-    """A host's CPUs, `count` of them, and who is on them."""
+    """A host's CPUs, `count` of them, and who is on them. `cells`: its NUMA cells with their CPUs, where known."""
 
     title: str
     count: int
     seats: Sequence[Seat]
+    cells: Sequence[tuple[str, Sequence[int]]] = ()
 
 
-Chart: TypeAlias = Lines | Bars | HeatMap | Panels | Seats
+Chart: TypeAlias = Lines | Mixed | Bars | HeatMap | Panels | Seats

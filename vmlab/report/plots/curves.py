@@ -24,7 +24,7 @@ def draw_lines(figure: "Figure", chart: Lines) -> None:
     """One plot, with its legend below it."""
     axes = figure.subplots()
     for line in chart.lines:
-        _line(axes, line, len(chart.lines))
+        draw_line(axes, line, len(chart.lines))
     for kind, name in _of_kinds(chart.lines):
         axes.plot([], [], color=REFERENCE, linestyle=DASHES[kind], marker="o", markerfacecolor="none", label=name)
     if chart.limit is not None:
@@ -65,12 +65,16 @@ def draw_panels(figure: "Figure", chart: Panels) -> None:
 
 def legend(figure: "Figure", axes: "Axes") -> int:
     """Below the plot, in as many columns as the names leave room for; how many lines that are. One line needs none."""
-    handles, labels = axes.get_legend_handles_labels()
+    return legend_of(figure, *axes.get_legend_handles_labels())
+
+
+def legend_of(figure: "Figure", handles: Sequence[Any], labels: Sequence[str]) -> int:
+    """The same of what was drawn in several axes."""
     if len(labels) < 2:  # noqa: PLR2004 (the title says what it is)
         return 0
     columns = max(1, min(3, _LEGEND_CHARACTERS // (max(map(len, labels)) + 5)))
     wrapped = [fill(label, _LEGEND_CHARACTERS, break_on_hyphens=False) for label in labels]
-    figure.legend(handles, wrapped, loc="outside lower left", ncols=columns, handlelength=2.6)
+    figure.legend(list(handles), wrapped, loc="outside lower left", ncols=columns, handlelength=2.6)
     return -(-sum(label.count("\n") + 1 for label in wrapped) // columns)
 
 
@@ -85,7 +89,8 @@ def _of_kinds(lines: Sequence[Line]) -> list[tuple[Kind, str]]:
     return [(kind, _TOLD[kind]) for kind in kinds]
 
 
-def _line(axes: "Axes", line: Line, of: int) -> None:
+def draw_line(axes: "Axes", line: Line, of: int) -> None:
+    """One of so many."""
     tint = REFERENCE if line.kind == "published" else colour(line.colour)
     xs, ys = [point.x for point in line.points], [point.y for point in line.points]
     many = len(xs) > _MANY
@@ -132,11 +137,11 @@ def _axes(axes: "Axes", chart: Lines) -> None:
     axes.set_xlabel(fill(chart.x.label, 60))
     axes.set_ylabel(chart.y.label if len(chart.y.label) <= 34 else fill(chart.y.label, 34))  # noqa: PLR2004 (its height)
     _ticks(axes, chart.x, xs)
-    axes.yaxis.set_major_formatter(_written(chart.y))
+    top = max((point.high for line in chart.lines for point in line.points), default=0)
+    top = max(top, chart.limit.value if chart.limit else 0)
+    axes.yaxis.set_major_formatter(written(chart.y, top))
     axes.yaxis.set_minor_formatter("")
     if chart.y.scale == "linear":
-        top = max((point.high for line in chart.lines for point in line.points), default=0)
-        top = max(top, chart.limit.value if chart.limit else 0)
         axes.set_ylim(0, top * 1.08 or 1)
 
 
@@ -158,16 +163,16 @@ def _ticks(axes: "Axes", axis: Axis, xs: Sequence[float]) -> None:
         axes.minorticks_off()
     elif axis.scale == "linear":
         axes.xaxis.set_major_locator(MaxNLocator(_TICKS, integer=axis.form == "count"))
-    axes.xaxis.set_major_formatter(_written(axis))
+    axes.xaxis.set_major_formatter(written(axis))
     if len(xs) == 1 and axis.scale == "linear":
         axes.set_xlim(xs[0] - 1, xs[0] + 1)
 
 
-def _written(axis: Axis) -> Callable[[float, float | None], str]:
-    form = size if axis.form == "size" else short
+def written(axis: Axis, top: float = 0.0) -> Callable[[float, float | None], str]:
+    """How numbers stand at this axis, which goes up to `top`, in the form in which matplotlib asks."""
 
     def write(value: float, place: float | None = None) -> str:
         del place
-        return form(value)
+        return size(value) if axis.form == "size" else short(value, top)
 
     return write

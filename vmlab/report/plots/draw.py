@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from lxml import etree
 
 from vmlab.report.plots.bars import draw_bars
-from vmlab.report.plots.chart import Bars, Chart, HeatMap, Lines, Panels
+from vmlab.report.plots.chart import Bars, Chart, HeatMap, Lines, Mixed, Panels
 from vmlab.report.plots.curves import draw_lines, draw_panels
 from vmlab.report.plots.heat import draw_heat
 from vmlab.report.plots.look import FONTS, SETTINGS, VARIABLES
+from vmlab.report.plots.mixed import draw_mixed
 from vmlab.report.plots.seats import draw_seats
 
 if TYPE_CHECKING:
@@ -93,6 +94,8 @@ def _draw(figure: "Figure", chart: Chart) -> None:
     match chart:
         case Lines():
             draw_lines(figure, chart)
+        case Mixed():
+            draw_mixed(figure, chart)
         case Bars():
             draw_bars(figure, chart)
         case HeatMap():

@@ -13,9 +13,9 @@ def figure(value: float | None) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"  # noqa: PLR2004 (a matter of looks)
 
 
-def short(value: float) -> str:
-    """At an axis, or in a cell of a map: 23M, 4.5k."""
-    for factor, letter in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
+def short(value: float, top: float = 0.0) -> str:
+    """At an axis that goes up to `top`, or in a cell of a map: 23M, 4.5k. 5000 is 5k where 10k stands above it."""
+    for factor, letter in ((1e9, "G"), (1e6, "M"), (1e3 if top >= 1e4 else 1e4, "k")):  # noqa: PLR2004
         if abs(value) >= factor:
             return f"{value / min(factor, 1e3 if letter == 'k' else factor):.3g}{letter}"
     return f"{value:.4g}"
