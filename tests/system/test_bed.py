@@ -272,6 +272,8 @@ def dead_and_alive_are_collected(bed: Vmlab, folder: Path, panic: str) -> None:
     assert f"guest={BED}.client1" in text("client1", "qemu.log")
     assert next(size for name, size in kept["client1"].items() if name.startswith("memory.elf.")) > 1 << 20
     assert nodes["oss1"]["silent"] == ""
+    assert [event.partition(":")[0] for event in nodes["client1"]["events"]] == ["panic"]
+    assert nodes["oss1"]["events"] == []
     assert "Linux version" in text("oss1", "dmesg.txt")
     assert "\n1 systemd S (sleeping)\n[<0>] " in text("oss1", "tasks.txt")
     assert not any(name.startswith("memory") for name in kept["oss1"])
