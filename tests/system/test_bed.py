@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import json
+import re
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -198,6 +199,35 @@ def test_a_disk_that_a_stranger_uses_keeps_down_from_everything(bed: Vmlab, conn
         stranger.undefine()
 
 
+def test_faults_on_purpose_are_felt_listed_and_cleared(bed: Vmlab) -> None:
+    (peer,) = (a["ip"].partition("/")[0] for a in _addresses(bed, "oss2") if a["fabric"] == "ib0")
+    bed.run("fault", "add", BED, "link", "oss1", "--fabric", "ib0")
+    bed.run("fault", "add", BED, "net", "mds1", "--fabric", "ib0", "--delay", "300ms", "--loss", "1%")
+    bed.run("fault", "add", BED, "disk", "mds2", "--disk", "lustre-MDT0000", "--iops", "20")
+    bed.run("fault", "add", BED, "pause", "client1")
+    told = {(one["node"], one["kind"]): (one["on"], one["told"]) for one in bed.json("fault", "list", BED)}
+    assert told == {
+        ("client1", "pause"): ("", "paused"),
+        ("mds1", "net"): ("ib0", "delay 300 ms, loss 1 %"),
+        ("mds2", "disk"): ("lustre-MDT0000", "20 operations/s at most"),
+        ("oss1", "link"): ("ib0", "down"),
+    }
+    assert (
+        bed.run("exec", BED, "-n", "oss1", "-o", "json", "--", "cat", "/sys/class/net/ib0/carrier").count('"0\\n"') == 1
+    )
+    replies = bed.run("ssh", BED, "mds1", "--", "ping", "-c", "8", "-i", "0.3", "-W", "5", peer)
+    assert min(float(time) for time in re.findall(r"time=([0-9.]+) ms", replies)) >= 300
+    cleared = bed.run("fault", "clear", BED)
+    assert len(cleared.splitlines()) == 4
+    assert bed.json("fault", "list", BED) == []
+    assert bed.run("ssh", BED, "oss1", "--", "cat", "/sys/class/net/ib0/carrier") == "1\n"
+    bed.run("ssh", BED, "client1", "--", "true")
+
+
+def _addresses(bed: Vmlab, name: str) -> list[dict[str, str]]:
+    return next(node["addresses"] for node in bed.json("status", BED, "--no-guests") if node["name"] == name)
+
+
 def test_a_panic_is_noticed_by_whoever_waits(bed: Vmlab, tmp_path: Path) -> None:
     """Whoever waits ends by what was noticed, which is told, and not by the end of an own time; evidence is there."""
     crash = "echo 1 >/proc/sys/kernel/sysrq; (sleep 3; echo c >/proc/sysrq-trigger) >/dev/null 2>&1 &"
@@ -242,6 +272,8 @@ def dead_and_alive_are_collected(bed: Vmlab, folder: Path, panic: str) -> None:
     assert f"guest={BED}.client1" in text("client1", "qemu.log")
     assert next(size for name, size in kept["client1"].items() if name.startswith("memory.elf.")) > 1 << 20
     assert nodes["oss1"]["silent"] == ""
+    assert [event.partition(":")[0] for event in nodes["client1"]["events"]] == ["panic"]
+    assert nodes["oss1"]["events"] == []
     assert "Linux version" in text("oss1", "dmesg.txt")
     assert "\n1 systemd S (sleeping)\n[<0>] " in text("oss1", "tasks.txt")
     assert not any(name.startswith("memory") for name in kept["oss1"])

@@ -65,8 +65,8 @@ _SECTIONS: "Mapping[str, Mapping[str, str]]" = {
         "console": "nodes.console",
         "gdb": "nodes.gdb",
         "power": "nodes.power",
-        "collect": "collecting.collect",
     },
+    "What goes wrong": {"collect": "collecting.collect", "fault": "faults.app"},
     "Lustre": {"lnet": "lnet.app", "fs": "filesystems.app"},
     "Measuring": {"run": "measuring.run", "workloads": "measuring.workloads", "results": "results.results"},
     "This host": {

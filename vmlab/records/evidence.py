@@ -27,13 +27,17 @@ class Missing:
 
 @dataclass(frozen=True, slots=True)
 class OfNode:
-    """Of one node. `state` is its domain's, in libvirt's words; `silent` is why its guest did not answer, or ""."""
+    """Of one node. `state` is its domain's, in libvirt's words; `silent` is why its guest did not answer, or "".
+
+    `events` are what its kernel complained of on its console, by kind and first line, the oldest first.
+    """
 
     node: str
     state: str
     silent: str
     kept: tuple[Kept, ...]
     missing: tuple[Missing, ...]
+    events: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,7 @@ def as_text(evidence: Evidence) -> str:
     lines = [f"# Evidence of {evidence.bed}, {evidence.at}", ""]
     for node in evidence.nodes:
         lines += [f"- **{node.node}** is {node.state}: {node.silent}"] if node.silent else []
+        lines += [f"- **{node.node}** {event}" for event in node.events]
     lines += _table("The bed", evidence.kept, ())
     for node in evidence.nodes:
         lines += _table(f"{node.node} ({node.state})", node.kept, node.missing)

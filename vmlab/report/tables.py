@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from vmlab.domainxml.metadata import Address
     from vmlab.lab.beds.status import BedLine, NodeStatus
     from vmlab.lab.beds.up import Raised
+    from vmlab.lab.nightly.faults import Fault
     from vmlab.store.images import Manifest
     from vmlab.topology import Topology
     from vmlab.values.pci import PciAddress
@@ -107,6 +108,14 @@ def power_table(states: dict[str, str]) -> Grid:
     table = Grid("NODE", "STATE")
     for node, state in states.items():
         table.add_row(node, Cell(state, _STATES.get(state, _MIDDLING)))
+    return table
+
+
+def faults_table(faults: "Sequence[Fault]") -> Grid:
+    """`vmlab fault list`."""
+    table = Grid("NODE", "FAULT", "ON", "WHAT")
+    for fault in faults:
+        table.add_row(fault.node, Cell(fault.kind, _BAD), fault.on or "-", fault.told)
     return table
 
 

@@ -20,6 +20,7 @@ EVIDENCE = Evidence(
             "it does not answer",
             (Kept("oss2/console.log", "its console", 8 << 20, cut=True),),
             (Missing("memory", "it does not fit"),),
+            ("LBUG: ASSERTION( 0 ) failed",),
         ),
         OfNode("client1", "shut off", "it is off", (), (Missing("console", "there is nothing in it"),)),
     ),
@@ -70,6 +71,7 @@ def test_the_index_says_first_what_is_wrong() -> None:
     assert text.index("**oss2** is running: it does not answer") < text.index("## oss1 (running)")
     assert "| `oss2/console.log` | its console, its end | 8,388,608 |" in text
     assert "- missing: memory: it does not fit" in text
+    assert "- **oss2** LBUG: ASSERTION( 0 ) failed" in text
 
 
 def test_the_index_as_data() -> None:

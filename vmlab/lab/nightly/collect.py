@@ -28,6 +28,7 @@ from vmlab.runtime.files import write_atomically
 from vmlab.runtime.parallel import each
 from vmlab.runtime.process import run
 from vmlab.runtime.wait import Deadline
+from vmlab.suites.consoles import Event, read_console
 from vmlab.values.scrub import scrubbed
 from vmlab.virt.evidence import domain_xml, dump_memory, qemu_log
 from vmlab.virt.kept_consoles import KEPT, consoles
@@ -107,6 +108,7 @@ class _Node:
         self._deadline = Deadline.after(wanted.deadline_s)
         self._kept: list[Kept] = []
         self._missing: list[Missing] = []
+        self._events: list[str] = []
 
     def collect(self, guest: Guest | None, progress: Progress) -> OfNode:
         domain = self._domain.facts.name
@@ -121,7 +123,7 @@ class _Node:
             progress.stage(self._name, "memory")
             self._try("memory", lambda: self._memory(domain))
         self._kept.sort(key=lambda kept: kept.file)
-        return OfNode(self._name, state, silent, tuple(self._kept), tuple(self._missing))
+        return OfNode(self._name, state, silent, tuple(self._kept), tuple(self._missing), tuple(self._events))
 
     def _ask(self, guest: Guest, progress: Progress) -> str:
         """Why the guest did not answer, "" if it did."""
@@ -153,6 +155,8 @@ class _Node:
     def _consoles(self) -> None:
         """Of all starts that are kept; the last is that since the latest start."""
         for until, text in consoles(self._host, self._bed.metadata[self._name], KEPT):
+            if self._wanted.since is None or until is None or until >= self._wanted.since:
+                self._events += [_told(event, until) for event in read_console(text).events]
             if until is None:
                 self._keep("console.log", "what the console printed since the last start", text)
             elif self._wanted.since is None or until >= self._wanted.since:
@@ -177,6 +181,12 @@ class _Node:
             act()
         except VmlabError as error:
             self._missing.append(Missing(what, error.message))
+
+
+def _told(event: Event, until: datetime | None) -> str:
+    when = f", before {until:%Y-%m-%d %H:%M:%SZ}" if until is not None else ""
+    more = f" -> {event.panic}" if event.panic and event.panic != event.line else ""
+    return f"{event.kind}{when}: {event.line}{more}{' (because of what had stopped)' if event.symptom else ''}"
 
 
 def _write(folder: Path, name: str, about: str, text: str) -> Kept:
