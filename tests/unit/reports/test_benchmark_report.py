@@ -626,8 +626,8 @@ def test_what_references_say_is_in_the_page_and_in_junit() -> None:
     told = [notice for notice in found.notices if "reference" in notice]
     assert [notice.split(":")[0] for notice in told] == [
         "Failure missed its reference",
-        "Note better than its reference, which is old",
         "Failure not measured, though there is a reference",
+        "Note better than its reference, which is old",
     ]
     (suite,) = etree.fromstring(as_junit([simulated.judged()]).encode())
     numbers = {key: suite.get(key) for key in ("tests", "failures", "errors", "skipped")}

@@ -22,9 +22,8 @@ def phrase(one: RunVerdict) -> str:
 
 def notices(record: RunRecord) -> Iterator[Notice]:
     """Of each figure that is not as it should be; of references for other hosts that they judged nothing."""
-    for one in record.verdicts:
-        if one.verdict in _SAID:
-            said, level = _SAID[one.verdict]
+    for verdict, (said, level) in _SAID.items():
+        for one in (one for one in record.verdicts if one.verdict == verdict):
             yield Notice(f"{said}: {phrase(one)}", level)
     if record.verdicts and all(one.verdict == OTHER_HOST for one in record.verdicts):
         yield Notice("All references are for other hosts: nothing was judged.")
