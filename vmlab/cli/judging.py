@@ -116,8 +116,7 @@ def compare(
     from vmlab.report.judgement import comparison_table
     from vmlab.report.plain import dumped
     from vmlab.report.tables import show
-    from vmlab.store.index import runs_dir
-    from vmlab.store.runs import read
+    from vmlab.store.runs import read, runs_dir
 
     if bool(later) == (last is not None):
         raise UsageError("compare takes two runs, or one and --last N", hint="vmlab results list")

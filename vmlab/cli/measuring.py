@@ -68,7 +68,7 @@ def run(
     from vmlab.cli.target import at
     from vmlab.errors import GuestError, UsageError, VmlabError, WorkloadError, together
     from vmlab.lab.measuring.resume import from_cut_off
-    from vmlab.lab.measuring.run import measure, runs_dir
+    from vmlab.lab.measuring.run import measure
     from vmlab.lab.measuring.turns import Often
     from vmlab.lab.measuring.workload import verdict
     from vmlab.records.run import to_json
@@ -76,6 +76,7 @@ def run(
     from vmlab.report.progress import shown
     from vmlab.report.run import run_table
     from vmlab.report.tables import show
+    from vmlab.store.runs import runs_dir
 
     if fresh and trials == 1:
         raise UsageError("--fresh is between trials, and there is one", hint="--trials N --fresh")

@@ -150,7 +150,7 @@ def _asked(records: "Sequence[RunRecord]", limit: str | None, published: Path | 
     from vmlab.errors import UsageError
     from vmlab.report.benchmark.page import Asked
     from vmlab.report.benchmark.published import read_published
-    from vmlab.store.index import runs_dir
+    from vmlab.store.runs import runs_dir
 
     try:
         text = published.read_text(encoding="utf-8") if published is not None else ""

@@ -67,7 +67,8 @@ def list_(
     from vmlab.report.plain import dumped
     from vmlab.report.tables import show
     from vmlab.report.workloads import runs_table
-    from vmlab.store.index import opened, runs_dir
+    from vmlab.store.index import opened
+    from vmlab.store.runs import runs_dir
 
     wanted = selection(bed, workload, since, until, where, tag, last)
     with opened(runs_dir()) as index:
@@ -159,8 +160,7 @@ def tag(
       vmlab results tag 20260801T020000Z-ha-rdma baseline lustre-2.15.5
     """
     from vmlab.store import about
-    from vmlab.store.index import runs_dir
-    from vmlab.store.runs import folder_of
+    from vmlab.store.runs import folder_of, runs_dir
 
     said = about.tag(folder_of(runs_dir(), run), tags, remove=remove)
     typer.echo(f"{run}: {', '.join(said.tags) or 'no tags'}", err=True)
@@ -178,8 +178,7 @@ def note(
       vmlab results note 20260801T020000Z-ha-rdma "the switch was replaced before"
     """
     from vmlab.store import about
-    from vmlab.store.index import runs_dir
-    from vmlab.store.runs import folder_of
+    from vmlab.store.runs import folder_of, runs_dir
 
     about.note(folder_of(runs_dir(), run), text)
 
@@ -204,8 +203,7 @@ def rm(
     """
     from vmlab.cli.target import agreed
     from vmlab.errors import UsageError
-    from vmlab.store.index import runs_dir
-    from vmlab.store.runs import remove
+    from vmlab.store.runs import remove, runs_dir
 
     wanted = selection(bed, workload, since, until, where, tag, last)
     if not runs and not wanted.narrow:

@@ -66,8 +66,8 @@ def selection(
 
 def names(runs: "Sequence[str]", wanted: "Selection") -> list[str]:
     """The IDs of the named runs, or of those that are selected; what cannot be read is told. Raises UsageError."""
-    from vmlab.store.index import opened, runs_dir
-    from vmlab.store.runs import folder_of
+    from vmlab.store.index import opened
+    from vmlab.store.runs import folder_of, runs_dir
 
     if runs:
         return [folder_of(runs_dir(), run).name for run in dict.fromkeys(runs)]
@@ -79,8 +79,7 @@ def names(runs: "Sequence[str]", wanted: "Selection") -> list[str]:
 def chosen(runs: "Sequence[str]", wanted: "Selection") -> "Iterator[RunRecord]":
     """The named runs, or those that are selected, of which those that cannot be read are told and left out."""
     from vmlab.errors import WorkloadError
-    from vmlab.store.index import runs_dir
-    from vmlab.store.runs import read
+    from vmlab.store.runs import read, runs_dir
 
     for run in names(runs, wanted):
         try:
@@ -94,8 +93,7 @@ def chosen(runs: "Sequence[str]", wanted: "Selection") -> "Iterator[RunRecord]":
 def named_or_latest(run: str) -> "RunRecord":
     """The run of this ID, or with "" the latest that can be read; newer ones are told. Raises UsageError."""
     from vmlab.errors import UsageError
-    from vmlab.store.index import runs_dir
-    from vmlab.store.runs import latest, read
+    from vmlab.store.runs import latest, read, runs_dir
 
     record, damaged = (read(runs_dir(), run), ()) if run else latest(runs_dir())
     warn(damaged)

@@ -1,17 +1,21 @@
 """Workloads that there are, and runs that there were."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Group
-from rich.text import Text
+from vmlab.report.grid import Cell, Grid
 
-from vmlab.report.grid import Grid
-from vmlab.workloads._options import WorkloadHelp
+if TYPE_CHECKING:
+    from rich.console import Group
+
+    from vmlab.workloads._options import WorkloadHelp
 
 
-def workload_help(help_: WorkloadHelp) -> Group:
+def workload_help(help_: "WorkloadHelp") -> "Group":
     """One workload: what it is, its options, its metrics."""
+    from rich.console import Group  # noqa: PLC0415  slow to import
+    from rich.text import Text  # noqa: PLC0415
+
     options = Grid("OPTION", "FORM", "DEFAULT", "")
     for option in help_.options:
         options.add_row(option.name, Text(option.form), Text(option.default or "-"), Text(option.help))
@@ -26,13 +30,13 @@ def runs_table(runs: Sequence[Mapping[str, Any]]) -> Grid:
     tagged = any(run["tags"] or run["note"] for run in runs)
     table = Grid("RUN", "BED", "WORKLOAD", "ACCEL", "FIGURES", "OUTCOME", *(("TAGS",) if tagged else ()))
     for run in runs:
-        outcome = Text("ok", "green")
+        outcome = Cell("ok", "green")
         if run["problems"]:
-            outcome = Text(f"{len(run['problems'])} failed", "red")
+            outcome = Cell(f"{len(run['problems'])} failed", "red")
         elif run["faults"]:
-            outcome = Text(f"{len(run['faults'])} not measured", "red")
+            outcome = Cell(f"{len(run['faults'])} not measured", "red")
         elif run["incomplete"]:
-            outcome = Text(f"incomplete: {run['incomplete']}", "red")
+            outcome = Cell(f"incomplete: {run['incomplete']}", "red")
         accel = run["accel"] + (", soft-RoCE" if run["soft"] else "")
         said = " ".join(filter(None, (",".join(run["tags"]), f"({run['note']})" if run["note"] else "")))
         cells = (run["id"], run["bed"], run["workload"], accel, str(run["figures"]), outcome)

@@ -19,7 +19,6 @@ from vmlab.errors import VmlabError, WorkloadError
 from vmlab.metrics import label_text
 from vmlab.records.run import RunRecord, to_json
 from vmlab.records.selection import Selection, plain
-from vmlab.runtime.files import state_dir
 from vmlab.runtime.log import log
 from vmlab.store.about import ABOUT, about
 from vmlab.store.runs import PARTIAL, RECORD, read
@@ -48,11 +47,6 @@ _NOT_TOLD = (
 )
 _INSERT = "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?)"
 _BUSY_S = 10.0
-
-
-def runs_dir() -> Path:
-    """Where runs are recorded."""
-    return state_dir() / "runs"
 
 
 @dataclass(frozen=True, slots=True)

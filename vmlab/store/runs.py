@@ -20,8 +20,7 @@ from pathlib import Path
 
 from vmlab.errors import HostError, UsageError, WorkloadError
 from vmlab.records.run import RunRecord, from_json, to_json
-from vmlab.runtime.files import write_atomically
-from vmlab.topology.wording import quote
+from vmlab.runtime.files import state_dir, write_atomically
 
 RECORD = "run.json"
 PARTIAL = ".partial"
@@ -29,6 +28,11 @@ PARTIAL = ".partial"
 _RESERVE = "reserve"
 _RESERVED = 1 << 20
 _LONGEST = 200
+
+
+def runs_dir() -> Path:
+    """Where runs are recorded."""
+    return state_dir() / "runs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +192,8 @@ def folder_of(runs_dir: Path, run: str) -> Path:
     """Of a complete run. Raises UsageError if there is none of that ID."""
     folder = runs_dir / run
     if folder.parent != runs_dir or folder.name == ".." or folder.suffix == PARTIAL or not (folder / RECORD).is_file():
+        from vmlab.topology.wording import quote  # noqa: PLC0415  slow to import
+
         raise UsageError(f"there is no run {quote(run)}", hint="vmlab results list")
     return folder
 

@@ -4,7 +4,6 @@ import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from vmlab.domainxml.metadata import NodeMetadata
@@ -28,8 +27,8 @@ from vmlab.lab.measuring.workload import run_workload
 from vmlab.plan.observed import ObservedDomain
 from vmlab.records.run import RunRecord
 from vmlab.runtime.descriptors import STARTING, require
-from vmlab.runtime.files import state_dir
 from vmlab.runtime.parallel import each
+from vmlab.store.runs import runs_dir
 from vmlab.topology import External, Topology
 from vmlab.values.nodeset import expand, fold
 from vmlab.virt.pins import vcpu_pins
@@ -37,11 +36,6 @@ from vmlab.workloads import Workload
 from vmlab.workloads._options import Point
 
 _JOBS = 32
-
-
-def runs_dir() -> Path:
-    """Where runs are recorded."""
-    return state_dir() / "runs"
 
 
 def measure(

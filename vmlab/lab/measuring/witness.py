@@ -73,6 +73,7 @@ class Witness:
             hypervisor=self._versions[name][1],
             hcas=before.hcas,
             numastat=grown(before, after),
+            cells={str(cell): tuple(sorted(cpus)) for cell, cpus in sorted(before.cells.items())},
             remote_memory={node: round(share, 4) for node, share in shares.items() if share is not None},
         )
 
