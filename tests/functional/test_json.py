@@ -43,6 +43,7 @@ CALLS = {
     "status": ["ha"],
     "exec": ["ha", "--", "true"],
     "collect": ["ha", "--to", "evidence"],
+    "fault list": ["ha"],
     "power": ["status", "ha"],
     "lnet show": ["bed.yaml"],
     "lnet ping": ["bed.yaml"],
