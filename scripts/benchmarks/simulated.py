@@ -94,7 +94,11 @@ def tell(connection: "libvirt.virConnect") -> None:
 
 
 def remove(connection: "libvirt.virConnect") -> None:
-    """The least of `down`, which has to look what is there and whose, too: nothing else knows it."""
+    """The least of `down`, which has to look what is there and whose, too: nothing else knows it.
+
+    What is deleted is what was listed. vmlab finds each thing again by what is surely the bed's, right before it is
+    deleted, and looks afterwards whether anything is left: that is in its time, and not in this.
+    """
     tell(connection)
     for domain in connection.listAllDomains():
         if domain.name().startswith(f"{_BED}."):

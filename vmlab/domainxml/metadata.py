@@ -9,7 +9,7 @@ if its metadata, the name and the UUID that derive from it agree.
 """
 
 from dataclasses import dataclass
-from ipaddress import IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 from lxml import etree
 
@@ -18,6 +18,7 @@ from vmlab.values.vf import VfSettings
 
 NAMESPACE = "https://vmlab.io/xmlns/bed/1"
 _N = f"{{{NAMESPACE}}}"
+_NODE, _ADDRESS, _SHARE = (f"{_N}{name}" for name in ("node", "address", "share"))
 _SWITCH = {"true": True, "false": False}
 
 
@@ -121,13 +122,16 @@ def _vf_attributes(vf: VfSettings | None) -> dict[str, str]:
 
 
 def _vf_settings(address: etree._Element) -> VfSettings | None:
-    vlan = address.get("vlan")
-    found = VfSettings(
-        vlan=int(vlan) if vlan else None,
-        spoof_check=_SWITCH.get(address.get("spoof-check", "")),
-        trust=_SWITCH.get(address.get("trust", "")),
-    )
-    return None if found == VfSettings() else found
+    vlan, spoof_check, trust = (address.get(name, "") for name in ("vlan", "spoof-check", "trust"))
+    if not (vlan or spoof_check in _SWITCH or trust in _SWITCH):
+        return None
+    return VfSettings(vlan=int(vlan) if vlan else None, spoof_check=_SWITCH.get(spoof_check), trust=_SWITCH.get(trust))
+
+
+def _interface(text: str) -> IPv4Interface:
+    """As IPv4Interface reads it, which reads each text twice: once for the address, once for its network."""
+    address, _, prefix = text.partition("/")
+    return IPv4Interface((int(IPv4Address(address)), int(prefix)) if prefix.isdecimal() else text)
 
 
 def write_digest(domain: etree._Element, digest: str) -> None:
@@ -143,7 +147,7 @@ def read_node(domain: etree._Element, *, scrubbed: bool = False) -> NodeMetadata
     `scrubbed`: the XML is of a record of a host, which has no UUIDs. Raises ValueError for metadata that cannot be
     understood, whoever's domain it is.
     """
-    found = domain.find(f"metadata/{_N}node")
+    found = next((node for metadata in domain.iterchildren("metadata") for node in metadata.iterchildren(_NODE)), None)
     if found is None:
         return None
     node = _node(found)
@@ -166,15 +170,15 @@ def _node(element: etree._Element) -> NodeMetadata:
                 attach=a.get("attach", ""),
                 interface=a.get("interface", ""),
                 mac=a.get("mac", ""),
-                ip=IPv4Interface(a.get("ip", "")),
+                ip=_interface(a.get("ip", "")),
                 mtu=int(a.get("mtu", "")) if a.get("mtu") else None,
                 vf=_vf_settings(a),
             )
-            for a in element.iterchildren(f"{_N}address")
+            for a in element.iterchildren(_ADDRESS)
         ),
         shares=tuple(
             ShareMount(s.get("tag", ""), s.get("at", ""), s.get("driver", ""), s.get("read-only") == "true")
-            for s in element.iterchildren(f"{_N}share")
+            for s in element.iterchildren(_SHARE)
         ),
         kernel=element.get("kernel", ""),
     )

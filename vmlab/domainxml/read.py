@@ -1,9 +1,9 @@
 """What a domain's, network's and volume's XML says, as values."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network
-from typing import TypeVar, cast
+from typing import TypeVar
 
 from lxml import etree
 
@@ -18,22 +18,12 @@ M = TypeVar("M", NodeMetadata, NetworkMetadata)
 # Half of the time of reading goes into what nobody asks for: a table of ids, and the white space between elements.
 PARSER = etree.XMLParser(collect_ids=False, remove_blank_text=True, resolve_entities=False)
 _ADDRESS = ("domain", "bus", "slot", "function")
+_NOTHING: tuple[etree._Element, ...] = ()
 _KIB = {"b": 1 / 1024, "bytes": 1 / 1024, "k": 1, "kib": 1, "m": 1024, "mib": 1024, "g": 1024**2, "gib": 1024**2}
 
 
-def _all(path: str) -> Callable[[etree._Element], Sequence[str]]:
-    """The texts or attributes that an XPath finds, compiled once: cheaper than to go from element to element."""
-    return cast("Callable[..., Sequence[str]]", etree.XPath(path, smart_strings=False))
-
-
-_DISKS = _all("devices/disk/source/@*[(name()='file' or name()='dev' or name()='volume') and string()]")
-_SERIALS = _all("devices/disk/serial/text()")
-_WWNS = _all("devices/disk/wwn/text()")
-_VIRTIO = _all("devices/disk[target/@bus='virtio']/serial/text()")
-_SCSI = _all("devices/disk[target/@bus='scsi' and not(wwn)]/serial/text()")
-_FILES = _all("devices/disk//source/@*[name()='file' or name()='dev']")
-_LAYERED = _all("devices/disk[driver/@type[.!='raw']]//source/@*[name()='file' or name()='dev']")
-_BOOT = _all("os/*[self::kernel or self::initrd or self::dtb]/text()")
+_BOOT = ("kernel", "initrd", "dtb")
+_OF_DOMAIN = ("name", "uuid", "vcpu", "memory", "devices", "os", "cputune", "numatune", "memoryBacking")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,67 +83,154 @@ class DomainFacts:
     gdb: bool = False
 
 
+class _Element:
+    """An element's children of these names.
+
+    One walk finds all that is asked for, where a path for each thing begins anew; and what nobody asks for, of which
+    there is most, never becomes an object of Python's.
+    """
+
+    __slots__ = ("_children",)
+
+    def __init__(self, element: etree._Element | None, *names: str) -> None:
+        self._children: dict[str, list[etree._Element]] = {}
+        for child in _NOTHING if element is None else element.iterchildren(*names):
+            self._children.setdefault(child.tag, []).append(child)
+
+    def all(self, name: str) -> Sequence[etree._Element]:
+        """The children of this name, in their order."""
+        return self._children.get(name, _NOTHING)
+
+    def one(self, name: str) -> etree._Element | None:
+        """The first of them; None if there is none."""
+        found = self._children.get(name)
+        return None if found is None else found[0]
+
+    def text(self, name: str, default: str = "") -> str:
+        """What stands in the first of them; `default` if there is none."""
+        found = self._children.get(name)
+        return default if found is None else found[0].text or ""
+
+
+class _Disks:
+    """What a domain's disks say, in their order."""
+
+    def __init__(self, disks: Iterable[etree._Element]) -> None:
+        self.sources: list[str] = []
+        self.serials: list[str] = []
+        self.virtio: list[str] = []
+        self.scsi: list[str] = []
+        self.wwns: list[str] = []
+        self.files: set[str] = set()
+        self.layered: set[str] = set()
+        self.volumes: set[tuple[str, str]] = set()
+        for disk in disks:
+            self._read(disk)
+
+    def _read(self, disk: etree._Element) -> None:
+        serials: list[str] = []
+        wwns: list[str] = []
+        buses, kinds = set[str](), set[str]()
+        for part in disk.iterchildren("driver", "target", "serial", "wwn"):
+            if part.tag == "driver":
+                kinds.add(part.get("type", "raw"))
+            elif part.tag == "target":
+                buses.add(part.get("bus", ""))
+            elif part.text:
+                (serials if part.tag == "serial" else wwns).append(part.text)
+        self.serials += serials
+        self.wwns += wwns
+        self.virtio += serials if "virtio" in buses else ()
+        self.scsi += serials if "scsi" in buses and not wwns else ()
+        # Those of backing chains and of copies in progress lie deeper.
+        for source in disk.iter("source"):
+            file, volume = source.get("file") or source.get("dev"), source.get("volume")
+            if (place := file or volume) and source.getparent() is disk:
+                self.sources.append(place)
+            if file:
+                self.files.add(file)
+            if file and kinds - {"raw"}:
+                self.layered.add(file)
+            if volume is not None:
+                self.volumes.add((source.get("pool", ""), volume))
+
+    def uses(self, system: _Element) -> Uses:
+        """What a domain of these disks needs; `system` is its `<os>`."""
+        boot = (file.text for name in _BOOT for file in system.all(name))
+        return Uses(
+            files=frozenset(self.files),
+            layered=frozenset(self.layered),
+            volumes=frozenset(self.volumes),
+            boot=frozenset(file for file in boot if file),
+        )
+
+    def links(self) -> tuple[str, ...]:
+        """As udev names disks, those that are passed excepted: what they are called only the guest knows."""
+        return (
+            *(f"virtio-{serial}" for serial in self.virtio),
+            *(f"scsi-0QEMU_QEMU_HARDDISK_{serial}" for serial in self.scsi),
+            *(f"wwn-0x{wwn}" for wwn in self.wwns),
+        )
+
+
 def read_domain(xml: str) -> DomainFacts:
     """Read what `virDomainGetXMLDesc` gives (or what `build` made)."""
     root = etree.fromstring(xml, PARSER)
-    page = root.find("memoryBacking/hugepages/page")
-    functions = dict(_functions(root))
+    domain = _Element(root, *_OF_DOMAIN)
+    devices = _Element(domain.one("devices"), "disk", "interface", "hostdev", "channel")
+    system = _Element(domain.one("os"), "cmdline", *_BOOT)
+    tuning = _Element(domain.one("cputune"), "vcpupin", "emulatorpin")
+    disks = _Disks(devices.all("disk"))
+    functions = dict(_functions(devices.all("hostdev")))
     metadata, unreadable = _understood(_node, root)
-    links = _links(root)
+    links = disks.links()
     return DomainFacts(
-        name=root.findtext("name", ""),
-        uuid=root.findtext("uuid", ""),
+        name=domain.text("name"),
+        uuid=domain.text("uuid"),
         kind=root.get("type", ""),
-        vcpus=int(root.findtext("vcpu", "1")),
-        memory_kib=kib_of(root),
-        disks=tuple(_DISKS(root)),
-        serials=tuple(_SERIALS(root)),
+        vcpus=int(domain.text("vcpu", "1")),
+        memory_kib=_memory_kib(domain.one("memory")),
+        disks=tuple(disks.sources),
+        serials=tuple(disks.serials),
         sources=tuple(
-            source.get("network") or source.get("bridge") or "" for source in root.iterfind("devices/interface/source")
+            source.get("network") or source.get("bridge") or ""
+            for interface in devices.all("interface")
+            for source in interface.iterchildren("source")
         ),
-        kernel=root.findtext("os/kernel", ""),
+        kernel=system.text("kernel"),
         metadata=metadata,
-        pins={
-            int(pin.get("vcpu", "0")): parse_cpu_list(pin.get("cpuset", "")) for pin in root.iterfind("cputune/vcpupin")
-        },
-        emulator_cpus=_cpus(root, "cputune/emulatorpin", "cpuset"),
-        nodeset=_cpus(root, "numatune/memory", "nodeset"),
-        page_kib=None if page is None else _kib(page.get("size", "0"), page.get("unit", "KiB")),
+        pins={int(pin.get("vcpu", "0")): parse_cpu_list(pin.get("cpuset", "")) for pin in tuning.all("vcpupin")},
+        emulator_cpus=_cpus(tuning.all("emulatorpin"), "cpuset"),
+        nodeset=_cpus(_Element(domain.one("numatune"), "memory").all("memory"), "nodeset"),
+        page_kib=_page_kib(domain.one("memoryBacking")),
         hostdevs=tuple(functions),
         ports={interface: address for address, interfaces in functions.items() for interface in interfaces},
-        uses=uses_of(root),
+        uses=disks.uses(system),
         unreadable=unreadable,
         links=tuple(dict.fromkeys(links)),
         paths=tuple(dict.fromkeys(link for link in links if links.count(link) > 1)),
-        boot_args=root.findtext("os/cmdline", ""),
-        gdb=has_gdb(root),
-    )
-
-
-def _links(root: etree._Element) -> tuple[str, ...]:
-    """As udev names disks, those that are passed excepted: what they are called only the guest knows."""
-    return (
-        *(f"virtio-{serial}" for serial in _VIRTIO(root)),
-        *(f"scsi-0QEMU_QEMU_HARDDISK_{serial}" for serial in _SCSI(root)),
-        *(f"wwn-0x{wwn}" for wwn in _WWNS(root)),
+        boot_args=system.text("cmdline"),
+        gdb=bool(devices.all("channel")) and has_gdb(root),
     )
 
 
 def kib_of(root: etree._Element) -> int:
     """The memory that a domain may have, in KiB."""
-    memory = root.find("memory")
+    return _memory_kib(root.find("memory"))
+
+
+def _memory_kib(memory: etree._Element | None) -> int:
     return 0 if memory is None else _kib(memory.text or "0", memory.get("unit", "KiB"))
 
 
 def uses_of(root: etree._Element) -> Uses:
     """What the domain of this XML needs."""
-    volumes = root.iterfind("devices/disk//source[@volume]")
-    return Uses(
-        files=frozenset(_FILES(root)),
-        layered=frozenset(_LAYERED(root)),
-        volumes=frozenset((source.get("pool", ""), source.get("volume", "")) for source in volumes),
-        boot=frozenset(_BOOT(root)),
-    )
+    return _Disks(root.iterfind("devices/disk")).uses(_Element(root.find("os"), *_BOOT))
+
+
+def _page_kib(backing: etree._Element | None) -> int | None:
+    page = None if backing is None else backing.find("hugepages/page")
+    return None if page is None else _kib(page.get("size", "0"), page.get("unit", "KiB"))
 
 
 def _node(root: etree._Element) -> NodeMetadata | None:
@@ -171,18 +248,20 @@ def _understood(read: Callable[[etree._Element], M | None], root: etree._Element
         return None, str(error)
 
 
-def _cpus(root: etree._Element, path: str, attribute: str) -> frozenset[int]:
+def _cpus(elements: Iterable[etree._Element], attribute: str) -> frozenset[int]:
     """The CPUs, or cells, that any of the elements lists."""
-    return frozenset(number for element in root.iterfind(path) for number in parse_cpu_list(element.get(attribute, "")))
+    return frozenset(number for element in elements for number in parse_cpu_list(element.get(attribute, "")))
 
 
 def _kib(number: str, unit: str) -> int:
     return int(int(number) * _KIB.get(unit.lower(), 1))
 
 
-def _functions(root: etree._Element) -> Iterator[tuple[PciAddress, tuple[str, ...]]]:
+def _functions(hostdevs: Iterable[etree._Element]) -> Iterator[tuple[PciAddress, tuple[str, ...]]]:
     """Each PCI function with the interfaces that its alias names."""
-    for hostdev in root.iterfind("devices/hostdev[@type='pci']"):
+    for hostdev in hostdevs:
+        if hostdev.get("type") != "pci":
+            continue
         address, alias = hostdev.find("source/address"), hostdev.find("alias")
         serves = () if alias is None else interfaces_of(alias.get("name", ""))
         if address is not None:
@@ -244,12 +323,14 @@ class VolumeFacts:
 def read_volume(xml: str) -> VolumeFacts:
     """Read what `virStorageVolGetXMLDesc` gives."""
     root = etree.fromstring(xml, PARSER)
-    form = root.find("target/format")
+    volume = _Element(root, "name", "capacity", "target", "backingStore")
+    target, below = _Element(volume.one("target"), "path", "format"), volume.one("backingStore")
+    form = target.one("format")
     return VolumeFacts(
-        name=root.findtext("name", ""),
-        path=root.findtext("target/path", ""),
-        capacity=int(root.findtext("capacity", "0")),
+        name=volume.text("name"),
+        path=target.text("path"),
+        capacity=int(volume.text("capacity", "0")),
         format="raw" if form is None else form.get("type", "raw"),
-        backing=root.findtext("backingStore/path") or None,
+        backing=None if below is None else below.findtext("path") or None,
         kind=root.get("type", "file"),
     )

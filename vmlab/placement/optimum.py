@@ -222,13 +222,28 @@ class _Model:
                 for position, slot in enumerate(pool.slots):
                     if want in slot.serves and pool.host in group.on:
                         most = min(count * number, pool.capacity * slot.ports.of(want.kind))
-                        group.devices[want, index, position] = self.program.variable(most)
+                        same = self._with_node(group, want, index)
+                        group.devices[want, index, position] = self.program.variable(most) if same is None else same
             for host, on in group.on.items():
                 found = {v: 1.0 for (w, i, _), v in group.devices.items() if w == want and self._pools[i].host == host}
-                self.program.equal({**found, **_times(on, -number)}, 0)
+                self.program.equal(_plus(found, _times(on, -number)), 0)
             self._near(group, want, number)
         for index, pool in enumerate(self._pools):
             self._pieces(group, index, pool)
+
+    def _with_node(self, group: Group, want: Want, index: int) -> int | None:
+        """The variable that counts the nodes where the pool is, if it counts the functions that they take, too.
+
+        So it is where each node wants one function, and from its own cell, in which no other pool has such. A third
+        fewer variables, where servers have an HCA each.
+        """
+        request, pool, home = group.request, self._pools[index], self._homes[index][0]
+        if request.numa.policy != "strict" or request.numa.cells or len(request.devices) > 1 or home is None:
+            return None
+        others = (i for i, other in enumerate(self._pools) if i != index and other.host == pool.host)
+        serving = {self._homes[i][p] for i in others for p, s in enumerate(self._pools[i].slots) if want in s.serves}
+        at = group.at.get(home, {})
+        return next(iter(at)) if pool.simple and len(at) == 1 and not serving & {home, None} else None
 
     def _near(self, group: Group, want: Want, number: int) -> None:
         """Functions in the node's cells; one whose cell the host does not tell is near to all."""
@@ -239,7 +254,7 @@ class _Model:
         for place in self._cells:
             found = {v: 1.0 for (w, i, p), v in group.devices.items() if w == want and self._is_at(i, p, place)}
             if found and not split:
-                self.program.at_most({**found, **_times(group.at.get(place, {}), -number)}, 0)
+                self.program.at_most(_plus(found, _times(group.at.get(place, {}), -number)), 0)
             elif found:
                 near = self.program.variable(number * len(group.names))
                 there = group.vcpus if self._split else group.at
@@ -473,6 +488,12 @@ class _Model:
 
 def _times(terms: Sum, factor: float) -> dict[int, float]:
     return {variable: coefficient * factor for variable, coefficient in terms.items()}
+
+
+def _plus(one: Sum, other: Sum) -> dict[int, float]:
+    """Both sums together; they may share variables."""
+    both = {variable: one.get(variable, 0) + other.get(variable, 0) for variable in (*one, *other)}
+    return {variable: factor for variable, factor in both.items() if factor}
 
 
 def _add(sums: dict[Place, Sum], place: Place, terms: Sum) -> None:

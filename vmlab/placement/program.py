@@ -177,6 +177,8 @@ def _run(solver: Any, goal: Goal, variables: int, start: Sequence[int] | None = 
     # Cells are alike, so these programs are degenerate: the simplex method takes many steps to the relaxation's
     # optimum, and ends in a corner of it, far from whole numbers. It only does for a short search beside what is there.
     solver.setOptionValue("mip_lp_solver", "simplex" if goal.steps == 1 else "ipm")
+    # It finds a solution where there is none; beside one, a short search does without.
+    solver.setOptionValue("mip_heuristic_run_feasibility_jump", goal.steps != 1)
     if start is not None:
         solution = highspy.HighsSolution()
         solution.col_value = [float(value) for value in start]

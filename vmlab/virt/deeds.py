@@ -1,7 +1,7 @@
 """How each action is done to libvirt. It looks first whether it is already so, so that doing it twice is harmless."""
 
 import hashlib
-from functools import singledispatch
+from functools import lru_cache, singledispatch
 from pathlib import Path
 
 import libvirt
@@ -60,7 +60,7 @@ _UNDEFINE_SIMULATED = libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | libvirt.VIR_DOM
 
 
 class Place:
-    """Where the actions of one call are done."""
+    """Where actions are done over one connection."""
 
     def __init__(self, host: Host, connection: "libvirt.virConnect") -> None:
         self.host = host
@@ -78,6 +78,21 @@ class Place:
         if self._pool is None:
             raise HostError(f"the storage pool {BEDS} is gone", hint="run `vmlab up` again, it makes the pool")
         return self._pool
+
+
+class Places:
+    """A host's place for all calls over a connection: whose the pool is, is asked once, not in each call."""
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+        self._last: Place | None = None
+
+    def over(self, connection: "libvirt.virConnect") -> Place:
+        """The place, another one if libvirtd went away in between."""
+        place = self._last
+        if place is None or place.connection is not connection:
+            place = self._last = Place(self.host, connection)
+        return place
 
 
 @singledispatch
@@ -217,7 +232,13 @@ def _undefine_domain(action: UndefineDomain, place: Place) -> None:
 
 def _own(connection: "libvirt.virConnect", name: str) -> "libvirt.virDomain":
     """The node's domain, by its UUID: whoever took the name since we looked is somebody else."""
-    return connection.lookupByUUIDString(str(identity.domain_uuid(*_parts(name))))
+    return connection.lookupByUUIDString(_uuid(name))
+
+
+@lru_cache(maxsize=1024)
+def _uuid(name: str) -> str:
+    """Of a domain; a lane asks for that of its own with each action."""
+    return str(identity.domain_uuid(*_parts(name)))
 
 
 def _parts(name: str) -> tuple[str, str]:

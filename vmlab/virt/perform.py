@@ -11,7 +11,7 @@ from vmlab.plan.actions import Action, CreateVfs, StartDomain
 from vmlab.runtime.log import log
 from vmlab.runtime.parallel import LIBVIRT_JOBS, each
 from vmlab.virt.connection import CALL_S, Host, lost, refused
-from vmlab.virt.deeds import Place, act
+from vmlab.virt.deeds import Place, Places, act
 
 _LONG_S = 900.0  # a start locks all memory of a guest with devices, page by page
 _AT_ONCE = 8  # actions of one call: enough that handing it to its thread costs little beside them
@@ -25,7 +25,7 @@ def perform(host: Host, action: Action) -> None:
 
     Raises LibvirtError naming the object, or HostError where the host lacks what it needs.
     """
-    if errors := _Call(host, [[action]]).made():
+    if errors := _Call(Places(host), [[action]]).made():
         raise errors[0]
 
 
@@ -43,11 +43,13 @@ def perform_lanes(
     What fails ends its own lane. Raises one error of the tree when all others are over, `failed` being the sum's
     message, as `each` does.
     """
+    places = Places(host)
 
     def make(part: Sequence[Lane]) -> list[VmlabError]:
-        return _Call(host, part, begin, end).made()
+        return _Call(places, part, begin, end).made()
 
-    made = each(make, _parts(lanes), jobs=jobs, failed=failed)
+    # A driver in this process has no requests on their way: threads only take the interpreter from each other.
+    made = each(make, _parts(lanes), jobs=1 if host.simulated else jobs, failed=failed)
     if errors := [error for part in made for error in part]:
         raise together(errors, failed)
 
@@ -72,12 +74,12 @@ class _Call:
 
     def __init__(
         self,
-        host: Host,
+        places: Places,
         lanes: Iterable[Lane],
         begin: Callable[[Action], None] = lambda _: None,
         end: Callable[[Lane], None] = lambda _: None,
     ) -> None:
-        self._host = host
+        self._places = places
         self._begin = begin
         self._end = end
         self._lanes = deque(lanes)
@@ -89,7 +91,7 @@ class _Call:
         """Do all; why lanes failed, if any did."""
         long = any(isinstance(action, StartDomain | CreateVfs) for lane in self._lanes for action in lane)
         try:
-            self._host.call(self._make, deadline_s=_LONG_S if long else CALL_S)
+            self._places.host.call(self._make, deadline_s=_LONG_S if long else CALL_S)
         except LibvirtError as error:
             self._errors.append(self._explained(error))
         finally:
@@ -97,7 +99,7 @@ class _Call:
         return self._errors
 
     def _make(self, connection: "libvirt.virConnect") -> None:
-        place = Place(self._host, connection)
+        place = self._places.over(connection)
         while self._lanes:
             try:
                 self._lane(place)

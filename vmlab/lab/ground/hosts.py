@@ -53,6 +53,8 @@ class Hosts(Mapping[str, Host]):
         def observed(host: Host) -> Observed:
             return observe(host, whole=whole, leaving=leaving)
 
+        if len(self) == 1:  # no thread for that
+            return {name: observed(host) for name, host in self.items()}
         looks = each(observed, self.values(), jobs=_JOBS, failed="not all hosts could be looked at")
         return dict(zip(self, looks, strict=True))
 
