@@ -205,7 +205,7 @@ def test_a_refusal_is_never_taken_for_the_commands_status(tmp_path: Path, keys: 
     try:
         with socket.create_connection(("127.0.0.1", sshd.port)) as idle:
             idle.recv(8)
-            for ask in (lambda: guest.run(["exit", "255"], deadline_s=2), lambda: guest.connect(Deadline.after(2))):
+            for ask in (lambda: guest.run(["exit", "255"], deadline_s=4), lambda: guest.connect(Deadline.after(4))):
                 with pytest.raises(Unreachable) as caught:
                     ask()
                 assert caught.value.trouble is SshTrouble.CLOSED
