@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -25,6 +25,9 @@ from vmlab.cli.selecting import (
     warn,
     write_file,
 )
+
+if TYPE_CHECKING:
+    from vmlab.store.about import About
 
 results = typer.Typer(
     cls=Group, no_args_is_help=True, rich_markup_mode=None, help="What was measured, and what it is worth."
@@ -152,6 +155,7 @@ def tag(
     run: Run,
     tags: Annotated[list[str], typer.Argument(metavar="TAG...", help="Words, as for a release.")],
     remove: Annotated[bool, option("--remove", help="Take the tags away.")] = False,
+    output: Output = Form.TABLE,
 ) -> None:
     """Give a run tags, by which it is found again.
 
@@ -163,13 +167,23 @@ def tag(
     from vmlab.store.runs import folder_of, runs_dir
 
     said = about.tag(folder_of(runs_dir(), run), tags, remove=remove)
-    typer.echo(f"{run}: {', '.join(said.tags) or 'no tags'}", err=True)
+    if output is Form.JSON:
+        _print_about(run, said)
+    else:
+        typer.echo(f"{run}: {', '.join(said.tags) or 'no tags'}", err=True)
+
+
+def _print_about(run: str, said: "About") -> None:
+    from vmlab.report.plain import dumped
+
+    typer.echo(dumped({"run": run, "tags": said.tags, "note": said.note}))
 
 
 @results.command()
 def note(
     run: Run,
     text: Annotated[str, typer.Argument(metavar="TEXT", help='In place of an earlier one; "" for none.')],
+    output: Output = Form.TABLE,
 ) -> None:
     """Write a note to a run.
 
@@ -180,7 +194,9 @@ def note(
     from vmlab.store import about
     from vmlab.store.runs import folder_of, runs_dir
 
-    about.note(folder_of(runs_dir(), run), text)
+    said = about.note(folder_of(runs_dir(), run), text)
+    if output is Form.JSON:
+        _print_about(run, said)
 
 
 @results.command()
@@ -194,6 +210,7 @@ def rm(
     tag: Tags = None,
     last: Last = None,
     yes: Yes = False,
+    output: Output = Form.TABLE,
 ) -> None:
     """Throw runs away, with all that they printed. Lists them and asks.
 
@@ -211,9 +228,12 @@ def rm(
     doomed = names(runs or (), wanted)
     if not doomed:
         typer.echo("no such runs", err=True)
-        return
-    if not yes:
+    elif not yes:
         number = f"{len(doomed)} run{'s' * (len(doomed) != 1)}"
         agreed(f"throw away {number}?", doomed, yes=False, again="vmlab results rm ... -y")
     for run in doomed:
         remove(runs_dir(), run)
+    if output is Form.JSON:
+        from vmlab.report.plain import dumped
+
+        typer.echo(dumped({"removed": doomed}))
