@@ -1,5 +1,6 @@
 """Do actions to libvirt: one, or the lanes of a plan, of which several go into one call."""
 
+import re
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -10,6 +11,7 @@ from vmlab.errors import HostError, LibvirtError, VmlabError, together
 from vmlab.plan.actions import Action, CreateVfs, StartDomain
 from vmlab.runtime.log import log
 from vmlab.runtime.parallel import LIBVIRT_JOBS, each
+from vmlab.values.size import Bytes
 from vmlab.virt.connection import CALL_S, Host, lost, refused
 from vmlab.virt.deeds import Place, Places, act
 
@@ -133,10 +135,18 @@ class _Call:
         return _explained(self._lanes[0][self._done], error)
 
 
+_NO_PLACE = re.compile(r"hugetlbfs mount for (\d{1,12}) KiB")
+
+
 def _explained(action: Action, error: LibvirtError) -> LibvirtError | HostError:
     message = f"{action.kind} {action.name}: {error.message.removeprefix('libvirt: ')}"
     if error.hint:
         return LibvirtError(message, hint=error.hint)
+    if found := _NO_PLACE.search(error.message):
+        size = Bytes(int(found[1]) << 10)
+        place = f"/dev/hugepages-{size}"
+        mount = f"mkdir -p {place} && mount -t hugetlbfs -o pagesize={size.kib}K hugetlbfs {place}"
+        return HostError(message, hint=f"{mount} && systemctl restart libvirtd")
     if "No space left" in error.message:
         return HostError(message, hint="df -h; `vmlab gc` lists what belongs to no bed")
     if "Permission denied" in error.message and "virtio-9p" in error.message:
