@@ -19,6 +19,7 @@ from typing_extensions import override
 from vmlab.errors import GuestError, HostError, WorkloadError
 from vmlab.lab.ground.leftovers import end_leftovers, end_run
 from vmlab.lab.measuring.files import Folder
+from vmlab.lab.measuring.start import CommonStart
 from vmlab.lab.measuring.workload import run_workload
 from vmlab.metrics import Metric, Sample
 from vmlab.records.run import RunRecord
@@ -213,6 +214,18 @@ def test_a_guest_that_is_gone_ends_the_others(lab: Lab) -> None:
     record = lab.run(Job(tasks=on_all("sleep 60")))
     assert record.faults == ("m: n2 does not answer",)
     assert lab.left() == []
+
+
+def test_who_waits_for_a_start_that_is_called_off_is_not_blamed(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = CommonStart.call_off
+
+    def called_off(start: CommonStart) -> None:
+        real(start)
+        time.sleep(1)  # in which all who waited end
+
+    monkeypatch.setattr(CommonStart, "call_off", called_off)
+    lab.guests["n2"] = GoneGuest(lab.mark)
+    assert lab.run(Job(tasks=on_all("sleep 60"))).faults == ("m: n2 does not answer",)
 
 
 def test_a_deadline_counts_from_the_start(lab: Lab) -> None:

@@ -48,9 +48,7 @@ def _at_once(tasks: Sequence[Task], commands: Commands, keep: Keep, start: Commo
             if not faults and not _all_well(running):
                 wait([one.future for one in running], timeout=_FELLOW_S)
         finally:
-            if start is not None:
-                start.call_off()
-            _end(running, commands)
+            _end(running, commands, start)
             faults += _kept(running, commands, keep)
     return told(faults)
 
@@ -88,11 +86,13 @@ def _all_well(running: Sequence[_Running]) -> bool:
     )
 
 
-def _end(running: Sequence[_Running], commands: Commands) -> None:
-    """End those that still run, and wait for them: bounded by their own deadlines at the latest."""
+def _end(running: Sequence[_Running], commands: Commands, start: CommonStart | None) -> None:
+    """End those that still run, or wait, and wait for them: bounded by their own deadlines at the latest."""
     left = [one for one in running if not one.future.done()]
-    for one in left:
+    for one in left:  # before the start is called off, which ends those that wait for it: that is not their fault
         one.ended = True
+    if start is not None:
+        start.call_off()
     while left:  # who was only on the way to its node is not ended the first time
         each(lambda one: commands.end(one.task), left, jobs=_JOBS, failed="a job could not be ended")
         wait([one.future for one in left], timeout=_FELLOW_S)
