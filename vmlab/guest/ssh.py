@@ -39,6 +39,7 @@ _FOR_A_SESSION_S = 1.0
 _REFUSALS = ("kex_exchange_identification", "banner exchange", "ession open refused by peer", "session request failed")
 _REFUSED_S = 30.0
 _AGAIN_S = (0.05, 1.5)
+_TRY_S = 1.0  # what a try takes on a busy machine: one with less time would end by that, and not by the refusal
 _OF_THE_MASTER = 4  # tries over the shared connection, before a command gets one of its own
 _OPEN = "vmlab: open"
 _HANDSHAKE_S = 900.0
@@ -126,7 +127,7 @@ class Door(ABC):
             try:
                 self._connect(deadline, watch)
             except Unreachable as error:
-                if not _turned_away(error.message) or patience.left_s <= pause_s:
+                if not _turned_away(error.message) or patience.left_s <= pause_s + _TRY_S:
                     raise
             else:
                 return
@@ -229,7 +230,7 @@ class Door(ABC):
                 result = attempt(control)
             refused = not result.ok and not result.timed_out and not result.stdout and _turned_away(result.stderr)
             # At the end it is the refusal that is told, not that one more try had no time left.
-            if not refused or patience.left_s <= pause_s:
+            if not refused or patience.left_s <= pause_s + _TRY_S:
                 break
             watch()
             sleep(pause_s)

@@ -210,7 +210,7 @@ def test_a_refusal_is_never_taken_for_the_commands_status(tmp_path: Path, keys: 
                     ask()
                 assert caught.value.trouble is SshTrouble.CLOSED
             with pytest.raises(Unreachable):
-                guest.copy([str(tmp_path / "x")], "/nowhere", to_guest=True, deadline_s=2)
+                guest.copy([str(tmp_path / "x")], "/nowhere", to_guest=True, deadline_s=4)
         # And is let in as soon as there is room.
         with contextlib.closing(socket.create_connection(("127.0.0.1", sshd.port))) as idle:
             idle.recv(8)
