@@ -15,7 +15,7 @@ from statistics import fmean
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from typing_extensions import override
 
 from vmlab.errors import WorkloadError
@@ -23,11 +23,12 @@ from vmlab.metrics import Metric, Sample, Unit
 from vmlab.topology.wording import quote
 from vmlab.values.nodeset import fold
 from vmlab.values.size import Bytes
-from vmlab.workloads import Job, Measurement, Native, Node, Output, Outputs, Task, Workload, by_node, register
+from vmlab.workloads import Job, Measurement, Node, Output, Outputs, Task, by_node, register
 from vmlab.workloads._causes import matched
+from vmlab.workloads._clients import ClientsOptions, OnClients
 from vmlab.workloads._fields import below, number, report, rows
 from vmlab.workloads._install import SYSTEM, require, tools
-from vmlab.workloads._lustre import DROP_CACHES, MOUNTS, NETS, directory, in_mount, kept_caches, over_soft_roce
+from vmlab.workloads._lustre import DROP_CACHES, MOUNTS, NETS, directory, kept_caches
 from vmlab.workloads._nodes import NodeNames, clients_of
 from vmlab.workloads._sizes import Size
 
@@ -65,10 +66,8 @@ drop_caches "$folder"
 """
 
 
-class Options(BaseModel):
+class Options(ClientsOptions):
     """What may be written below `fio:`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     nodes: NodeNames | None = Field(None, description="nodes that read and write (default: all clients)")
     rw: Literal["read", "write", "randread", "randwrite", "rw", "randrw"] = Field(
@@ -97,7 +96,7 @@ class Options(BaseModel):
 
 
 @register
-class Fio(Workload[Options]):
+class Fio(OnClients[Options]):
     """Each measurement is a job of fio on all nodes, begun at once."""
 
     name = _TOOL
@@ -111,10 +110,6 @@ class Fio(Workload[Options]):
     facts = MappingProxyType({"tools": tools(_TOOL), "mounts": MOUNTS, "nets": NETS, "system": SYSTEM})
 
     @override
-    def takes_part(self, options: Options, nodes: Sequence[Node]) -> tuple[str, ...]:
-        return tuple(node.name for node in clients_of(self.name, options.nodes, nodes))
-
-    @override
     def measurements(self, options: Options, nodes: Sequence[Node]) -> tuple[tuple[Measurement, ...], ...]:
         chosen = clients_of(self.name, options.nodes, nodes)
         require(self.name, _TOOL, chosen)
@@ -126,14 +121,6 @@ class Fio(Workload[Options]):
                 hint=f"--set size={max(1, int(free * _FREE) // (options.jobs * len(chosen)) >> 20)}MiB",
             )
         return ((_measurement(options, [node.name for node in chosen], f"{above}/{_FOLDER}"),),)
-
-    @override
-    def on_host(self, options: Options, native: Native) -> Options:
-        return in_mount(self.name, options, native)
-
-    @override
-    def soft(self, options: Options, nodes: Sequence[Node]) -> bool:
-        return over_soft_roce(nodes)
 
     @override
     def parse(self, options: Options, measurement: Measurement, outputs: Outputs) -> tuple[Sample, ...]:

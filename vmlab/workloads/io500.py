@@ -13,18 +13,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Annotated, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import Field, StringConstraints
 from typing_extensions import override
 
 from vmlab.errors import WorkloadError
 from vmlab.metrics import Metric, Sample
 from vmlab.topology.wording import quote
 from vmlab.values.nodeset import fold
-from vmlab.workloads import Measurement, Native, Node, Output, Outputs, Task, Workload, _mpirun, register
+from vmlab.workloads import Measurement, Node, Output, Outputs, Task, _mpirun, register
 from vmlab.workloads._causes import matched
+from vmlab.workloads._clients import ClientsOptions, OnClients
 from vmlab.workloads._install import SYSTEM
 from vmlab.workloads._ior_report import complaints
-from vmlab.workloads._lustre import MOUNTS, NETS, directory, in_mount, over_soft_roce
+from vmlab.workloads._lustre import MOUNTS, NETS, directory
 from vmlab.workloads._nodes import NodeNames, clients_of, interface
 
 _TASK = "io500"
@@ -63,10 +64,8 @@ Value = Annotated[str, StringConstraints(pattern=r"^[^\n\[\]]*$")]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]{1,40}$")]
 
 
-class Options(BaseModel):
+class Options(ClientsOptions):
     """What may be written below `io500:`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     nodes: NodeNames | None = Field(None, description="nodes that take part (default: all clients)")
     tasks_per_node: int = Field(1, ge=1, le=1024, description="MPI tasks on each node")
@@ -87,7 +86,7 @@ class Options(BaseModel):
 
 
 @register
-class Io500(Workload[Options]):
+class Io500(OnClients[Options]):
     """One mpirun on the first node."""
 
     name = _TASK
@@ -96,10 +95,6 @@ class Io500(Workload[Options]):
     metrics = (_SCORE, _SCORE_BANDWIDTH, _SCORE_RATE, _BANDWIDTH, _RATE)
     packages = ("io500", "openmpi", "openmpi-bin", "lustre-client", "lustre-client-utils")
     facts = MappingProxyType({"mpi": _mpirun.mpi(_TASK), "mounts": MOUNTS, "nets": NETS, "system": SYSTEM})
-
-    @override
-    def takes_part(self, options: Options, nodes: Sequence[Node]) -> tuple[str, ...]:
-        return tuple(node.name for node in clients_of(self.name, options.nodes, nodes))
 
     @override
     def measurements(self, options: Options, nodes: Sequence[Node]) -> tuple[tuple[Measurement, ...], ...]:
@@ -135,14 +130,6 @@ class Io500(Workload[Options]):
                 ),
             ),
         )
-
-    @override
-    def on_host(self, options: Options, native: Native) -> Options:
-        return in_mount(self.name, options, native)
-
-    @override
-    def soft(self, options: Options, nodes: Sequence[Node]) -> bool:
-        return over_soft_roce(nodes)
 
     @override
     def parse(self, options: Options, measurement: Measurement, outputs: Outputs) -> tuple[Sample, ...]:

@@ -19,7 +19,7 @@ from statistics import fmean
 from types import MappingProxyType
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from typing_extensions import override
 
 from vmlab.errors import WorkloadError
@@ -28,11 +28,12 @@ from vmlab.steps import Command
 from vmlab.topology.wording import quote
 from vmlab.values.nodeset import fold
 from vmlab.values.size import Bytes
-from vmlab.workloads import Measurement, Native, Node, Output, Outputs, Task, Workload, _mpirun, register
+from vmlab.workloads import Measurement, Node, Output, Outputs, Task, _mpirun, register
 from vmlab.workloads._causes import matched
+from vmlab.workloads._clients import ClientsOptions, OnClients
 from vmlab.workloads._install import SYSTEM
 from vmlab.workloads._ior_report import complaints, reported, summary
-from vmlab.workloads._lustre import DROP_CACHES, MOUNTS, NETS, directory, in_mount, kept_caches, over_soft_roce
+from vmlab.workloads._lustre import DROP_CACHES, MOUNTS, NETS, directory, kept_caches
 from vmlab.workloads._nodes import NodeNames, clients_of, interface
 from vmlab.workloads._sizes import Size
 
@@ -67,10 +68,8 @@ if [ "$2" != 0 ] && command -v lfs >/dev/null; then lfs setstripe -c "$2" "$1"; 
 _MEMORY = ("grep", "^MemTotal:", "/proc/meminfo")
 
 
-class Options(BaseModel):
+class Options(ClientsOptions):
     """What may be written below `ior:`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     nodes: NodeNames | None = Field(None, description="nodes that write and read (default: all clients)")
     tasks_per_node: int = Field(1, ge=1, le=1024, description="MPI tasks on each node")
@@ -117,7 +116,7 @@ class Options(BaseModel):
 
 
 @register
-class Ior(Workload[Options]):
+class Ior(OnClients[Options]):
     """Each measurement is one mpirun on the first node, which starts IOR on all of them."""
 
     name = "ior"
@@ -131,10 +130,6 @@ class Ior(Workload[Options]):
     )
 
     @override
-    def takes_part(self, options: Options, nodes: Sequence[Node]) -> tuple[str, ...]:
-        return tuple(node.name for node in clients_of("ior", options.nodes, nodes))
-
-    @override
     def measurements(self, options: Options, nodes: Sequence[Node]) -> tuple[tuple[Measurement, ...], ...]:
         chosen = clients_of("ior", options.nodes, nodes)
         started = _mpirun.found("ior", "ior", chosen)
@@ -145,15 +140,6 @@ class Ior(Workload[Options]):
             for own in layouts
             for size in options.transfer_sizes
         )
-
-    @override
-    def on_host(self, options: Options, native: Native) -> Options:
-        return in_mount(self.name, options, native)
-
-    @override
-    def soft(self, options: Options, nodes: Sequence[Node]) -> bool:
-        del options
-        return over_soft_roce(nodes)
 
     @override
     def parse(self, options: Options, measurement: Measurement, outputs: Outputs) -> tuple[Sample, ...]:

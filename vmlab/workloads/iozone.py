@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Annotated, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from typing_extensions import override
 
 from vmlab.errors import WorkloadError
@@ -24,10 +24,11 @@ from vmlab.topology.wording import quote
 from vmlab.values.cpuset import cpu_list
 from vmlab.values.nodeset import fold
 from vmlab.values.size import Bytes
-from vmlab.workloads import MARK, Measurement, Native, Node, Output, Outputs, Task, Workload, register
+from vmlab.workloads import MARK, Measurement, Node, Output, Outputs, Task, register
 from vmlab.workloads._causes import matched
+from vmlab.workloads._clients import ClientsOptions, OnClients
 from vmlab.workloads._install import SYSTEM, refuse
-from vmlab.workloads._lustre import MOUNTS, NETS, directory, in_mount, over_soft_roce
+from vmlab.workloads._lustre import MOUNTS, NETS, directory
 from vmlab.workloads._nodes import NodeNames, clients_of
 from vmlab.workloads._sizes import Size
 
@@ -75,10 +76,8 @@ _TRANSFERS = _figures("rate", Unit.OPERATIONS_PER_S, "transfers")
 Processes = Annotated[int, Field(ge=1, le=_MOST)]
 
 
-class Options(BaseModel):
+class Options(ClientsOptions):
     """What may be written below `iozone:`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     nodes: NodeNames | None = Field(None, description="nodes that write and read (default: all clients)")
     processes: tuple[Processes, ...] = Field(
@@ -111,7 +110,7 @@ class Options(BaseModel):
 
 
 @register
-class Iozone(Workload[Options]):
+class Iozone(OnClients[Options]):
     """Each measurement is one iozone on the first node, the master of its clients."""
 
     name = _TASK
@@ -129,10 +128,6 @@ class Iozone(Workload[Options]):
         }
     )
     versions = MappingProxyType({_TASK: ("sh", "-c", "iozone -v | grep -o 'Revision: [0-9.]*'")})
-
-    @override
-    def takes_part(self, options: Options, nodes: Sequence[Node]) -> tuple[str, ...]:
-        return tuple(node.name for node in clients_of(self.name, options.nodes, nodes))
 
     @override
     def measurements(self, options: Options, nodes: Sequence[Node]) -> tuple[tuple[Measurement, ...], ...]:
@@ -156,14 +151,6 @@ class Iozone(Workload[Options]):
             for record in options.records
             for processes in options.processes
         )
-
-    @override
-    def on_host(self, options: Options, native: Native) -> Options:
-        return in_mount(self.name, options, native)
-
-    @override
-    def soft(self, options: Options, nodes: Sequence[Node]) -> bool:
-        return over_soft_roce(nodes)
 
     @override
     def parse(self, options: Options, measurement: Measurement, outputs: Outputs) -> tuple[Sample, ...]:

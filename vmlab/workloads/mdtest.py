@@ -12,18 +12,19 @@ from collections.abc import Iterator, Sequence
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from typing_extensions import override
 
 from vmlab.errors import WorkloadError
 from vmlab.metrics import Metric, Sample, Unit
 from vmlab.topology.wording import quote
 from vmlab.values.nodeset import fold
-from vmlab.workloads import Measurement, Native, Node, Output, Outputs, Task, Workload, _mpirun, register
+from vmlab.workloads import Measurement, Node, Output, Outputs, Task, _mpirun, register
 from vmlab.workloads._causes import matched
+from vmlab.workloads._clients import ClientsOptions, OnClients
 from vmlab.workloads._install import SYSTEM
 from vmlab.workloads._ior_report import complaints
-from vmlab.workloads._lustre import MOUNTS, NETS, directory, in_mount, over_soft_roce
+from vmlab.workloads._lustre import MOUNTS, NETS, directory
 from vmlab.workloads._nodes import NodeNames, clients_of, interface
 from vmlab.workloads._sizes import Size
 
@@ -42,10 +43,8 @@ _PREPARE = 'rm -rf "$1" && mkdir -p "$1"'
 _ONLY = MappingProxyType({"-F": "file", "-D": "directory"})
 
 
-class Options(BaseModel):
+class Options(ClientsOptions):
     """What may be written below `mdtest:`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     nodes: NodeNames | None = Field(None, description="nodes that take part (default: all clients)")
     tasks_per_node: int = Field(1, ge=1, le=1024, description="MPI tasks on each node")
@@ -68,7 +67,7 @@ class Options(BaseModel):
 
 
 @register
-class Mdtest(Workload[Options]):
+class Mdtest(OnClients[Options]):
     """Each measurement is one mpirun on the first node, which starts mdtest on all of them."""
 
     name = _TASK
@@ -79,23 +78,11 @@ class Mdtest(Workload[Options]):
     facts = MappingProxyType({"mpi": _mpirun.mpi(_TASK), "mounts": MOUNTS, "nets": NETS, "system": SYSTEM})
 
     @override
-    def takes_part(self, options: Options, nodes: Sequence[Node]) -> tuple[str, ...]:
-        return tuple(node.name for node in clients_of(self.name, options.nodes, nodes))
-
-    @override
     def measurements(self, options: Options, nodes: Sequence[Node]) -> tuple[tuple[Measurement, ...], ...]:
         chosen = clients_of(self.name, options.nodes, nodes)
         mpi = _mpirun.found(self.name, _TASK, chosen)
         above, _ = directory(self.name, options.directory, chosen)
         return tuple((_measurement(options, access, chosen, mpi, f"{above}/{_FOLDER}"),) for access in options.access)
-
-    @override
-    def on_host(self, options: Options, native: Native) -> Options:
-        return in_mount(self.name, options, native)
-
-    @override
-    def soft(self, options: Options, nodes: Sequence[Node]) -> bool:
-        return over_soft_roce(nodes)
 
     @override
     def parse(self, options: Options, measurement: Measurement, outputs: Outputs) -> tuple[Sample, ...]:
