@@ -1,12 +1,9 @@
 """Rates of networks, as in `25GB/s` and `100Gbit/s`."""
 
 import re
-from typing import TYPE_CHECKING, Any, Self
+from typing import Self
 
-if TYPE_CHECKING:
-    from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
-    from pydantic.json_schema import JsonSchemaValue
-    from pydantic_core import CoreSchema
+from vmlab.values.written import Written
 
 _UNITS = {
     **{f"{letter}bit/s": 1e3**power / 8 for power, letter in enumerate("kMGT", 1)},
@@ -17,10 +14,12 @@ _PATTERN = rf"^([0-9]{{1,15}}(?:\.[0-9]{{1,15}})?) ?({'|'.join(_UNITS)})$"
 _EXPECTED = "expected a form such as 25GB/s, 12GiB/s or 100Gbit/s"
 
 
-class Rate(float):
+class Rate(Written, float):
     """Bytes per second. `str` gives the largest decimal unit of which it is at least one."""
 
     __slots__ = ()
+    pattern = _PATTERN
+    examples = ("25GB/s", "100Gbit/s")
 
     @classmethod
     def parse(cls, text: object) -> Self:
@@ -38,16 +37,3 @@ class Rate(float):
 
     def __repr__(self) -> str:
         return f"Rate({self})"
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: "GetCoreSchemaHandler") -> "CoreSchema":
-        from pydantic_core import core_schema  # noqa: PLC0415  slow to import
-
-        def validate(value: object) -> Rate:
-            return value if isinstance(value, cls) else cls.parse(value)
-
-        return core_schema.no_info_plain_validator_function(validate, serialization=core_schema.to_string_ser_schema())
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, schema: "CoreSchema", handler: "GetJsonSchemaHandler") -> "JsonSchemaValue":
-        return {"type": "string", "pattern": _PATTERN, "examples": ["25GB/s", "100Gbit/s"]}

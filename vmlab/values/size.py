@@ -1,22 +1,21 @@
 """Sizes in IEC units, as in `4GiB`."""
 
 import re
-from typing import TYPE_CHECKING, Any, Self
+from typing import Self
 
-if TYPE_CHECKING:
-    from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
-    from pydantic.json_schema import JsonSchemaValue
-    from pydantic_core import CoreSchema
+from vmlab.values.written import Written
 
 _UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40, "PiB": 1 << 50}
 _PATTERN = r"^[0-9]{1,15}(B|KiB|MiB|GiB|TiB|PiB)$"
 _EXPECTED = "expected a whole number and an IEC unit, such as 512MiB or 4GiB"
 
 
-class Bytes(int):
+class Bytes(Written, int):
     """A number of bytes. `str` gives the largest unit that divides it, and `parse` reads that back."""
 
     __slots__ = ()
+    pattern = _PATTERN
+    examples = ("512MiB", "4GiB")
 
     @classmethod
     def parse(cls, text: object) -> Self:
@@ -41,19 +40,6 @@ class Bytes(int):
 
     def __repr__(self) -> str:
         return f"Bytes({self})"
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: "GetCoreSchemaHandler") -> "CoreSchema":
-        from pydantic_core import core_schema  # noqa: PLC0415  slow to import
-
-        def validate(value: object) -> Bytes:
-            return value if isinstance(value, cls) else cls.parse(value)
-
-        return core_schema.no_info_plain_validator_function(validate, serialization=core_schema.to_string_ser_schema())
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, schema: "CoreSchema", handler: "GetJsonSchemaHandler") -> "JsonSchemaValue":
-        return {"type": "string", "pattern": _PATTERN, "examples": ["512MiB", "4GiB"]}
 
 
 _WIDER = re.compile(r"([0-9]{1,15})(k|m|g|KB|MB|GB)")
