@@ -1,7 +1,6 @@
 """collect: evidence of what went on in a bed."""
 
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +8,7 @@ import typer
 
 from vmlab.cli import complete
 from vmlab.cli.options import Bed, Form, duration, option
+from vmlab.records.evidence import Dump
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,14 +16,6 @@ if TYPE_CHECKING:
     from vmlab.lab.ground.hosts import Hosts
 
 _TIMEOUT = "2m"
-
-
-class Dump(StrEnum):
-    """Of which nodes the memory is kept."""
-
-    NEVER = "never"
-    SILENT = "silent"
-    ALWAYS = "always"
 
 
 def collect(
@@ -68,7 +60,7 @@ def collect(
     from vmlab.report.progress import shown
 
     now = datetime.now(UTC)
-    wanted = Wanted(nodes, parse_moment(since, now) if since else None, dump.value, timeout)
+    wanted = Wanted(nodes, parse_moment(since, now) if since else None, dump, timeout)
     with at(bed, guests_only(bed, nodes)) as (hosts, name), shown() as progress:
         to = folder or folder_of(name, now)
         found = collect_all(hosts, name, wanted, to, texts=_of_bed(hosts, bed, name), progress=progress)

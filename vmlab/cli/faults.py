@@ -1,17 +1,14 @@
 """fault add, list, clear: what goes wrong on purpose."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from vmlab.cli import complete
 from vmlab.cli.commands import Group
 from vmlab.cli.options import Bed, Form, Output, option
+from vmlab.cli.options import rate as read_rate
 from vmlab.values.fault import Kind
-
-if TYPE_CHECKING:
-    from vmlab.lab.nightly.faults import How
-    from vmlab.values.rate import Rate
 
 app = typer.Typer(
     cls=Group, no_args_is_help=True, rich_markup_mode=None, help="Faults on purpose: power, links, delays, disks."
@@ -48,29 +45,15 @@ def add(
       vmlab fault add ha disk oss1 --disk lustre-OST0000 --iops 20
     """
     from vmlab.cli.target import at, guests_only
+    from vmlab.fabrics.netem import Netem
     from vmlab.lab.nightly import faults
     from vmlab.report.progress import shown
 
-    how = _how(kind, fabric, disk, netem=(delay, jitter, loss), rate=_rate(rate), iops=iops)
+    at_most = read_rate(rate, "--rate 1Gbit/s") if rate else None
+    netem = Netem(delay, jitter, loss, at_most) if kind is Kind.NET else None
+    how = faults.How(fabric, disk, netem, at_most, iops)
     with at(bed, guests_only(bed, nodes)) as (hosts, name), shown() as progress:
         faults.add(hosts, name, kind, nodes, how=how, progress=progress)
-
-
-def _how(kind: Kind, fabric: str, disk: str, *, netem: tuple[str, str, str], rate: "Rate | None", iops: int) -> "How":
-    from vmlab.fabrics.netem import Netem
-    from vmlab.lab.nightly.faults import How
-
-    return How(fabric, disk, Netem(*netem, rate) if kind is Kind.NET else None, rate, iops)
-
-
-def _rate(text: str) -> "Rate | None":
-    from vmlab.errors import UsageError
-    from vmlab.values.rate import Rate
-
-    try:
-        return Rate.parse(text) if text else None
-    except ValueError as error:
-        raise UsageError(str(error), hint="--rate 1Gbit/s") from None
 
 
 @app.command("list")

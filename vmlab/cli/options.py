@@ -10,6 +10,7 @@ from vmlab.cli import complete
 
 if TYPE_CHECKING:
     from vmlab.lustre.target import Recovery
+    from vmlab.values.rate import Rate
 
 
 class Form(StrEnum):
@@ -46,6 +47,17 @@ def duration(text: str | float) -> float:
     if match is None or not float(match[1]):
         raise typer.BadParameter(f"{str(text)!r:.40} is no duration (expected a form such as 90s, 10m or 1h)")
     return float(match[1]) * _UNITS[match[2]]
+
+
+def rate(text: str, hint: str) -> "Rate":
+    """Read `25GB/s`. Raises UsageError with this hint."""
+    from vmlab.errors import UsageError
+    from vmlab.values.rate import Rate
+
+    try:
+        return Rate.parse(text)
+    except ValueError as error:
+        raise UsageError(str(error), hint=hint) from None
 
 
 File = Annotated[

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vmlab.cli import complete
-from vmlab.cli.options import option
+from vmlab.cli.options import option, rate
 from vmlab.cli.selecting import (
     Beds,
     Last,
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from vmlab.records.selection import Selection
     from vmlab.report.benchmark.page import Asked
     from vmlab.report.plots.chart import Chart
-    from vmlab.values.rate import Rate
 
 
 class Kind(StrEnum):
@@ -164,17 +163,7 @@ def _asked(records: "Sequence[RunRecord]", limit: str | None, published: Path | 
         path = runs_dir() / record.id / Path(record.load).name
         if record.load and path.is_file():
             found[record.id] = path.read_text(encoding="utf-8", errors="replace")
-    return Asked(_limit(limit) if limit is not None else None, series, found)
-
-
-def _limit(text: str) -> "Rate":
-    from vmlab.errors import UsageError
-    from vmlab.values.rate import Rate
-
-    try:
-        return Rate.parse(text)
-    except ValueError as error:
-        raise UsageError(str(error), hint="--limit 25GB/s") from None
+    return Asked(rate(limit, "--limit 25GB/s") if limit is not None else None, series, found)
 
 
 def _draw(records: "Sequence[RunRecord]", asked: "Asked", plot: str | None, output: Path | None, kind: Kind) -> None:

@@ -2,9 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from typing import Any
 
 SCHEMA = 1
+
+
+class Dump(StrEnum):
+    """Of which nodes the memory is kept: of none, of those that do not answer, or of all."""
+
+    NEVER = "never"
+    SILENT = "silent"
+    ALWAYS = "always"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from vmlab.errors import GuestError, HostError
+from vmlab.guest.crash import PANIC
 from vmlab.lab.filesystems.lustre_bed import OFF, LustreBed, opened
 from vmlab.lab.filesystems.recovery import recovered
 from vmlab.lab.ground.bed import locked
@@ -17,7 +18,7 @@ from vmlab.plan.filesystems import Stage, Track, Wishes, filesystem_stages
 from vmlab.plan.serving import Move, holders, moves_home, moves_off, presumed, refuse_external, refuse_unproven
 from vmlab.roles import unmount
 from vmlab.runtime.wait import Deadline, now, until
-from vmlab.steps import Command, Step
+from vmlab.steps import Step
 from vmlab.topology import Topology
 from vmlab.virt.connection import Host
 from vmlab.virt.observe import domain_state
@@ -25,9 +26,6 @@ from vmlab.virt.perform import perform
 
 How = Literal["power", "umount", "panic"]
 
-# From the background, so that ssh has its answer before the kernel is gone.
-_CRASH = "echo 1 >/proc/sys/kernel/sysrq; (sleep 0.2; echo c >/proc/sysrq-trigger) >/dev/null 2>&1 &"
-_PANIC: Command = ("sh", "-c", _CRASH)
 _PANIC_S = 20.0
 _SEEN_S = 60.0
 _LOOK_EVERY_S = 1.0
@@ -149,7 +147,7 @@ def _take_down(bed: LustreBed, node: str, how: How, progress: Progress) -> None:
     if how == "panic" and node in bed.guests:
         progress.stage(node, "panic")
         try:
-            bed.guests[node].run(_PANIC, deadline_s=_PANIC_S, as_root=True)
+            bed.guests[node].run(PANIC, deadline_s=_PANIC_S, as_root=True)
         except GuestError:
             progress.say(f"{node}: gone while it was told to panic")
         until(lambda: not bed.guests[node].listens(1.0), Deadline.after(_SEEN_S), every_s=_LOOK_EVERY_S)

@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
 
 from vmlab import __version__
 from vmlab.errors import GuestError, HostError, VmlabError
@@ -23,7 +22,7 @@ from vmlab.lab.ground.doors import doors
 from vmlab.lab.ground.hosts import Hosts
 from vmlab.lab.ground.progress import Progress
 from vmlab.plan.observed import ObservedBed, ObservedDomain
-from vmlab.records.evidence import Evidence, Kept, Missing, OfNode, as_data, as_text
+from vmlab.records.evidence import Dump, Evidence, Kept, Missing, OfNode, as_data, as_text
 from vmlab.runtime.files import write_atomically
 from vmlab.runtime.parallel import each
 from vmlab.runtime.process import run
@@ -33,9 +32,6 @@ from vmlab.values.scrub import scrubbed
 from vmlab.virt.evidence import domain_xml, dump_memory, qemu_log
 from vmlab.virt.kept_consoles import KEPT, consoles
 from vmlab.virt.observe import domain_state
-
-Dump = Literal["never", "silent", "always"]
-"""Of which nodes the memory is kept: of none, of those that do not answer, or of all."""
 
 _LONGEST = 8 << 20  # bytes of a text
 _PACKED_FROM = 64 << 10
@@ -51,7 +47,7 @@ class Wanted:
 
     nodes: str = "*"
     since: datetime | None = None
-    dump: Dump = "never"
+    dump: Dump = Dump.NEVER
     deadline_s: float = 120.0
 
 
@@ -119,7 +115,7 @@ class _Node:
         self._try("console", self._consoles)
         state = domain_state(self._host, domain)
         silent = self._ask(guest, progress) if self._domain.running and guest is not None else "it is off"
-        if self._domain.running and (self._wanted.dump == "always" or (self._wanted.dump == "silent" and silent)):
+        if self._domain.running and (self._wanted.dump is Dump.ALWAYS or (self._wanted.dump is Dump.SILENT and silent)):
             progress.stage(self._name, "memory")
             self._try("memory", lambda: self._memory(domain))
         self._kept.sort(key=lambda kept: kept.file)
@@ -155,11 +151,12 @@ class _Node:
     def _consoles(self) -> None:
         """Of all starts that are kept; the last is that since the latest start."""
         for until, text in consoles(self._host, self._bed.metadata[self._name], KEPT):
-            if self._wanted.since is None or until is None or until >= self._wanted.since:
-                self._events += [_told(event, until) for event in read_console(text).events]
+            if self._wanted.since is not None and until is not None and until < self._wanted.since:
+                continue
+            self._events += [_told(event, until) for event in read_console(text).events]
             if until is None:
                 self._keep("console.log", "what the console printed since the last start", text)
-            elif self._wanted.since is None or until >= self._wanted.since:
+            else:
                 name = f"console-until-{until:%Y%m%dT%H%M%SZ}.log"
                 self._keep(name, "what it printed in an earlier start", text)
 
@@ -191,15 +188,14 @@ def _told(event: Event, until: datetime | None) -> str:
 
 def _write(folder: Path, name: str, about: str, text: str) -> Kept:
     """Without secrets, at most so long, and packed if it is long."""
-    clean = scrubbed(text)
-    data = clean.encode(errors="replace")[-_LONGEST:]
-    cut = len(data) < len(clean.encode(errors="replace"))
+    whole = scrubbed(text).encode(errors="replace")
+    data = whole[-_LONGEST:]
     if len(data) > _PACKED_FROM:
         name, content = f"{name}.gz", gzip.compress(data, compresslevel=6)
     else:
         content = data
     write_atomically(folder / name, content, mode=0o600)
-    return Kept(name, about, len(data), cut=cut)
+    return Kept(name, about, len(data), cut=len(data) < len(whole))
 
 
 def _packed(path: Path) -> Path:

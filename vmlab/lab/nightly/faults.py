@@ -1,11 +1,12 @@
 """Faults on purpose: what they are is asked of libvirt and of the guests, and never remembered."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from vmlab.domainxml.metadata import Address
 from vmlab.errors import GuestError, HostError, UsageError
 from vmlab.fabrics.netem import SHOW, Netem, cleared, read_netem
+from vmlab.guest.crash import PANIC
 from vmlab.guest.ssh import Guest
 from vmlab.lab.beds.power import power
 from vmlab.lab.ground.bed import chosen, existing
@@ -21,9 +22,6 @@ from vmlab.virt.faults import device_faults, pause, set_link, slow_disk
 from vmlab.virt.observe import domain_state
 
 _ASK_S = 30.0
-_CRASH = "echo 1 >/proc/sys/kernel/sysrq; (sleep 0.2; echo c >/proc/sysrq-trigger) >/dev/null 2>&1 &"
-
-
 _POWER = {Kind.POWER: "off", Kind.NMI: "nmi"}
 
 
@@ -50,12 +48,12 @@ class Fault:
 
 def add(hosts: Hosts, bed: str, kind: Kind, nodes: str, *, how: How, progress: Progress) -> None:
     """Do it to all of the nodes, at once. Raises UsageError if it is not said to what, HostError if a node is off."""
-    found = existing(hosts, bed)
-    names = list(chosen(found, nodes))
     _complete(kind, how)
     if kind in _POWER:
         power(hosts, bed, nodes, _POWER[kind], progress)
         return
+    found = existing(hosts, bed)
+    names = list(chosen(found, nodes))
     if off := [node for node in names if not found.nodes[node].running]:
         raise HostError(f"{off[0]} is off", hint=f"vmlab power on {bed} {off[0]}")
     guests = doors(hosts, found)
@@ -94,7 +92,7 @@ def _change(hosts: Hosts, bed: ObservedBed, guest: Guest, kind: Kind, how: How) 
 
     found: dict[Kind, Callable[[], None]] = {
         Kind.PAUSE: lambda: pause(host, domain, paused=True),
-        Kind.PANIC: lambda: _run(guest, ("sh", "-c", _CRASH)),
+        Kind.PANIC: lambda: _run(guest, PANIC),
         Kind.DISK: lambda: slow_disk(host, domain, how.disk, bytes_s=int(how.rate or 0), iops=how.iops),
         Kind.LINK: links_down,
         Kind.NET: emulated,
@@ -123,13 +121,16 @@ def _run(guest: Guest, argv: Sequence[str]) -> None:
 def listed(hosts: Hosts, bed: str) -> list[Fault]:
     """What is done to the bed's nodes now, in the nodes' order. Guests that do not answer are not asked in vain."""
     found = existing(hosts, bed)
-    guests = doors(hosts, found) if hosts.have_guests else {}
-    asked = each(
-        lambda name: _of(hosts, found, name, guests.get(name)),
-        found.nodes,
-        jobs=len(found.nodes),
-        failed="not all told",
-    )
+    return _listed(hosts, found, list(found.nodes), _doors(hosts, found))
+
+
+def _doors(hosts: Hosts, bed: ObservedBed) -> Mapping[str, Guest]:
+    """None where nobody is behind the domains."""
+    return doors(hosts, bed) if hosts.have_guests else {}
+
+
+def _listed(hosts: Hosts, bed: ObservedBed, names: Sequence[str], guests: Mapping[str, Guest]) -> list[Fault]:
+    asked = each(lambda name: _of(hosts, bed, name, guests.get(name)), names, jobs=len(names), failed="not all told")
     return [fault for some in asked for fault in some]
 
 
@@ -154,13 +155,12 @@ def _of(hosts: Hosts, bed: ObservedBed, node: str, guest: Guest | None) -> list[
 def clear(hosts: Hosts, bed: str, nodes: str, progress: Progress) -> list[Fault]:
     """Undo what is done to the nodes; returns what was undone. Who is off, or dead, stays so: `power` is for that."""
     found = existing(hosts, bed)
-    names = set(chosen(found, nodes))
-    guests = doors(hosts, found) if hosts.have_guests else {}
+    guests = _doors(hosts, found)
     undone = []
-    for fault in listed(hosts, bed):
+    for fault in _listed(hosts, found, list(chosen(found, nodes)), guests):
         observed = found.nodes[fault.node]
         host, domain = hosts.of(observed), observed.facts.name
-        if fault.node in names and _undo(host, domain, guests.get(fault.node), bed=found, fault=fault):
+        if _undo(host, domain, guests.get(fault.node), bed=found, fault=fault):
             progress.stage(fault.node, f"{fault.kind} cleared")
             undone.append(fault)
     return undone
