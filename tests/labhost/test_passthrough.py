@@ -23,7 +23,7 @@ nodes:
   fta1: {{role: fta, memory: 512MiB, fabrics: [net0]}}
   fta2: {{role: fta, memory: 512MiB, fabrics: [net0], hugepages: 2MiB}}
 workloads:
-  fio: {{nodes: "fta[1-2]", directory: /var/tmp, rw: randrw, size: 8MiB, runtime_s: 3, native: {{mount: /var/tmp}}}}
+  - fio: {{nodes: "fta[1-2]", directory: /var/tmp, rw: randrw, size: 8MiB, runtime_s: 3, native: {{mount: /var/tmp}}}}
 """
 ONE = """
 name: {name}

@@ -9,6 +9,7 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
+from labhost.test_passthrough import ONE, VFS
 from pydantic import BaseModel
 
 from vmlab.lustre.lnet import routes
@@ -30,6 +31,20 @@ def test_each_loads_and_is_valid_for_editors(path: Path) -> None:
     first, *_ = path.read_text().splitlines()
     assert first == "# yaml-language-server: $schema=schema.json"
     jsonschema.validate(yaml.safe_load(path.read_text()), schema(), jsonschema.Draft202012Validator)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        VFS.format(pf="0000:21:00.0"),
+        ONE.format(name="t-one", attach="passthrough", device="address: '0000:21:00.0'", memory="512MiB"),
+    ],
+)
+def test_the_lab_hosts_load_too(text: str, tmp_path: Path) -> None:
+    """A mistake in them is told here in seconds, not there after many minutes."""
+    path = tmp_path / "lab-host.yaml"
+    path.write_text(text)
+    assert load(path).nodes
 
 
 def test_the_example_of_everything_is_valid_for_editors() -> None:
