@@ -9,20 +9,14 @@ from math import isfinite
 from typing import NamedTuple
 
 from vmlab.errors import WorkloadError
+from vmlab.shell import script
 from vmlab.steps import Command
 from vmlab.topology.wording import quote
 
 TOOLS: Mapping[str, str] = {"bw": "rdma_bw", "lat": "rdma_lat"}
 """By test."""
 
-# Whoever listens by rdma_cm is in no list of sockets; but that it is open for it is the last thing before it listens.
-_LISTENS = """
-for process in /proc/[0-9]*; do
-    tr '\\0' ' ' 2>/dev/null <"$process/cmdline" | grep -qE "^([^ ]*/)?$1 .*-p $2 " || continue
-    ls -l "$process/fd" 2>/dev/null | grep -q '/rdma_cm$' && exit 0
-done
-exit 1
-"""
+_LISTENS = script(__file__, "perftest_listens.sh")
 
 
 def command(tool: str, common: Command, size: int, *, by_cm: bool) -> Command:

@@ -20,6 +20,7 @@ from typing_extensions import override
 
 from vmlab.errors import WorkloadError
 from vmlab.metrics import Metric, Sample, Unit
+from vmlab.shell import script
 from vmlab.topology.wording import quote
 from vmlab.values.nodeset import fold
 from vmlab.values.size import Bytes
@@ -56,14 +57,7 @@ _PERCENTILES: Mapping[float, Metric] = {
 _MAX = Metric("latency_max", Unit.MICROSECONDS, "lower", "latency", "from the call to its end")
 _OVER_TIME = Metric("bandwidth_second", Unit.MIB_PER_S, "higher", "over time", "in each second, all nodes together")
 
-# What an earlier run left goes first; what is read is written before the start.
-_PREPARE = f"""{DROP_CACHES}
-folder=$1 reads=$2
-shift 2
-rm -rf "$folder" && mkdir -p "$folder" || exit
-[ "$reads" = 0 ] || "$@" --create_only=1 >/dev/null || exit
-drop_caches "$folder"
-"""
+_PREPARE = DROP_CACHES + script(__file__, "fio_prepare.sh")
 
 
 class Options(ClientsOptions):

@@ -18,6 +18,7 @@ from typing_extensions import override
 
 from vmlab.errors import WorkloadError
 from vmlab.metrics import Metric, Sample
+from vmlab.shell import script
 from vmlab.topology.wording import quote
 from vmlab.values.nodeset import fold
 from vmlab.workloads import Measurement, Node, Output, Outputs, Task, _mpirun, register
@@ -41,14 +42,7 @@ _SCORE_BANDWIDTH = Metric("score_bandwidth", "GiB/s", "higher", "score", "geomet
 _SCORE_RATE = Metric("score_rate", "kIOPS", "higher", "score", "geometric mean of all other phases")
 _UNITS = MappingProxyType({"GiB/s": _BANDWIDTH, "kIOPS": _RATE})
 
-# What an earlier run left goes first. Files of the easy phases lie on one OST each, the hard one's on all.
-_PREPARE = """
-rm -rf "$1" && mkdir -p "$1/data/ior-easy" "$1/data/ior-hard" "$1/data/mdtest-easy" "$1/data/mdtest-hard" || exit
-command -v lfs >/dev/null || exit 0
-lfs setstripe -c 1 "$1/data/ior-easy" "$1/data/mdtest-easy" "$1/data/mdtest-hard" 2>/dev/null
-lfs setstripe -c -1 "$1/data/ior-hard" 2>/dev/null
-exit 0
-"""
+_PREPARE = script(__file__, "io500_prepare.sh")
 # What it writes lies beside the data, where all nodes see it.
 _RUN = f"""
 folder=$1

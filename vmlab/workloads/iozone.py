@@ -19,6 +19,7 @@ from typing_extensions import override
 
 from vmlab.errors import WorkloadError
 from vmlab.metrics import Metric, Sample, Unit
+from vmlab.shell import script
 from vmlab.steps import Command
 from vmlab.topology.wording import quote
 from vmlab.values.cpuset import cpu_list
@@ -41,17 +42,7 @@ _FREE = 0.95
 _PREPARE_S = 600.0
 _KIB = 1 << 10
 
-# What an earlier run left goes first. iozone waits for ever for a client that cannot begin.
-_PREPARE = """
-folder=$1
-shift
-rm -rf "$folder" && mkdir -p "$folder" || exit
-for node; do
-    ssh -o BatchMode=yes -n "$node" "test -d '$folder'" && continue
-    echo "$node cannot be asked, or has no $folder" >&2
-    exit 1
-done
-"""
+_PREPARE = script(__file__, "iozone_prepare.sh")
 # iozone calls its remote shell with a node, `-n` and a command. What it starts there carries the run's mark.
 _REMOTE = f"""exec ssh -o BatchMode=yes -n "$1" "{MARK}='${MARK}' exec $3"
 """

@@ -23,6 +23,7 @@ from typing_extensions import override
 from vmlab.errors import WorkloadError
 from vmlab.lustre import lnetctl
 from vmlab.metrics import Metric, Sample, Unit
+from vmlab.shell import script
 from vmlab.topology.wording import quote
 from vmlab.values.nodeset import fold
 from vmlab.values.size import Bytes
@@ -48,19 +49,7 @@ _BANDWIDTH = Metric("bandwidth", Unit.MIB_PER_S, "higher", "bandwidth", "of all 
 _MIN = Metric("bandwidth_min_ost", Unit.MIB_PER_S, "higher", "bandwidth", "of one OST, in the slowest second of any")
 _MAX = Metric("bandwidth_max_ost", Unit.MIB_PER_S, "higher", "bandwidth", "of one OST, in the fastest second of any")
 
-# What the survey sets up has names of its own; Lustre's own OSS is OSS_uuid.
-_CLEAN = r"""
-pkill -KILL -f '^([^ ]*/)?lctl .*test_brw'
-pkill -f '^vmstat 5$'
-lctl dl | sort -k1,1nr | while read -r number state type name uuid references; do
-    case $type.$name.$uuid in
-    echo_client.*_ecc.* | osc.echotmp.* | obdecho.echo_srv.* | ost.OSS.OSS_UUID)
-        lctl --device "$name" cleanup
-        lctl --device "$name" detach ;;
-    esac
-done
-! [ -d /sys/module/obdecho ] || rmmod obdecho
-"""
+_CLEAN = script(__file__, "survey_clean.sh")
 # Objects that were made and not destroyed: the node, the echo client, the first object and how many.
 _LEFT = r"""
 /^=+> Create [0-9]+ on / { split($5, at, ":"); count = $3; made = $5 }
@@ -68,34 +57,7 @@ _LEFT = r"""
 /^=+> Destroy [0-9]+ on / { delete left[$5] }
 END { for (made in left) print left[made] }
 """
-_SURVEY = r"""
-folder=$1 limit=$2 hosts=$3 clean=$4 left=$5 devices=$6
-shift 6
-on() {
-    if [ "$1" = localhost ] || [ "$1" = "$(uname -n)" ]; then sh -c "$2"; else ssh -o BatchMode=yes "$1" "$2"; fi
-}
-drive() {
-    echo "modprobe obdecho; lctl dl | grep -q ' $1_ecc ' ||
-        printf 'attach echo_client %s %s_UUID\nsetup %s\n' '$1_ecc' '$1_ecc' '$1' | lctl"
-}
-tidy() {
-    for host in $hosts; do on "$host" "$clean"; done
-    [ -s "$folder/survey.detail" ] || return 0
-    awk "$left" "$folder/survey.detail" | while read -r host name first count; do
-        on "$host" "$(drive "${name%_ecc}"); lctl --device '$name' destroy '$first' '$count'" </dev/null
-    done
-    for host in $hosts; do on "$host" "$clean"; done
-}
-tidy </dev/null >/dev/null 2>&1
-for host in $hosts; do on "$host" "rm -rf '$folder' && umask 077 && mkdir -p '$folder'" </dev/null || exit; done
-for device in $devices; do sh -c "$(drive "$device")" </dev/null || exit; done
-env "$@" rslt="$folder/survey" timeout -k 30 "$limit" obdfilter-survey </dev/null
-status=$?
-cp "$folder/survey.detail" . 2>/dev/null
-tidy </dev/null >/dev/null 2>&1
-for host in $hosts; do on "$host" "rm -rf '$folder'" </dev/null; done
-exit $status
-"""
+_SURVEY = script(__file__, "survey_run.sh")
 _TIMED_OUT = 124
 
 Record = Annotated[Bytes, within("record", _LARGEST_RECORD), READ, form("1MiB", "256KiB")]

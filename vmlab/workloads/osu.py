@@ -17,6 +17,7 @@ from typing_extensions import override
 
 from vmlab.errors import WorkloadError
 from vmlab.metrics import Metric, Sample, Unit
+from vmlab.shell import script
 from vmlab.topology.wording import quote
 from vmlab.values.nodeset import fold
 from vmlab.workloads import Measurement, Native, Node, Output, Outputs, Task, Workload, _mpirun, register
@@ -49,17 +50,7 @@ Test = Literal["latency", "bw", "bibw", "mbw_mr", "allreduce", "alltoall", "bcas
 _PAIRS = ("latency", "bw", "bibw")
 _PROGRAMS: tuple[Test, ...] = ("latency", "bw", "bibw", "mbw_mr", "allreduce", "alltoall", "bcast", "barrier")
 
-# What packages and `make install` call the folders; RHEL's packages call the programs mpitests-osu_*.
-_PLACES = """
-for above in /usr/libexec /usr/local/libexec /usr/lib /opt/osu-micro-benchmarks/libexec; do
-    for part in pt2pt pt2pt/standard collective collective/blocking; do
-        PATH=$PATH:$above/osu-micro-benchmarks/mpi/$part
-    done
-done
-PATH=$PATH:/usr/local/bin:/usr/lib64/openmpi/bin:/usr/lib64/mpich/bin
-export PATH
-place() { command -v "osu_$1" || command -v "mpitests-osu_$1"; }
-"""
+_PLACES = script(__file__, "osu_places.sh")
 _FIND_ALL = f'{_PLACES}for test; do found=$(place "$test") && echo "$test $found"; done; exit 0'
 _FIND_MPI = f'{_PLACES}found=$(place latency) || found=osu_latency; exec "$@" "$found"'
 
