@@ -1,7 +1,6 @@
 """Functions of the lab host in nested guests: virtual ones made and pinned, whole ones, killed commands, refusals."""
 
 import json
-import re
 import time
 from collections.abc import Iterator
 from ipaddress import IPv4Network
@@ -10,9 +9,9 @@ from typing import Any
 import pytest
 from lxml import etree
 
-from vmlab.values.cpuset import parse_cpu_list
-
 from .conftest import CELL_0_IGB, CELL_1_IGB, MINUTES, NVME, SHARED, Lab
+from .in_force import as_planned
+from .san import CONFLICT, NO_TARGET, RESERVE, TARGET
 
 VFS = """
 name: t-vf
@@ -20,7 +19,9 @@ hosts: {{local: {{reserve: {{cpus: 1, memory: 0B}}}}}}
 fabrics: {{net0: {{kind: ethernet, lnet: tcp, attach: vf, device: {{pf: "{pf}"}},
   vf: {{spoof_check: false, trust: true}}}}}}
 nodes:
-  fta1: {{role: fta, memory: 512MiB, fabrics: [net0]}}
+  fta1: {{role: fta, memory: 512MiB, fabrics: [net0], disks: [
+    {{name: one, device: {one}, kind: scsi, reservations: true}},
+    {{name: other, device: {other}, kind: scsi, reservations: true}}]}}
   fta2: {{role: fta, memory: 512MiB, fabrics: [net0], hugepages: 2MiB}}
 workloads:
   - fio: {{nodes: "fta[1-2]", directory: /var/tmp, rw: randrw, size: 8MiB, runtime_s: 3, native: {{mount: /var/tmp}}}}
@@ -38,11 +39,19 @@ def one(lab: Lab, attach: str, device: str, *, name: str = "t-one", memory: str 
 
 
 @pytest.fixture(scope="module")
-def bed(lab: Lab) -> Iterator[str]:
-    """Two guests with a VF each, from nothing; one of them on huge pages of the cell."""
+def paths(lab: Lab) -> Iterator[list[str]]:
+    """The host's two disks, which are paths to one."""
     lab.bare()
+    yield lab.sh(TARGET).split()
+    lab.sh(NO_TARGET)
+
+
+@pytest.fixture(scope="module")
+def bed(lab: Lab, paths: list[str]) -> Iterator[str]:
+    """Two guests with a VF each, from nothing; one on huge pages of the cell, one with both paths to a disk."""
+    one, other = paths
     lab.sysfs("devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages", "256")
-    file = lab.put("/root/t-vf.yaml", VFS.format(pf=CELL_0_IGB))
+    file = lab.put("/root/t-vf.yaml", VFS.format(pf=CELL_0_IGB, one=one, other=other))
     lab.vmlab("up", file, "--accel", "kvm", deadline_s=15 * MINUTES)
     yield "t-vf"
     if lab.virsh("list", "--all", "--name").strip():  # else a test took it down
@@ -119,32 +128,18 @@ def test_disks_of_the_host_stand_beside_those_of_its_guests(lab: Lab, bed: str) 
     assert lab.run("find", "/var/tmp/vmlab-fio", "-type", "f") == ""
 
 
+def test_reservations_hold_between_two_paths_of_the_host(lab: Lab, bed: str) -> None:
+    """The guest reserves the disk on one path; the array refuses what comes on the other."""
+    told = lab.vmlab("ssh", bed, "fta1", "--", "python3", "-c", RESERVE).splitlines()
+    assert told == [f"0 {CONFLICT}", "written | Invalid exchange"]
+
+
 def test_pins_and_memory_are_as_planned(lab: Lab, bed: str, plan: Any) -> None:
     for node in plan["nodes"]:
-        (cell,) = node["cells"]
-        pid = lab.run("pgrep", "-f", f"guest={bed}.{node['name']},").split()[0]
-        threads = lab.sh(
-            f"for task in /proc/{pid}/task/*; do "
-            "echo $(awk '/Cpus_allowed_list/ {print $2}' $task/status) $(cat $task/comm); done"
-        )
-        allowed = {line.partition(" ")[2]: line.partition(" ")[0] for line in threads.splitlines()}
-        assert {n: allowed[f"CPU {n}/KVM"] for n in cell["vcpus"]} == {
-            n: str(cpus[0]) for n, cpus in cell["vcpus"].items()
-        }
-        assert parse_cpu_list(allowed["qemu-system-x86"]) == set(node["emulator_cpus"])
+        as_planned(lab, bed, node)
         assert len(node["emulator_cpus"]) == 2  # the host's own core
+        (cell,) = node["cells"]
         assert not set(node["emulator_cpus"]) & {cpu for cpus in cell["vcpus"].values() for cpu in cpus}
-        # The guest's memory is QEMU's largest mapping, and all of it is there: VFIO locks it.
-        mappings = [memory_by_cell(line) for line in lab.get(f"/proc/{pid}/numa_maps").splitlines()]
-        largest = max(mappings, key=lambda mapping: sum(kib for kib, _ in mapping.values()))
-        assert largest == {cell["host_cell"]: (cell["memory_mib"] * 1024, cell["page_kib"])}
-
-
-def memory_by_cell(line: str) -> dict[int, tuple[int, int]]:
-    """A line of numa_maps, proc(5): KiB, and the size of a page in KiB, by cell."""
-    facts = dict(word.split("=", 1) for word in line.split() if "=" in word)
-    size = int(facts.get("kernelpagesize_kB", "4"))
-    return {int(name[1:]): (int(n) * size, size) for name, n in facts.items() if re.fullmatch(r"N\d+", name)}
 
 
 def test_a_count_does_not_change_while_a_vf_is_held(lab: Lab, bed: str) -> None:
@@ -172,6 +167,7 @@ def test_down_gives_the_vfs_back(lab: Lab, bed: str, plan: Any) -> None:
     lab.vmlab("down", bed, "--yes")
     assert [lab.driver(address) for address in addresses] == ["igbvf"] * 2
     assert lab.virsh("list", "--all", "--name").strip() == ""
+    assert lab.sh("pgrep -x qemu-pr-helper || true") == ""
 
 
 def test_sriov_create_and_release(lab: Lab) -> None:

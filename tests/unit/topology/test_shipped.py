@@ -9,6 +9,7 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
+from labhost.test_cells import BED, GIGANTIC
 from labhost.test_passthrough import ONE, VFS
 from pydantic import BaseModel
 
@@ -36,7 +37,8 @@ def test_each_loads_and_is_valid_for_editors(path: Path) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        VFS.format(pf="0000:21:00.0"),
+        VFS.format(pf="0000:21:00.0", one="/dev/sda", other="/dev/sdb"),
+        BED + GIGANTIC,
         ONE.format(name="t-one", attach="passthrough", device="address: '0000:21:00.0'", memory="512MiB"),
     ],
 )
