@@ -56,7 +56,7 @@ def planned(host: Host, bed: Topology) -> Plan:
 
 
 def booted(host: Host, node: str) -> list[str]:
-    return sorted(Path(path).name for path in observe(host).domains[f"kb.{node}"].facts.uses.boot)
+    return sorted(Path(path).name for path in observe(host).domains[f"kb.{node}"].facts.details.uses.boot)
 
 
 def test_a_kernel_is_booted_from_a_copy_that_goes_with_the_bed(host: Host, bed: Topology, folder: Path) -> None:
@@ -66,10 +66,10 @@ def test_a_kernel_is_booted_from_a_copy_that_goes_with_the_bed(host: Host, bed: 
     assert booted(host, "n1") == [copy_of("initrd", b"initrd one"), copy_of("kernel", b"kernel one")]
     assert booted(host, "n2") == [copy_of("kernel", b"kernel one")]
     facts = observe(host).domains["kb.n1"].facts
-    assert facts.boot_args == "nokaslr vmlab.test=1"
-    assert facts.gdb
-    assert facts.links == ("virtio-root", "virtio-seed", "virtio-plain", "wwn-0x5000c500a1b2c3d4")
-    assert facts.paths == ("wwn-0x5000c500a1b2c3d4",)
+    assert facts.details.boot_args == "nokaslr vmlab.test=1"
+    assert facts.details.gdb
+    assert facts.details.links == ("virtio-root", "virtio-seed", "virtio-plain", "wwn-0x5000c500a1b2c3d4")
+    assert facts.details.paths == ("wwn-0x5000c500a1b2c3d4",)
     assert facts.metadata is not None
     assert facts.metadata.kernel == str(folder / "k/bzImage")
     assert [share.at for share in facts.metadata.shares] == ["/src"]

@@ -77,7 +77,7 @@ def built(wanted: WantedDomain, template: bytes | None = None) -> etree._Element
 
 
 def placed(facts: DomainFacts) -> tuple[Mapping[int, frozenset[int]], frozenset[int], tuple[PciAddress, ...]]:
-    return facts.pins, facts.nodeset, facts.hostdevs
+    return facts.details.pins, facts.details.nodeset, facts.hostdevs
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -98,8 +98,8 @@ def test_libvirt_keeps_what_was_asked_for(name: str) -> None:
     assert placed(read_domain(kept)) == placed(asked)
     assert asked.memory_kib == read_domain(kept).memory_kib == wanted.memory_kib
     assert wanted.tuning is not None
-    assert asked.pins == {v: frozenset(cpus) for cell in wanted.tuning.cells for v, cpus in cell.vcpus.items()}
-    assert asked.nodeset == {cell.host_cell for cell in wanted.tuning.cells}
+    assert asked.details.pins == {v: frozenset(cpus) for cell in wanted.tuning.cells for v, cpus in cell.vcpus.items()}
+    assert asked.details.nodeset == {cell.host_cell for cell in wanted.tuning.cells}
     assert asked.hostdevs == tuple(hostdev.address for hostdev in wanted.hostdevs)
     # The order is libvirt's own: what both have, they have in the same order.
     ours, theirs = ([str(e.tag) for e in root] for root in (domain, etree.fromstring(kept)))

@@ -8,6 +8,7 @@ Metadata alone proves nothing: virt-clone and virt-manager copy it along with al
 if its metadata, the name and the UUID that derive from it agree.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
@@ -20,6 +21,7 @@ NAMESPACE = "https://vmlab.io/xmlns/bed/1"
 _N = f"{{{NAMESPACE}}}"
 _NODE, _ADDRESS, _SHARE = (f"{_N}{name}" for name in ("node", "address", "share"))
 _SWITCH = {"true": True, "false": False}
+_VF = ("vlan", "spoof-check", "trust")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +123,8 @@ def _vf_attributes(vf: VfSettings | None) -> dict[str, str]:
     return {name: str(value).lower() for name, value in told.items() if value is not None}
 
 
-def _vf_settings(address: etree._Element) -> VfSettings | None:
-    vlan, spoof_check, trust = (address.get(name, "") for name in ("vlan", "spoof-check", "trust"))
+def _vf_settings(told: Mapping[str, str]) -> VfSettings | None:
+    vlan, spoof_check, trust = (told.get(name, "") for name in _VF)
     if not (vlan or spoof_check in _SWITCH or trust in _SWITCH):
         return None
     return VfSettings(vlan=int(vlan) if vlan else None, spoof_check=_SWITCH.get(spoof_check), trust=_SWITCH.get(trust))
@@ -147,15 +149,23 @@ def read_node(domain: etree._Element, *, scrubbed: bool = False) -> NodeMetadata
     `scrubbed`: the XML is of a record of a host, which has no UUIDs. Raises ValueError for metadata that cannot be
     understood, whoever's domain it is.
     """
-    found = next((node for metadata in domain.iterchildren("metadata") for node in metadata.iterchildren(_NODE)), None)
+    told: dict[str, str | None] = {}
+    found = None
+    for child in domain.iterchildren("name", "uuid", "metadata"):
+        if child.tag == "metadata":
+            found = next(child.iterchildren(_NODE), None)
+        else:
+            told[child.tag] = child.text
     if found is None:
         return None
     node = _node(found)
-    name, uuid = identity.domain_name(node.bed, node.node), identity.domain_uuid(node.bed, node.node)
-    return node if _is(domain, name, str(uuid), scrubbed=scrubbed) else None
+    if told.get("name") != identity.domain_name(node.bed, node.node):
+        return None
+    return node if scrubbed or told.get("uuid") == str(identity.domain_uuid(node.bed, node.node)) else None
 
 
 def _node(element: etree._Element) -> NodeMetadata:
+    parts = [(child.tag, _attributes(child)) for child in element]
     return NodeMetadata(
         bed=element.get("bed", ""),
         node=element.get("name", ""),
@@ -163,35 +173,37 @@ def _node(element: etree._Element) -> NodeMetadata:
         image=element.get("image", ""),
         user=element.get("user", "root"),
         digest=element.get("digest", ""),
-        addresses=tuple(
-            Address(
-                fabric=a.get("fabric", ""),
-                kind=a.get("kind", ""),
-                attach=a.get("attach", ""),
-                interface=a.get("interface", ""),
-                mac=a.get("mac", ""),
-                ip=_interface(a.get("ip", "")),
-                mtu=int(a.get("mtu", "")) if a.get("mtu") else None,
-                vf=_vf_settings(a),
-            )
-            for a in element.iterchildren(_ADDRESS)
-        ),
-        shares=tuple(
-            ShareMount(s.get("tag", ""), s.get("at", ""), s.get("driver", ""), s.get("read-only") == "true")
-            for s in element.iterchildren(_SHARE)
-        ),
+        addresses=tuple(_address(told) for tag, told in parts if tag == _ADDRESS),
+        shares=tuple(_share(told) for tag, told in parts if tag == _SHARE),
         kernel=element.get("kernel", ""),
+    )
+
+
+def _attributes(element: etree._Element) -> dict[str, str]:
+    """All at once, where each `get` would look for its own."""
+    return {str(name): str(value) for name, value in element.items()}
+
+
+def _share(told: Mapping[str, str]) -> ShareMount:
+    return ShareMount(told.get("tag", ""), told.get("at", ""), told.get("driver", ""), told.get("read-only") == "true")
+
+
+def _address(told: Mapping[str, str]) -> Address:
+    return Address(
+        fabric=told.get("fabric", ""),
+        kind=told.get("kind", ""),
+        attach=told.get("attach", ""),
+        interface=told.get("interface", ""),
+        mac=told.get("mac", ""),
+        ip=_interface(told.get("ip", "")),
+        mtu=int(told["mtu"]) if told.get("mtu") else None,
+        vf=None if told.keys().isdisjoint(_VF) else _vf_settings(told),
     )
 
 
 def not_understood(what: str, why: str) -> str:
     """What is told of a domain or network whose metadata cannot be understood; `why` is the ValueError's text."""
     return f"{what}: vmlab's metadata of it cannot be understood ({why}): it is left alone, as if it were not vmlab's"
-
-
-def _is(element: etree._Element, name: str, uuid: str, *, scrubbed: bool = False) -> bool:
-    """The domain or network has this name and UUID."""
-    return element.findtext("name") == name and (scrubbed or element.findtext("uuid") == uuid)
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,4 +234,4 @@ def read_network(network: etree._Element) -> NetworkMetadata | None:
         return None
     fabric = NetworkMetadata(found.get("bed", ""), found.get("name", ""), IPv4Network(found.get("subnet", "")))
     name, uuid = identity.network_name(fabric.bed, fabric.fabric), identity.network_uuid(fabric.bed, fabric.fabric)
-    return fabric if _is(network, name, str(uuid)) else None
+    return fabric if (network.findtext("name"), network.findtext("uuid")) == (name, str(uuid)) else None

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from ipaddress import IPv4Network
 from typing import TypeVar
 
@@ -23,7 +24,6 @@ _KIB = {"b": 1 / 1024, "bytes": 1 / 1024, "k": 1, "kib": 1, "m": 1024, "mib": 10
 
 
 _BOOT = ("kernel", "initrd", "dtb")
-_OF_DOMAIN = ("name", "uuid", "vcpu", "memory", "devices", "os", "cputune", "numatune", "memoryBacking")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +47,36 @@ class Uses:
 
 
 @dataclass(frozen=True, slots=True)
+class DomainDetails:
+    """What is decided by when a domain is to change, or others are to find room beside it.
+
+    `sources` are networks and bridges, `uses` the files that it needs. `links` are the names of disks in the guest's
+    /dev/disk/by-id, `paths` the links of those that it has several paths to, `boot_args` those of a kernel that is
+    booted directly. `gdb`: a debugger can be joined.
+    `pins` has the host CPUs of each vCPU that is pinned, `emulator_cpus` those of QEMU's own threads, `nodeset` the
+    host cells that its memory is bound to, `page_kib` the size of its huge pages if it has such.
+    """
+
+    sources: tuple[str, ...] = ()
+    kernel: str = ""
+    boot_args: str = ""
+    gdb: bool = False
+    pins: Mapping[int, frozenset[int]] = field(default_factory=dict)
+    emulator_cpus: frozenset[int] = frozenset()
+    nodeset: frozenset[int] = frozenset()
+    page_kib: int | None = None
+    uses: Uses = Uses()
+    links: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class DomainFacts:
     """A domain as it is defined: ours if it has `metadata`. `disks` are source paths in the domain's order.
 
-    `links` are the names of disks in the guest's /dev/disk/by-id, `paths` the links of those that it has several paths
-    to, `boot_args` those of a kernel that is booted directly. `gdb`: a debugger can be joined.
+    `hostdevs` are the host's PCI functions in the domain's order, `ports` those of them that are a guest's interface.
     `unreadable` says why the metadata of vmlab's form that it has could not be understood; "" if there is nothing of
-    that kind. `uses` are the files that it needs.
-    `pins` has the host CPUs of each vCPU that is pinned, `emulator_cpus` those of QEMU's own threads, `nodeset` the
-    host cells that its memory is bound to, `page_kib` the size of its huge pages if it has such,
-    `hostdevs` the host's PCI functions in the domain's order, `ports` those of them that are a guest's interface.
+    that kind. `xml` is all of it.
     """
 
     name: str
@@ -66,21 +86,16 @@ class DomainFacts:
     memory_kib: int
     disks: tuple[str, ...]
     serials: tuple[str, ...]
-    sources: tuple[str, ...]
-    kernel: str
     metadata: NodeMetadata | None
-    pins: Mapping[int, frozenset[int]] = field(default_factory=dict)
-    emulator_cpus: frozenset[int] = frozenset()
-    nodeset: frozenset[int] = frozenset()
-    page_kib: int | None = None
     hostdevs: tuple[PciAddress, ...] = ()
     ports: Mapping[str, PciAddress] = field(default_factory=dict)
-    uses: Uses = Uses()
     unreadable: str = ""
-    links: tuple[str, ...] = ()
-    paths: tuple[str, ...] = ()
-    boot_args: str = ""
-    gdb: bool = False
+    xml: str = field(default="", repr=False)
+
+    @cached_property
+    def details(self) -> DomainDetails:
+        """Read when it is first asked for: who only looks at many domains wants nothing of it."""
+        return _details(etree.fromstring(self.xml, PARSER)) if self.xml else DomainDetails()
 
 
 class _Element:
@@ -113,11 +128,9 @@ class _Element:
 
 
 class _Disks:
-    """What a domain's disks say, in their order."""
+    """What a domain's disks are made of, and what they are called in the guest."""
 
     def __init__(self, disks: Iterable[etree._Element]) -> None:
-        self.sources: list[str] = []
-        self.serials: list[str] = []
         self.virtio: list[str] = []
         self.scsi: list[str] = []
         self.wwns: list[str] = []
@@ -138,15 +151,12 @@ class _Disks:
                 buses.add(part.get("bus", ""))
             elif part.text:
                 (serials if part.tag == "serial" else wwns).append(part.text)
-        self.serials += serials
         self.wwns += wwns
         self.virtio += serials if "virtio" in buses else ()
         self.scsi += serials if "scsi" in buses and not wwns else ()
         # Those of backing chains and of copies in progress lie deeper.
         for source in disk.iter("source"):
             file, volume = source.get("file") or source.get("dev"), source.get("volume")
-            if (place := file or volume) and source.getparent() is disk:
-                self.sources.append(place)
             if file:
                 self.files.add(file)
             if file and kinds - {"raw"}:
@@ -176,41 +186,63 @@ class _Disks:
 def read_domain(xml: str) -> DomainFacts:
     """Read what `virDomainGetXMLDesc` gives (or what `build` made)."""
     root = etree.fromstring(xml, PARSER)
-    domain = _Element(root, *_OF_DOMAIN)
-    devices = _Element(domain.one("devices"), "disk", "interface", "hostdev", "channel")
-    system = _Element(domain.one("os"), "cmdline", *_BOOT)
-    tuning = _Element(domain.one("cputune"), "vcpupin", "emulatorpin")
-    disks = _Disks(devices.all("disk"))
+    domain = _Element(root, "name", "uuid", "vcpu", "memory", "devices")
+    devices = _Element(domain.one("devices"), "disk", "hostdev")
+    disks, serials = _disks(devices.all("disk"))
     functions = dict(_functions(devices.all("hostdev")))
     metadata, unreadable = _understood(_node, root)
-    links = disks.links()
     return DomainFacts(
         name=domain.text("name"),
         uuid=domain.text("uuid"),
         kind=root.get("type", ""),
         vcpus=int(domain.text("vcpu", "1")),
         memory_kib=_memory_kib(domain.one("memory")),
-        disks=tuple(disks.sources),
-        serials=tuple(disks.serials),
+        disks=disks,
+        serials=serials,
+        metadata=metadata,
+        hostdevs=tuple(functions),
+        ports={interface: address for address, interfaces in functions.items() for interface in interfaces},
+        unreadable=unreadable,
+        xml=xml,
+    )
+
+
+def _disks(disks: Iterable[etree._Element]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Source paths and serials."""
+    sources: list[str] = []
+    serials: list[str] = []
+    for disk in disks:
+        for part in disk.iterchildren("source", "serial"):
+            if part.tag == "serial":
+                serials += (part.text,) if part.text else ()
+            elif place := part.get("file") or part.get("dev") or part.get("volume"):
+                sources.append(place)
+    return tuple(sources), tuple(serials)
+
+
+def _details(root: etree._Element) -> DomainDetails:
+    domain = _Element(root, "devices", "os", "cputune", "numatune", "memoryBacking")
+    devices = _Element(domain.one("devices"), "disk", "interface", "channel")
+    system = _Element(domain.one("os"), "cmdline", *_BOOT)
+    tuning = _Element(domain.one("cputune"), "vcpupin", "emulatorpin")
+    disks = _Disks(devices.all("disk"))
+    links = disks.links()
+    return DomainDetails(
         sources=tuple(
             source.get("network") or source.get("bridge") or ""
             for interface in devices.all("interface")
             for source in interface.iterchildren("source")
         ),
         kernel=system.text("kernel"),
-        metadata=metadata,
+        boot_args=system.text("cmdline"),
+        gdb=bool(devices.all("channel")) and has_gdb(root),
         pins={int(pin.get("vcpu", "0")): parse_cpu_list(pin.get("cpuset", "")) for pin in tuning.all("vcpupin")},
         emulator_cpus=_cpus(tuning.all("emulatorpin"), "cpuset"),
         nodeset=_cpus(_Element(domain.one("numatune"), "memory").all("memory"), "nodeset"),
         page_kib=_page_kib(domain.one("memoryBacking")),
-        hostdevs=tuple(functions),
-        ports={interface: address for address, interfaces in functions.items() for interface in interfaces},
         uses=disks.uses(system),
-        unreadable=unreadable,
         links=tuple(dict.fromkeys(links)),
         paths=tuple(dict.fromkeys(link for link in links if links.count(link) > 1)),
-        boot_args=system.text("cmdline"),
-        gdb=bool(devices.all("channel")) and has_gdb(root),
     )
 
 

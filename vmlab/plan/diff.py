@@ -55,7 +55,7 @@ def diff(desired: Desired, observed: Observed, *, restart: bool) -> Plan:
     # A running guest holds on to the bridge of a network that is made anew, so it has to start again.
     anew = {action.name for action in networks if isinstance(action, RemoveNetwork)}
     for name, domain in bed.nodes.items():
-        if domain.running and anew & set(domain.facts.sources) and not _stops(lanes.get(name, ())):
+        if domain.running and anew & set(domain.facts.details.sources) and not _stops(lanes.get(name, ())):
             lanes[name] = tuple(_start_again(name, domain))
     volumes = [action for volume in desired.targets for action in _volume(volume, bed, None)]
     # What is only done with leave: stop a running node, remove one that is gone from the topology.
@@ -187,7 +187,7 @@ def _stale_files(
 ) -> Iterator[Action]:
     """Copies that no node boots any more, neither as it is to be nor, where that is left alone, as it is."""
     needed = {file.name for node in booting for file in node.files}
-    needed |= {PurePath(path).name for domain in staying.values() for path in domain.facts.uses.boot}
+    needed |= {PurePath(path).name for domain in staying.values() for path in domain.facts.details.uses.boot}
     for name in sorted(bed.volumes):
         if identity.is_boot_volume(name) and name not in needed:
             yield RemoveVolume(name, None, "no node boots it any more")
@@ -263,7 +263,8 @@ def _stopped(name: str, domain: ObservedDomain, reason: str) -> Iterator[Action]
 def _moved(node: DesiredNode, domain: ObservedDomain) -> str:
     """Why a node that is about to start goes elsewhere on the host than its definition says; "" if it does not."""
     old, new = domain.facts, read_domain(node.xml)
-    if (old.pins, old.nodeset, old.emulator_cpus) != (new.pins, new.nodeset, new.emulator_cpus):
+    was, will_be = old.details, new.details
+    if (was.pins, was.nodeset, was.emulator_cpus) != (will_be.pins, will_be.nodeset, will_be.emulator_cpus):
         return "placed anew: CPUs or cell"
     return "placed anew: devices" if old.hostdevs != new.hostdevs else ""
 
@@ -302,9 +303,9 @@ def _what_changed(node: DesiredNode, domain: ObservedDomain) -> str:
         changes.append(f"memory {old.memory_kib // 1024}MiB -> {new.memory_kib // 1024}MiB")
     if old.kind != new.kind:
         changes.append(f"acceleration {old.kind} -> {new.kind}")
-    if (old.disks, old.links) != (new.disks, new.links):
+    if (old.disks, old.details.links) != (new.disks, new.details.links):
         changes.append("disks")
-    if old.sources != new.sources or old.ports.keys() != new.ports.keys():
+    if old.details.sources != new.details.sources or old.ports.keys() != new.ports.keys():
         changes.append("fabrics")
     if old.metadata is not None and new.metadata is not None:
         changes += _boot_changes(old, new)
@@ -319,15 +320,16 @@ def _what_changed(node: DesiredNode, domain: ObservedDomain) -> str:
 
 def _boot_changes(old: DomainFacts, new: DomainFacts) -> Iterator[str]:
     """What it boots, by its image's kernel or one of its own."""
-    own = any(identity.is_boot_volume(PurePath(path).name) for path in old.uses.boot | new.uses.boot)
+    was, will_be = old.details, new.details
+    own = any(identity.is_boot_volume(PurePath(path).name) for path in was.uses.boot | will_be.uses.boot)
     images = [facts.metadata.image for facts in (old, new) if facts.metadata is not None]
-    if len(set(images)) > 1 or (old.kernel != new.kernel and not own):
+    if len(set(images)) > 1 or (was.kernel != will_be.kernel and not own):
         yield "image"
-    if own and old.uses.boot != new.uses.boot:
+    if own and was.uses.boot != will_be.uses.boot:
         yield "kernel"
-    if old.boot_args != new.boot_args:
+    if was.boot_args != will_be.boot_args:
         yield "kernel arguments"
-    if old.gdb != new.gdb:
+    if was.gdb != will_be.gdb:
         yield "gdb"
 
 

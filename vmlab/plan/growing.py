@@ -26,7 +26,7 @@ def grows(node: DesiredNode, domain: ObservedDomain) -> bool:
     if new.memory_kib == domain.facts.memory_kib:
         return True
     # Huge pages and what devices write to stay with the guest, and cells have sizes of their own.
-    bound = new.page_kib is not None or new.hostdevs or etree.fromstring(node.xml).find("cpu/numa") is not None
+    bound = new.details.page_kib is not None or new.hostdevs or etree.fromstring(node.xml).find("cpu/numa") is not None
     return not bound and new.memory_kib <= live.most_kib
 
 

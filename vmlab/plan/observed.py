@@ -21,13 +21,13 @@ class ObservedDomain:
     `saved` says where the memory of one that is off was saved: "libvirt" starts from it (`virsh managedsave`), a "file"
     (`virsh save`) is worthless after any other start; "" for neither. `live` is of one that
     runs, if all was looked at.
-    `disks_in_use` are all files that it needs: those of its definition, what only the running QEMU has, and, if all
-    was looked at, what `<disk type='volume'>` means and what lies below in backing chains.
+    `also_needs` are files that its definition does not tell, if all was looked at: what only the running QEMU has,
+    what `<disk type='volume'>` means, what lies below in backing chains.
     """
 
     facts: DomainFacts
     state: str
-    disks_in_use: frozenset[str]
+    also_needs: frozenset[str]
     host: str = "local"
     saved: str = ""
     live: LiveFacts | None = None
@@ -36,6 +36,11 @@ class ObservedDomain:
     def running(self) -> bool:
         """A QEMU process exists; it may be paused."""
         return self.state in RUNNING
+
+    @property
+    def disks_in_use(self) -> frozenset[str]:
+        """All files that it needs, as far as they were looked for."""
+        return self.facts.details.uses.files | self.also_needs
 
 
 @dataclass(frozen=True, slots=True)

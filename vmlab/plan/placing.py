@@ -193,19 +193,20 @@ def _wishes(topology: Topology, node: Node, attach: Attach) -> Iterator[DeviceWi
 def _in_force(domain: ObservedDomain, hosts: Mapping[str, HostInventory]) -> NodePlacement:
     """Where a node is, as its domain says. Its vCPUs are sorted into guest cells by the host cells of their CPUs."""
     facts, inventory = domain.facts, hosts[domain.host]
+    details = facts.details
     cell_of = {cpu.id: cell.id for cell in inventory.cells for cpu in cell.cpus}
     cells: dict[int | None, dict[int, tuple[int, ...]]] = {}
-    for vcpu, cpus in sorted(facts.pins.items()):
+    for vcpu, cpus in sorted(details.pins.items()):
         found = {cell_of.get(cpu) for cpu in cpus}
-        cells.setdefault(found.pop() if facts.nodeset and len(found) == 1 else None, {})[vcpu] = tuple(sorted(cpus))
+        cells.setdefault(found.pop() if details.nodeset and len(found) == 1 else None, {})[vcpu] = tuple(sorted(cpus))
     if not cells:
-        cells = {min(facts.nodeset, default=None): {}}
+        cells = {min(details.nodeset, default=None): {}}
     share = facts.memory_kib // len(cells)
     return NodePlacement(
         node=facts.metadata.node if facts.metadata is not None else facts.name,
         host=domain.host,
-        cells=tuple(PlacedCell(cell, vcpus, share, facts.page_kib) for cell, vcpus in cells.items()),
-        emulator_cpus=tuple(sorted(facts.emulator_cpus)),
+        cells=tuple(PlacedCell(cell, vcpus, share, details.page_kib) for cell, vcpus in cells.items()),
+        emulator_cpus=tuple(sorted(details.emulator_cpus)),
         devices=tuple(_devices_in_force(facts, inventory, frozenset(cells))),
     )
 

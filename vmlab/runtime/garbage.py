@@ -13,7 +13,8 @@ _blocks = 0
 def uncollected() -> Iterator[None]:
     """No search for circles in the `with` block, of all threads: each goes through whatever is alive.
 
-    For blocks of seconds: what has circles keeps its memory as long.
+    For blocks of seconds: what has circles keeps its memory as long. What was made in it is old afterwards: it is not
+    gone through at the next moment, but only when much has been made besides.
     """
     _enter()
     try:
@@ -38,4 +39,6 @@ def _leave() -> None:
         if _blocks:
             _blocks -= 1
             if not _blocks:
+                gc.freeze()  # all that is alive leaves the generations that are searched,
+                gc.unfreeze()  # and comes back as the oldest
                 gc.enable()

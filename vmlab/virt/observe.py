@@ -1,6 +1,6 @@
 """Look at a host once: domains, networks, volumes, routes, bridges."""
 
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -78,35 +78,43 @@ def domain_state(host: Host, name: str) -> str:
 
 
 class _Seen(NamedTuple):
-    """As an ObservedDomain, with what its definition and its QEMU tell of the files that it needs."""
+    """As an ObservedDomain; `runs_with` are the files of its QEMU."""
 
     facts: DomainFacts
     state: str
-    uses: Uses
+    runs_with: Uses
     saved: str
     live: LiveFacts | None
 
 
 def _observe(host: Host, connection: "libvirt.virConnect", *, whole: bool, leaving: str) -> Observed:
-    def seen(domain: "libvirt.virDomain") -> _Seen:
-        return _domain(domain, live=whole, leaving=leaving)
+    def seen(defined: "_Defined") -> _Seen:
+        return _domain(defined, live=whole, leaving=leaving)
 
     pool, path = locate(connection, BEDS)
-    domains = list(_still_there(seen, connection.listAllDomains()))
+    # All of libvirt's answers first: their XML and what is read from it would push each other out of the CPU's caches.
+    defined = list(_still_there(_defined, connection.listAllDomains()))
+    domains = list(_still_there(seen, defined))
     active = {network.UUID() for network in connection.listAllNetworks(libvirt.VIR_CONNECT_LIST_NETWORKS_ACTIVE)}
     networks = list(_still_there(lambda network: _network(network, active), connection.listAllNetworks()))
     files = {volume.name: volume for volume in _volumes(pool)} if whole else {}
-    in_use = {domain.facts.name: domain.uses.files for domain in domains}
+    needs: Mapping[str, frozenset[str]] = {}
     if whole:
         from vmlab.virt.disks import needed  # noqa: PLC0415  slow to import
 
         backing = {volume.path: volume.backing for volume in files.values()}
-        uses = {domain.facts.name: domain.uses for domain in domains if not _of(domain.facts, leaving)}
-        in_use |= needed(host, connection, uses, backing=backing, pool_path=path)
+        staying = [domain for domain in domains if not _of(domain.facts, leaving)]
+        uses = {domain.facts.name: domain.facts.details.uses | domain.runs_with for domain in staying}
+        needs = needed(host, connection, uses, backing=backing, pool_path=path)
     observed = Observed(
         domains={
             domain.facts.name: ObservedDomain(
-                domain.facts, domain.state, in_use[domain.facts.name], host.name, domain.saved, domain.live
+                domain.facts,
+                domain.state,
+                needs.get(domain.facts.name, frozenset()),
+                host.name,
+                domain.saved,
+                domain.live,
             )
             for domain in domains
         },
@@ -142,23 +150,30 @@ def _of(facts: DomainFacts, bed: str) -> bool:
     return facts.metadata is not None and facts.metadata.bed == bed
 
 
-def _domain(domain: "libvirt.virDomain", *, live: bool, leaving: str) -> _Seen:
+_Defined = tuple["libvirt.virDomain", str]
+
+
+def _defined(domain: "libvirt.virDomain") -> _Defined:
+    return domain, domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
+
+
+def _domain(defined: _Defined, *, live: bool, leaving: str) -> _Seen:
     """A domain as it is defined, and its state; `live`: also what only the running QEMU has, unless it is `leaving`.
 
     The definition is what was asked for; a running domain may have other disks attached besides. One that is not
     defined has no other than it runs with.
     """
-    facts = read_domain(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
+    domain, xml = defined
+    facts = read_domain(xml)
     state, reason = domain.state()
-    uses, runs, saved = facts.uses, None, ""
+    runs_with, runs, saved = Uses(), None, ""
     if live and _STATES.get(state) in RUNNING and not _of(facts, leaving):
-        needs, has = read_live(domain.XMLDesc())
-        uses |= needs
+        runs_with, has = read_live(domain.XMLDesc())
         runs = has if facts.metadata is not None else None
     if state == libvirt.VIR_DOMAIN_SHUTOFF and facts.metadata is not None:
         known = "file" if reason == libvirt.VIR_DOMAIN_SHUTOFF_SAVED else ""
         saved = "libvirt" if domain.hasManagedSaveImage() else known
-    return _Seen(facts, _STATES.get(state, "unknown"), uses, saved, runs)
+    return _Seen(facts, _STATES.get(state, "unknown"), runs_with, saved, runs)
 
 
 def _network(network: "libvirt.virNetwork", active: Container[bytes]) -> ObservedNetwork:

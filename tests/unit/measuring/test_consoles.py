@@ -51,7 +51,7 @@ def pool(tmp_path: Path) -> Pool:
 def bed() -> ObservedBed:
     found = {}
     for name, node in nodes("oss1", "client1", "oss2").items():
-        facts = DomainFacts(f"bed.{name}", "", "kvm", 1, 1024, (), (), (), "", node.metadata)
+        facts = DomainFacts(f"bed.{name}", "", "kvm", 1, 1024, (), (), node.metadata)
         found[name] = ObservedDomain(facts, "shut off" if name == "oss2" else "running", frozenset())
     return ObservedBed("bed", found)
 

@@ -43,7 +43,7 @@ def test_an_address_that_a_guest_has_is_refused_for_a_machine() -> None:
     topology = bed(12, 2)
     place = Address("eth", "ethernet", "virtio", "eth", "", IPv4Interface("10.1.0.12/24"))
     there = NodeMetadata("mixed", "n2", ("client",), "demo", "root", "", (place,))
-    facts = DomainFacts("mixed.n2", "", "kvm", 1, 1024, (), (), (), "", there)
+    facts = DomainFacts("mixed.n2", "", "kvm", 1, 1024, (), (), there)
     domain = ObservedDomain(facts, "running", frozenset())
     with pytest.raises(HostError, match=r"10\.1\.0\.12 on eth is written for the external node cn1, and n2 has it"):
         lease(topology, ObservedBed("mixed", {"n2": domain}), ())
@@ -68,7 +68,7 @@ nodes:
 def there(bed_name: str, node: str, address: str) -> ObservedDomain:
     place = Address("eth", "ethernet", "bridge", "eth", "", IPv4Interface(f"{address}/24"))
     metadata = NodeMetadata(bed_name, node, ("client",), "demo", "root", "", (place,))
-    facts = DomainFacts(f"{bed_name}.{node}", "", "kvm", 1, 1024, (), (), (), "", metadata)
+    facts = DomainFacts(f"{bed_name}.{node}", "", "kvm", 1, 1024, (), (), metadata)
     return ObservedDomain(facts, "running", frozenset())
 
 

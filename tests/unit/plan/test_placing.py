@@ -211,8 +211,8 @@ def test_emulated_guests_get_devices_and_no_pins() -> None:
     prepared = decided(bed(), on("oss-x5670"), accel="tcg")
     for node in prepared.nodes.values():
         facts = read_domain(node.xml)
-        assert facts.pins == {}
-        assert facts.nodeset == frozenset()
+        assert facts.details.pins == {}
+        assert facts.details.nodeset == frozenset()
         assert facts.hostdevs == node.functions
         assert list(facts.ports) == ["ib0"]
 

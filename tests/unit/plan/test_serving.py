@@ -248,7 +248,7 @@ def test_whoever_was_given_a_disk_could_have_it_mounted() -> None:
 
 def domain(node: str, roles: tuple[str, ...], *disks: str) -> ObservedDomain:
     metadata = NodeMetadata("three", node, roles, "demo", "root", "", ())
-    facts = DomainFacts(f"three.{node}", "", "kvm", 1, 1024, disks, (), (), "", metadata)
+    facts = DomainFacts(f"three.{node}", "", "kvm", 1, 1024, disks, (), metadata)
     return ObservedDomain(facts, "running", frozenset(disks))
 
 

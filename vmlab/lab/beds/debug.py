@@ -50,7 +50,8 @@ def session(hosts: Hosts, bed: str, node: str, vmlinux: Path | None) -> Session:
         hint = "write `gdb: true` into the node, then: vmlab up FILE --restart"
         raise UsageError(f"{name} was started without a socket for gdb", hint=hint)
     source = Path(domain.facts.metadata.kernel) if domain.facts.metadata and domain.facts.metadata.kernel else None
-    symbols = vmlinux or next((path for path in candidates(source, _version(domain.facts.kernel)) if _is(path)), None)
+    version = _version(domain.facts.details.kernel)
+    symbols = vmlinux or next((path for path in candidates(source, version) if _is(path)), None)
     argv = ("gdb", *(() if symbols is None else (str(symbols),)), "-ex", f"target remote {socket}")
     return Session(host, domain.facts.name, argv, os.access(socket, os.W_OK))
 

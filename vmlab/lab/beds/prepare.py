@@ -169,7 +169,7 @@ def remarks(prepared: Prepared, images: Images, progress: Progress) -> None:
     for note in prepared.notes:
         progress.warn(note)
     for name, node in prepared.nodes.items():
-        if topology.nodes[name].gdb and not read_domain(node.xml).kernel:
+        if topology.nodes[name].gdb and not read_domain(node.xml).details.kernel:
             progress.warn(f"{name} boots from its own disk: gdb finds symbols only if its boot loader says nokaslr")
     for note in prepared.places.placement.notes if prepared.places.placement is not None else ():
         progress.warn(note)

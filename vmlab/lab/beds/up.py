@@ -262,7 +262,7 @@ def _follow(
             watch=Vigil(guest, console, state, "roles"),
             advances=getting_on,
         )
-        if facts.paths and not guest.run(("sh", "-c", "command -v multipathd"), deadline_s=_ASK_S).ok:
+        if facts.details.paths and not guest.run(("sh", "-c", "command -v multipathd"), deadline_s=_ASK_S).ok:
             progress.warn(f"{node.name}: the image has no multipathd: each path to a disk is a disk of its own")
 
 

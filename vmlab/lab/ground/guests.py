@@ -48,7 +48,7 @@ def steps_of(
         _hosts_file(tuple((name, nodes[name].management.ip.ip) for name in sorted(nodes))),
         *trust_steps(keys.authority, keys.host_certificate(metadata.node, names), keys.root_certificate(metadata.node)),
         names_step(gateway(metadata.management.ip.network)),
-        *disk_steps(facts.links, facts.paths),
+        *disk_steps(facts.details.links, facts.details.paths),
         *share_steps(metadata.shares),
         *(step for address in metadata.addresses for step in kind_of(address).steps(address, mtu=address.mtu)),
         kept_step(),
