@@ -13,6 +13,7 @@ _STATE = 62  # the two highest bits of a descriptor's state are what became of i
 _ID = (1 << _STATE) - 1
 _DATALESS = 1
 _LONG = 8
+_MOST_BITS = 40
 _MOST = 1 << 20
 
 
@@ -44,13 +45,13 @@ class _Descriptors:
         descriptors = ring + offset("printk_ringbuffer.desc_ring")
         texts = ring + offset("printk_ringbuffer.text_data_ring")
         counter = offset("atomic_long_t.counter")
-        self.count = 1 << read(descriptors + offset("prb_desc_ring.count_bits"), 4)
+        self.count = _power(read(descriptors + offset("prb_desc_ring.count_bits"), 4))
         self.head = read(descriptors + offset("prb_desc_ring.head_id") + counter) & _ID
         self.tail = read(descriptors + offset("prb_desc_ring.tail_id") + counter) & _ID
         self._descriptors = read(descriptors + offset("prb_desc_ring.descs"))
         self._infos = read(descriptors + offset("prb_desc_ring.infos"))
         self._texts = read(texts + offset("prb_data_ring.data"))
-        self._size = 1 << read(texts + offset("prb_data_ring.size_bits"), 4)
+        self._size = _power(read(texts + offset("prb_data_ring.size_bits"), 4))
         self._memory = memory
         self._state = offset("prb_desc.state_var") + counter
         where = offset("prb_desc.text_blk_lpos")
@@ -73,6 +74,12 @@ class _Descriptors:
         # A text is never torn: one that would not fit before the end lies whole at the beginning.
         at = begin % self._size if begin // self._size == following // self._size else 0
         return nanoseconds, self._memory.read(self._texts + at + _LONG, length)
+
+
+def _power(bits: int) -> int:
+    if bits > _MOST_BITS:
+        raise ValueError(f"2**{bits} is no size of the kernel's log")
+    return 1 << bits
 
 
 def _buffer(memory: Memory) -> Iterator[tuple[int, bytes]]:
