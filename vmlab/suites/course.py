@@ -27,7 +27,8 @@ class Begun:
 
     `logs` are the files in its log folder, by name. By sub-test: `limits` and `crashes` say why it was ended,
     `evidence` and `seen` what was collected of it and seen on consoles. `ended` says why the whole of it was ended, ""
-    if it was not; `dead`: because a kernel died. `called` are the names for records, of `said` and of the files.
+    if it was not; `dead`: because a kernel died. `seconds` are those that it ran. `called` are the names for records,
+    of `said` and of the files.
     """
 
     said: str
@@ -38,6 +39,7 @@ class Begun:
     seen: Mapping[Key, tuple[Seen, ...]] = field(default_factory=dict)
     ended: str = ""
     dead: bool = False
+    seconds: float = 0.0
     called: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -78,6 +80,7 @@ def suite_run(part: Part, names: Sequence[str], begun: Sequence[Begun], why_not:
     """All of it as one; `why_not` is why what did not run did not, where nothing else says so."""
     found: list[SubTest] = []
     whole: list[SuiteOutcome] = []
+    seconds = 0.0
     for one in begun:
         if (outcome := _outcome(one, part.suite)) is None:
             continue
@@ -86,6 +89,7 @@ def suite_run(part: Part, names: Sequence[str], begun: Sequence[Begun], why_not:
         new = [t for t in outcome.tests if not (t.status is Status.SKIP and t.test in there)]
         found += [_sub_test(test, one) for test in new]
         whole.append(outcome)
+        seconds += one.seconds if outcome.seconds is None else outcome.seconds
     statuses = [outcome.status for outcome in whole]
     there = {test.test for test in found}
     ended = next((outcome for outcome in whole if outcome.status in BAD), None)
@@ -95,11 +99,10 @@ def suite_run(part: Part, names: Sequence[str], begun: Sequence[Begun], why_not:
     ]
     if missing or not whole:
         statuses.append(Status.NOT_RUN)
-    seconds = [outcome.seconds for outcome in whole if outcome.seconds is not None]
     return SuiteRun(
         part.suite,
         min(statuses, key=_WORST.index),
-        float(sum(seconds)) if seconds else None,
+        seconds if whole else None,
         next((outcome.why for outcome in whole if outcome.why), "" if whole else why_not),
         begun=max(1, len(begun)),
         tests=(*_numbered(found), *missing),

@@ -42,7 +42,9 @@ _PASSED = Metric("passed", "sub-tests", "higher", "suites", "sub-tests that pass
 _BAD = Metric("failed", "sub-tests", "lower", "suites", "that failed, took too long, or in which the bed died")
 _SKIPPED = Metric("skipped", "sub-tests", "lower", "suites", "that said why they do not run here")
 _NOT_RUN = Metric("not_run", "sub-tests", "lower", "suites", "that were to run, and did not")
-_SECONDS = Metric("seconds", Unit.SECONDS, "lower", "time", "how long the suite took, by its own clock")
+_SECONDS = Metric(
+    "seconds", Unit.SECONDS, "lower", "time", "how long the suite took; where it was ended, with all before it"
+)
 
 _HOME = "/srv/vmlab"
 """On all nodes: the configuration, and the directory that they share."""
@@ -550,6 +552,7 @@ def _one_begun(number: int, output: Output, outputs: Outputs) -> Begun:
         seen,
         whole.why if whole is not None else "",
         whole.dead if whole is not None else False,
+        output.seconds,
         {SAID: f"{_AUSTER}.{number}/stdout", **{name: f"{task}/{name}" for name in brought.files}},
     )
 
