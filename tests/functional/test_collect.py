@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from vmlab.errors import HostError, UsageError
+from vmlab.lab.beds.collect import Wanted, collect
 from vmlab.lab.ground.hosts import only
 from vmlab.lab.ground.progress import Silent
-from vmlab.lab.nightly.collect import Wanted, collect
 from vmlab.records.evidence import Evidence
 from vmlab.topology import Topology
 from vmlab.virt.connection import Host

@@ -52,8 +52,8 @@ def collect(
       vmlab collect ha -n oss1 --dump silent
     """
     from vmlab.cli.target import at, guests_only
-    from vmlab.lab.nightly.collect import Wanted, folder_of
-    from vmlab.lab.nightly.collect import collect as collect_all
+    from vmlab.lab.beds.collect import Wanted, folder_of
+    from vmlab.lab.beds.collect import collect as collect_all
     from vmlab.records.evidence import as_data
     from vmlab.records.selection import parse_moment
     from vmlab.report.plain import dumped

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from vmlab.metrics import Sample, summaries
 from vmlab.records.beside import beside_host
+from vmlab.suites.results import SuiteRun
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -140,7 +141,8 @@ class RunRecord:
     `topology` is the bed's as it was read, null where its file was not at hand. `load` is a file of the run's folder:
     what the nodes' CPUs, networks and disks did each second, as their hosts' libvirt counts; "" without.
 
-    `verdicts` are those of the references that it was judged by, in their file's order.
+    `verdicts` are those of the references that it was judged by, in their file's order. `suites` are Lustre's own ones,
+    if the workload ran some: sub-tests that went wrong are problems, too.
     """
 
     id: str
@@ -170,6 +172,7 @@ class RunRecord:
     fresh: bool = False
     roots: tuple[RootVolume, ...] = ()
     verdicts: tuple[RunVerdict, ...] = ()
+    suites: tuple[SuiteRun, ...] = ()
 
 
 def to_json(record: RunRecord) -> dict[str, Any]:

@@ -56,6 +56,10 @@ class OpenRun:
         self._write(safe, content)
         return safe
 
+    def called(self, name: str) -> str:
+        """The same as the name of a file or folder of the run."""
+        return _safe(name)
+
     def _write(self, name: str, content: bytes) -> None:
         with (self.folder / name).open("wb") as file:
             file.write(content)

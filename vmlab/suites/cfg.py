@@ -114,7 +114,7 @@ class _Writer:
         yield from ("", *self._nid_function())
         if self._choices.variables:
             yield ""
-            yield from (_set(name, value) for name, value in self._choices.variables.items())
+            yield from (f"export {_set(name, value)}" for name, value in self._choices.variables.items())
 
     def _names(self) -> Iterator[str]:
         options = [*_MOUNT_OPTIONS, *filter(None, self._fs.mount_options.split(","))]

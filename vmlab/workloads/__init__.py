@@ -10,18 +10,24 @@ their output is read and what must hold apart from performance. `lab.measuring` 
 """
 
 import abc
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
+from math import inf
 from types import MappingProxyType
-from typing import Any, ClassVar, Generic, Literal, TypeVar
+from typing import Any, ClassVar, Generic, Literal, Self, TypeVar
 
 from pydantic import BaseModel
 
 from vmlab.errors import WorkloadError
+from vmlab.lustre.lnetconf import Lnet
+from vmlab.lustre.target import Target
 from vmlab.metrics import Metric, Sample
 from vmlab.registry import Registry
 from vmlab.steps import Command
+from vmlab.suites.consoles import Event
+from vmlab.suites.results import SuiteRun
+from vmlab.topology import Topology
 from vmlab.workloads._causes import cause
 
 MARK = "VMLAB_RUN"
@@ -70,6 +76,15 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True)
+class Bed:
+    """How the bed is laid out: its targets by label, with disks and servers, and the LNet configuration of nodes."""
+
+    topology: Topology
+    targets: Mapping[str, Target]
+    configs: Mapping[str, Lnet]
+
+
+@dataclass(frozen=True, slots=True)
 class Native:
     """That the same is measured on the host itself.
 
@@ -88,6 +103,7 @@ class Task:
     `files` are put on its node before it runs: contents by name. `brings` are names of files, or patterns of them, that
     are brought back when it is over, however it ended: to `Output.files` and into the run's folder. Both are in the
     folder in which all commands of a measurement run of which one has files; there is one on each node that takes part.
+    `optional`: that it fails, or that its node does not answer, ends nothing.
     """
 
     name: str
@@ -96,6 +112,7 @@ class Task:
     deadline_s: float
     files: Mapping[str, str | bytes] = field(default_factory=dict)
     brings: tuple[str, ...] = ()
+    optional: bool = False
 
     def __post_init__(self) -> None:
         wrong = [name for name in (*self.files, *self.brings) if "/" in name or not name.strip(".")]
@@ -117,15 +134,49 @@ class Service(Task):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Long(Task):
+    """A task of many parts that has a time for each, and that may fail, hang or take the bed with it.
+
+    A line of standard output that fits `part` begins a part, named by the pattern's groups; one without a name is what
+    lies between parts, and has its time, too. A part that takes longer than `part_s` is ended by `end_part`, which gets
+    the name as its last word; if no other begins within `grace_s` after that, the whole task is ended. So it is at its
+    deadline, and when a kernel of the bed is dead. Evidence of the bed is collected before anything is ended:
+    `Output.cuts`.
+
+    That it fails ends nothing. What it came to is the workload's to say: see `Workload.more`.
+    """
+
+    part: str
+    part_s: float
+    end_part: Command
+    grace_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A long task, or only a part of it, that was ended before its time: by a limit, or `dead`, as a kernel died.
+
+    `evidence` is a folder of the run's, "" if none could be collected.
+    """
+
+    part: str
+    why: str
+    whole: bool
+    dead: bool = False
+    evidence: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Deed(Task):
     """What vmlab itself does to the bed, as for a user who types `argv`; no node does it. Its output is JSON.
 
     "failover" takes down the server of `target`, a target or a node; "" lets vmlab choose. "up" brings up again what is
-    down, "failback" moves targets to their primaries. See `lab.measuring.deeds` for what they print.
+    down, "failback" moves targets to their primaries, "umount" unmounts all, "revive" has all nodes begin anew, by
+    their power, with nothing mounted. See `lab.measuring.deeds` for what they print.
     """
 
     node: str = ""
-    verb: Literal["failover", "up", "failback"]
+    verb: Literal["failover", "up", "failback", "umount", "revive"]
     target: str = ""
     how: Literal["power", "panic", "umount"] = "power"
 
@@ -144,7 +195,7 @@ class Job:
     gather_s: float = 120.0
 
     def __post_init__(self) -> None:
-        if not self.tasks or any(isinstance(task, Deed | Service) for task in (*self.prepare, *self.tasks)):
+        if not self.tasks or any(isinstance(task, Deed | Long | Service) for task in (*self.prepare, *self.tasks)):
             raise ValueError("a job is of tasks of nodes, at least one")
 
 
@@ -196,7 +247,8 @@ class Output:
     """What a task left.
 
     `stopped` means that vmlab killed it: a service that did not end by itself, or the task of a job of which another
-    failed. `late_s`: so long after the first of its job it began. `files` are those that the task `brings`.
+    failed. `late_s`: so long after the first of its job it began. `files` are those that the task `brings`. Of a long
+    task `cuts` are what was ended before its time, and `events` what kernels said on consoles meanwhile, by node.
     """
 
     status: int
@@ -207,6 +259,8 @@ class Output:
     stopped: bool = False
     late_s: float = 0.0
     files: Mapping[str, bytes] = field(default_factory=dict)
+    cuts: tuple[Cut, ...] = ()
+    events: Mapping[str, tuple[Event, ...]] = field(default_factory=dict)
 
     def text(self, name: str) -> str:
         """A file that was brought. Raises WorkloadError if there is none of that name."""
@@ -257,6 +311,11 @@ class Workload(abc.ABC, Generic[O]):
     versions: ClassVar[Mapping[str, Command]] = MappingProxyType({})
     options: type[O]
 
+    def of_bed(self, bed: Callable[[], Bed]) -> Self:
+        """The same for a bed, of whose layout it may ask. Called where the topology is known; most need none of it."""
+        del bed
+        return self
+
     @abc.abstractmethod
     def takes_part(self, options: O, nodes: Sequence[Node]) -> tuple[str, ...]:
         """The names of the nodes that take part; their facts and devices are not known yet.
@@ -279,6 +338,33 @@ class Workload(abc.ABC, Generic[O]):
         """
         del options, native
         raise WorkloadError(f"{self.name} runs in guests only")
+
+    def foretold(self, options: O, nodes: Sequence[Node]) -> tuple[str, ...]:
+        """What the user is told before anything runs, a line each; devices and facts are known as in `measurements`."""
+        del options, nodes
+        return ()
+
+    def limit_s(self, options: O) -> float:
+        """So long all measurements may take together. What has not begun by then does not; see `tests`."""
+        del options
+        return inf
+
+    def more(self, options: O, measurement: Measurement, outputs: Outputs, left_s: float) -> tuple[Task | Job, ...]:
+        """What else is to run, by what the tasks came to that ran; asked again after these, until there is nothing.
+
+        Names are new ones. `left_s` is what is left of `limit_s`.
+        """
+        del options, measurement, outputs, left_s
+        return ()
+
+    def tests(self, options: O, measurement: Measurement, outputs: Outputs) -> tuple[SuiteRun, ...]:
+        """What became of suites of tests; asked without outputs, too, of a measurement that was not begun in time.
+
+        A sub-test's `log` is TASK/FILE of a file that a task brought, or TASK/stdout: the record has the names in the
+        run's folder.
+        """
+        del options, measurement, outputs
+        return ()
 
     def soft(self, options: O, nodes: Sequence[Node]) -> bool:
         """The figures went over soft-RoCE; `nodes` are all of the bed, devices and facts known of those that took part.

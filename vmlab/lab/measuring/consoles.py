@@ -1,7 +1,7 @@
 """The consoles of a bed while something is measured on it: a kernel's Oops, LBUG or panic fails what was measured."""
 
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -11,6 +11,7 @@ from vmlab.lab.ground.hosts import Hosts
 from vmlab.plan.observed import ObservedBed
 from vmlab.runtime.log import log
 from vmlab.runtime.wait import now
+from vmlab.suites.consoles import Event, read_console
 from vmlab.values import identity
 from vmlab.virt.connection import Host
 from vmlab.virt.console import console_end, console_lines
@@ -19,6 +20,7 @@ from vmlab.virt.pool import BEDS, pool_path
 _LOOK_EVERY_S = 1.0
 _COSTLY = 10  # who may not read the files has them from libvirt, one by one
 _LINES = 3  # of one node: the first tells what happened, the others what came of it
+_KEPT = 4 << 20  # characters of one console
 
 
 class Consoles:
@@ -36,6 +38,8 @@ class Consoles:
         }
         self._at = {name: self._end(name) for name, domain in bed.nodes.items() if domain.running}
         self._seen: dict[str, list[str]] = {}
+        self._past: list[str] = []
+        self._kept: dict[str, str] = {}
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="consoles", daemon=True)
@@ -54,7 +58,31 @@ class Consoles:
         """What kernels complained of until now, each line with its node's name."""
         if self._hosts.have_guests:
             self._look()
-        return tuple(f"{node}: {line}" for node, lines in self._seen.items() for line in lines)
+        return tuple(dict.fromkeys((*self._past, *self._told())))
+
+    def begin(self) -> None:
+        """From now on counts what `events` tells."""
+        if self._hosts.have_guests:
+            self._look()
+        with self._lock:
+            self._kept.clear()
+
+    def events(self) -> Mapping[str, tuple[Event, ...]]:
+        """What the kernels said since `begin`, by node; nodes that said nothing are absent."""
+        if self._hosts.have_guests:
+            self._look()
+        with self._lock:
+            found = {node: read_console(text).events for node, text in self._kept.items()}
+        return {node: events for node, events in found.items() if events}
+
+    def forget(self) -> None:
+        """The nodes began anew: who was dead is waited for again. What was found stays found."""
+        with self._lock:
+            self._past += self._told()
+            self._seen.clear()
+
+    def _told(self) -> list[str]:
+        return [f"{node}: {line}" for node, lines in self._seen.items() for line in lines]
 
     def watch(self) -> None:
         """A `Watch`: raises GuestError when it makes no sense any more to wait for the bed."""
@@ -81,8 +109,10 @@ class Consoles:
             for node in self._at:
                 if node in spared:
                     self._at[node] = 0  # its next start begins the console anew
-                else:
-                    self._note(node, complaints(self._news(node)))
+                    continue
+                news = self._news(node)
+                self._kept[node] = (self._kept.get(node, "") + news)[-_KEPT:]
+                self._note(node, complaints(news))
 
     def _note(self, node: str, lines: Sequence[str]) -> None:
         seen = self._seen.get(node, [])

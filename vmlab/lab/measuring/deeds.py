@@ -1,15 +1,22 @@
 """What workloads have vmlab do to a bed that is held: take a server down, bring it up again, move its targets back."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from types import MappingProxyType
 
 from vmlab.errors import GuestError, VmlabError
+from vmlab.guest.patience import Advance
+from vmlab.guest.ssh import Guest
+from vmlab.lab.beds.revive import revive
 from vmlab.lab.beds.up import up
 from vmlab.lab.filesystems.failover import failback, failover
+from vmlab.lab.filesystems.mount import unmount
+from vmlab.lab.ground.doors import open_door
 from vmlab.lab.ground.hosts import Hosts
 from vmlab.lab.ground.progress import Progress
 from vmlab.plan.serving import first_with_partner
+from vmlab.runtime.parallel import each
 from vmlab.runtime.process import Result
 from vmlab.runtime.wait import Deadline
 from vmlab.topology import Topology
@@ -19,10 +26,24 @@ _JOBS = 32
 
 
 class Deeds:
-    """Does deeds to the bed of `topology`, which the caller holds, and whose guests run as `accel` says."""
+    """Does deeds to the bed of `topology`, which the caller holds, and whose guests run as `accel` says.
 
-    def __init__(self, hosts: Hosts, topology: Topology, accel: str, progress: Progress) -> None:
+    The doors to `guests` that take part are opened again when their power was switched.
+    """
+
+    def __init__(
+        self,
+        hosts: Hosts,
+        topology: Topology,
+        accel: str,
+        progress: Progress,
+        *,
+        guests: Mapping[str, Guest] = MappingProxyType({}),
+        advances: Mapping[str, Advance] = MappingProxyType({}),
+    ) -> None:
         self._hosts = hosts
+        self._guests = guests
+        self._advances = advances
         self._topology = topology
         self._accel = accel
         self._progress = progress
@@ -60,6 +81,12 @@ class Deeds:
         if deed.verb == "failback":
             moved = failback(self._hosts, self._topology, None, recovery=None, progress=progress, deadline=deadline)
             return None if moved is None else asdict(moved)
+        if deed.verb == "umount":
+            unmount(self._hosts, self._topology, progress, deadline, held=True)
+            return None
+        if deed.verb == "revive":
+            self._revive(deadline)
+            return None
         what = deed.target or first_with_partner(self._topology)
         return asdict(
             failover(
@@ -72,6 +99,19 @@ class Deeds:
                 deadline=deadline,
                 on_blow=self.struck.add,
             )
+        )
+
+    def _revive(self, deadline: Deadline) -> None:
+        for guest in self._guests.values():
+            guest.close()
+        self.struck.update(self._topology.nodes)
+        revive(self._hosts, self._topology.name, self._progress, deadline)
+        self.struck.clear()
+        each(
+            lambda name: open_door(self._guests[name], self._advances[name]),
+            self._guests,
+            jobs=_JOBS,
+            failed="not all nodes can be reached",
         )
 
 

@@ -74,5 +74,6 @@ def joined(earlier: RunRecord, later: RunRecord) -> RunRecord:
         samples=(*earlier.samples, *later.samples),
         problems=tuple(dict.fromkeys((*earlier.problems, *later.problems))),
         notes=tuple(dict.fromkeys((*earlier.notes, *later.notes))),
+        suites=(*(s for s in earlier.suites if s.measurement in measured), *later.suites),
         measured=(*earlier.measured, *later.measured),
     )

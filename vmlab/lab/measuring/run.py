@@ -4,6 +4,7 @@ import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from vmlab.domainxml.metadata import NodeMetadata
@@ -16,6 +17,7 @@ from vmlab.lab.ground.bed import existing, locked
 from vmlab.lab.ground.doors import advances, doors, external_doors, open_door, open_outside
 from vmlab.lab.ground.hosts import Hosts
 from vmlab.lab.ground.progress import Progress
+from vmlab.lab.measuring.bedside import Bedside
 from vmlab.lab.measuring.consoles import Consoles
 from vmlab.lab.measuring.deeds import Deeds
 from vmlab.lab.measuring.native import stand_ins
@@ -24,7 +26,8 @@ from vmlab.lab.measuring.renewal import Renewal
 from vmlab.lab.measuring.turns import Often
 from vmlab.lab.measuring.witness import Witness
 from vmlab.lab.measuring.workload import run_workload
-from vmlab.plan.observed import ObservedDomain
+from vmlab.plan.filesystems import lnet, targets
+from vmlab.plan.observed import ObservedBed, ObservedDomain
 from vmlab.records.run import RunRecord
 from vmlab.runtime.descriptors import STARTING, require
 from vmlab.runtime.parallel import each
@@ -32,7 +35,7 @@ from vmlab.store.runs import runs_dir
 from vmlab.topology import External, Topology
 from vmlab.values.nodeset import expand, fold
 from vmlab.virt.pins import vcpu_pins
-from vmlab.workloads import Workload
+from vmlab.workloads import Bed, Workload
 from vmlab.workloads._options import Point
 
 _JOBS = 32
@@ -62,6 +65,8 @@ def measure(
         )
     with locked(hosts, bed), contextlib.ExitStack() as stack:
         found = existing(hosts, bed)
+        if topology is not None:
+            workload = workload.of_bed(partial(_laid_out, topology, found))
         metadata = _in_order(found.metadata, topology)
         machines = _machines(topology)
         guests, outside = doors(hosts, found), external_doors(topology)
@@ -74,7 +79,10 @@ def measure(
         on = advances(hosts, found)
         _connect(stack, mine, theirs, on)
         accel = _accel(domains)
-        deeds = Deeds(hosts, topology, accel if domains else "auto", progress) if topology is not None else None
+        deeds = None
+        if topology is not None:
+            how = accel if domains else "auto"
+            deeds = Deeds(hosts, topology, how, progress, guests=mine, advances=on)
         renewal = None
         if often.fresh and topology is not None and deeds is not None:
             renewal = Renewal(hosts, topology, mine, on, accel=accel, struck=deeds.struck, progress=progress)
@@ -95,6 +103,7 @@ def measure(
             deeds=deeds,
             progress=progress.say,
             noticed=consoles.findings,
+            beside=Bedside(hosts, bed, consoles, progress),
             witness=Witness(hosts, domains),
             topology=_as_data(topology),
             often=often,
@@ -103,6 +112,14 @@ def measure(
             renewal=renewal,
             references=references,
         )
+
+
+def _laid_out(topology: Topology, found: ObservedBed) -> Bed:
+    """Raises UsageError if the bed has not all nodes of its topology yet."""
+    if missing := topology.nodes.keys() - found.metadata.keys():
+        raise UsageError(f"{topology.name} has no {fold(missing)} yet", hint="vmlab up FILE")
+    configs = lnet(topology, {name: metadata.addresses for name, metadata in found.metadata.items()})
+    return Bed(topology, targets(topology, configs), configs)
 
 
 def _connect(

@@ -7,24 +7,30 @@ nothing of what was measured before it.
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from vmlab.errors import VmlabError
+from vmlab.errors import GuestError, VmlabError
 from vmlab.guest.ssh import RunsCommands
 from vmlab.lab.ground.leftovers import end_run
 from vmlab.lab.measuring.commands import Commands, Deeds, Keep, told
 from vmlab.lab.measuring.job import perform
+from vmlab.lab.measuring.long import Beside, last_long
 from vmlab.lab.measuring.services import Services, serving
 from vmlab.lab.measuring.turns import Turn
 from vmlab.metrics import Sample
 from vmlab.records.run import RunCommand
+from vmlab.runtime.wait import now
 from vmlab.store.runs import OpenRun
-from vmlab.workloads import Job, Output, Outputs, Task, Workload
+from vmlab.suites.results import SuiteRun
+from vmlab.workloads import Job, Long, Output, Outputs, Task, Workload
 
 _BROKEN_S = 15.0  # nobody who pressed Ctrl-C waits long for a guest
 _APART = 0.05  # of the time that the shortest took
+_NO_TIME = "it was not begun, because the time of all was over"
+_STDOUT = "stdout"
+_LOST = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +44,7 @@ class MeasuredResult:
     problems: tuple[str, ...]
     faults: tuple[str, ...]
     notes: tuple[str, ...]
+    suites: tuple[SuiteRun, ...] = ()
 
 
 @dataclass(slots=True)
@@ -52,6 +59,7 @@ class _Taken:
     problems: tuple[str, ...] = ()
     faults: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    suites: tuple[SuiteRun, ...] = ()
 
 
 class Session:
@@ -64,8 +72,12 @@ class Session:
         on_host: Mapping[str, RunsCommands],
         deeds: Deeds | None,
         workload: Workload[Any],
+        *,
+        beside: Beside,
     ) -> None:
         self._run = run
+        self._beside = beside
+        self._began = now()
         self._doors = doors
         self._on_host = on_host
         self._deeds = deeds
@@ -78,19 +90,7 @@ class Session:
     def results(self) -> list[MeasuredResult]:
         """All that there are so far, in the order in which they were begun."""
         with self._lock:
-            return [
-                MeasuredResult(
-                    taken.name,
-                    taken.over,
-                    tuple(taken.commands),
-                    taken.samples,
-                    *(
-                        tuple(f"{taken.name}: {s}" for s in said)
-                        for said in (taken.problems, taken.faults, taken.notes)
-                    ),
-                )
-                for taken in self._taken
-            ]
+            return [_result(taken) for taken in self._taken]
 
     def measure_all(self, turns: Sequence[Turn]) -> None:
         """Those of one round, at once. What is no error of the tree ends the session, and is raised."""
@@ -133,7 +133,7 @@ class Session:
         outputs = taken.outputs
         samples: tuple[Sample, ...] = ()
         try:
-            fault = self._perform(turn, taken)
+            fault = self._perform(turn, taken) if self._left_s(turn) > 0 else _NO_TIME
             if not fault:
                 samples = workload.parse(options, measurement, outputs)
         except VmlabError as error:
@@ -142,11 +142,30 @@ class Session:
             return  # what became of its commands is our own doing
         if turn.counts:
             taken.samples = tuple(map(turn.labelled, samples))
+            taken.suites = self._suites(turn, taken)
         taken.problems = workload.sanity(options, measurement, outputs, samples)
         taken.notes = (*workload.notes(options, measurement, outputs), *_apart(outputs))
         if fault and not taken.problems:  # what is wrong with the thing under test explains the failure
             taken.faults = (fault,)
         taken.over = True
+
+    def _left_s(self, turn: Turn) -> float:
+        """Of the time that all measurements may take together."""
+        return self._workload.limit_s(turn.options) - (now() - self._began)
+
+    def _suites(self, turn: Turn, taken: _Taken) -> tuple[SuiteRun, ...]:
+        """With the names that logs have in the run's folder."""
+        files = {f"{command.task}/{name}": file for command in taken.commands for name, file in command.files.items()}
+        files |= {f"{command.task}/{_STDOUT}": command.stdout for command in taken.commands}
+        return tuple(
+            replace(
+                suite,
+                tests=tuple(replace(test, log=files.get(test.log, "")) for test in suite.tests),
+                measurement=turn.name,
+                trial=turn.trial,
+            )
+            for suite in self._workload.tests(turn.options, turn.measurement, taken.outputs)
+        )
 
     def _keep(self, name: str, taken: _Taken, task: Task, output: Output, started: datetime) -> None:
         taken.outputs[task.name] = output
@@ -185,25 +204,61 @@ class Session:
             self._keep(turn.name, taken, task, output, started)
 
         commands.prepare()
-        with serving(turn.measurement.services, commands, keep) as services:
-            for step in turn.measurement.tasks:
+
+        def perform_all(steps: Sequence[Task | Job], services: Services) -> bool:
+            for step in steps:
                 if services.fault or self._broken.is_set():
                     break
-                services.fault = _step(step, commands, keep, services)
+                services.fault = self._step(step, turn, commands, keep, services)
+            return bool(steps) and not services.fault and not self._broken.is_set()
+
+        with serving(turn.measurement.services, commands, keep) as services:
+            goes_on = perform_all(turn.measurement.tasks, services)
+            while goes_on:
+                left_s = self._left_s(turn)
+                more = self._workload.more(turn.options, turn.measurement, taken.outputs, left_s)
+                goes_on = perform_all(more, services)
         return services.fault
 
+    def _step(self, step: Task | Job, turn: Turn, commands: Commands, keep: Keep, services: Services) -> str:
+        """Why it failed, or ""; services that failed before the task that needed them did are the cause."""
+        if isinstance(step, Job):
+            fault = perform(step, commands, keep)
+        elif isinstance(step, Long):
+            self._long(step, turn, commands, keep)
+            fault = ""
+        else:
+            fault = _one(step, commands, keep)
+        return told((*services.failed(), fault)) if fault else ""
 
-def _step(step: Task | Job, commands: Commands, keep: Keep, services: Services) -> str:
-    """Why it failed, or ""; services that failed before the task that needed them did are the cause."""
-    if isinstance(step, Job):
-        fault = perform(step, commands, keep)
-    else:
+    def _long(self, step: Long, turn: Turn, commands: Commands, keep: Keep) -> None:
         commands.put(step)
         started = datetime.now(UTC)
-        output = commands.bring(step, commands.run(step))
+        folder, stem = self._run.folder, self._run.called(f"evidence.{turn.name}")
+        output = last_long(step, commands, self._beside, lambda: self._beside.collect(folder, stem))
         keep(step, output, started)
-        fault = "" if output.ok else commands.failed(step, output)
-    return told((*services.failed(), fault)) if fault else ""
+
+
+def _result(taken: _Taken) -> MeasuredResult:
+    problems, faults, notes = (
+        tuple(f"{taken.name}: {s}" for s in said) for said in (taken.problems, taken.faults, taken.notes)
+    )
+    commands = tuple(taken.commands)
+    return MeasuredResult(taken.name, taken.over, commands, taken.samples, problems, faults, notes, taken.suites)
+
+
+def _one(step: Task, commands: Commands, keep: Keep) -> str:
+    """Why it failed, or ""."""
+    started = datetime.now(UTC)
+    try:
+        commands.put(step)
+        output = commands.bring(step, commands.run(step))
+    except GuestError as error:
+        if not step.optional:
+            raise
+        output = Output(_LOST, "", f"{error.message}\n", 0.0)
+    keep(step, output, started)
+    return "" if output.ok or step.optional else commands.failed(step, output)
 
 
 def _apart(outputs: Outputs) -> tuple[str, ...]:

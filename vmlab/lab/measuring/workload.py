@@ -18,6 +18,7 @@ from vmlab.guest.ssh import RunsCommands
 from vmlab.judgement.references import Reference
 from vmlab.judgement.verdicts import judge
 from vmlab.lab.measuring.commands import Deeds
+from vmlab.lab.measuring.long import Beside, Nobody
 from vmlab.lab.measuring.participants import Asked, Participant
 from vmlab.lab.measuring.resume import KILLED, found_earlier, joined, requested
 from vmlab.lab.measuring.session import Session, iso
@@ -76,6 +77,7 @@ def run_workload(
     deeds: Deeds | None,
     progress: Callable[[str], None],
     noticed: Callable[[], Sequence[str]] = tuple,
+    beside: Beside | None = None,
     witness: "Witnesses | None" = None,
     topology: Mapping[str, Any] | None = None,
     often: Often = ONCE,
@@ -88,11 +90,11 @@ def run_workload(
 
     `nodes` are in the bed's order; `doors` must have every node that takes part (`Workload.takes_part`). Without
     `deeds` only guests' commands can run. `noticed` tells what the bed's kernels complained of meanwhile, which is a
-    problem of the run. `witness` looks at the hosts; `topology` is what the record says of it. With `resume` the latest
-    cut-off run of the same goes on. `stand_ins` are needed of nodes that take part where points are `native`, `renewal`
-    where `often` says fresh. Of a run that was not broken off the record says what `references` say of it. Raises
-    UsageError or WorkloadError if nothing can be measured, HostError if too few files may be open for all that runs at
-    once, GuestError if a guest does not answer before that.
+    problem of the run; `beside` collects evidence while long tasks run. `witness` looks at the hosts; `topology` is
+    what the record says of it. With `resume` the latest cut-off run of the same goes on. `stand_ins` are needed of
+    nodes that take part where points are `native`, `renewal` where `often` says fresh. Of a run that was not broken off
+    the record says what `references` say of it. Raises UsageError or WorkloadError if nothing can be measured,
+    HostError if too few files may be open for all that runs at once, GuestError if a guest does not answer before that.
     """
     started = datetime.now(UTC)
     request = requested(bed, workload.name, points, often)
@@ -107,6 +109,8 @@ def run_workload(
     everyone = tuple(asked[n.name].node if n.name in asked else n for n in known)
     planned = turns(workload, points, everyone, often, tuple(one.node for one in asked_there.values()))
     _check(workload, bed, planned, deeds)
+    for line in dict.fromkeys(line for point in points for line in workload.foretold(point.options, everyone)):
+        progress(line)
     done = frozenset(earlier.measured) if earlier is not None else frozenset[str]()
     rounds = [left for r in planned.rounds if (left := [turn for turn in r if turn.name not in done])]
     opened = (
@@ -117,7 +121,9 @@ def run_workload(
     try:
         with opened as run, contextlib.ExitStack() as stack:
             on_host = {name: door for name, (_, door) in there.items()}
-            session = Session(run, {name: doors[name] for name in names}, on_host, deeds, workload)
+            session = Session(
+                run, {name: doors[name] for name in names}, on_host, deeds, workload, beside=beside or Nobody()
+            )
             roots: list[RootVolume] = [] if earlier is None else list(earlier.roots)
             if witness is not None:
                 stack.enter_context(_seen(witness, run.folder, lambda: bool(session.results)))
@@ -147,6 +153,7 @@ def run_workload(
                     hosts=witness.told() if witness is not None and incomplete != KILLED else (),
                     load=LOAD if witness is not None else "",
                     roots=tuple(roots),
+                    suites=tuple(s for result in results for s in result.suites),
                     measured=tuple(result.name for result in results if result.over and not result.faults),
                 )
                 return new if earlier is None else joined(earlier, new)

@@ -1,0 +1,2 @@
+# shellcheck shell=bash
+export MOUNT=${MOUNT:-/mnt/lustre}
