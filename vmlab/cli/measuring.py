@@ -195,7 +195,8 @@ def _todo(
     if workload is not None:
         kind = _known(workload)
         written = next((dict(item.options) for item in in_file if item.name == workload), {})
-        return [(kind, also_native(points(kind, written | parse_set(kind, settings)), asked=native))]
+        asked = _with_rows(kind, parse_set(kind, settings))
+        return [(kind, also_native(points(kind, written | asked), asked=native))]
     if settings:
         raise UsageError("--set needs a WORKLOAD", hint="vmlab run BED WORKLOAD --set KEY=VALUE")
     if not in_file:
@@ -204,6 +205,24 @@ def _todo(
         )
         raise UsageError(why.format(bed), hint="vmlab run BED WORKLOAD; `vmlab workloads` lists them")
     return [(_known(item.name), also_native(points(_known(item.name), item.options), asked=native)) for item in in_file]
+
+
+def _with_rows(kind: "Workload[Any]", settings: dict[str, Any]) -> dict[str, Any]:
+    """What is set, with the rows of a file that is named there, of the current folder. Raises TopologyError."""
+    from pathlib import Path
+
+    from vmlab.errors import TopologyError, UsageError
+    from vmlab.topology.parse import Problems
+    from vmlab.topology.table import with_rows
+
+    problems = Problems("")
+    try:
+        found = with_rows(kind.options, settings, Path(), problems.add)
+    except ValueError as error:
+        raise UsageError(f"{kind.name}: {error}", hint=f"vmlab workloads {kind.name}") from None
+    if problems.found:
+        raise TopologyError(problems.sorted())
+    return found
 
 
 def _tell_warnings() -> None:
