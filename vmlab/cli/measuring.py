@@ -111,7 +111,7 @@ def _sweep(hosts: "Hosts", topology: "Topology", todo: "Todo", told: "_Told", *,
 
     told.errors += measure_shapes(hosts, topology, todo, told.often, accel=accel, resume=resume, shown=shown, by=told)
     records = told.records
-    if records and not told.errors and not any(record.measured for record in records):
+    if records and not (told.errors or resume) and not any(record.measured for record in records):
         why = records[0].skipped[0]
         told.errors.append(HostError(f"no bed of the sweep fits: {why}", hint="vmlab plan FILE --set KEY=VALUE"))
     elif records:

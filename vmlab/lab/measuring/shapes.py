@@ -178,7 +178,7 @@ def _why_not(hosts: Hosts, shape: Shape, accel: str) -> str:
     try:
         look(hosts, shape.topology, accel=accel, restart=False, progress=Silent())
     except HostError as error:
-        return " ".join(error.message.split())
+        return "; ".join(line.strip() for line in error.message.splitlines())
     return ""
 
 
