@@ -151,6 +151,19 @@ def test_what_was_killed_goes_on_and_the_half_bed_goes(
         sweep(Watching(host), resume=True)
 
 
+def test_one_that_was_killed_before_its_first_run_goes_on_though_an_older_one_is_over(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    older = Watching(host)
+    assert sweep(older) == ()
+    killed(Watching(host, 1), monkeypatch)
+    again = Watching(host)
+    assert sweep(again, resume=True) == ()
+    assert again.cpus == [1, 2, 3]
+    assert {record.series for record in again.records}.isdisjoint({record.series for record in older.records})
+    assert_nothing_left(host)
+
+
 def test_another_request_is_another_sweep(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     killed(Watching(host, 2), monkeypatch)
     down(only(host), "s", keep_disks=False, progress=Silent())

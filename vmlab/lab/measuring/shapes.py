@@ -127,11 +127,14 @@ def _sweep(hosts: Hosts, topology: Topology, todo: Todo, often: Often, *, resume
             hint=f"{'vmlab run FILE --resume, or ' if marked else f'vmlab run {bed} measures it as it is; '}"
             f"vmlab down {bed}",
         )
-    name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{bed}"
+    name = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}-{bed}"
     if not resume:
         return _Sweep(name, bed, todo, often)
-    runs = _runs(bed, todo)
-    cut = next((run.series for run in runs if any(_of(run, shape, todo, often) for shape in topology.shapes)), marked)
+    runs = _runs(bed)
+    ours = {run.id for run in runs if any(_of(run, shape, todo, often) for shape in topology.shapes)}
+    # Of one that was killed before its first run there is nothing but its bed.
+    last = next((run.series for run in runs if run.id in ours), "")
+    cut = marked if marked and all(run.id in ours for run in runs if run.series == marked) else last
     found = _Sweep(cut, bed, todo, often, [run for run in runs if run.series == cut])
     if not cut or not any(map(found.left, topology.shapes)):
         raise UsageError(
@@ -143,12 +146,11 @@ def _sweep(hosts: Hosts, topology: Topology, todo: Todo, often: Often, *, resume
     return found
 
 
-def _runs(bed: str, todo: Todo) -> list[RunRecord]:
+def _runs(bed: str) -> list[RunRecord]:
     """The runs of sweeps of this bed, the latest first."""
-    wanted = Selection(beds=frozenset((bed,)), workloads=frozenset(workload.name for workload, _ in todo))
     found = [run for run in cut_off(runs_dir()) if run.bed == bed]
     with opened(runs_dir()) as index:
-        entries = index.select(wanted)
+        entries = index.select(Selection(beds=frozenset((bed,))))
     for entry in entries:
         with suppress(UsageError, WorkloadError):  # removed meanwhile; what is damaged is of no use
             found.append(read(runs_dir(), entry.id))
