@@ -5,13 +5,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vmlab.cli import complete
-from vmlab.cli.options import Bed, Form, Output, option
+from vmlab.cli.options import Accel, Acceleration, Bed, Form, Output, option
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from vmlab.errors import VmlabError
     from vmlab.judgement.references import Reference
+    from vmlab.lab.ground.hosts import Hosts
+    from vmlab.lab.measuring.shapes import Part, Todo
+    from vmlab.lab.measuring.turns import Often
     from vmlab.records.run import RunRecord
     from vmlab.topology import Topology
     from vmlab.workloads import Workload
@@ -47,6 +50,7 @@ def run(
         str | None,
         option("--judge", metavar="FILE", help="References to judge by; absent: the topology's."),
     ] = None,
+    accel: Acceleration = Accel.AUTO,
     output: Output = Form.TABLE,
 ) -> None:
     """Run a workload on a bed, print and keep its figures.
@@ -55,6 +59,8 @@ def run(
     One that cannot run does not keep the others from it. When it is broken off, what was measured is kept and marked.
     A list in place of a value is a sweep: each is measured, several lists in all combinations. Where there are
     references it ends with 8 if a figure misses its own, with 7 if one that has any was not measured.
+    A file with `sweep: {bed: ...}` is measured on each of these beds, which is brought up as --accel says, and taken
+    down; by its name a bed is measured as it is.
 
     \b
     Examples:
@@ -64,60 +70,131 @@ def run(
       vmlab run ha rdma --native
       vmlab run ha ior --trials 3 --judge refs.yaml
       vmlab run ha-topology.yaml
+      vmlab run mpi-shapes.yaml --trials 3 --fresh
     """
-    from vmlab.cli.target import at
-    from vmlab.errors import GuestError, UsageError, VmlabError, WorkloadError, together
-    from vmlab.lab.measuring.resume import from_cut_off
-    from vmlab.lab.measuring.run import measure
+    from dataclasses import replace
+
+    from vmlab.cli.target import at, is_file
+    from vmlab.errors import UsageError
     from vmlab.lab.measuring.turns import Often
-    from vmlab.lab.measuring.workload import verdict
-    from vmlab.records.run import to_json
-    from vmlab.report.plain import dumped
-    from vmlab.report.progress import shown
-    from vmlab.report.run import run_table
-    from vmlab.report.tables import show
-    from vmlab.store.runs import runs_dir
 
     if fresh and trials == 1:
         raise UsageError("--fresh is between trials, and there is one", hint="--trials N --fresh")
     topology = _described(bed)
     todo = _todo(bed, topology, workload, settings or [], native=native)
-    references = _references(judge, topology)
-    records = []
-    errors: list[VmlabError] = []
-    often = Often(trials, warm_up, fresh)
+    told = _Told(Often(trials, warm_up, fresh), _references(judge, topology), output)
     with at(bed, topology) as (hosts, name):
-        if resume:
-            todo = from_cut_off(runs_dir(), name, todo, often)
-        for place, (kind, points) in enumerate(todo):
-            try:
-                with shown() as progress:
-                    record = measure(
-                        hosts,
-                        name,
-                        kind,
-                        points,
-                        topology=topology,
-                        progress=progress,
-                        often=often,
-                        resume=resume and place == 0,
-                        references=references,
-                    )
-            except (WorkloadError, GuestError, UsageError) as error:
-                errors.append(error)
-                continue
-            records.append(record)
-            if output is Form.TABLE:
-                show(run_table(record, findings=False))
-            if (wrong := verdict(record, runs_dir())) is not None:
-                errors.append(wrong)
-    failed = f"{len(errors)} of {len(todo)} workloads failed"
-    errors += _judged(records, references, output)
-    if output is Form.JSON and (workload is None or records):
-        told = list(map(to_json, records))
-        typer.echo(dumped(told if workload is None else told[0]))
-    if errors:
-        raise together(errors, failed)
+        if topology is not None and topology.shapes and is_file(bed):
+            _sweep(hosts, topology, todo, told, accel=accel, resume=resume)
+            told.end(len(todo) * len(topology.shapes), listed=True)
+        else:
+            _all(hosts, name, topology and replace(topology, shapes=()), todo, told, resume=resume)
+            told.end(len(todo), listed=workload is None)
+
+
+def _all(hosts: "Hosts", bed: str, topology: "Topology | None", todo: "Todo", told: "_Told", *, resume: bool) -> None:
+    """One workload after the other, on a bed that is there."""
+    from vmlab.lab.measuring.resume import from_cut_off
+    from vmlab.store.runs import runs_dir
+
+    if resume:
+        todo = from_cut_off(runs_dir(), bed, todo, told.often)
+    for place, (kind, points) in enumerate(todo):
+        told.measure(hosts, bed, topology, kind, points, resume=resume and place == 0)
+
+
+def _sweep(hosts: "Hosts", topology: "Topology", todo: "Todo", told: "_Told", *, accel: Accel, resume: bool) -> None:
+    """All workloads on each of the beds that a sweep of its shape makes."""
+    from vmlab.errors import HostError
+    from vmlab.lab.measuring.shapes import measure_shapes
+    from vmlab.report.progress import shown
+
+    told.errors += measure_shapes(hosts, topology, todo, told.often, accel=accel, resume=resume, shown=shown, by=told)
+    records = told.records
+    if records and not (told.errors or resume) and not any(record.measured for record in records):
+        why = records[0].skipped[0]
+        told.errors.append(HostError(f"no bed of the sweep fits: {why}", hint="vmlab plan FILE --set KEY=VALUE"))
+    elif records:
+        series = records[0].series
+        typer.echo(f"all of it: vmlab results report --where series={series} -o report.html", err=True)
+
+
+class _Told:
+    """Has workloads measured, tells of each, and has at the end what there is to tell of all."""
+
+    def __init__(self, often: "Often", references: "Sequence[Reference]", output: Form) -> None:
+        self.often = often
+        self.records: list[RunRecord] = []
+        self.errors: list[VmlabError] = []
+        self._references = references
+        self._output = output
+
+    def measure(
+        self,
+        hosts: "Hosts",
+        bed: str,
+        topology: "Topology | None",
+        kind: "Workload[Any]",
+        points: "tuple[Point[Any], ...]",
+        *,
+        resume: bool,
+    ) -> None:
+        """One run; why there is none is an error that keeps nobody else from measuring."""
+        from vmlab.errors import GuestError, UsageError, WorkloadError
+        from vmlab.lab.measuring.run import measure
+        from vmlab.lab.measuring.workload import verdict
+        from vmlab.report.progress import shown
+        from vmlab.store.runs import runs_dir
+
+        try:
+            with shown() as progress:
+                record = measure(
+                    hosts,
+                    bed,
+                    kind,
+                    points,
+                    topology=topology,
+                    progress=progress,
+                    often=self.often,
+                    resume=resume,
+                    references=self._references,
+                )
+        except (WorkloadError, GuestError, UsageError) as error:
+            self.errors.append(error)
+            return
+        self._add(record)
+        if (wrong := verdict(record, runs_dir())) is not None:
+            self.errors.append(wrong)
+
+    def measured(self, hosts: "Hosts", topology: "Topology", part: "Part") -> None:
+        """A bed of a sweep is up: see `lab.measuring.shapes`."""
+        self.measure(hosts, topology.name, topology, part.workload, part.points, resume=part.resume)
+
+    def not_measured(self, record: "RunRecord") -> None:
+        """There is no such bed: see `lab.measuring.shapes`."""
+        self._add(record)
+
+    def end(self, tried: int, *, listed: bool) -> None:
+        """Judge, print what is still to be printed, and raise what went wrong."""
+        from vmlab.errors import together
+        from vmlab.records.run import to_json
+        from vmlab.report.plain import dumped
+
+        failed = f"{len(self.errors)} of {tried} workloads failed"
+        self.errors += _judged(self.records, self._references, self._output)
+        if self._output is Form.JSON and (listed or self.records):
+            told = list(map(to_json, self.records))
+            typer.echo(dumped(told if listed else told[0]))
+        if self.errors:
+            raise together(self.errors, failed)
+
+    def _add(self, record: "RunRecord") -> None:
+        from vmlab.report.run import run_table
+        from vmlab.report.tables import show
+
+        self.records.append(record)
+        if self._output is Form.TABLE:
+            show(run_table(record, findings=False))
 
 
 def workloads(
@@ -195,7 +272,8 @@ def _todo(
     if workload is not None:
         kind = _known(workload)
         written = next((dict(item.options) for item in in_file if item.name == workload), {})
-        return [(kind, also_native(points(kind, written | parse_set(kind, settings)), asked=native))]
+        asked = _with_rows(kind, parse_set(kind, settings))
+        return [(kind, also_native(points(kind, written | asked), asked=native))]
     if settings:
         raise UsageError("--set needs a WORKLOAD", hint="vmlab run BED WORKLOAD --set KEY=VALUE")
     if not in_file:
@@ -204,6 +282,24 @@ def _todo(
         )
         raise UsageError(why.format(bed), hint="vmlab run BED WORKLOAD; `vmlab workloads` lists them")
     return [(_known(item.name), also_native(points(_known(item.name), item.options), asked=native)) for item in in_file]
+
+
+def _with_rows(kind: "Workload[Any]", settings: dict[str, Any]) -> dict[str, Any]:
+    """What is set, with the rows of a file that is named there, of the current folder. Raises TopologyError."""
+    from pathlib import Path
+
+    from vmlab.errors import TopologyError, UsageError
+    from vmlab.topology.parse import Problems
+    from vmlab.topology.table import with_rows
+
+    problems = Problems("")
+    try:
+        found = with_rows(kind.options, settings, Path(), problems.add)
+    except ValueError as error:
+        raise UsageError(f"{kind.name}: {error}", hint=f"vmlab workloads {kind.name}") from None
+    if problems.found:
+        raise TopologyError(problems.sorted())
+    return found
 
 
 def _tell_warnings() -> None:

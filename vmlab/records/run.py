@@ -141,6 +141,9 @@ class RunRecord:
     `topology` is the bed's as it was read, null where its file was not at hand. `load` is a file of the run's folder:
     what the nodes' CPUs, networks and disks did each second, as their hosts' libvirt counts; "" without.
 
+    `shape` are the values that made the bed in a sweep of its shape, which are labels of all samples; `series` is what
+    the runs of that sweep have in common, "" of others.
+
     `verdicts` are those of the references that it was judged by, in their file's order. `suites` are Lustre's own ones,
     if the workload ran some: sub-tests that went wrong are problems, too.
     """
@@ -173,6 +176,8 @@ class RunRecord:
     roots: tuple[RootVolume, ...] = ()
     verdicts: tuple[RunVerdict, ...] = ()
     suites: tuple[SuiteRun, ...] = ()
+    shape: Mapping[str, str] = field(default_factory=dict)
+    series: str = ""
 
 
 def to_json(record: RunRecord) -> dict[str, Any]:

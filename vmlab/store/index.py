@@ -25,7 +25,7 @@ from vmlab.store.runs import PARTIAL, RECORD, read
 
 FILE = "index.sqlite"
 
-_VERSION = 1
+_VERSION = 2
 _TABLES = """
 CREATE TABLE runs (id TEXT PRIMARY KEY, seen TEXT, bed TEXT, workload TEXT, started REAL, told TEXT, damaged TEXT);
 CREATE TABLE labels (run TEXT, name TEXT, value TEXT, PRIMARY KEY (run, name, value)) WITHOUT ROWID;
@@ -191,7 +191,7 @@ def _labels(record: RunRecord) -> set[tuple[str, str]]:
     found = {(name, plain(value)) for sample in record.samples for name, value in sample.labels.items()}
     for options in (record.options, *record.points):
         found |= {(name, plain(label_text(one))) for name, value in options.items() for one in _several(value)}
-    found |= {("accel", record.accel), ("vmlab", record.vmlab)}
+    found |= {("accel", record.accel), ("vmlab", record.vmlab), ("series", record.series)}
     for node in record.nodes:
         found |= {("kernel", node.kernel), ("lustre", node.lustre), ("image", node.image)}
     return {(name, value) for name, value in found if value}

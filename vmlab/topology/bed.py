@@ -238,7 +238,8 @@ class Topology:
     `nodes` are its guests, `externals` the other machines that take part.
 
     LNet is on the management network only if `management_lnet` names its network there. `references` is a file, as
-    written, by which its figures are judged. `limit` is what fabrics can carry.
+    written, by which its figures are judged. `limit` is what fabrics can carry. `shapes` are the beds that its sweep
+    makes of it.
     """
 
     name: str
@@ -254,6 +255,7 @@ class Topology:
     externals: Mapping[str, External] = field(default_factory=dict)
     references: str | None = None
     limit: Mapping[str, Rate] = field(default_factory=dict)
+    shapes: tuple["Shape", ...] = ()
 
     def lnet(self, fabric: str) -> str | None:
         """The LNet network on a fabric, or on `mgmt`."""
@@ -279,3 +281,11 @@ class Topology:
         """The nodes, external ones too, that `oss[1-2]`, `@oss,cn1` or `*` mean; UsageError for an unknown name."""
         guests = {name: node.roles for name, node in self.nodes.items()}
         return select.select(nodes, guests | {name: machine.roles for name, machine in self.externals.items()})
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """One of the beds of a sweep; `labels` are the values that make it, by their keys, as written."""
+
+    labels: Mapping[str, str]
+    topology: Topology

@@ -26,7 +26,34 @@ def change(tree: Tree, settings: SequenceOf[str], report: Report) -> None:
             raise UsageError(f"--set {quote(setting)} (expected KEY=VALUE, such as nodes.oss1.memory=4GiB)")
         value = _value(setting, text, len(key) + 1, report)
         if isinstance(tree, Mapping):
-            _set(tree, key.split("."), value, setting)
+            put(tree, key, value, f"--set {quote(setting)}")
+
+
+def put(tree: Mapping, key: str, value: Tree, told: str) -> None:
+    """Set one key, a path with dots. Raises UsageError, which calls it `told`, if it leads nowhere."""
+    path = key.split(".")
+    if path[0] != _NODES or len(path) == 1:
+        _put(tree, path, value, told)
+        return
+    nodes = tree.entries.get(_NODES)
+    if len(path) < 3 or nodes is None or not isinstance(nodes.value, Mapping):  # noqa: PLR2004 - nodes, which, what
+        raise UsageError(f"{told} (expected nodes.NODES.KEY=VALUE)")
+    roles, externals = _roles(nodes.value), _externals(nodes.value)
+    if path[2] in _OF_EXTERNALS:
+        chosen = set(select(path[1], roles))
+    else:
+        refuse_external(path[1], externals)
+        chosen = set(select(path[1], {name: has for name, has in roles.items() if name not in externals}))
+    entries: dict[str, Entry] = {}
+    for folded, entry in nodes.value.entries.items():
+        for name, meant in _split(folded, chosen):
+            part = Entry(entry.mark, deepcopy(entry.value))
+            if meant:
+                if isinstance(part.value, Scalar):
+                    part = Entry(entry.mark, Mapping(part.value.mark))
+                _put(part.value, path[2:], value, told)
+            entries[name] = part
+    nodes.value.entries = entries
 
 
 def _value(setting: str, text: str, before: int, report: Report) -> Tree:
@@ -50,31 +77,6 @@ def _place(tree: Tree, mark: Mark) -> None:
     parts = [entry.value for entry in tree.entries.values()] if isinstance(tree, Mapping) else []
     for part in tree.items if isinstance(tree, Sequence) else parts:
         _place(part, mark)
-
-
-def _set(tree: Mapping, path: SequenceOf[str], value: Tree, setting: str) -> None:
-    if path[0] != _NODES or len(path) == 1:
-        _put(tree, path, value, setting)
-        return
-    nodes = tree.entries.get(_NODES)
-    if len(path) < 3 or nodes is None or not isinstance(nodes.value, Mapping):  # noqa: PLR2004 - nodes, which, what
-        raise UsageError(f"--set {quote(setting)} (expected nodes.NODES.KEY=VALUE)")
-    roles, externals = _roles(nodes.value), _externals(nodes.value)
-    if path[2] in _OF_EXTERNALS:
-        chosen = set(select(path[1], roles))
-    else:
-        refuse_external(path[1], externals)
-        chosen = set(select(path[1], {name: has for name, has in roles.items() if name not in externals}))
-    entries: dict[str, Entry] = {}
-    for key, entry in nodes.value.entries.items():
-        for name, meant in _split(key, chosen):
-            part = Entry(entry.mark, deepcopy(entry.value))
-            if meant:
-                if isinstance(part.value, Scalar):
-                    part = Entry(entry.mark, Mapping(part.value.mark))
-                _put(part.value, path[2:], value, setting)
-            entries[name] = part
-    nodes.value.entries = entries
 
 
 def _roles(nodes: Mapping) -> dict[str, tuple[str, ...]]:
@@ -118,20 +120,20 @@ def _expanded(key: str) -> tuple[str, ...]:
         return ()
 
 
-def _put(tree: Tree, path: SequenceOf[str], value: Tree, setting: str) -> None:
+def _put(tree: Tree, path: SequenceOf[str], value: Tree, told: str) -> None:
     """Set what is at `path` below `tree`; mappings on the way that are not there are made."""
     if isinstance(tree, Sequence):
         number = int(path[0]) if path[0].isdecimal() else len(tree.items)
         if number >= len(tree.items):
             last = len(tree.items) - 1
-            raise UsageError(f"--set {quote(setting)}: there is no item {quote(path[0])} (expected 0 to {last})")
+            raise UsageError(f"{told}: there is no item {quote(path[0])} (expected 0 to {last})")
         if len(path) == 1:
             tree.items[number] = value
         else:
-            _put(tree.items[number], path[1:], value, setting)
+            _put(tree.items[number], path[1:], value, told)
         return
     if not isinstance(tree, Mapping):
-        raise UsageError(f"--set {quote(setting)}: {quote(path[0])} is below {quote(plain(tree))}, which has no keys")
+        raise UsageError(f"{told}: {quote(path[0])} is below {quote(plain(tree))}, which has no keys")
     # A fabric's name may have dots in it.
     length = next((n for n in range(len(path), 0, -1) if ".".join(path[:n]) in tree.entries), 1)
     key, rest = ".".join(path[:length]), path[length:]
@@ -141,4 +143,4 @@ def _put(tree: Tree, path: SequenceOf[str], value: Tree, setting: str) -> None:
     below = tree.entries.get(key)
     if below is None:
         below = tree.entries[key] = Entry(value.mark, Mapping(value.mark))
-    _put(below.value, rest, value, setting)
+    _put(below.value, rest, value, told)

@@ -58,10 +58,12 @@ def _sweep(definition: dict[str, Any]) -> None:
         told = {key: part[key] for key in ("description", "default") if key in part}
         one = {key: value for key, value in part.items() if key not in told}
         swept[name] = told | {"anyOf": [one, {"type": "array", "minItems": 1, "items": one}]}
-    cases = {"type": "array", "minItems": 1, "items": {"type": "object", "minProperties": 1}}
+    cases: dict[str, Any] = {"type": "array", "minItems": 1, "items": {"type": "object", "minProperties": 1}}
+    cases |= {"description": "points of a sweep that is no product"}
+    own = definition.get("properties", {}).get(CASES)
     mount = {"mount": {"type": "string", "pattern": "^/", "description": "where its files go on the host"}}
     native = {"anyOf": [{"type": "boolean"}, {"type": "object", "properties": mount, "additionalProperties": False}]}
     definition["properties"] = swept | {
-        CASES: cases | {"description": "points of a sweep that is no product"},
+        CASES: cases if own is None else {"anyOf": [own, cases]},
         NATIVE: native | {"default": False, "description": "measure the same on the host itself, beside"},
     }

@@ -1,7 +1,8 @@
 """A file or a text to a Topology, or all that is wrong with it."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import BinaryIO
@@ -10,12 +11,13 @@ from pydantic import BaseModel
 
 from vmlab.errors import Problem, TopologyError, UsageError
 from vmlab.topology import check, check_filesystems
-from vmlab.topology.bed import Topology
+from vmlab.topology.bed import Shape, Topology
 from vmlab.topology.build import build
 from vmlab.topology.change import change
 from vmlab.topology.parse import Problems
 from vmlab.topology.read import read
-from vmlab.topology.tree import MOST_BYTES, Unreadable, parse
+from vmlab.topology.shapes import shaped
+from vmlab.topology.tree import MOST_BYTES, Tree, Unreadable, parse
 from vmlab.topology.wording import quote
 
 Workloads = Mapping[str, type[BaseModel]]
@@ -91,10 +93,31 @@ def loads(
     except Unreadable as error:
         problems.add(error.mark, error.message)
         raise TopologyError(problems.sorted()) from None
+    bed = _bed(tree, problems, workloads, name)
+    shapes = () if bed is None else tuple(_shapes(tree, problems, workloads, name))
+    if bed is None or problems.found:
+        raise TopologyError(problems.sorted())
+    return replace(bed, shapes=shapes) if shapes else bed
+
+
+def _bed(tree: Tree, problems: Problems, workloads: Workloads, name: str | None) -> Topology | None:
     draft = read(tree, problems, workloads, name)
     if draft is not None:
         check.check(draft, problems)
         check_filesystems.check(draft, problems)
-    if draft is None or problems.found:
-        raise TopologyError(problems.sorted())
-    return build(draft, filename)
+    return None if draft is None or problems.found else build(draft, problems.file)
+
+
+def _shapes(tree: Tree, problems: Problems, workloads: Workloads, name: str | None) -> Iterator[Shape]:
+    """The beds of its sweep. What is wrong with several of them is told of the first."""
+    told: set[Problem] = set()
+    for labels, shape in shaped(tree, problems.add):
+        own = Problems(problems.file)
+        bed = _bed(shape, own, workloads, name)
+        values = ", ".join(f"{key}={value}" for key, value in labels.items())
+        for problem in own.found:
+            if problem not in told:
+                problems.found[problem._replace(message=f"{problem.message}, with {values}")] = None
+        told |= set(own.found)
+        if bed is not None:
+            yield Shape(labels, bed)

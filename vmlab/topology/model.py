@@ -295,6 +295,15 @@ class FileSystemEntry(FileSystemHead):
     osts: list[TargetEntry] = Field(min_length=1)
 
 
+class SweepEntry(Part):
+    """What `vmlab run FILE` varies."""
+
+    bed: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(
+        min_length=1,
+        description="values by key, such as nodes.pair.cpus: [2, 8]; each combination is a bed",
+    )
+
+
 class Head(Part):
     """The bed's own keys."""
 
@@ -309,6 +318,9 @@ class Head(Part):
     )
     limit: dict[str, Rate] = Field(
         default_factory=dict, description="what a fabric can carry, a line in plots where the hosts' record knows none"
+    )
+    sweep: SweepEntry | None = Field(
+        None, description="shapes of the bed that `vmlab run FILE` measures one after the other"
     )
 
 

@@ -140,7 +140,7 @@ def describe(
     if detail["input"] is NO_VALUE:
         return where, f"`{key}` has no value (expected one, or no such key)"
     if detail["type"] == "value_error":
-        return where, f"`{key}`: {detail['ctx']['error']}"
+        return where, f"{f'`{key}`' if names else what}: {detail['ctx']['error']}"
     return where, f"`{key}` is {quote(detail['input'])} ({_wanted(detail)})"
 
 

@@ -3,14 +3,16 @@
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from vmlab.topology import model
 from vmlab.topology.bed import TargetKind, Workload
-from vmlab.topology.parse import Parsed, Problems, describe, parse
-from vmlab.topology.sweep import expand
+from vmlab.topology.parse import Parsed, Problems, describe, locate, parse
+from vmlab.topology.sweep import CASES, expand
+from vmlab.topology.table import with_rows
 from vmlab.topology.tree import NO_VALUE, Entry, Mark, Scalar, Sequence, Tree, plain
 from vmlab.topology.tree import Mapping as TreeMapping
 from vmlab.topology.wording import among, nearest, quote
@@ -310,9 +312,20 @@ def _read_workload(
         message = f"the options of workload {quote(name)} are {quote(options)} (expected a mapping)"
         problems.add(entry.value.mark, message)
         return
-    draft.workloads.append(Workload(name, options))
     if name in known:
+        options = _with_rows(name, options, entry, problems, known[name])
         _check_options(name, options, entry, problems, known[name])
+    draft.workloads.append(Workload(name, options))
+
+
+def _with_rows(
+    name: str, options: dict[str, Any], entry: Entry, problems: Problems, kind: type[BaseModel]
+) -> dict[str, Any]:
+    try:
+        return with_rows(kind, options, Path(problems.file).parent, problems.add)
+    except ValueError as error:
+        problems.add(locate(entry.value, (CASES,), entry.mark), f"workload `{name}`: {error}")
+        return {key: value for key, value in options.items() if key != CASES}
 
 
 def _check_options(name: str, options: dict[str, Any], entry: Entry, problems: Problems, kind: type[BaseModel]) -> None:

@@ -1,7 +1,7 @@
 """Options from the command line, and what there is to set."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
 import yaml
@@ -75,12 +75,15 @@ def validated(workload: Workload[O], settings: Mapping[str, Any]) -> O:
 class Point(Generic[O]):
     """One point of a sweep: its options, and those that make it as labels of its figures; {} if nothing is swept.
 
-    `native`: it is measured on the host itself, too. All points of a run have the same.
+    `native`: it is measured on the host itself, too. `shape`: what makes the bed, in a sweep of its shape, which is
+    called `series`. All points of a run have the same.
     """
 
     labels: Mapping[str, str]
     options: O
     native: Native | None = None
+    shape: Mapping[str, str] = field(default_factory=dict)
+    series: str = ""
 
 
 def points(workload: Workload[O], settings: Mapping[str, Any]) -> tuple[Point[O], ...]:

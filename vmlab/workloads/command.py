@@ -17,6 +17,8 @@ labels of its figures. Rows follow one another, or with `slots` several run at o
       runs: [{size: 100, mode: fast}, {size: 100, mode: exact}]
       files: {input: 'size {size}'}
       slots: 2
+
+`cases: runs.csv` has such a table in a file beside the topology: its first line names the columns.
 """
 
 import json
@@ -127,6 +129,9 @@ class Options(BaseModel):
     )
     runs: tuple[Row, ...] = Field(
         (), description="a table: the command runs once for each row, with its columns for what stands in braces"
+    )
+    cases: Annotated[str, WithJsonSchema({"type": "string", "form": "CSV file"})] | None = Field(
+        None, description="such a table in a file beside the topology; its first line names the columns"
     )
     slots: int = Field(1, ge=1, le=1024, description="so many rows run at once, each on its share of the nodes")
     timeout_s: int = Field(600, ge=1, le=604_800, description="deadline of the command")

@@ -368,7 +368,7 @@ def _table(lines: Sequence[str]) -> _Table:
     metrics, factor = _FACTORS[unit]
     figures = {found[1]: _number(found[4]) * factor for found in heads}
     figures |= {found[1]: _number(found[2]) * factor for found in rest}
-    if not figures["Children"]:
+    if not all(value for word, value in figures.items() if word in ("Children", "Parent", "Max")):
         raise WorkloadError(f"iozone moved nothing: {told}")
     return _Table(int(processes), operation, metrics, figures, _number(moved[1] if moved else ""))
 

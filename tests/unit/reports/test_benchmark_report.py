@@ -15,6 +15,7 @@ from reading import Read
 from vmlab.errors import UsageError
 from vmlab.lab.measuring.resume import requested
 from vmlab.lab.measuring.turns import Often
+from vmlab.metrics import Sample
 from vmlab.records.run import RunRecord, from_json, to_json
 from vmlab.report.benchmark.choose import Drawn
 from vmlab.report.benchmark.commands import repeated
@@ -574,6 +575,29 @@ def test_the_repeated_run_begins_with_its_bed() -> None:
         simulated.one_point(), topology={"file": "/somewhere/my bed.yaml"}, options={"native": {"mount": "/mnt"}}
     )
     assert repeated(record) == ("vmlab up 'my bed.yaml'", "vmlab run simulated simulation --set 'native={mount: /mnt}'")
+
+
+def test_a_bed_of_a_sweep_is_repeated_in_its_shape() -> None:
+    record = replace(
+        simulated.one_point(), topology={"file": "/a/pair.yaml"}, options={}, shape={"nodes.*.numa": "{cells: 2}"}
+    )
+    up, _ = repeated(record)
+    assert shlex.split(up) == ["vmlab", "up", "pair.yaml", "--set", "nodes.*.numa={cells: 2}"]
+
+
+def test_the_shapes_of_a_bed_are_one_curve() -> None:
+    def shape(cpus: int, *figures: float) -> RunRecord:
+        labels = {"nodes.pair.cpus": str(cpus)}
+        samples = [Sample(simulated.BANDWIDTH, figure, labels) for figure in figures]
+        why = () if figures else (f"nodes.pair.cpus={cpus}: it does not fit",)
+        return replace(simulated.run(samples), id=f"r{cpus}", shape=labels, series="s", skipped=why)
+
+    records = [shape(1, 100), shape(2, 200), shape(4, 390), shape(8)]
+    (one,) = lines(records, simulated.BANDWIDTH).values()
+    assert one.x == "nodes.pair.cpus"
+    assert isinstance(one.chart, Lines)
+    assert [(p.x, p.y) for p in one.chart.lines[0].points] == [(1, 100), (2, 200), (4, 390)]
+    assert "Not measured: nodes.pair.cpus=8: it does not fit (r8)" in read(*records).text
 
 
 def test_csv_has_a_column_for_each_label() -> None:

@@ -262,6 +262,9 @@ def test_a_figure_that_is_none(figure: str) -> None:
 def test_zero_is_no_figure() -> None:
     with pytest.raises(WorkloadError, match="moved nothing"):
         figures(good("cluster").replace("690850.78", "0.00"))
+    with pytest.raises(WorkloadError, match="moved nothing"):
+        figures(good("cluster").replace("347828.34", "0.00"))
+    assert figures(good("cluster").replace("343022.44", "0.00"))["write", "bandwidth_slowest"] == 0
 
 
 @pytest.mark.parametrize("noise", ["\n", "ssh: warning\n", "Warning: Permanently added 'client2' to known hosts.\n"])

@@ -31,6 +31,8 @@ def requested(bed: str, workload: str, points: Sequence[Point[Any]], often: Ofte
         "trials": often.trials,
         "warm_up": often.warm_up,
         "fresh": often.fresh,
+        "shape": dict(points[0].shape),
+        "series": points[0].series,
     }
 
 

@@ -146,7 +146,7 @@ def _turns(of: _Round, end: str, trial: int, *, counts: bool) -> tuple[Turn, ...
     begin = f"{HOST}." if of.native else ""
 
     def turn(m: Measurement) -> Turn:
-        labels = {**of.point.labels, **of.on(m)}
+        labels = {**of.point.shape, **of.point.labels, **of.on(m)}
         name = f"{begin}{_name(of.point, m)}{end}"
         return Turn(name, m, of.point.options, labels, trial, counts, of.native, of.where)
 

@@ -15,7 +15,7 @@ _CASES = "cases"
 
 
 def repeated(record: RunRecord) -> tuple[str, ...]:
-    """The bed's `up`, where its file is known, and the run, with each of its options as it was then."""
+    """The bed's `up`, where its file is known, in this shape, and the run, with each of its options as it was then."""
     file = PurePath(str((record.topology or {}).get("file", ""))).name
     options = {name: value for name, value in record.options.items() if value is not None and name != _NATIVE}
     words = ["vmlab", "run", quote(record.bed), quote(record.workload)]
@@ -29,7 +29,10 @@ def repeated(record: RunRecord) -> tuple[str, ...]:
     words += ["--trials", str(record.trials)] if record.trials > 1 else []
     words += ["--warm-up", str(record.warm_up)] if record.warm_up else []
     words += ["--fresh"] if record.fresh else []
-    return (*((f"vmlab up {quote(file)}",) if file else ()), " ".join(words))
+    up = ["vmlab", "up", quote(file)]
+    for key, value in record.shape.items():
+        up += ["--set", quote(f"{key}={value}")]
+    return (*((" ".join(up),) if file else ()), " ".join(words))
 
 
 def _sweep(record: RunRecord) -> dict[str, Any]:
