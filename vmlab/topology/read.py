@@ -312,10 +312,11 @@ def _read_workload(
         return
     draft.workloads.append(Workload(name, options))
     if name in known:
-        _check_options(name, options, entry, problems, known[name])
+        check_options(name, options, entry, problems, known[name])
 
 
-def _check_options(name: str, options: dict[str, Any], entry: Entry, problems: Problems, kind: type[BaseModel]) -> None:
+def check_options(name: str, options: dict[str, Any], entry: Entry, problems: Problems, kind: type[BaseModel]) -> None:
+    """Tell what is wrong with a workload's options, all points of a sweep included."""
     what = f"workload `{name}`"
     try:
         points = expand(kind, options)
