@@ -34,6 +34,7 @@ image: demo
 fabrics: {ib0: {kind: infiniband, lnet: o2ib, attach: vf}}
 nodes: {"fta[1-2]": {role: fta, cpus: 2, memory: 2GiB, fabrics: [ib0]}}
 """
+NIGHT = "name: n\nentries: [{topology: bed.yaml, steps: [{command: {run: sync}}]}]\n"
 HOSTS = Path(__file__).parents[1] / "hosts"
 
 # Of each command how it is called here; guests are out of reach, so what needs them prints nothing or says so in JSON.
@@ -59,6 +60,7 @@ CALLS = {
     "results tag": ["20261121T030000Z-ha-rdma", "baseline"],
     "results note": ["20261121T030000Z-ha-rdma", "quiet"],
     "results rm": ["--bed", "nobodys"],
+    "nightly": ["night.yaml", "--dry-run"],
     "gc": [],
     "image list": [],
     "host check": [],
@@ -96,6 +98,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, disk: Path) -> Iterator[Pat
         patch.setenv("PATH", f"{path}/bin:{os.environ['PATH']}")
         (path / "bed.yaml").write_text(BED)
         (path / "placed.yaml").write_text(PLACED)
+        (path / "night.yaml").write_text(NIGHT)
         kept = libvirt.open("test:///default")
         assert called("image", "import", "demo", str(disk)) == 0
         assert called("up", "bed.yaml") == 0

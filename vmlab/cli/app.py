@@ -68,7 +68,12 @@ _SECTIONS: "Mapping[str, Mapping[str, str]]" = {
     },
     "What goes wrong": {"collect": "collecting.collect", "fault": "faults.app"},
     "Lustre": {"lnet": "lnet.app", "fs": "filesystems.app"},
-    "Measuring": {"run": "measuring.run", "workloads": "measuring.workloads", "results": "results.results"},
+    "Measuring": {
+        "run": "measuring.run",
+        "workloads": "measuring.workloads",
+        "results": "results.results",
+        "nightly": "nightly.nightly",
+    },
     "This host": {
         "gc": "hosts.gc",
         "completion": "shells.completion",

@@ -38,16 +38,23 @@ def validate(
         raise TopologyError(problems)
 
 
-def schema() -> None:
+def schema(
+    night: Annotated[bool, option("--night", help="Of the files of `vmlab nightly`, instead of topologies.")] = False,
+) -> None:
     """Print the JSON Schema of topology files, for editors.
 
     \b
-    Example:
+    Examples:
       vmlab schema > ~/.config/vmlab-schema.json
+      vmlab schema --night > ~/.config/vmlab-night-schema.json
     """
     from vmlab.report.plain import dumped
-    from vmlab.topology import schema as described
     from vmlab.workloads import options_by_name
+
+    if night:
+        from vmlab.nights.json_schema import schema as described
+    else:
+        from vmlab.topology import schema as described
 
     typer.echo(dumped(described(options_by_name())))
 

@@ -4,12 +4,13 @@
 expected:
   - {suite: sanity, tests: [27J, 270a], ticket: LU-18102}                  # fail
   - {suite: sanity, tests: 51b, ticket: LU-9693, flaky: 0.1}               # fails in one of ten runs
+  - {suite: sanity, tests: 398m, ticket: LU-17253, where: {backend: zfs}}  # nowhere else
 ```
 """
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -32,7 +33,8 @@ _TICKET = re.compile(r"[A-Z]+-[0-9]+")
 class Expectation:
     """A test that fails, for the reason in `ticket`; where it is `flaky`, in that part of its runs.
 
-    It holds in its suite only, and for the test of exactly this name: 27j and 27J are two, and 270a is not 270.
+    It holds in its suite only, and for the test of exactly this name: 27j and 27J are two, and 270a is not 270. And it
+    holds `where` conditions have these values, shell patterns; everywhere if there are none.
     """
 
     suite: str
@@ -42,6 +44,7 @@ class Expectation:
     reason: str = ""
     file: str = ""
     line: int = 0
+    where: Mapping[str, str] = field(default_factory=dict)
 
 
 def bare(test: str) -> str:
@@ -90,6 +93,9 @@ class ExpectedEntry(Part):
         None, description="in which part of its runs it fails"
     )
     reason: Text = ""
+    where: dict[str, Word] = Field(
+        default_factory=dict, description="of which entries of a night: image, backend, entry, or a key of its matrix"
+    )
 
 
 def load(path: Path) -> tuple[Expectation, ...]:
@@ -101,10 +107,10 @@ def loads(text: str, file: str) -> tuple[Expectation, ...]:
     """As `load`, from a text; `file` is told as where."""
     problems = Problems(file)
     _, items = read_list(text, "expected", HeadEntry, ExpectedEntry, problems)
-    found: dict[tuple[str, str], Expectation] = {}
+    found: dict[tuple[object, ...], Expectation] = {}
     for item in items:
         for one in _expectations(item, file):
-            first = found.setdefault((one.suite, one.test), one)
+            first = found.setdefault((one.suite, one.test, *sorted(one.where.items())), one)
             if first is not one and item.sound("suite", "tests"):
                 message = f"{one.suite} {one.test} is in line {first.line} already (expected each test once)"
                 problems.add(item.mark, message)
@@ -115,6 +121,6 @@ def loads(text: str, file: str) -> tuple[Expectation, ...]:
 def _expectations(item: Parsed[ExpectedEntry], file: str) -> list[Expectation]:
     entry = item.value
     return [
-        Expectation(entry.suite, test, entry.ticket, entry.flaky, entry.reason, file, item.mark.line)
+        Expectation(entry.suite, test, entry.ticket, entry.flaky, entry.reason, file, item.mark.line, entry.where)
         for test in entry.tests
     ]

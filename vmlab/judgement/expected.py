@@ -43,6 +43,7 @@ class Verdict(StrEnum):
 
     DIED = "died"
     NEW = "new failure"
+    STILL = "still failing"
     OFTENER = "fails more often"
     FLAKY = "flaky"
     KNOWN = "known failure"
@@ -219,7 +220,7 @@ class _Judge:
         passed = len(self.before) - row
         since = f", for {row + 1} nights in a row" if row else ""
         never = f"; it passed {passed} times before" if passed else ""
-        return self._found(Verdict.NEW, f"{self._failure()}{since}{never}", red=True)
+        return self._found(Verdict.STILL if row else Verdict.NEW, f"{self._failure()}{since}{never}", red=True)
 
     def _passed(self) -> Finding:
         if self.listed is not None:

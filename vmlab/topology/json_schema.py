@@ -21,7 +21,7 @@ def schema(workloads: Mapping[str, type[BaseModel]] = MappingProxyType({})) -> d
     definitions: dict[str, Any] = whole["$defs"]
     root = definitions.pop(references[(TopologyFile, "validation")]["$ref"].rpartition("/")[2])
     for definition in (root, *definitions.values()):
-        _tidy(definition)
+        tidy(definition)
     for kind in kinds.values():
         _sweep(definitions[references[(kind, "validation")]["$ref"].rpartition("/")[2]])
     options = {name: {"anyOf": [references[(kind, "validation")], {"type": "null"}]} for name, kind in kinds.items()}
@@ -38,7 +38,7 @@ def schema(workloads: Mapping[str, type[BaseModel]] = MappingProxyType({})) -> d
     return {"$schema": _DIALECT, **root, "$defs": dict(sorted(definitions.items()))}
 
 
-def _tidy(definition: dict[str, Any]) -> None:
+def tidy(definition: dict[str, Any]) -> None:
     """Keys that may be left out are not keys that may be nothing; pydantic writes both in the same way."""
     for part in definition.get("properties", {}).values():
         choices = part.get("anyOf", [])

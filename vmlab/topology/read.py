@@ -314,7 +314,7 @@ def _read_workload(
         return
     if name in known:
         options = _with_rows(name, options, entry, problems, known[name])
-        _check_options(name, options, entry, problems, known[name])
+        check_options(name, options, entry, problems, known[name])
     draft.workloads.append(Workload(name, options))
 
 
@@ -328,7 +328,8 @@ def _with_rows(
         return {key: value for key, value in options.items() if key != CASES}
 
 
-def _check_options(name: str, options: dict[str, Any], entry: Entry, problems: Problems, kind: type[BaseModel]) -> None:
+def check_options(name: str, options: dict[str, Any], entry: Entry, problems: Problems, kind: type[BaseModel]) -> None:
+    """Tell what is wrong with a workload's options, all points of a sweep included."""
     what = f"workload `{name}`"
     try:
         points = expand(kind, options)

@@ -85,8 +85,8 @@ FLAKY = Expectation("s", "1", "LU-2", flaky=0.1)
     [
         ("", "F", None, Verdict.NEW, True),
         ("PPPP", "F", None, Verdict.NEW, True),
-        ("PPFF", "F", None, Verdict.NEW, True),
-        ("FFFF", "F", None, Verdict.NEW, True),
+        ("PPFF", "F", None, Verdict.STILL, True),
+        ("FFFF", "F", None, Verdict.STILL, True),
         ("PFPF", "F", None, Verdict.FLAKY, True),
         ("PFPP", "F", None, Verdict.FLAKY, True),
         ("PPFF", "P", None, Verdict.FIXED, False),

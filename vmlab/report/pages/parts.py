@@ -1,6 +1,6 @@
 """Parts of a page. Text is text here, whatever it is written as later; a picture is SVG that is trusted."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -9,11 +9,15 @@ Level = Literal["note", "warning", "failure"]
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """`marks` are those of the table's notes that hold for it. `strong`: this is what the table is about."""
+    """`marks` are those of the table's notes that hold for it. `strong`: this is what the table is about.
+
+    `href` is where a click leads, as seen from the page's folder.
+    """
 
     text: str
     marks: tuple[str, ...] = ()
     strong: bool = False
+    href: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +83,34 @@ class Words:
     text: str
 
 
-Part: TypeAlias = Table | Figure | Notice | Facts | Commands | Words
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """What a row unfolds to: short answers, lines as they were printed, and where more is."""
+
+    facts: Sequence[tuple[str, str]] = ()
+    lines: str = ""
+    links: Sequence[tuple[str, str]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """More rows than a table can bear; a script shows those that the reader asks for, a hundred at a time.
+
+    Values are texts or numbers, None for none. `choices` are columns of which one value can be chosen, `strip` is one
+    whose letters are drawn as a strip, one square each. `looks` says how a value looks: "failure", "warning", "note",
+    or "fine"; `details` what there is to a row, by its place.
+    """
+
+    caption: str
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[str | float | None]]
+    choices: Sequence[int] = ()
+    strip: int | None = None
+    looks: Mapping[str, str] = field(default_factory=dict)
+    details: Mapping[int, Detail] = field(default_factory=dict)
+
+
+Part: TypeAlias = Table | Figure | Notice | Facts | Commands | Words | Listing
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,329 @@
+"""A night of beds that are folders: its processes are real, and are ended, killed and gone on with."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vmlab.errors import UsageError
+from vmlab.judgement.expectations import Expectation
+from vmlab.lab.nightly.night import Places, night_of
+from vmlab.nights.read import loads_night
+from vmlab.records.night import NightRecord, NightTest
+from vmlab.report.night.files import written
+from vmlab.runtime.wait import Deadline, until
+from vmlab.store.nights import events
+from vmlab.workloads import options_by_name
+
+TESTS = Path(__file__).parents[1]
+STAND_IN = (sys.executable, str(TESTS / "night_stand_in.py"))
+TOPOLOGY = "name: small\nimage: demo\nnodes: {client1: {role: client, memory: 512MiB}}\n"
+KIB = 512 << 10
+
+
+@dataclass
+class Lab:
+    """A place for nights, and for the beds that stand in for real ones."""
+
+    folder: Path
+
+    @property
+    def places(self) -> Places:
+        return Places(self.folder / "state" / "nights", self.folder / "state" / "runs")
+
+    def night(self, text: str, **more: Any) -> NightRecord:
+        night = loads_night(text, self.folder / "night.yaml", workloads=options_by_name(), find=Path)
+        settings: dict[str, Any] = {"room_kib": {"": None}, "expectations": (), "accel": "", "resume": False} | more
+        record, _ = night_of(night, self.places, say=lambda _: None, program=STAND_IN, **settings)
+        return record
+
+    def did(self, *verbs: str) -> list[str]:
+        """What was done to beds, in order."""
+        lines = (self.folder / "beds" / "log").read_text().splitlines()
+        return [line for line in lines if line.split()[0] in verbs]
+
+    def breaks(self, verb: str, *lines: str) -> None:
+        (self.folder / "beds" / f"broken-{verb}").write_text("".join(f"{line}\n" for line in lines))
+
+    @property
+    def beds(self) -> list[str]:
+        return sorted(path.name for path in (self.folder / "beds").iterdir() if path.is_dir())
+
+
+@pytest.fixture
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
+    for name in ("state", "lock"):
+        monkeypatch.setenv(f"VMLAB_{name.upper()}_DIR", str(tmp_path / name))
+    monkeypatch.setenv("NIGHT_BEDS", str(tmp_path / "beds"))
+    (tmp_path / "beds").mkdir()
+    (tmp_path / "small.yaml").write_text(TOPOLOGY)
+    return Lab(tmp_path)
+
+
+def night(*steps: str, more: str = "", entries: int = 1, keep: str = "never") -> str:
+    lines = "".join(f"      - {step}\n" for step in steps)
+    some = (f"  - topology: small.yaml\n    name: b{n}\n    steps:\n{lines}" for n in range(1, entries + 1))
+    return f"name: n\nkeep: {keep}\n{more}entries:\n{''.join(some)}"
+
+
+def command(run: str, **beside: str) -> str:
+    told = "".join(f", {name}: {value}" for name, value in beside.items())
+    return f"{{command: {{run: '{run}'}}{told}}}"
+
+
+def results(record: NightRecord) -> list[NightTest]:
+    return [test for entry in record.entries for test in entry.tests]
+
+
+def test_what_fails_is_a_failed_test_with_evidence_and_its_bed_is_kept(lab: Lab) -> None:
+    record = lab.night(night(command("true"), command("echo before; exit 3", name="bad"), keep="on-failure", entries=2))
+    assert [(one.test, one.status) for one in results(record)] == [("command", "pass"), ("bad", "fail")] * 2
+    assert (record.product, record.lab, record.status) == (2, 0, 8)
+    bad = results(record)[1]
+    assert (bad.said, bad.excerpt) == ("command: status 3", "before")
+    assert lab.beds == ["n-b1", "n-b2"]
+    assert [entry.kept for entry in record.entries] == [True, True]
+    for entry in record.entries:
+        folder = lab.places.nights / record.id / entry.steps[1].evidence
+        assert (folder / "index.md").read_text() == f"# Evidence of {entry.bed}\n"
+    assert lab.did("down") == ["down n-b1 --yes", "down n-b2 --yes"] or len(lab.did("down")) == 2
+
+
+def test_a_kept_bed_goes_when_the_next_night_begins(lab: Lab) -> None:
+    lab.night(night(command("touch here; false"), keep="on-failure"))
+    record = lab.night(night(command("! [ -e here ]"), keep="on-failure"))
+    assert [one.status for one in results(record)] == ["pass"]
+    assert [one.verdict for one in record.findings] == ["fixed"]
+    assert (record.status, lab.beds) == (0, [])
+
+
+def test_what_the_lab_broke_is_tried_once_more_and_not_counted(lab: Lab) -> None:
+    lab.breaks("up", "n-b1 6 client1 did not answer")
+    lab.breaks("run", "n-b1 6 client1 was gone")
+    record = lab.night(night(command("true")))
+    assert [one.status for one in results(record)] == ["pass"]
+    assert (record.lab, record.status, record.entries[0].steps[0].tries) == (0, 0, 2)
+    assert lab.did("up", "down", "run") == [
+        *("down n-b1 --yes", "up n-b1", "down n-b1 --yes", "up n-b1", "run n-b1 -o json"),
+        *("down n-b1 --yes", "up n-b1", "run n-b1 -o json", "down n-b1 --yes"),
+    ]
+
+
+def test_a_bed_that_does_not_come_up_is_the_labs_fault(lab: Lab) -> None:
+    lab.breaks("up", *["n-b1 6 client1 did not answer"] * 2)
+    record = lab.night(night(command("true"), entries=2))
+    assert record.entries[0].lab == "the bed did not come up: client1 did not answer"
+    assert [(one.status, one.lab) for one in results(record)] == [("not run", True), ("pass", False)]
+    assert (record.product, record.lab, record.status) == (0, 1, 7)
+    assert record.entries[0].evidence == "evidence/b1/up"
+
+
+def test_the_product_wins_over_the_lab_and_both_are_counted(lab: Lab) -> None:
+    record = lab.night(night(command("exit 77", name="lab"), command("false", name="product")))
+    assert (record.product, record.lab, record.status) == (1, 1, 8)
+    assert record.entries[0].broken == ("lab: command: is not installed",)
+    assert [line.split()[0] for line in lab.did("run")] == ["run"] * 3  # the lab's once more
+
+
+def test_what_is_expected_is_no_reason_for_8(lab: Lab) -> None:
+    listed = [Expectation("command", "bad", "LU-1"), Expectation("command", "other", "LU-2", where={"entry": "b2"})]
+    steps = (command("false", name="bad"), command("false", name="other"))
+    record = lab.night(night(*steps, entries=2), expectations=listed)
+    assert [(one.entry, one.test, one.verdict, one.ticket) for one in record.findings] == [
+        ("b1", "other", "new failure", ""),
+        ("b1", "bad", "known failure", "LU-1"),
+        ("b2", "bad", "known failure", "LU-1"),
+        ("b2", "other", "known failure", "LU-2"),
+    ]
+    assert (record.product, record.status) == (1, 8)
+
+
+def test_at_its_limit_a_step_ends_after_evidence_and_the_next_has_a_fresh_bed(lab: Lab) -> None:
+    record = lab.night(night(command("touch here; sleep 60", name="long", limit="5s"), command("! [ -e here ]")))
+    assert [one.status for one in results(record)] == ["time-out", "pass"]
+    assert results(record)[0].said == "it was ended at its limit of 5 s"
+    order = [line.split()[0] for line in lab.did("run", "collect", "down", "up")]
+    assert order == ["down", "up", "run", "collect", "down", "up", "run", "down"]
+
+
+def test_what_failed_is_run_again_alone_on_a_fresh_bed(lab: Lab) -> None:
+    once = lab.folder / "once"
+    steps = (command(f"[ -e {once} ] || (touch {once}; false)", name="flaky"), command("false", name="broken"))
+    record = lab.night(night(*steps, more="retry: 2\n"))
+    assert [(one.test, one.again, one.shaky) for one in results(record)] == [
+        ("flaky", ("pass", "pass"), "flaky"),
+        ("broken", ("fail", "fail"), "broken"),
+    ]
+    assert record.product == 2
+    assert len(lab.did("up")) == 5
+
+
+def test_faults_happen_in_time_and_stand_in_the_time_line(lab: Lab) -> None:
+    faults = (
+        "fault: {kind: power, nodes: client1, after: 500ms}",
+        "fault: {kind: pause, nodes: client1}",
+        "fault: {kind: nmi, nodes: client1, after: 1h}",
+    )
+    steps = [f"{{{one}}}".replace("500ms", "0.5s") for one in faults]
+    record = lab.night(night(*steps, command("until grep -q add.power ../log; do sleep 0.1; done; sleep 1")))
+    assert lab.did("run", "fault", "power") == [
+        "fault n-b1 add pause client1",
+        "run n-b1 -o json",
+        "fault n-b1 add power client1",
+        *sorted(lab.did("run", "fault", "power")[3:]),
+    ]
+    assert sorted(lab.did("run", "fault", "power")[3:]) == ["fault n-b1 clear client1", "power n-b1 on client1"]
+    injected = [one.what for one in record.time_line if one.injected]
+    assert injected[:2] == ["on purpose: pause client1", "on purpose: power client1"]
+    assert set(injected[2:]) == {
+        "pause client1 is undone",
+        "power client1 is undone",
+        "nmi client1: the step was over before it",
+    }
+
+
+@pytest.mark.parametrize(("room", "at_once"), [(None, 3), (2 * KIB, 2), (KIB, 1), (1, 1)])
+def test_as_many_beds_at_once_as_the_host_holds(room: int | None, at_once: int, lab: Lab) -> None:
+    count = "cd ..; touch on-$$; ls | grep -c ^on- >> counts; sleep 0.7; rm on-$$"
+    record = lab.night(night(command(count), entries=3), room_kib={"": room})
+    assert [one.status for one in results(record)] == ["pass"] * 3
+    assert max(map(int, (lab.folder / "beds" / "counts").read_text().split())) == at_once
+
+
+def test_who_has_no_room_waits_until_another_is_gone(lab: Lab) -> None:
+    lab.breaks("up", "n-b2 4 no CPUs are left")
+    record = lab.night(night(command("sleep 0.5"), entries=2))
+    assert [one.status for one in results(record)] == ["pass"] * 2
+    assert (record.lab, record.status) == (0, 0)
+    assert lab.did("up")[-1] == "up n-b2"
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from test_nightly import Lab
+lab = Lab(Path(sys.argv[1]))
+from vmlab.cli.app import _be_interrupted
+_be_interrupted()
+try:
+    lab.night(Path(sys.argv[2]).read_text(), resume=sys.argv[3] == "resume")
+except KeyboardInterrupt as error:
+    print(error)
+    sys.exit(130)
+"""
+
+
+@pytest.fixture
+def apart(lab: Lab) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Nights in processes of their own."""
+    begun: list[subprocess.Popen[str]] = []
+
+    def begin(text: str, how: str = "anew") -> subprocess.Popen[str]:
+        file = lab.folder / "text.yaml"
+        file.write_text(text)
+        path = os.pathsep.join((str(TESTS), str(TESTS / "functional")))
+        argv = (sys.executable, "-c", SCRIPT, str(lab.folder), str(file), how)
+        one = subprocess.Popen(argv, env={**os.environ, "PYTHONPATH": path}, stdout=subprocess.PIPE, text=True)
+        begun.append(one)
+        return one
+
+    yield begin
+    for one in begun:
+        one.kill()
+        one.communicate()
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    assert until(lambda: bool(condition()), Deadline.after(20), every_s=0.05)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_what_was_measured_survives(
+    number: signal.Signals, lab: Lab, apart: Callable[..., subprocess.Popen[str]]
+) -> None:
+    marks = lab.folder / "marks"
+    marks.mkdir()
+    steps = (
+        command(f"echo x >> {marks}/$(basename $PWD)", name="first"),
+        command(f"[ -e {marks}/go ] || (touch {marks}/sleeps-$$; sleep 600)", name="second"),
+        command("true", name="third"),
+    )
+    text = night(*steps, entries=2)
+    going = apart(text)
+    wait_for(lambda: len(list(marks.glob("sleeps-*"))) == 2)
+    sleeping = [int(path.name.removeprefix("sleeps-")) for path in marks.glob("sleeps-*")]
+    going.send_signal(number)
+    going.wait(timeout=30)
+    wait_for(lambda: not any(map(alive, sleeping)))
+    (folder,) = lab.places.nights.iterdir()
+    if number == signal.SIGTERM:
+        assert going.returncode == 130
+        assert lab.beds == []
+        record = json.loads((folder / "night.json").read_text())
+        assert record["incomplete"] == "interrupted"
+        assert [[step["name"] for step in entry["steps"]] for entry in record["entries"]] == [["first"]] * 2
+    else:
+        assert not (folder / "night.json").exists()
+    (marks / "go").touch()
+    record = lab.night(text, resume=True)
+    assert record.id == folder.name
+    assert [one.status for one in results(record)] == ["pass"] * 6
+    assert (record.incomplete, record.status, lab.beds) == ("", 0, [])
+    assert [(marks / bed).read_text() for bed in ("n-b1", "n-b2")] == ["x\n"] * 2  # the first step was not repeated
+    with pytest.raises(UsageError, match="no night n was cut off"):
+        lab.night(text, resume=True)
+
+
+def alive(pid: int) -> bool:
+    try:
+        return not re.search(r"^State:\s+Z", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    except FileNotFoundError:
+        return False
+
+
+def test_a_line_that_was_cut_off_is_no_obstacle(lab: Lab) -> None:
+    text = night(command("true"), keep="never")
+    record = lab.night(text)
+    folder = lab.places.nights / record.id
+    (folder / "night.json").unlink()
+    journal = folder / "journal.jsonl"
+    lines = journal.read_text().splitlines(keepends=True)
+    kept = next(place for place, line in enumerate(lines) if '"event":"step"' in line)
+    journal.write_text("".join(lines[:kept]) + lines[kept][:40])
+    again = lab.night(text, resume=True)
+    assert [one.status for one in results(again)] == ["pass"]
+    assert [event["event"] for event in events(folder)][kept] == "resumed"
+
+
+def test_another_meaning_is_another_night(lab: Lab) -> None:
+    record = lab.night(night(command("true")))
+    (lab.places.nights / record.id / "night.json").unlink()
+    with pytest.raises(UsageError, match="means something else than when"):
+        lab.night(night(command("false")), resume=True)
+
+
+def test_pages_lie_beside_the_record_and_where_they_are_wanted(lab: Lab) -> None:
+    record = lab.night(night(command("false"), keep="on-failure"))
+    to = lab.folder / "elsewhere"
+    page = written(lab.places.nights, "n", to)
+    assert page == lab.places.nights / record.id / "night.html"
+    for file in ("night.html", "night.md", "junit.xml"):
+        assert (to / file).read_bytes() == (page.parent / file).read_bytes()
+    assert "evidence/b1/command/index.md" in page.read_text()
+
+
+def test_a_night_takes_its_time_from_the_clock(lab: Lab) -> None:
+    begin = time.monotonic()
+    record = lab.night(night(command("sleep 60"), command("true", name="then"), more="limits: {entry: 2s}\n"))
+    assert time.monotonic() - begin < 15
+    assert [one.status for one in results(record)] == ["not run", "not run"]
+    assert record.status == 7

@@ -1,0 +1,133 @@
+"""nightly: a night of tests on many beds."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vmlab.cli.options import Accel, Acceleration, Form, Output, option
+
+if TYPE_CHECKING:
+    from vmlab.nights.night import Night
+
+
+def nightly(
+    file: Annotated[str, typer.Argument(metavar="NIGHT.yaml", help="What is to be done: `vmlab schema --night`.")],
+    resume: Annotated[
+        bool, option("--resume", help="Go on with the latest night of this file that was cut off.")
+    ] = False,
+    dry_run: Annotated[bool, option("--dry-run", help="Check the file, and only show which beds it means.")] = False,
+    accel: Acceleration = Accel.AUTO,
+    to: Annotated[
+        Path | None,
+        option("--to", metavar="DIR", help="Page, JUnit XML and summary go there, too, for who collects results."),
+    ] = None,
+    output: Output = Form.TABLE,
+) -> None:
+    """Bring beds up, run their steps, keep evidence, judge.
+
+    Entries run side by side as far as the hosts hold their memory. What fails leaves evidence; what the lab broke is
+    tried once more. Ends with 8 if something failed that nobody expected, else with 7 if the lab failed. When it is
+    broken off, or killed, nothing that was measured is lost: --resume.
+
+    \b
+    Examples:
+      vmlab nightly night.yaml --dry-run
+      vmlab nightly night.yaml
+      vmlab nightly night.yaml --resume
+    """
+    from vmlab.judgement.expectations import load as load_expected
+    from vmlab.lab.nightly.night import Places, night_of, rooms, told
+    from vmlab.records.night import to_json
+    from vmlab.report.night.files import written
+    from vmlab.report.night.summary import in_short
+    from vmlab.report.plain import dumped
+    from vmlab.store.nights import nights_dir
+    from vmlab.store.runs import runs_dir
+
+    night = load(file)
+    expectations = load_expected(night.expected) if night.expected is not None else ()
+    if dry_run:
+        if output is Form.JSON:
+            typer.echo(dumped(told(night)))
+        else:
+            _show(night)
+        return
+    places = Places(nights_dir(), runs_dir())
+    room_kib = rooms(night, _room)
+    _refuse_too_large(night, room_kib)
+    say = _say
+    try:
+        record, folder = night_of(
+            night,
+            places,
+            room_kib=room_kib,
+            expectations=expectations,
+            accel="" if accel is Accel.AUTO else str(accel),
+            resume=resume,
+            say=say,
+        )
+    except KeyboardInterrupt:
+        written(places.nights, night.name, to)
+        raise
+    page = written(places.nights, night.name, to)
+    if output is Form.JSON:
+        typer.echo(dumped(to_json(record)))
+    else:
+        typer.echo(in_short(record, str(page or folder)), nl=False)
+    if record.status:
+        raise typer.Exit(record.status)
+
+
+def load(file: str) -> "Night":
+    """The night of a file, with its topologies. Raises TopologyError."""
+    from vmlab import workloads
+    from vmlab.cli.target import find
+    from vmlab.nights.read import load as load_night
+
+    for line in workloads.warnings():
+        typer.echo(f"vmlab: warning: {line}", err=True)
+    return load_night(Path(file), workloads=workloads.options_by_name(), find=find)
+
+
+def _say(line: str) -> None:
+    from datetime import UTC, datetime
+
+    from vmlab.values.printable import printable
+
+    typer.echo(f"[{datetime.now(UTC).astimezone():%H:%M:%S}] {printable(line)}", err=True)
+    sys.stderr.flush()
+
+
+def _room(host: str) -> int | None:
+    """What new guests can have there, in KiB; libvirt's test driver has guests of no size."""
+    from vmlab.lab.ground.bed import default_uri, opened
+    from vmlab.virt.host import available_memory
+
+    with opened(host or default_uri()) as found:
+        return available_memory(found)
+
+
+def _refuse_too_large(night: "Night", room_kib: dict[str, int | None]) -> None:
+    """A bed that will never fit is told before anything begins, all of them at once."""
+    from vmlab.errors import HostError, together
+
+    errors = [
+        HostError(
+            f"{entry.name} wants {entry.memory_kib // 1024} MiB of memory, "
+            f"and the host has {free // 1024} MiB available",
+            hint="take other beds down (`vmlab list`), or give the nodes less `memory`",
+        )
+        for entry in night.entries
+        if (free := room_kib[entry.host]) is not None and entry.memory_kib > free
+    ]
+    if errors:
+        raise together(errors, f"{len(errors)} of {len(night.entries)} beds do not fit")
+
+
+def _show(night: "Night") -> None:
+    from vmlab.report.night.tables import planned_table
+    from vmlab.report.tables import show
+
+    show(planned_table(night))

@@ -1,0 +1,94 @@
+"""What a step's runs say, as results of tests; and whether it was the lab that failed."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from vmlab.nights.night import Step
+from vmlab.records.night import BAD, FAIL, NOT_RUN, PASS, TIMEOUT, NightTest
+
+_FAILED = 8
+_LINES = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The tests of a step, and what the lab broke of it, "" if nothing."""
+
+    tests: tuple[NightTest, ...]
+    lab: str = ""
+
+    @property
+    def bad(self) -> bool:
+        """Something failed, be it under test or the lab's."""
+        return bool(self.lab) or any(test.status in BAD for test in self.tests)
+
+
+def outcome(
+    step: Step,
+    *,
+    status: int,
+    seconds: float,
+    records: Sequence[Mapping[str, Any]],
+    said: str,
+    excerpt: str = "",
+    late: bool = False,
+    runs: str = "",
+) -> Outcome:
+    """Of one step. `records` are its runs, as in run.json, `said` is the last that `vmlab run` had to say.
+
+    A step without suites is one test: the workload's, by the step's name. `runs` is the folder of all runs, as seen
+    from the night's.
+    """
+    tests = tuple(_of_suites(records, runs))
+    problems = [line for record in records for line in record.get("problems", ())]
+    faults = [line for record in records for line in record.get("faults", ())]
+    if late:
+        why = f"it was ended at its limit of {step.limit_s:g} s"
+        return Outcome((*tests, NightTest(step.workload, step.name, TIMEOUT, seconds, why, excerpt)))
+    if status in (0, _FAILED):
+        if tests:
+            return Outcome(tests)
+        why = _first(problems) or (said if status else "")
+        found = FAIL if status else PASS
+        return Outcome((NightTest(step.workload, step.name, found, seconds, why, excerpt if status else ""),))
+    why = _first(faults) or said or f"`vmlab run` ended with {status}"
+    missing = NightTest(step.workload, step.name, NOT_RUN, said=why, lab=True)
+    return Outcome((*tests, missing), f"{step.name}: {why}")
+
+
+def _first(lines: Sequence[str]) -> str:
+    return next(iter(lines), "")
+
+
+def _of_suites(records: Sequence[Mapping[str, Any]], runs: str) -> Iterator[NightTest]:
+    for record in records:
+        folder = f"{runs}/{record.get('id', '')}"
+        for suite in record.get("suites") or ():
+            tests = suite.get("tests") or ()
+            yield from (_of_suite(test, folder) for test in tests)
+            if suite["status"] in BAD and not any(test["status"] in BAD for test in tests):
+                yield NightTest(suite["suite"], "(suite)", suite["status"], suite.get("seconds"), suite.get("why", ""))
+
+
+def _of_suite(test: Mapping[str, Any], folder: str) -> NightTest:
+    before = [*(test.get("before") or ())][-_LINES:]
+    later = [*(test.get("later") or ())][:_LINES]
+    why = str(test.get("why") or "")
+    seen = [f"{one.get('node')}: {one.get('line')}" for one in test.get("seen") or () if isinstance(one, Mapping)]
+    lines = [*map(str, before), why, *map(_text, later), *seen]
+    return NightTest(
+        test["suite"],
+        test["test"],
+        test["status"],
+        test.get("seconds"),
+        " ".join(why.split()),
+        "\n".join(lines).strip("\n") if test["status"] in BAD else "",
+        round=int(test.get("round") or 1),
+        log=f"{folder}/{test['log']}" if test.get("log") else "",
+        evidence=f"{folder}/{test['evidence']}" if test.get("evidence") else "",
+    )
+
+
+def _text(error: object) -> str:
+    return str(error.get("text", "")) if isinstance(error, Mapping) else str(error)

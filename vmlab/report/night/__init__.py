@@ -1,0 +1,1 @@
+"""What is told of a night: its page, a summary for mail and chat, JUnit XML for CI."""
