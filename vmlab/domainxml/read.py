@@ -23,7 +23,7 @@ _KIB = {"b": 1 / 1024, "bytes": 1 / 1024, "k": 1, "kib": 1, "m": 1024, "mib": 10
 
 
 _BOOT = ("kernel", "initrd", "dtb")
-_OF_DOMAIN = ("name", "uuid", "vcpu", "memory", "devices", "os", "cputune", "numatune", "memoryBacking")
+_OF_DOMAIN = ("name", "uuid", "vcpu", "memory", "devices", "os", "cputune", "numatune", "memoryBacking", "on_crash")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,8 @@ class DomainFacts:
     """A domain as it is defined: ours if it has `metadata`. `disks` are source paths in the domain's order.
 
     `links` are the names of disks in the guest's /dev/disk/by-id, `paths` the links of those that it has several paths
-    to, `boot_args` those of a kernel that is booted directly. `gdb`: a debugger can be joined.
+    to, `boot_args` those of a kernel that is booted directly. `gdb`: a debugger can be joined. `preserved`: libvirt
+    keeps it as it is when its kernel crashes.
     `unreadable` says why the metadata of vmlab's form that it has could not be understood; "" if there is nothing of
     that kind. `uses` are the files that it needs.
     `pins` has the host CPUs of each vCPU that is pinned, `emulator_cpus` those of QEMU's own threads, `nodeset` the
@@ -81,6 +82,7 @@ class DomainFacts:
     paths: tuple[str, ...] = ()
     boot_args: str = ""
     gdb: bool = False
+    preserved: bool = False
 
 
 class _Element:
@@ -211,6 +213,7 @@ def read_domain(xml: str) -> DomainFacts:
         paths=tuple(dict.fromkeys(link for link in links if links.count(link) > 1)),
         boot_args=system.text("cmdline"),
         gdb=bool(devices.all("channel")) and has_gdb(root),
+        preserved=domain.text("on_crash") == "preserve",
     )
 
 

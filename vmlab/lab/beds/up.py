@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from functools import partial
 
 from vmlab.domainxml.read import DomainFacts, read_domain
-from vmlab.errors import GuestError
+from vmlab.errors import GuestError, HostError
 from vmlab.guest.boot import WAITS, DeadGuest, Deadlines, FailedStart, Vigil, wait_until_ready
 from vmlab.guest.console import panicked_early
 from vmlab.guest.patience import Patience
 from vmlab.guest.satisfy import satisfy
 from vmlab.guest.ssh import Guest
 from vmlab.inventory.passable import stranded
+from vmlab.lab.beds import channel
 from vmlab.lab.beds.decide import Part, Prepared
 from vmlab.lab.beds.prepare import Images, acceleration, admit, images_of, lustre_in, prepare, remarks
 from vmlab.lab.beds.shut_down import shut_down
@@ -96,6 +97,7 @@ def up(
             _node(hosts, prepared, asked, going, overall, wait=wait)
 
         with ending():
+            _serve(hosts, prepared, going)
             # Whoever waits for guests has many in hand; whoever does not has libvirt to wait for.
             jobs = jobs if wait else min(jobs, LIBVIRT_JOBS)
             each(node, prepared.nodes.values(), jobs=jobs, failed=f"{topology.name}: not all nodes came up")
@@ -107,6 +109,14 @@ def up(
                     hosts, topology, going, overall, recovery=recovery, alone=not held, sure=sure
                 )
         return Raised(prepared, (*made, *prepared.plan.actions), stages)
+
+
+def _serve(hosts: Hosts, prepared: Prepared, progress: Progress) -> None:
+    """Whoever may power nodes finds somebody who does it, when he is up."""
+    try:
+        channel.begin(hosts, prepared.topology.name, prepared.members.values())
+    except HostError as error:
+        progress.warn(f"{prepared.topology.name}: {error.message}: no guest can power nodes")
 
 
 def _claimed(
