@@ -54,10 +54,10 @@ def ensure(hosts: Hosts, bed: str, nodes: Iterable[NodeMetadata], progress: Prog
     who = ", ".join(asking)
     if why:
         progress.warn(f"{bed}: the power service is away, and does not come: {why}; {who} can power no node")
+    elif asking and _possible(hosts) and hosts.home.uri.endswith("/system") and os.geteuid() != 0:
+        progress.warn(f"{bed}: only root may answer {who}, who can power no node: sudo vmlab up FILE")
     elif began and tell:
         progress.warn(f"{bed}: the power service was away; it is started again, {who} can power nodes")
-    elif began and hosts.home.uri.endswith("/system") and os.geteuid() != 0:
-        progress.warn(f"{bed}: only root may answer {who}, who can power no node: sudo vmlab up FILE")
 
 
 def end(hosts: Hosts, bed: str) -> None:

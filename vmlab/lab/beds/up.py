@@ -1,6 +1,6 @@
 """Bring a bed up: look, plan, act in parallel, verify."""
 
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -97,10 +97,12 @@ def up(
             _node(hosts, prepared, asked, going, overall, wait=wait)
 
         with ending():
-            _serve(hosts, prepared, going)
+            with suppress(HostError):  # told when all are up
+                channel.begin(hosts, topology.name, prepared.members.values())
             # Whoever waits for guests has many in hand; whoever does not has libvirt to wait for.
             jobs = jobs if wait else min(jobs, LIBVIRT_JOBS)
             each(node, prepared.nodes.values(), jobs=jobs, failed=f"{topology.name}: not all nodes came up")
+            channel.ensure(hosts, topology.name, prepared.members.values(), going)
             stages: tuple[StageTime, ...] = ()
             lustre = lustre_in(images)
             if wait and hosts.have_guests and lustre is not False and wanted(topology):
@@ -109,14 +111,6 @@ def up(
                     hosts, topology, going, overall, recovery=recovery, alone=not held, sure=sure
                 )
         return Raised(prepared, (*made, *prepared.plan.actions), stages)
-
-
-def _serve(hosts: Hosts, prepared: Prepared, progress: Progress) -> None:
-    """Whoever may power nodes finds somebody who does it, when he is up."""
-    try:
-        channel.begin(hosts, prepared.topology.name, prepared.members.values())
-    except HostError as error:
-        progress.warn(f"{prepared.topology.name}: {error.message}: no guest can power nodes")
 
 
 def _claimed(
