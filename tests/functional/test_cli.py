@@ -401,7 +401,11 @@ def test_the_plan_is_what_the_contract_says(cli: Cli, tmp_path: Path) -> None:
         "devices": [],
         "addresses": {"mgmt": document["nodes"][1]["addresses"]["mgmt"], "ib0": "10.91.0.12", "eth": "10.92.0.11"},
         "nids": ["10.91.0.12@o2ib", "10.92.0.11@tcp"],
+        "powers": [],
     }
+    powers = {node["name"]: node["powers"] for node in document["nodes"]}
+    assert powers.pop("client1") == sorted(powers)
+    assert not any(powers.values())
     assert {"node": "client1", "net": "o2ib", "gateways": ["10.93.0.11@o2ib1"], "hops": 2} in document["routes"]
     assert {"node": "router2", "net": "o2ib", "gateways": ["10.92.0.11@tcp"], "hops": 1} in document["routes"]
     assert {"kind": "define-domain", "name": "routed.oss1", "node": "oss1", "reason": "absent"} in document["actions"]

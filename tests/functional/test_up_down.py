@@ -1,12 +1,14 @@
 """`up` and `down` on libvirt's test driver: what is made, what is left alone, and a stop at every action."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from vmlab.domainxml.devices import SPARE_ROOT_PORTS
 from vmlab.errors import BusyError, HostError, VmlabError
+from vmlab.lab.beds import decide
 from vmlab.lab.beds.down import down
 from vmlab.lab.beds.plan import look
 from vmlab.lab.beds.up import Raised, up
@@ -15,7 +17,7 @@ from vmlab.lab.ground.bed import locked
 from vmlab.lab.ground.guests import steps_of
 from vmlab.lab.ground.hosts import only
 from vmlab.lab.ground.progress import Silent
-from vmlab.plan.actions import Action
+from vmlab.plan.actions import Action, DefineDomain
 from vmlab.runtime.files import state_dir
 from vmlab.runtime.shipped import shipped
 from vmlab.topology import Topology, loads
@@ -29,6 +31,39 @@ from .conftest import BED
 
 def bring_up(host: Host, bed: Topology, *, restart: bool = False) -> Raised:
     return up(only(host), bed, accel="auto", restart=restart, timeout_s=60, jobs=1, wait=False, progress=Silent())
+
+
+def test_what_an_older_vmlab_started_is_no_other_for_that(
+    host: Host, bed: Topology, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its domains are not kept when they crash; they are from their next start on."""
+    with monkeypatch.context() as older:
+        older.setattr(decide, "keep_crashed", lambda template: template)
+        bring_up(host, bed)
+    raised = bring_up(host, bed)
+    assert (raised.actions, raised.prepared.plan.pending) == ((), ())
+    grown = loads(BED.replace("size: 16MiB", "size: 16MiB}, {name: more, size: 16MiB"))
+    assert kinds(bring_up(host, grown))[:2] == ["create-volume", "attach-disk"]
+    bring_up(host, bed)
+    host.call(lambda connection: connection.lookupByName("ha.mds1").destroy())
+    raised = bring_up(host, bed)
+    (defined,) = (action for action in raised.actions if isinstance(action, DefineDomain))
+    assert (defined.node, defined.reason) == ("mds1", "changed: kept when it crashes")
+    facts = {name: domain.facts.details.preserved for name, domain in observe(host).domains.items()}
+    assert facts == {f"ha.{name}": name == "mds1" for name in bed.nodes}
+
+
+def test_a_node_of_before_waits_for_its_right(host: Host, bed: Topology) -> None:
+    unarmed = replace(bed, nodes={name: replace(node, powers="") for name, node in bed.nodes.items()})
+    bring_up(host, unarmed)
+    plan = bring_up(host, bed).prepared.plan
+    assert {(action.node, action.reason) for action in plan.pending} == {("client1", "changed: powers")}
+    assert plan.actions == ()
+    bring_up(host, bed, restart=True)
+    assert {name: d.facts.metadata.powers for name, d in observe(host).domains.items() if d.facts.metadata} == {
+        **{f"ha.{name}": "" for name in bed.nodes},
+        "ha.client1": "*",
+    }
 
 
 def kinds(raised: Raised) -> list[str]:

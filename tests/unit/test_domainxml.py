@@ -8,6 +8,7 @@ import pytest
 from lxml import etree
 
 from vmlab.domainxml.build import Boot
+from vmlab.domainxml.crash import keep_crashed
 from vmlab.domainxml.network import network_xml
 from vmlab.domainxml.read import read_domain, read_network_xml
 from vmlab.domainxml.template import parse_template
@@ -67,7 +68,7 @@ FILES = {
 
 def desired(topology: Topology, *, kind: str = "qemu") -> Desired:
     leases = lease(topology, ObservedBed(topology.name), ())
-    template = parse_template(TEMPLATE.read_bytes(), TEMPLATE)
+    template = keep_crashed(parse_template(TEMPLATE.read_bytes(), TEMPLATE))
     nodes = {
         node.name: desired_node(
             topology,

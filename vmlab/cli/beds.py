@@ -1,5 +1,6 @@
 """up, down, rebuild, list, status: whole beds."""
 
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -163,13 +164,16 @@ def status(
       vmlab status ha --no-guests -o json
     """
     from vmlab.cli.target import at, with_externals
+    from vmlab.lab.beds.channel import ensure
     from vmlab.lab.beds.status import externals, known
     from vmlab.lab.ground.bed import existing
+    from vmlab.report.progress import Plain
     from vmlab.report.tables import node_table, show
 
     topology = with_externals(bed)
     with at(bed, topology) as (hosts, name):
         there = existing(hosts, name)
+        ensure(hosts, name, there.metadata.values(), Plain(sys.stderr), tell=True)
         found = known(hosts, there)
         if not no_guests:
             from vmlab.lab.beds.reached import reached

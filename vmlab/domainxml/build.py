@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from lxml import etree
 
+from vmlab.domainxml.channel import add_power, add_serial_bus
 from vmlab.domainxml.debugger import add_gdb
 from vmlab.domainxml.devices import (
     Disk,
@@ -83,14 +84,18 @@ def build(template: etree._Element, machine: WantedDomain, metadata: NodeMetadat
     devices.extend(disk_elements(machine.disks, iothread))
     devices.extend(map(share_element, machine.shares))
     on_ports = disk_ports(machine.disks) + len(machine.interfaces) + on_main_bus(machine.hostdevs, cells)
-    on_ports += len(machine.shares) + machine.gdb
+    on_ports += len(machine.shares) + (machine.gdb or bool(metadata.powers))
     if not _OLD_PCI.fullmatch(emulates(domain).machine):
         add_root_ports(devices, on_ports)
     devices.extend(interface_element(interface) for interface in machine.interfaces)
     add_hostdevs(devices, machine.hostdevs, cells)
     devices.extend(console_elements(machine.console_log))
+    if machine.gdb or metadata.powers:
+        add_serial_bus(devices)
     if machine.gdb:
         add_gdb(domain, devices)
+    if metadata.powers:
+        add_power(devices)
     return domain
 
 

@@ -15,8 +15,10 @@ _ALIAS = "ua-_gdb"
 
 
 def add_gdb(domain: etree._Element, devices: etree._Element) -> None:
-    """Let a debugger be joined. libvirt marks the domain as tainted (custom-argv, custom-device), which it is."""
-    devices.append(etree.Element("controller", {"type": "virtio-serial", "index": "0"}))
+    """Let a debugger be joined, by a channel on the serial bus (`channel.add_serial_bus`).
+
+    libvirt marks the domain as tainted (custom-argv, custom-device), which it is.
+    """
     channel = etree.SubElement(devices, "channel", {"type": "unix"})
     etree.SubElement(channel, "target", {"type": "virtio", "name": NAME})
     etree.SubElement(channel, "alias", {"name": _ALIAS})

@@ -64,6 +64,7 @@ class NodeMetadata:
     """One node of one bed. `digest` is that of everything that was asked for when its domain was defined.
 
     `kernel` is where its kernel was taken from, for whoever looks for symbols beside it; "" for the image's own.
+    `powers` is the node set that it may switch off and on from inside; "" for none.
     """
 
     bed: str
@@ -75,6 +76,7 @@ class NodeMetadata:
     addresses: tuple[Address, ...]
     shares: tuple[ShareMount, ...] = ()
     kernel: str = ""
+    powers: str = ""
 
     @property
     def management(self) -> Address:
@@ -94,6 +96,7 @@ def node_element(node: NodeMetadata) -> etree._Element:
             "user": node.user,
             "digest": node.digest,
             **({"kernel": node.kernel} if node.kernel else {}),
+            **({"powers": node.powers} if node.powers else {}),
         },
         nsmap={"vmlab": NAMESPACE},
     )
@@ -176,6 +179,7 @@ def _node(element: etree._Element) -> NodeMetadata:
         addresses=tuple(_address(told) for tag, told in parts if tag == _ADDRESS),
         shares=tuple(_share(told) for tag, told in parts if tag == _SHARE),
         kernel=element.get("kernel", ""),
+        powers=element.get("powers", ""),
     )
 
 

@@ -5,7 +5,8 @@ from lxml import etree
 DOMAIN = (
     "name", "uuid", "genid", "title", "description", "metadata", "maxMemory", "memory", "currentMemory", "blkiotune",
     "memtune", "memoryBacking", "vcpu", "vcpus", "iothreads", "iothreadids", "defaultiothread", "cputune", "numatune",
-    "resource", "sysinfo", "bootloader", "bootloader_args", "os", "idmap", "features", "cpu",
+    "resource", "sysinfo", "bootloader", "bootloader_args", "os", "idmap", "features", "cpu", "clock", "on_poweroff",
+    "on_reboot", "on_crash",
 )  # fmt: skip
 CPUTUNE = (
     "shares", "period", "quota", "global_period", "global_quota", "emulator_period", "emulator_quota",

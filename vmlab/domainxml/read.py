@@ -52,7 +52,7 @@ class DomainDetails:
 
     `sources` are networks and bridges, `uses` the files that it needs. `links` are the names of disks in the guest's
     /dev/disk/by-id, `paths` the links of those that it has several paths to, `boot_args` those of a kernel that is
-    booted directly. `gdb`: a debugger can be joined.
+    booted directly. `gdb`: a debugger can be joined. `preserved`: libvirt keeps it as it is when its kernel crashes.
     `pins` has the host CPUs of each vCPU that is pinned, `emulator_cpus` those of QEMU's own threads, `nodeset` the
     host cells that its memory is bound to, `page_kib` the size of its huge pages if it has such.
     """
@@ -68,6 +68,7 @@ class DomainDetails:
     uses: Uses = Uses()
     links: tuple[str, ...] = ()
     paths: tuple[str, ...] = ()
+    preserved: bool = False
 
 
 @dataclass(frozen=True)
@@ -221,7 +222,7 @@ def _disks(disks: Iterable[etree._Element]) -> tuple[tuple[str, ...], tuple[str,
 
 
 def _details(root: etree._Element) -> DomainDetails:
-    domain = _Element(root, "devices", "os", "cputune", "numatune", "memoryBacking")
+    domain = _Element(root, "devices", "os", "cputune", "numatune", "memoryBacking", "on_crash")
     devices = _Element(domain.one("devices"), "disk", "interface", "channel")
     system = _Element(domain.one("os"), "cmdline", *_BOOT)
     tuning = _Element(domain.one("cputune"), "vcpupin", "emulatorpin")
@@ -243,6 +244,7 @@ def _details(root: etree._Element) -> DomainDetails:
         uses=disks.uses(system),
         links=tuple(dict.fromkeys(links)),
         paths=tuple(dict.fromkeys(link for link in links if links.count(link) > 1)),
+        preserved=domain.text("on_crash") == "preserve",
     )
 
 

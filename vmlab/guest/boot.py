@@ -70,6 +70,11 @@ class FailedStart(DeadGuest):
     """Its kernel panicked, or fell silent, before anybody could log in."""
 
 
+def dead(line: str | None) -> str:
+    """What is told of a dead guest; `line` is what its console says of that. None: only its kernel told the host."""
+    return f"it is dead: {line or 'its kernel crashed, and its console does not say why'}"
+
+
 class Vigil:
     """Looks after a guest while something is waited for: a `Watch` that raises DeadGuest when the guest is dead."""
 
@@ -119,15 +124,20 @@ class Vigil:
         if self.text != before:
             self._spoke = now()
         self._next = Deadline.after(_LOOK_EVERY_S)
-        if re.match(r"shut ?off|crashed", self.state) or "I/O error" in self.state:
+        if re.match(r"shut ?off", self.state) or "I/O error" in self.state:
             raise self._error(DeadGuest, f"its domain is {self.state}")
-        if (line := death(self.text)) is not None:
-            early = "Kernel panic" in line and self.stage in _START
-            raise self._error(FailedStart if early else DeadGuest, f"it is dead: {line}")
+        line, panicked = death(self.text), self.state == "crashed"
+        if line is not None or panicked:
+            early = (panicked or "Kernel panic" in (line or "")) and self.stage in _START
+            raise self._error(FailedStart if early else DeadGuest, dead(line), self._cycle if panicked else "")
         silent_s = now() - self._spoke
         hangs = silent_s > self._silence_s and self.stage in _START and not booted(self.text)
         if hangs and not self._advances():
             raise self._error(FailedStart, f"it has not booted, and its console is silent since {silent_s:.0f} s")
+
+    @property
+    def _cycle(self) -> str:
+        return f"vmlab power cycle {self._guest.bed} {self._guest.node}"
 
     def failure(self, message: str, hint: str = "") -> GuestError:
         """An error of the present stage, with the end of the console."""

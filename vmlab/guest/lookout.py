@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from vmlab.errors import VmlabError
-from vmlab.guest.boot import DeadGuest
+from vmlab.guest.boot import DeadGuest, dead
 from vmlab.guest.console import death, lines_around
 from vmlab.guest.ssh import Guest
 from vmlab.runtime.log import log
@@ -48,16 +48,18 @@ class Lookout:
 
     def _judge(self, state: str) -> None:
         guest = self._guest
-        if state in ("shut off", "crashed", "undefined"):
+        if state in ("shut off", "undefined"):
             raise self._dead(OFF, f"its domain is {state}", f"vmlab power on {guest.bed} {guest.node}")
         if "I/O error" in state:
             raise self._dead(PAUSED, f"its domain is {state}: is the host's disk full?", "df -h; vmlab gc")
         text = self._console()
         line = death(text)
+        cycle = f"vmlab power cycle {guest.bed} {guest.node}"
+        if state == "crashed":
+            raise self._dead(PANIC, dead(line), cycle, lines_around(text, line or ""))
         if line is not None and not guest.reached(_REACHED_S):
             stage = PANIC if "Kernel panic" in line else BOOT
-            cycle = f"vmlab power cycle {guest.bed} {guest.node}"
-            raise self._dead(stage, f"it is dead: {line}", cycle, lines_around(text, line))
+            raise self._dead(stage, dead(line), cycle, lines_around(text, line))
 
     def _dead(self, stage: str, message: str, hint: str, console: Sequence[str] = ()) -> DeadGuest:
         node = self._guest.node

@@ -183,6 +183,7 @@ def desired_node(
         digest="",
         addresses=addresses,
         shares=tuple(ShareMount(share.tag, share.at, share.driver, share.read_only) for share in shares),
+        powers=node.powers or "",
     )
     machine = WantedDomain(
         name=identity.domain_name(bed, node.name),

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePath
 
+from vmlab.domainxml.metadata import NodeMetadata
 from vmlab.domainxml.network import Network
 from vmlab.domainxml.read import DomainFacts, VolumeFacts, read_domain
 from vmlab.domainxml.volume import Volume
@@ -307,14 +308,11 @@ def _what_changed(node: DesiredNode, domain: ObservedDomain) -> str:
         changes.append("disks")
     if old.details.sources != new.details.sources or old.ports.keys() != new.ports.keys():
         changes.append("fabrics")
+    if old.details.preserved != new.details.preserved:
+        changes.append("kept when it crashes")
     if old.metadata is not None and new.metadata is not None:
         changes += _boot_changes(old, new)
-        if old.metadata.shares != new.metadata.shares:
-            changes.append("share")
-        if old.metadata.roles != new.metadata.roles:
-            changes.append("role")
-        if {a.ip for a in old.metadata.addresses} != {a.ip for a in new.metadata.addresses}:
-            changes.append("addresses")
+        changes += _use_changes(old.metadata, new.metadata)
     return "changed: " + (", ".join(changes) or "template, image, ssh keys or a disk's sectors")
 
 
@@ -331,6 +329,18 @@ def _boot_changes(old: DomainFacts, new: DomainFacts) -> Iterator[str]:
         yield "kernel arguments"
     if was.gdb != will_be.gdb:
         yield "gdb"
+
+
+def _use_changes(old: NodeMetadata, new: NodeMetadata) -> Iterator[str]:
+    """What it is for, and reached by."""
+    if old.shares != new.shares:
+        yield "share"
+    if old.roles != new.roles:
+        yield "role"
+    if old.powers != new.powers:
+        yield "powers"
+    if {a.ip for a in old.addresses} != {a.ip for a in new.addresses}:
+        yield "addresses"
 
 
 def _by_node(volumes: Iterable[str]) -> dict[str | None, list[str]]:

@@ -10,7 +10,9 @@ from vmlab.domainxml.read import DomainFacts, NetworkFacts, VolumeFacts
 from vmlab.errors import HostError
 from vmlab.values import identity
 
-RUNNING = ("running", "paused", "blocked", "shutting down", "suspended")
+CRASHED = "crashed"
+"""The state of a domain whose kernel crashed, and whose memory is kept."""
+RUNNING = ("running", "paused", "blocked", "shutting down", "suspended", CRASHED)
 """The states, in libvirt's words, of a domain that a QEMU process is behind."""
 
 
@@ -34,7 +36,7 @@ class ObservedDomain:
 
     @property
     def running(self) -> bool:
-        """A QEMU process exists; it may be paused."""
+        """A QEMU process exists; it may be paused, or kept as it crashed."""
         return self.state in RUNNING
 
     @property

@@ -10,6 +10,7 @@ from vmlab.plan.actions import Action, Plan, together
 from vmlab.report.errors import painted
 from vmlab.topology import External, Topology
 from vmlab.topology.bed import DEFAULT_HOST
+from vmlab.topology.select import powered
 from vmlab.values import identity
 from vmlab.values.nid import Nid
 from vmlab.values.nodeset import fold
@@ -39,6 +40,7 @@ _ORDINARY_PAGE_KIB = 4
 def document(prepared: Prepared) -> dict[str, Any]:
     """What `vmlab plan -o json` prints. Cells are empty where guests are bound to nothing: emulated ones."""
     topology = prepared.topology
+    roles = {name: node.roles for name, node in topology.nodes.items()}
     return {
         "bed": topology.name,
         "changes": bool(prepared.plan.actions or prepared.plan.pending),
@@ -50,6 +52,7 @@ def document(prepared: Prepared) -> dict[str, Any]:
                 "role": list(node.metadata.roles),
                 "addresses": {place.interface: str(place.ip.ip) for place in node.metadata.addresses},
                 "nids": [str(nid) for nid in _nids(prepared, name)],
+                "powers": list(powered(name, node.metadata.powers, roles)),
             }
             for name, node in prepared.nodes.items()
         ],

@@ -70,6 +70,23 @@ def _make_room(path: Path) -> None:
                 newer.replace(path.with_name(f"{path.name}.{number}"))
 
 
+def open_lasting_log(path: Path) -> None:
+    """Write the log of a process that lasts there from now on, without details; when it is full it begins anew.
+
+    What was before is kept in `NAME.1`. Raises OSError.
+    """
+    from logging.handlers import RotatingFileHandler  # noqa: PLC0415  slow to import
+
+    class _Lasting(RotatingFileHandler):
+        def format(self, record: logging.LogRecord) -> str:
+            return printable(super().format(record))
+
+    handler = _Lasting(path, maxBytes=_FULL // 4, backupCount=1, encoding="utf-8", errors="backslashreplace")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(threadName)s %(message)s"))
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+
+
 class _Told(logging.Handler):
     def __init__(self, tell: Callable[[str], None]) -> None:
         super().__init__(logging.WARNING)

@@ -7,9 +7,11 @@ import signal
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from vmlab.errors import HostError
 from vmlab.runtime.distribution import install_hint
+from vmlab.runtime.files import open_regular
 from vmlab.runtime.log import log
 from vmlab.runtime.wait import now
 
@@ -86,6 +88,30 @@ def run(
     result = Result(command, process.returncode, stdout, stderr, timed_out, now() - begin)
     log.debug("= %s%s", result.status, " (deadline)" if timed_out else "")
     return result
+
+
+def begin_apart(argv: Sequence[str], *, output: Path) -> None:
+    """Start what stays when we are gone: in a session of its own, nowhere on the disk, what it says in `output`.
+
+    Raises HostError if it cannot be started.
+    """
+    command = tuple(argv)
+    log.debug("$ %s &", shlex.join(command))
+    try:
+        descriptor = open_regular(output, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        try:
+            subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=descriptor,
+                stderr=descriptor,
+                cwd="/",
+                start_new_session=True,
+            )
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise HostError(f"`{command[0]}` cannot be started: {error.strerror}") from error
 
 
 def _kill_group(process: "subprocess.Popen[bytes]") -> None:

@@ -15,6 +15,7 @@ from vmlab.errors import HostError, UsageError
 from vmlab.lustre.lnetconf import Lnet
 from vmlab.lustre.target import Target, nid_list
 from vmlab.topology import FileSystem, TargetSpec, Topology
+from vmlab.topology.select import powered
 from vmlab.values.nid import Nid
 from vmlab.values.nodeset import fold
 
@@ -39,12 +40,13 @@ class Choices:
     """What a bed does not say.
 
     `driver` runs the tests; None: the first client. `shared_directory` is one that all nodes have, and no Lustre;
-    "" leaves the framework's own, which nobody shares. `variables` are written last, as the user wants them.
+    "" leaves the framework's own, which nobody shares. `failure_mode` None: HARD where targets have partners and the
+    driver powers all their servers. `variables` are written last, as the user wants them.
     """
 
     driver: str | None = None
     shared_directory: str = ""
-    failure_mode: Literal["SOFT", "HARD"] = "SOFT"
+    failure_mode: Literal["SOFT", "HARD"] | None = None
     variables: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -175,9 +177,25 @@ class _Writer:
             yield _set("SHARED_DIRECTORY", self._choices.shared_directory)
 
     def _failures(self) -> Iterator[str]:
-        yield _default("FAILURE_MODE", self._choices.failure_mode)
-        yield _default("POWER_DOWN", f"{POWER} --off")
-        yield _default("POWER_UP", f"{POWER} --on")
+        yield _default("FAILURE_MODE", self._choices.failure_mode or ("HARD" if self._hard else "SOFT"))
+        if self._powered:
+            yield _default("POWER_DOWN", f"{POWER} --off")
+            yield _default("POWER_UP", f"{POWER} --on")
+        else:
+            yield f"# {self._driver} can power no node: no POWER_DOWN. `powers` of the topology lets it."
+
+    @property
+    def _powered(self) -> frozenset[str]:
+        """The nodes that the driver can power. A machine that is no guest has no way to ask."""
+        roles = {name: node.roles for name, node in self._topology.nodes.items()}
+        driver = self._topology.nodes.get(self._driver)
+        return frozenset() if driver is None else frozenset(powered(self._driver, driver.powers or "", roles))
+
+    @property
+    def _hard(self) -> bool:
+        """Servers of pairs can lose their power, all of them, and come back."""
+        pairs = {server for one in self._specs if len(one.servers) > 1 for server in one.servers}
+        return bool(pairs) and pairs <= self._powered
 
     def _sizes(self) -> Iterator[str]:
         """In KiB; the least of a kind, because the framework has one for all. A disk's that is given is not known."""

@@ -138,7 +138,8 @@ class Share:
 class Node:
     """One guest. `fabrics` are the numbers of its ports by fabric; no `disk`: the image's own size.
 
-    `gdb`: a debugger can be joined to it.
+    `gdb`: a debugger can be joined to it. `powers` is the node set that it may switch off and on from inside, as
+    written or by default; "" for none, None where neither says anything.
     """
 
     name: str
@@ -159,6 +160,7 @@ class Node:
     kernel: Kernel | None = None
     shares: tuple[Share, ...] = ()
     gdb: bool = False
+    powers: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

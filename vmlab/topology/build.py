@@ -79,6 +79,7 @@ def _device(entry: DeviceEntry) -> DeviceSelector:
 
 def _nodes(draft: Draft) -> dict[str, Node]:
     nodes = {}
+    driver = _driver(draft)
     avoided: dict[tuple[str, ...], tuple[str, ...]] = {}
     for name, node in draft.nodes.items():
         entry = node.entry.value
@@ -104,8 +105,20 @@ def _nodes(draft: Draft) -> dict[str, Node]:
             kernel=_kernel(entry.kernel) if entry.kernel else None,
             shares=tuple(Share(share.host, share.at, share.read_only) for share in entry.share),
             gdb=entry.gdb,
+            powers=("*" if name == driver else None) if entry.powers is None else ",".join(entry.powers),
         )
     return nodes
+
+
+def _driver(draft: Draft) -> str | None:
+    """The node that powers all others by default: the first client, of the bed's own file system if there is one.
+
+    None where there is nobody else.
+    """
+    of_filesystems = (clients_of(each, draft) for each in draft.filesystems if not each.external)
+    by_role = (name for name, node in draft.nodes.items() if "client" in node.entry.value.role)
+    clients = (*(name for found in of_filesystems for name in found), *by_role)
+    return next(iter(clients), None) if len(draft.nodes) > 1 else None
 
 
 def _externals(draft: Draft) -> dict[str, External]:

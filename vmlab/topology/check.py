@@ -140,9 +140,10 @@ def _node(entry: Parsed[model.NodeEntry], draft: Draft, problems: Problems) -> N
     hosts = list(draft.hosts) or [DEFAULT_HOST]
     if node.host is not None and node.host not in hosts and "hosts" not in draft.blurred:
         problems.add(entry.at("host"), f"unknown host {quote(node.host)} ({expected(node.host, hosts)})")
-    for found in look_up(node.avoid or (), draft):
-        if isinstance(found, Unknown):
-            problems.add(entry.at("avoid", found.item), found.message)
+    for key, sets in (("avoid", node.avoid), ("powers", node.powers)):
+        for found in look_up(sets or (), draft):
+            if isinstance(found, Unknown):
+                problems.add(entry.at(key, found.item), found.message)
 
 
 def _fabrics(entry: Parsed[model.NodeEntry], draft: Draft, problems: Problems) -> None:

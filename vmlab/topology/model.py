@@ -31,6 +31,7 @@ from vmlab.topology.scalars import (
     PageSize,
     PciId,
     PhysicalFunction,
+    Powers,
     Roles,
     SectorSize,
     Subnet,
@@ -221,6 +222,11 @@ class NodeEntry(Part):
     kernel: KernelEntry | None = Field(None, description="absent: the image's own")
     share: Annotated[tuple[ShareEntry, ...], BeforeValidator(as_tuple), Field(max_length=_MOST_PARTS)] = ()
     gdb: bool = Field(default=False, description="a debugger can be joined: vmlab gdb BED NODE")
+    powers: Powers | None = Field(
+        None,
+        description="nodes that it may switch off and on from inside, by vmlab-power; []: none; absent: all others for "
+        "the first client",
+    )
 
 
 class ExternalUse(Part):

@@ -262,6 +262,11 @@ Nids = Annotated[
     _items({"type": "string", "examples": ["10.1.0.1@o2ib", "10.1.0.1@o2ib:10.1.0.2@o2ib"]}),
 ]
 NodeSets = Annotated[tuple[Word, ...], BeforeValidator(_one_or_many), Field(min_length=1), _items(_NODE_SET)]
+Powers = Annotated[
+    tuple[Word, ...],
+    BeforeValidator(_one_or_many),
+    WithJsonSchema({"anyOf": [_NODE_SET, {"type": "array", "items": _NODE_SET}]}),
+]
 NumaChoice = Annotated[
     Numa,
     PlainValidator(_numa),

@@ -1,5 +1,6 @@
 """NODES on the command line: folded node sets, `@role`, shell patterns, in any combination with commas."""
 
+import contextlib
 from collections.abc import Collection, Mapping
 from fnmatch import fnmatchcase
 
@@ -16,6 +17,19 @@ def select(expression: str, nodes: Mapping[str, Collection[str]]) -> tuple[str, 
     chosen: dict[str, None] = {}
     for part in nodeset.parts(expression):
         chosen.update(dict.fromkeys(_part(part, nodes)))
+    return tuple(chosen)
+
+
+def powered(node: str, powers: str, nodes: Mapping[str, Collection[str]]) -> tuple[str, ...]:
+    """Whom `node` may switch by its `powers`: those of the written ones that there are, never itself."""
+    chosen: dict[str, None] = {}
+    for part in nodeset.parts(powers) if powers else ():
+        # Of a set of names those that there are: select refuses the whole for one that is not.
+        with contextlib.suppress(UsageError, ValueError):
+            pattern = part.startswith("@") or "*" in part or "?" in part
+            found = select(part, nodes) if pattern else [name for name in nodeset.expand(part) if name in nodes]
+            chosen.update(dict.fromkeys(found))
+    chosen.pop(node, None)
     return tuple(chosen)
 
 

@@ -107,6 +107,22 @@ def test_a_domain_that_does_not_run(guest: Guest, machine: Machine, state: str, 
     assert f"its domain is {state}" in error.message
 
 
+@pytest.mark.parametrize(
+    ("console", "why"),
+    [
+        (PANIC, "[  99.2] Kernel panic - not syncing: sysrq triggered crash"),
+        ("oss1 login: \n", "its kernel crashed, and its console does not say why"),
+    ],
+)
+def test_a_domain_that_crashed_is_a_panic_at_once(guest: Guest, machine: Machine, console: str, why: str) -> None:
+    """Though somebody listens: the guest stands still, with its memory."""
+    machine.state = "crashed"
+    machine.console += console
+    error = dies(guest)
+    assert (error.stage, error.hint) == ("panic", "vmlab power cycle ha oss1")
+    assert error.message == f"oss1, stage panic: it is dead: {why}"
+
+
 def test_one_that_somebody_paused_is_waited_for(guest: Guest, machine: Machine) -> None:
     machine.state = "paused"
     assert guest.run(("sleep", "1"), deadline_s=20).ok

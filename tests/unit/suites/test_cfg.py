@@ -106,7 +106,7 @@ def test_a_bed_of_pairs(tmp_path: Path) -> None:
         "LOAD_MODULES_REMOTE": "true",
         "RUNAS_ID": "500",
         "QUOTA_USERS": "quota_usr quota_2usr sanityusr sanityusr1",
-        "FAILURE_MODE": "SOFT",
+        "FAILURE_MODE": "HARD",
         "POWER_DOWN": "vmlab-power --off",
         "POWER_UP": "vmlab-power --on",
     }

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from lxml import etree
 
+from vmlab.domainxml.crash import keep_crashed
 from vmlab.domainxml.metadata import Address, NodeMetadata
 from vmlab.domainxml.network import gateway
 from vmlab.domainxml.share import Driver
@@ -140,7 +141,7 @@ def decide_all(
     places = _placed(draft, inventories, restart=restart)
     parts = {host: _part(draft, host, places, inventories, restart=restart, strict=not recorded) for host in looks}
     _refuse_undoable(topology, places, parts, inventories)
-    notes = tuple(remark for fitted in draft.fits.values() for remark in fitted.remarks)
+    notes = tuple(dict.fromkeys(remark for fitted in draft.fits.values() for remark in fitted.remarks))
     return Prepared(topology, parts, accel, keys, places, notes)
 
 
@@ -157,7 +158,7 @@ class _Draft:
     accel: str
     share_drivers: Mapping[str, Driver]
     fit: Fit
-    fits: dict[tuple[str, str], Fitted] = field(default_factory=dict)
+    fits: dict[tuple[str, str, bool], Fitted] = field(default_factory=dict)
 
     @property
     def pinned(self) -> bool:
@@ -169,11 +170,12 @@ class _Draft:
         """By the names that nodes use."""
         return {name: _template(self.topology, name) for name in {n.template for n in self.topology.nodes.values()}}
 
-    def fitted(self, host: str, name: str) -> etree._Element:
+    def fitted(self, host: str, name: str, *, preserved: bool) -> etree._Element:
         """A template as that host has it."""
-        if (host, name) not in self.fits:
-            self.fits[host, name] = self.fit(host, name, self.templates[name], DOMAIN_TYPES[self.accel])
-        return self.fits[host, name].template
+        if (host, name, preserved) not in self.fits:
+            template = keep_crashed(self.templates[name]) if preserved else self.templates[name]
+            self.fits[host, name, preserved] = self.fit(host, name, template, DOMAIN_TYPES[self.accel])
+        return self.fits[host, name, preserved].template
 
     @cached_property
     def files(self) -> BootFiles:
@@ -196,6 +198,12 @@ class _Draft:
     def node(self, asked: Node, attach: Attach, place: NodePlace | None, host: str) -> DesiredNode:
         """One node, as it should be on that host."""
         image = self.images[host, asked.image]
+        found = self.bed.nodes.get(asked.name)
+        # One that an older vmlab started is no other for that: it is kept when it crashes from its next start on.
+        # Nor does a node lose what it has by default, because another client has come before it in the file.
+        if asked.powers is None and found is not None and found.facts.metadata is not None:
+            asked = replace(asked, powers="*" if found.facts.metadata.powers == "*" else None)
+        preserved = found is None or found.facts.details.preserved or not (found.running or found.saved)
 
         def seeds(places: tuple[Address, ...]) -> Mapping[str, str]:
             return documents(
@@ -212,7 +220,7 @@ class _Draft:
                 topology,
                 node,
                 image=image,
-                template=self.fitted(host, asked.template),
+                template=self.fitted(host, asked.template, preserved=preserved),
                 domain_type=DOMAIN_TYPES[self.accel],
                 pool_path=self.looks[host].pool_path,
                 addresses=addresses(self.topology, self.leases, attach, asked.name),
@@ -222,7 +230,7 @@ class _Draft:
                 share_driver=self.share_drivers.get(host, "virtiofs"),
             )
 
-        wanted, found = made(self.topology, asked), self.bed.nodes.get(asked.name)
+        wanted = made(self.topology, asked)
         if found is None or found.live is None or found.facts.metadata is None:
             return wanted
         if found.facts.metadata.digest == wanted.digest:

@@ -4,6 +4,7 @@ import shlex
 import shutil
 
 from vmlab.errors import HostError
+from vmlab.lab.beds import channel
 from vmlab.lab.beds.shut_down import shut_down
 from vmlab.lab.ground.bed import beds_there, locked
 from vmlab.lab.ground.bed_folder import elsewhere, move, new_folder
@@ -54,6 +55,7 @@ def down(hosts: Hosts, bed: str, *, keep_disks: bool, progress: Progress) -> tup
     """
     with locked(hosts, bed):
         done: tuple[Action, ...] = ()
+        channel.end(hosts, bed)  # before a guest starts what is about to go
         plans = planned_removal(hosts, bed, keep_disks=keep_disks)
         if any(plan.actions for plan in plans.values()):
             move(hosts.home, bed)

@@ -1,5 +1,7 @@
 """A bed in the forms that other tools read."""
 
+from dataclasses import replace
+
 from vmlab.errors import UsageError
 from vmlab.guest import export
 from vmlab.lab.ground.bed import existing
@@ -36,9 +38,11 @@ def xml(hosts: Hosts, bed: str) -> str:
 
 
 def lustre_cfg(hosts: Hosts, topology: Topology) -> str:
-    """The configuration of Lustre's test framework, with the addresses that the bed has in force."""
+    """The configuration of Lustre's test framework, with the addresses and rights that the bed has in force."""
     found = existing(hosts, topology.name)
     if missing := topology.nodes.keys() - found.metadata.keys():
         raise UsageError(f"{topology.name} has no {fold(missing)} yet", hint="vmlab up FILE")
+    in_force = {name: replace(node, powers=found.metadata[name].powers) for name, node in topology.nodes.items()}
+    topology = replace(topology, nodes=in_force)
     configs = lnet(topology, {name: metadata.addresses for name, metadata in found.metadata.items()})
     return cfg_text(topology, targets(topology, configs), configs)

@@ -1,21 +1,19 @@
 """Power, as a management board would switch it: off is hard, and over when QEMU is gone."""
 
+from collections.abc import Mapping
+
 from vmlab.errors import HostError, UsageError
+from vmlab.lab.beds.channel import ensure
+from vmlab.lab.beds.switching import POWER, switch
 from vmlab.lab.ground.bed import chosen, existing
 from vmlab.lab.ground.hosts import Hosts
 from vmlab.lab.ground.progress import Progress
-from vmlab.plan.actions import Action, StartDomain, StopDomain
+from vmlab.plan.actions import StopDomain
+from vmlab.plan.observed import ObservedDomain
 from vmlab.runtime.parallel import LIBVIRT_JOBS, each
 from vmlab.values.nodeset import fold
 from vmlab.virt.evidence import inject_nmi
 from vmlab.virt.observe import domain_state
-from vmlab.virt.perform import perform
-
-_SEQUENCES: dict[str, tuple[type[Action], ...]] = {
-    "on": (StartDomain,),
-    "off": (StopDomain,),
-    "cycle": (StopDomain, StartDomain),
-}
 
 
 def power(hosts: Hosts, bed: str, nodes: str | None, verb: str, progress: Progress) -> dict[str, str]:
@@ -24,30 +22,29 @@ def power(hosts: Hosts, bed: str, nodes: str | None, verb: str, progress: Progre
     Without `nodes` all are meant, but never to be switched off or interrupted. Does not take the bed's lock: whoever
     tests failover switches nodes while something else runs on the bed.
     """
-    if nodes is None and (verb == "nmi" or StopDomain in _SEQUENCES.get(verb, ())):
+    if nodes is None and (verb == "nmi" or StopDomain in POWER.get(verb, ())):
         raise UsageError(
             f"power {verb} of which nodes of {bed}?", hint=f"vmlab power {verb} {bed} NODES; all of them: '*'"
         )
     nodes = "*" if nodes is None else nodes
-    found = chosen(existing(hosts, bed), nodes)
+    there = existing(hosts, bed)
+    found = chosen(there, nodes)
+    if verb == "nmi":
+        return _interrupted(hosts, bed, found, progress)
+    states = switch(hosts, bed, found, verb, progress)
+    if verb in ("on", "cycle"):
+        ensure(hosts, bed, there.metadata.values(), progress)
+    return states
 
-    if verb == "nmi" and (off := [name for name, domain in found.items() if not domain.running]):
+
+def _interrupted(hosts: Hosts, bed: str, found: Mapping[str, ObservedDomain], progress: Progress) -> dict[str, str]:
+    if off := [name for name, domain in found.items() if not domain.running]:
         raise HostError(f"{fold(off)} is off", hint=f"vmlab power on {bed} {fold(off)}")
-    saved = [name for name, domain in found.items() if domain.saved == "file"]
-    if saved and StartDomain in _SEQUENCES.get(verb, ()):
-        raise HostError(
-            f"the memory of {fold(saved)} was saved to a file (virsh save): a start makes that worthless",
-            hint="virsh restore FILE; or lose it: vmlab up FILE --restart",
-        )
 
-    def switch(name: str) -> str:
+    def interrupt(name: str) -> str:
         domain, host = found[name].facts.name, hosts.of(found[name])
-        for kind in _SEQUENCES.get(verb, ()):
-            progress.stage(name, kind.kind)
-            perform(host, kind(domain, name, f"power {verb}"))
-        if verb == "nmi":
-            progress.stage(name, verb)
-            inject_nmi(host, domain)
+        progress.stage(name, "nmi")
+        inject_nmi(host, domain)
         return domain_state(host, domain)
 
-    return dict(zip(found, each(switch, found, jobs=LIBVIRT_JOBS, failed=f"power {verb} failed"), strict=True))
+    return dict(zip(found, each(interrupt, found, jobs=LIBVIRT_JOBS, failed="power nmi failed"), strict=True))

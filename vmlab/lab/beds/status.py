@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv4Interface
 
 from vmlab.domainxml.metadata import Address, NodeMetadata
 from vmlab.lab.ground.hosts import Hosts
-from vmlab.plan.observed import ObservedBed, ObservedDomain
+from vmlab.plan.observed import CRASHED, ObservedBed, ObservedDomain
 from vmlab.topology import Fabric, Topology
 from vmlab.values import identity
 from vmlab.values.pci import PciAddress
@@ -109,7 +109,7 @@ def _written(fabric: Fabric, address: IPv4Address) -> Address:
 
 def _node(metadata: NodeMetadata, domain: ObservedDomain, cpus: str, folder: str) -> NodeStatus:
     facts = domain.facts
-    stage, problem, hint = ("", "", "") if domain.running else _off(domain)
+    stage, problem, hint = _dead(domain)
     return NodeStatus(
         name=metadata.node,
         roles=metadata.roles,
@@ -128,11 +128,16 @@ def _node(metadata: NodeMetadata, domain: ObservedDomain, cpus: str, folder: str
     )
 
 
-def _off(domain: ObservedDomain) -> tuple[str, str, str]:
-    """Stage, problem and hint of a domain that does not run."""
+def _dead(domain: ObservedDomain) -> tuple[str, str, str]:
+    """Stage, problem and hint of a domain that does not run, or whose kernel does not; "" of any other."""
+    bed, _, node = domain.facts.name.partition(".")
+    if domain.state == CRASHED:
+        kept = f"its kernel crashed; its memory is kept for `vmlab collect {bed}`"
+        return "panic", f"{node}: {kept}", f"vmlab power cycle {bed} {node}"
+    if domain.running:
+        return "", "", ""
     if not domain.saved:
         return "off", "", ""
-    bed, _, node = domain.facts.name.partition(".")
     if domain.saved == "libvirt":
         told = f"{node} is off, its memory is saved, and goes on from there"
         return "saved", told, f"vmlab power on {bed} {node}"

@@ -1,17 +1,18 @@
 """Bring a bed up: look, plan, act in parallel, verify."""
 
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 
 from vmlab.domainxml.read import DomainFacts, read_domain
-from vmlab.errors import GuestError
+from vmlab.errors import GuestError, HostError
 from vmlab.guest.boot import WAITS, DeadGuest, Deadlines, FailedStart, Vigil, wait_until_ready
 from vmlab.guest.console import panicked_early
 from vmlab.guest.patience import Patience
 from vmlab.guest.satisfy import satisfy
 from vmlab.guest.ssh import Guest
 from vmlab.inventory.passable import stranded
+from vmlab.lab.beds import channel
 from vmlab.lab.beds.decide import Part, Prepared
 from vmlab.lab.beds.prepare import Images, acceleration, admit, images_of, lustre_in, prepare, remarks
 from vmlab.lab.beds.shut_down import shut_down
@@ -96,9 +97,12 @@ def up(
             _node(hosts, prepared, asked, going, overall, wait=wait)
 
         with ending():
+            with suppress(HostError):  # told when all are up
+                channel.begin(hosts, topology.name, prepared.members.values())
             # Whoever waits for guests has many in hand; whoever does not has libvirt to wait for.
             jobs = jobs if wait else min(jobs, LIBVIRT_JOBS)
             each(node, prepared.nodes.values(), jobs=jobs, failed=f"{topology.name}: not all nodes came up")
+            channel.ensure(hosts, topology.name, prepared.members.values(), going)
             stages: tuple[StageTime, ...] = ()
             lustre = lustre_in(images)
             if wait and hosts.have_guests and lustre is not False and wanted(topology):

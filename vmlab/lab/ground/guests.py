@@ -14,6 +14,7 @@ from vmlab.guest.hosts import hosts_step
 from vmlab.guest.kept import kept_step
 from vmlab.guest.keys import BedKeys
 from vmlab.guest.names import names_step
+from vmlab.guest.power import power_step
 from vmlab.guest.shares import share_steps
 from vmlab.guest.ssh import Guest
 from vmlab.guest.trust import trust_steps
@@ -50,6 +51,7 @@ def steps_of(
         names_step(gateway(metadata.management.ip.network)),
         *disk_steps(facts.details.links, facts.details.paths),
         *share_steps(metadata.shares),
+        *((power_step(),) if metadata.powers else ()),
         *(step for address in metadata.addresses for step in kind_of(address).steps(address, mtu=address.mtu)),
         kept_step(),
     )
