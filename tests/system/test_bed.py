@@ -316,6 +316,7 @@ def dead_and_alive_are_collected(bed: Vmlab, folder: Path, panic: str) -> None:
 
     assert panic in nodes["client1"]["silent"]
     assert panic in text("client1", "console.log")
+    assert panic in text("client1", "kernel-log-in-memory.txt")
     assert f"<name>{BED}.client1</name>" in text("client1", "domain.xml")
     assert f"guest={BED}.client1" in text("client1", "qemu.log")
     assert next(size for name, size in kept["client1"].items() if name.startswith("memory.elf.")) > 1 << 20

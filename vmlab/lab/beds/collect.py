@@ -11,9 +11,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 from vmlab import __version__
+from vmlab.dumps.core import read_core
+from vmlab.dumps.kernel_log import kernel_log
+from vmlab.dumps.memory import Memory
 from vmlab.errors import GuestError, HostError, VmlabError
 from vmlab.guest.evidence import LAST, QUESTIONS, ask, why_not
 from vmlab.guest.ssh import Guest
@@ -21,7 +25,7 @@ from vmlab.lab.ground.bed import chosen, existing
 from vmlab.lab.ground.doors import doors
 from vmlab.lab.ground.hosts import Hosts
 from vmlab.lab.ground.progress import Progress
-from vmlab.plan.observed import ObservedBed, ObservedDomain
+from vmlab.plan.observed import CRASHED, ObservedBed, ObservedDomain
 from vmlab.records.evidence import Dump, Evidence, Kept, Missing, OfNode, as_data, as_text
 from vmlab.runtime.files import write_atomically
 from vmlab.runtime.parallel import each
@@ -115,9 +119,10 @@ class _Node:
         self._try("console", self._consoles)
         state = domain_state(self._host, domain)
         silent = self._ask(guest, progress) if self._domain.running and guest is not None else "it is off"
-        if self._domain.running and (self._wanted.dump is Dump.ALWAYS or (self._wanted.dump is Dump.SILENT and silent)):
+        keep = self._wanted.dump is Dump.ALWAYS or (self._wanted.dump is Dump.SILENT and bool(silent))
+        if self._domain.running and (keep or state == CRASHED):
             progress.stage(self._name, "memory")
-            self._try("memory", lambda: self._memory(domain))
+            self._try("memory", lambda: self._memory(domain, keep=keep))
         self._kept.sort(key=lambda kept: kept.file)
         return OfNode(self._name, state, silent, tuple(self._kept), tuple(self._missing), tuple(self._events))
 
@@ -160,12 +165,27 @@ class _Node:
                 name = f"console-until-{until:%Y%m%dT%H%M%SZ}.log"
                 self._keep(name, "what it printed in an earlier start", text)
 
-    def _memory(self, domain: str) -> None:
+    def _memory(self, domain: str, *, keep: bool) -> None:
+        """The kernel's log out of it, which may say more than the console; all of it only if it is to be kept."""
         path = self._folder / "memory.elf"
         dump_memory(self._host, domain, path)
+        self._try("kernel log in memory", lambda: self._kernel_log(path))
+        if not keep:
+            path.unlink()
+            return
         packed = _packed(path)
         size = packed.stat().st_size
         self._kept.append(Kept(f"{self._name}/{packed.name}", "its memory, for crash or drgn", size))
+
+    def _kernel_log(self, path: Path) -> None:
+        try:
+            with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data, memoryview(data) as view:
+                text = "\n".join(kernel_log(Memory(read_core(view))))
+        except ValueError as error:
+            raise HostError(str(error)) from error
+        self._keep("kernel-log-in-memory.txt", "the kernel's log, as its memory has it", text)
+        told = (_told(event, None) for event in read_console(text).events)
+        self._events += [event for event in told if event not in self._events]
 
     def _keep(self, name: str, about: str, text: str) -> None:
         if text.strip():
