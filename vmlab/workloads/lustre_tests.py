@@ -86,6 +86,11 @@ def _text(value: object) -> object:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
+def _variable(value: object) -> object:
+    """As the framework writes it, which YAML takes for something else: yes, 3."""
+    return ("no", "yes")[value] if isinstance(value, bool) else _text(value)
+
+
 _Name = Annotated[str, BeforeValidator(_text), StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,60}$")]
 
 
@@ -105,7 +110,7 @@ class Options(BaseModel):
     subtest_limit_s: int = Field(3600, ge=1, le=7 * 86_400, description="what a sub-test may take")
     suite_limit_s: int = Field(8 * 3600, ge=1, le=7 * 86_400, description="what a suite may take")
     limit_s: int | None = Field(None, ge=1, le=7 * 86_400, description="what all of it may take")
-    env: dict[str, Annotated[str, BeforeValidator(_text)]] = Field(
+    env: dict[str, Annotated[str, BeforeValidator(_variable)]] = Field(
         default_factory=dict, description="variables of the framework: {SLOW: yes}"
     )
     test_parameters: str = Field("", description="`Test-Parameters:` lines instead: what runs, and on which bed")
@@ -201,15 +206,16 @@ class LustreTests(Workload[Options]):
         if not isinstance(measurement, _OfSuite):
             return ()
         austers = _austers(outputs)
-        left_s = min(left_s, options.suite_limit_s - sum(one.seconds for one in austers))
+        suite_s = min(left_s, options.suite_limit_s - sum(one.seconds for one in austers))
         if not austers:
-            return (_auster(options, measurement, measurement.planned.part, number=1, left_s=left_s),)
+            return (_auster(options, measurement, measurement.planned.part, number=1, left_s=suite_s),)
         number = len(austers)
         if _brought(number) not in outputs:
             return (_bring(measurement.place, _brought(number)),)
         if not _broken(austers[-1]) or left_s <= 0:
             return ()
-        return _mend(measurement.place, number, outputs) or _again(options, measurement, outputs, left_s)
+        # The next suite is to find a sound bed, whatever is left of this one.
+        return _mend(measurement.place, number, outputs) or _again(options, measurement, outputs, suite_s)
 
     @override
     def parse(self, options: Options, measurement: Measurement, outputs: Outputs) -> tuple[Sample, ...]:
@@ -460,10 +466,10 @@ def _mend(place: _Place, number: int, outputs: Outputs) -> tuple[Task, ...]:
 
 
 def _again(options: Options, measurement: _OfSuite, outputs: Outputs, left_s: float) -> tuple[Task | Job, ...]:
-    """Begin auster for the rest; nothing if there is none."""
+    """Begin auster for the rest; nothing if there is none, or no time for it."""
     planned = measurement.planned
     part = rest(planned.part, measurement.names, _begun(outputs))
-    if part is None:
+    if part is None or left_s <= 0:
         return ()
     number = len(_austers(outputs)) + 1
     prepare = measurement.place.prepare(number, planned.environment)

@@ -218,6 +218,17 @@ def test_what_hangs_between_sub_tests_is_ended_with_its_auster(lab: Lab) -> None
     assert statuses(standin)["2"] == "fail"
 
 
+def test_when_a_suite_takes_too_long_the_next_finds_a_sound_bed(lab: Lab) -> None:
+    record = lab.run(suites=["standin", "hanging"], only=["1", "4", "7"], suite_limit_s=3)
+    standin, hanging = record.suites
+    assert statuses(standin) == {"setup": "pass", "1": "pass", "4": "time-out", "7": "not run"}
+    assert of(standin, "4").why == "it did not end within 3 s"
+    assert of(standin, "4").evidence == "evidence.standin"
+    assert (standin.status, standin.begun, lab.deeds) == ("time-out", 1, ["revive"])
+    assert (hanging.status, statuses(hanging)["1"]) == ("pass", "pass")
+    assert "standin: 1 of its sub-tests did not run: standin ended before it (time-out)" in record.problems
+
+
 def test_when_the_time_of_all_is_over_what_did_not_run_is_told(lab: Lab) -> None:
     record = lab.run(suites=["standin", "hanging"], only=["4"], limit_s=2)
     standin, hanging = record.suites
