@@ -205,7 +205,7 @@ class LustreTests(Workload[Options]):
         number = len(austers)
         if _brought(number) not in outputs:
             return (_bring(measurement.place, _brought(number)),)
-        if not _broken(austers[-1]) or left_s <= 0:
+        if left_s <= 0 or not (_broken(austers[-1]) or _lost(outputs[_brought(number)])):
             return ()
         # The next suite is to find a sound bed, whatever is left of this one.
         return _mend(measurement.place, number, outputs) or _again(options, measurement, outputs, suite_s)
@@ -348,7 +348,7 @@ def _mend(place: Place, number: int, outputs: Outputs) -> tuple[Task, ...]:
     if revive not in outputs:
         words = ("vmlab", "power", "cycle", "BED", "*")
         return (Deed(name=revive, verb="revive", argv=words, deadline_s=_REVIVE_S),)
-    if not outputs[_brought(number)].ok and brought not in outputs:
+    if _lost(outputs[_brought(number)]) and brought not in outputs:
         return (_bring(place, brought),)
     return ()
 
@@ -398,6 +398,11 @@ def _austers(outputs: Outputs) -> list[Output]:
 def _brought(number: int, more: str = "") -> str:
     """The task that brings the logs."""
     return f"{_BROUGHT}{more}.{number}"
+
+
+def _lost(output: Output) -> bool:
+    """The logs could not be brought: a node died when the suite was over already."""
+    return not output.ok
 
 
 def _broken(output: Output) -> bool:

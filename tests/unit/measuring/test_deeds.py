@@ -115,6 +115,6 @@ def test_all_nodes_begin_anew_spared_meanwhile_and_reached_again(ha: Topology, m
     monkeypatch.setattr(module, "open_door", lambda _guest, on: opened.append(on))
     doors: Any = {"oss1": Door()}
     ways: Any = {"oss1": "its way"}
-    deeds = Deeds(HOSTS, ha, "tcg", Silent(), guests=doors, advances=ways)
+    deeds = Deeds(HOSTS, ha, "tcg", Silent(), guests=doors, advances=ways, forget=lambda: asked.append("forgotten"))
     assert deeds(deed("revive")).stdout == "null\n"
-    assert (asked, opened, deeds.struck) == (["closed", "ha"], ["its way"], set())
+    assert (asked, opened, deeds.struck) == (["closed", "ha", "forgotten"], ["its way"], set())
