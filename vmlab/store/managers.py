@@ -13,6 +13,7 @@ Command = tuple[str, ...]
 _APT = (
     *("apt-get", "-y", "-q", "--no-install-recommends", "--allow-downgrades", "--allow-change-held-packages"),
     *("-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold"),
+    *("-o", "Dpkg::Options::=--force-unsafe-io"),  # after a crash the guest is thrown away
     *("-o", "DPkg::Lock::Timeout=300", "-o", "Acquire::http::Timeout=15", "-o", "Acquire::https::Timeout=15"),
 )
 

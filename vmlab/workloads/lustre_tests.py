@@ -27,16 +27,16 @@ from vmlab.errors import UsageError, WorkloadError
 from vmlab.metrics import Metric, Sample, Unit
 from vmlab.shell import script
 from vmlab.suites.auster import Part, command, suites_of
-from vmlab.suites.cfg import POWER, Choices, driver_of, lustre_cfg, tested
+from vmlab.suites.cfg import driver_of
 from vmlab.suites.consoles import Event
 from vmlab.suites.course import SAID, Begun, Key, asked, rest, suite_run
 from vmlab.suites.outcomes import BAD, Status
 from vmlab.suites.parameters import Session, lacking, sessions
 from vmlab.suites.results import Seen, SuiteRun
-from vmlab.suites.shape import FLAKEY, Shape, shape_of
 from vmlab.suites.skips import Skip, skips
 from vmlab.values.nodeset import fold
 from vmlab.workloads import Bed, Deed, Job, Long, Measurement, Node, Output, Outputs, Task, Workload, register
+from vmlab.workloads._lustre_tests_place import FACTS, HOME, SHARED, Place, taking
 
 _PASSED = Metric("passed", "sub-tests", "higher", "suites", "sub-tests that passed")
 _BAD = Metric("failed", "sub-tests", "lower", "suites", "that failed, took too long, or in which the bed died")
@@ -46,22 +46,14 @@ _SECONDS = Metric(
     "seconds", Unit.SECONDS, "lower", "time", "how long the suite took; where it was ended, with all before it"
 )
 
-_HOME = "/srv/vmlab"
-"""On all nodes: the configuration, and the directory that they share."""
-_SHARED = f"{_HOME}/shared"
-_LOGS = f"{_SHARED}/logs"
+_LOGS = f"{SHARED}/logs"
 _UMOUNT = "umount"
 _AUSTER, _BROUGHT = "auster", "logs"
 
-_FACTS = script(__file__, "lustre_tests_facts.sh")
-_PREPARE = script(__file__, "lustre_tests_prepare.sh")
-_EXPORT = script(__file__, "lustre_tests_export.sh")
-_SHARE = script(__file__, "lustre_tests_share.sh")
 _RUN = script(__file__, "lustre_tests_run.sh")
 _END = script(__file__, "lustre_tests_end.sh")
 _BRING = script(__file__, "lustre_tests_logs.sh")
 
-_PREPARE_S = 300.0
 _BRING_S = 600.0
 _REVIVE_S = 7200.0
 _UMOUNT_S = 1200.0
@@ -86,6 +78,11 @@ def _text(value: object) -> object:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
+def _variable(value: object) -> object:
+    """As the framework writes it, which YAML takes for something else: yes, 3."""
+    return ("no", "yes")[value] if isinstance(value, bool) else _text(value)
+
+
 _Name = Annotated[str, BeforeValidator(_text), StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,60}$")]
 
 
@@ -105,7 +102,7 @@ class Options(BaseModel):
     subtest_limit_s: int = Field(3600, ge=1, le=7 * 86_400, description="what a sub-test may take")
     suite_limit_s: int = Field(8 * 3600, ge=1, le=7 * 86_400, description="what a suite may take")
     limit_s: int | None = Field(None, ge=1, le=7 * 86_400, description="what all of it may take")
-    env: dict[str, Annotated[str, BeforeValidator(_text)]] = Field(
+    env: dict[str, Annotated[str, BeforeValidator(_variable)]] = Field(
         default_factory=dict, description="variables of the framework: {SLOW: yes}"
     )
     test_parameters: str = Field("", description="`Test-Parameters:` lines instead: what runs, and on which bed")
@@ -128,7 +125,7 @@ class _OfSuite(Measurement):
 
     planned: _Planned
     names: tuple[str, ...]
-    place: "_Place"
+    place: Place
 
 
 @register
@@ -140,7 +137,7 @@ class LustreTests(Workload[Options]):
     options = Options
     metrics = (_PASSED, _BAD, _SKIPPED, _NOT_RUN, _SECONDS)
     packages = ("lustre-tests", "lustre", "lustre-client-utils", "lustre-server-utils")
-    facts = MappingProxyType({"tests": ("sh", "-c", _FACTS)})
+    facts = MappingProxyType({"tests": FACTS})
 
     def __init__(self, bed: Callable[[], Bed] | None = None) -> None:
         self._bed = bed
@@ -153,15 +150,16 @@ class LustreTests(Workload[Options]):
     def takes_part(self, options: Options, nodes: Sequence[Node]) -> tuple[str, ...]:
         bed = self._laid_out()
         _planned(options)
-        taking = _taking(bed, driver_of(bed.topology, options.nodes))
-        if foreign := sorted(taking & bed.topology.externals.keys()):
+        names = taking(bed, driver_of(bed.topology, options.nodes))
+        if foreign := sorted(names & bed.topology.externals.keys()):
             raise WorkloadError(f"{self.name}: {fold(foreign)} is no guest, and the tests change all that they run on")
-        return tuple(node.name for node in nodes if node.name in taking)
+        return tuple(node.name for node in nodes if node.name in names)
 
     @override
     def measurements(self, options: Options, nodes: Sequence[Node]) -> tuple[tuple[Measurement, ...], ...]:
-        place = _Place.of(self._laid_out(), options, nodes)
-        place.check(options)
+        place = self._place(options, nodes)
+        place.check()
+        _refuse_another(options, place)
         rounds: list[tuple[Measurement, ...]] = []
         if place.mounted:
             deed = Deed(name=_UMOUNT, verb="umount", argv=("vmlab", "fs", "umount", "BED"), deadline_s=_UMOUNT_S)
@@ -177,7 +175,7 @@ class LustreTests(Workload[Options]):
 
     @override
     def foretold(self, options: Options, nodes: Sequence[Node]) -> tuple[str, ...]:
-        place = _Place.of(self._laid_out(), options, nodes)
+        place = self._place(options, nodes)
         told = [f"{place.driver} runs {place.tests}/auster"]
         if not place.shared:
             told.append(f"not all nodes share a directory: {place.not_shared}")
@@ -201,15 +199,16 @@ class LustreTests(Workload[Options]):
         if not isinstance(measurement, _OfSuite):
             return ()
         austers = _austers(outputs)
-        left_s = min(left_s, options.suite_limit_s - sum(one.seconds for one in austers))
+        suite_s = min(left_s, options.suite_limit_s - sum(one.seconds for one in austers))
         if not austers:
-            return (_auster(options, measurement, measurement.planned.part, number=1, left_s=left_s),)
+            return (_auster(options, measurement, measurement.planned.part, number=1, left_s=suite_s),)
         number = len(austers)
         if _brought(number) not in outputs:
             return (_bring(measurement.place, _brought(number)),)
-        if not _broken(austers[-1]) or left_s <= 0:
+        if left_s <= 0 or not (_broken(austers[-1]) or _lost(outputs[_brought(number)])):
             return ()
-        return _mend(measurement.place, number, outputs) or _again(options, measurement, outputs, left_s)
+        # The next suite is to find a sound bed, whatever is left of this one.
+        return _mend(measurement.place, number, outputs) or _again(options, measurement, outputs, suite_s)
 
     @override
     def parse(self, options: Options, measurement: Measurement, outputs: Outputs) -> tuple[Sample, ...]:
@@ -266,6 +265,10 @@ class LustreTests(Workload[Options]):
         del options
         return (_suite_run(measurement, outputs),) if isinstance(measurement, _OfSuite) else ()
 
+    def _place(self, options: Options, nodes: Sequence[Node]) -> Place:
+        bed = self._laid_out()
+        return Place.of(bed, driver_of(bed.topology, options.nodes), nodes)
+
     def _laid_out(self) -> Bed:
         if self._bed is None:
             raise UsageError(
@@ -317,6 +320,16 @@ def _parts(options: Options) -> Iterator[Part]:
         yield Part(suite, options.only, options.except_, options.start_at or "", options.stop_at or "")
 
 
+def _refuse_another(options: Options, place: Place) -> None:
+    """Raises WorkloadError if the bed is not the one that test_parameters ask for."""
+    for session in () if options.anyway else _sessions(options):
+        if wrong := lacking(session.wanted, place.shape(session.environment)):
+            raise WorkloadError(
+                f"lustre_tests: this bed is not the one of test_parameters: {'; '.join(wrong)}",
+                hint="another topology; or run it all the same: --set anyway=true",
+            )
+
+
 def _foretold(skip: Skip, names: Sequence[str]) -> str:
     """In words; "" where it is of sub-tests that are not to run."""
     wanted = [name for name in skip.tests if not names or name in names]
@@ -326,144 +339,25 @@ def _foretold(skip: Skip, names: Sequence[str]) -> str:
     return f"{what} will {'fail' if skip.fails else 'be skipped'}: {skip.why}"
 
 
-# --- where it runs -------------------------------------------------------------------------------------------------
-
-
-def _taking(bed: Bed, driver: str) -> set[str]:
-    fs = tested(bed.topology)
-    servers = {name for one in bed.topology.targets if one.fsname == fs.name for name in one.servers}
-    return {driver, *servers, *fs.clients}
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """The nodes, `driver` first, with what each has; `tests` is the folder of auster there, `suites` their sub-tests.
-
-    `not_shared` says why the nodes can share no directory, "" if they can.
-    """
-
-    bed: Bed
-    driver: str
-    nodes: tuple[str, ...]
-    has: Mapping[str, frozenset[str]]
-    tests: str
-    suites: Mapping[str, tuple[str, ...]]
-    mounted: bool
-
-    @classmethod
-    def of(cls, bed: Bed, options: Options, nodes: Sequence[Node]) -> Self:
-        driver = driver_of(bed.topology, options.nodes)
-        taking = _taking(bed, driver)
-        said = {node.name: node.facts.get("tests", "") for node in nodes if node.name in taking}
-        return cls(
-            bed,
-            driver,
-            (driver, *(name for name in said if name != driver)),
-            {name: frozenset(re.findall(r"^has (\S+)$", text, re.MULTILINE)) for name, text in said.items()},
-            next(iter(re.findall(r"^tests (/\S+)$", said.get(driver, ""), re.MULTILINE)), ""),
-            {
-                suite: tuple(names.split())
-                for suite, names in re.findall(r"^suite (\S+) (.*)$", said.get(driver, ""), re.MULTILINE)
-            },
-            any(re.search(r"^mounted [1-9]", text, re.MULTILINE) for text in said.values()),
-        )
-
-    @property
-    def not_shared(self) -> str:
-        lacking = [f"{what} on {self.driver}" for what in _SERVES if what not in self.has[self.driver]]
-        for what in _MOUNTS:
-            without = [node for node in self.nodes[1:] if what not in self.has[node]]
-            lacking += [f"{what} on {fold(without)}"] if without else []
-        return f"there is no {', no '.join(lacking)}" if lacking else ""
-
-    @property
-    def shared(self) -> bool:
-        """All nodes have a directory in common, or there is only one."""
-        return len(self.nodes) == 1 or not self.not_shared
-
-    def check(self, options: Options) -> None:
-        """Raises WorkloadError if the tests cannot run here, or the bed is not the one that is asked for."""
-        if not self.tests:
-            raise WorkloadError(
-                f"lustre_tests: Lustre's tests are not on {self.driver}",
-                hint="packages: [lustre-tests] in the topology, or an image with them",
-            )
-        if len(self.nodes) > 1 and "pdsh" not in self.has[self.driver]:
-            raise WorkloadError(
-                f"lustre_tests: {self.driver} has no pdsh, by which the framework reaches the other nodes",
-                hint="packages: [pdsh] in the topology, or an image with it",
-            )
-        if options.anyway:
-            return
-        for session in _sessions(options):
-            if wrong := lacking(session.wanted, self.shape(session.environment)):
-                raise WorkloadError(
-                    f"lustre_tests: this bed is not the one of test_parameters: {'; '.join(wrong)}",
-                    hint="another topology; or run it all the same: --set anyway=true",
-                )
-
-    def shape(self, environment: Mapping[str, str]) -> Shape:
-        """What suites see of the bed."""
-        servers = {name for one in self.bed.topology.targets for name in one.servers if name in self.has}
-        has = {
-            FLAKEY: all(FLAKEY in self.has[name] for name in servers),
-            **{what: what in self.has[self.driver] for what in (POWER, "mpirun")},
-        }
-        hard = environment.get("FAILURE_MODE") == "HARD"
-        return shape_of(self.bed.topology, failure_mode="HARD" if hard else "SOFT", shared=self.shared, has=has)
-
-    @property
-    def file(self) -> str:
-        """The name of the configuration."""
-        return f"{self.bed.topology.name}.sh"
-
-    def cfg(self, environment: Mapping[str, str]) -> str:
-        """The framework's configuration of this bed."""
-        shared = _SHARED if self.shared else ""
-        choices = Choices(self.driver, shared, variables=environment)
-        return lustre_cfg(self.bed.topology, self.bed.targets, self.bed.configs, choices)
-
-    def prepare(self, number: int, environment: Mapping[str, str]) -> tuple[Task | Job, ...]:
-        """What each node needs, the first time or again after all began anew; what is there already stays."""
-        files = {self.file: self.cfg(environment)}
-
-        def task(what: str, node: str, text: str, *words: str) -> Task:
-            argv = ("sh", "-c", text, "vmlab", *words)
-            own = files if what == "prepare" else {}
-            return Task(name=f"{what}.{number}.{node}", node=node, argv=argv, deadline_s=_PREPARE_S, files=own)
-
-        all_nodes = tuple(task("prepare", node, _PREPARE, _HOME, self.file, *self.nodes) for node in self.nodes)
-        others = self.nodes[1:]
-        if not others or not self.shared:
-            return (Job(tasks=all_nodes),)
-        export = task("export", self.driver, _EXPORT, _SHARED, *others)
-        mounts = tuple(task("share", node, _SHARE, _SHARED, self.driver) for node in others)
-        return (Job(tasks=all_nodes), export, Job(tasks=mounts))
-
-
-_SERVES = ("exportfs", "rpc.nfsd", "nfsd")
-_MOUNTS = ("mount.nfs", "nfs")
-
-
 # --- auster, and what it left --------------------------------------------------------------------------------------
 
 
-def _mend(place: _Place, number: int, outputs: Outputs) -> tuple[Task, ...]:
+def _mend(place: Place, number: int, outputs: Outputs) -> tuple[Task, ...]:
     """What is to be done to a bed that broke, and has not been; the logs of a node that was dead come after that."""
     revive, brought = f"revive.{number}", _brought(number, "-again")
     if revive not in outputs:
         words = ("vmlab", "power", "cycle", "BED", "*")
         return (Deed(name=revive, verb="revive", argv=words, deadline_s=_REVIVE_S),)
-    if not outputs[_brought(number)].ok and brought not in outputs:
+    if _lost(outputs[_brought(number)]) and brought not in outputs:
         return (_bring(place, brought),)
     return ()
 
 
 def _again(options: Options, measurement: _OfSuite, outputs: Outputs, left_s: float) -> tuple[Task | Job, ...]:
-    """Begin auster for the rest; nothing if there is none."""
+    """Begin auster for the rest; nothing if there is none, or no time for it."""
     planned = measurement.planned
     part = rest(planned.part, measurement.names, _begun(outputs))
-    if part is None:
+    if part is None or left_s <= 0:
         return ()
     number = len(_austers(outputs)) + 1
     prepare = measurement.place.prepare(number, planned.environment)
@@ -472,7 +366,7 @@ def _again(options: Options, measurement: _OfSuite, outputs: Outputs, left_s: fl
 
 def _auster(options: Options, measurement: _OfSuite, part: Part, *, number: int, left_s: float) -> Long:
     place, planned = measurement.place, measurement.planned
-    words = command(f"{place.tests}/auster", f"{_HOME}/{place.file}", _LOGS, (part,), ("-r", *planned.auster))
+    words = command(f"{place.tests}/auster", f"{HOME}/{place.file}", _LOGS, (part,), ("-r", *planned.auster))
     return Long(
         name=f"{_AUSTER}.{number}",
         node=place.driver,
@@ -484,7 +378,7 @@ def _auster(options: Options, measurement: _OfSuite, part: Part, *, number: int,
     )
 
 
-def _bring(place: _Place, name: str) -> Task:
+def _bring(place: Place, name: str) -> Task:
     argv = ("sh", "-c", _BRING, "vmlab", _LOGS)
     return Task(
         name=name,
@@ -504,6 +398,11 @@ def _austers(outputs: Outputs) -> list[Output]:
 def _brought(number: int, more: str = "") -> str:
     """The task that brings the logs."""
     return f"{_BROUGHT}{more}.{number}"
+
+
+def _lost(output: Output) -> bool:
+    """The logs could not be brought: a node died when the suite was over already."""
+    return not output.ok
 
 
 def _broken(output: Output) -> bool:

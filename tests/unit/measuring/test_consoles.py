@@ -135,3 +135,28 @@ def test_it_fails_the_run_by_name(pool: Pool, tmp_path: Path) -> None:
     error = verdict(record, tmp_path / "runs")
     assert isinstance(error, ReferenceMissed)
     assert error.message == f"client1: {OOPS.strip()}"
+
+
+def test_what_kernels_say_since_a_beginning_is_told_by_node(pool: Pool) -> None:
+    with Consoles(only(pool), bed()) as consoles:
+        pool.prints("oss1", OOPS)
+        consoles.begin()
+        assert consoles.events() == {}
+        pool.prints("client1", "[ 59.0] Lustre: DEBUG MARKER: == sanity test 4: x ==== 01:02:03 (1795222175)\n" + LBUG)
+        ((node, (event,)),) = consoles.events().items()
+        assert (node, event.kind, event.test) == ("client1", "LBUG", ("sanity", "test_4"))
+
+
+def test_who_began_anew_is_waited_for_again_and_what_was_found_stays(pool: Pool) -> None:
+    with Consoles(only(pool), bed()) as consoles:
+        pool.prints("oss1", LBUG)
+        (found,) = consoles.findings()
+        with pytest.raises(GuestError):
+            consoles.watch()
+        consoles.forget()
+        consoles.watch()
+        assert consoles.findings() == (found,)
+        pool.prints("oss1", LBUG)  # it dies of the same again
+        assert consoles.findings() == (found,)
+        with pytest.raises(GuestError):
+            consoles.watch()

@@ -95,3 +95,26 @@ def test_what_could_not_begin_is_an_error(ha: Topology, monkeypatch: pytest.Monk
     operations.fails = HostError("s3 runs, does not answer")
     with pytest.raises(HostError, match="s3 runs"):
         Deeds(HOSTS, ha, "tcg", Silent())(deed("failback"))
+
+
+def test_all_nodes_begin_anew_spared_meanwhile_and_reached_again(ha: Topology, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    opened: list[str] = []
+
+    class Door:
+        def close(self) -> None:
+            asked.append("closed")
+
+    def revive(hosts: Any, bed: str, _progress: Any, deadline: Any) -> None:
+        assert hosts is HOSTS
+        assert 0 < deadline.left_s <= 60
+        assert deeds.struck == set(ha.nodes)
+        asked.append(bed)
+
+    monkeypatch.setattr(module, "revive", revive)
+    monkeypatch.setattr(module, "open_door", lambda _guest, on: opened.append(on))
+    doors: Any = {"oss1": Door()}
+    ways: Any = {"oss1": "its way"}
+    deeds = Deeds(HOSTS, ha, "tcg", Silent(), guests=doors, advances=ways, forget=lambda: asked.append("forgotten"))
+    assert deeds(deed("revive")).stdout == "null\n"
+    assert (asked, opened, deeds.struck) == (["closed", "ha", "forgotten"], ["its way"], set())

@@ -61,8 +61,11 @@ class Standing(LocalGuest):
         super().__init__(mark)
         self.home = home
         self.dead = False
+        self.dies_at = "\0"
 
     def run(self, argv: Sequence[str], **how: Any) -> process.Result:
+        if any(self.dies_at in word for word in argv):
+            self.dead, self.dies_at = True, "\0"
         if self.dead:
             raise GuestError("n1 does not answer", node="n1", stage="ssh")
         hear = how.get("on_line", lambda _: None)
@@ -216,6 +219,25 @@ def test_what_hangs_between_sub_tests_is_ended_with_its_auster(lab: Lab) -> None
     assert statuses(hanging) == {"setup": "pass", "1": "pass", "2": "not run"}
     assert lab.deeds == ["revive", "revive"]
     assert statuses(standin)["2"] == "fail"
+
+
+def test_a_node_that_dies_when_a_suite_is_over_does_not_take_the_next_with_it(lab: Lab) -> None:
+    lab.guest.dies_at = "tail -c"  # when its logs are brought
+    record = lab.run(suites=["hanging", "standin"], only=["1"])
+    assert [(suite.status, suite.begun) for suite in record.suites] == [("pass", 1), ("pass", 1)]
+    assert lab.deeds == ["revive"]
+    assert of(record.suites[0], "1").log.startswith("hanging.logs-again.1.")
+
+
+def test_when_a_suite_takes_too_long_the_next_finds_a_sound_bed(lab: Lab) -> None:
+    record = lab.run(suites=["standin", "hanging"], only=["1", "4", "7"], suite_limit_s=3)
+    standin, hanging = record.suites
+    assert statuses(standin) == {"setup": "pass", "1": "pass", "4": "time-out", "7": "not run"}
+    assert of(standin, "4").why == "it did not end within 3 s"
+    assert of(standin, "4").evidence == "evidence.standin"
+    assert (standin.status, standin.begun, lab.deeds) == ("time-out", 1, ["revive"])
+    assert (hanging.status, statuses(hanging)["1"]) == ("pass", "pass")
+    assert "standin: 1 of its sub-tests did not run: standin ended before it (time-out)" in record.problems
 
 
 def test_when_the_time_of_all_is_over_what_did_not_run_is_told(lab: Lab) -> None:

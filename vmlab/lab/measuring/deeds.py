@@ -1,7 +1,7 @@
 """What workloads have vmlab do to a bed that is held: take a server down, bring it up again, move its targets back."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from types import MappingProxyType
 
@@ -40,10 +40,13 @@ class Deeds:
         *,
         guests: Mapping[str, Guest] = MappingProxyType({}),
         advances: Mapping[str, Advance] = MappingProxyType({}),
+        forget: Callable[[], None] = lambda: None,
     ) -> None:
+        """`forget` is called when all nodes began anew: what they died of before is past."""
         self._hosts = hosts
         self._guests = guests
         self._advances = advances
+        self._forget = forget
         self._topology = topology
         self._accel = accel
         self._progress = progress
@@ -107,6 +110,7 @@ class Deeds:
         self.struck.update(self._topology.nodes)
         revive(self._hosts, self._topology.name, self._progress, deadline)
         self.struck.clear()
+        self._forget()
         each(
             lambda name: open_door(self._guests[name], self._advances[name]),
             self._guests,

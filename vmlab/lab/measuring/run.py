@@ -79,14 +79,14 @@ def measure(
         on = advances(hosts, found)
         _connect(stack, mine, theirs, on)
         accel = _accel(domains)
-        deeds = None
+        deeds: Deeds | None = None
+        consoles = stack.enter_context(Consoles(hosts, found, spared=lambda: deeds.struck if deeds is not None else ()))
         if topology is not None:
             how = accel if domains else "auto"
-            deeds = Deeds(hosts, topology, how, progress, guests=mine, advances=on)
+            deeds = Deeds(hosts, topology, how, progress, guests=mine, advances=on, forget=consoles.forget)
         renewal = None
         if often.fresh and topology is not None and deeds is not None:
             renewal = Renewal(hosts, topology, mine, on, accel=accel, struck=deeds.struck, progress=progress)
-        consoles = stack.enter_context(Consoles(hosts, found, spared=lambda: deeds.struck if deeds is not None else ()))
         for guest in mine.values():
             guest.watch = _both(guest.watch, consoles.watch)
         pins = {name: _pins(hosts, domain) for name, domain in domains.items()}
