@@ -202,13 +202,14 @@ def test_a_bed_that_does_not_come_up_is_told_and_the_rest_goes_on(host: Host, mo
     def second_fails(hosts: Hosts, topology: Topology, **how: object) -> object:
         raised = real(hosts, topology, **how)  # type: ignore[arg-type]
         if topology.nodes["c1"].cpus == 2:
-            raise GuestError("c1 did not come up", node="c1", stage="kernel")
+            one = GuestError("c1 did not come up", node="c1", stage="kernel")
+            raise GuestError("not all nodes came up", node="c1", stage="kernel", causes=[one])
         return raised
 
     monkeypatch.setattr(shapes, "up", second_fails)
     by = Watching(host)
     [error] = sweep(by)
-    assert error.message == "nodes.c1.cpus=2: c1 did not come up"
+    assert [one.message for one in error.causes] == ["nodes.c1.cpus=2: c1 did not come up"]
     assert by.cpus == [1, 3]
     assert_nothing_left(host)
     monkeypatch.undo()

@@ -86,10 +86,10 @@ def run(
     with at(bed, topology) as (hosts, name):
         if topology is not None and topology.shapes and is_file(bed):
             _sweep(hosts, topology, todo, told, accel=accel, resume=resume)
-            told.end(len(todo) * len(topology.shapes), listed=True)
+            told.end(f"{len(told.errors)} failures on {len(topology.shapes)} beds", listed=True)
         else:
             _all(hosts, name, topology and replace(topology, shapes=()), todo, told, resume=resume)
-            told.end(len(todo), listed=workload is None)
+            told.end(f"{len(told.errors)} of {len(todo)} workloads failed", listed=workload is None)
 
 
 def _all(hosts: "Hosts", bed: str, topology: "Topology | None", todo: "Todo", told: "_Told", *, resume: bool) -> None:
@@ -174,13 +174,12 @@ class _Told:
         """There is no such bed: see `lab.measuring.shapes`."""
         self._add(record)
 
-    def end(self, tried: int, *, listed: bool) -> None:
+    def end(self, failed: str, *, listed: bool) -> None:
         """Judge, print what is still to be printed, and raise what went wrong."""
         from vmlab.errors import together
         from vmlab.records.run import to_json
         from vmlab.report.plain import dumped
 
-        failed = f"{len(self.errors)} of {tried} workloads failed"
         self.errors += _judged(self.records, self._references, self._output)
         if self._output is Form.JSON and (listed or self.records):
             told = list(map(to_json, self.records))

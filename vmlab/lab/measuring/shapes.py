@@ -239,7 +239,8 @@ def _at(
         for part in parts:
             by.measured(hosts, shape.topology, part)
     except (HostError, LibvirtError, GuestError) as error:
-        error.message = f"{_told(shape)}: {error.message}"
+        for one in error.causes or (error,):
+            one.message = f"{_told(shape)}: {one.message}"
         return error
     finally:
         with shown(()) as progress:
