@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 from vmlab.errors import VmlabError
 from vmlab.runtime.log import log
-from vmlab.runtime.wait import sleep
+from vmlab.runtime.wait import now, sleep
 from vmlab.service.request import LONGEST, Request, answer, number_of, parse
 
 Act = Callable[[Request], str]
@@ -17,18 +17,21 @@ Act = Callable[[Request], str]
 
 _PART = 4096
 _PAUSE_S = 0.05  # 20 requests, or 80 kB of anything else, in a second
+_LONGEST_PAUSE_S = 0.5
 _UNREAD_S = 10.0
 
 
 def converse(connection: socket.socket, act: Act) -> None:
     """Answer what comes until the other side is gone. Raises OSError, and TimeoutError if answers are not read."""
     for line in _lines(connection):
+        begin = now()
         reply = _reply(line, act)
         if reply is not None:
             connection.settimeout(_UNREAD_S)
             connection.sendall(reply)
             connection.settimeout(None)
-            sleep(_PAUSE_S)
+            # As long as it took: on a host of many domains, too, a guest that asks without end costs half a CPU.
+            sleep(min(max(_PAUSE_S, now() - begin), _LONGEST_PAUSE_S))
 
 
 def _reply(line: bytes, act: Act) -> bytes | None:
