@@ -184,9 +184,16 @@ def test_a_flood_of_requests_has_its_time(monkeypatch: pytest.MonkeyPatch) -> No
     asked: list[str] = []
     guest, _ = channel(lambda request: asked.append(request.number) or "on=x")  # type: ignore[func-returns-value]
     begin = time.monotonic()
-    guest.says(b"".join(b"%d status x\n" % number for number in range(20)))
-    assert [guest.hears() for _ in range(20)] == [f"{number} ok on=x" for number in range(20)]
+    assert [guest.asks("status x", f"{number}") for number in range(20)] == ["ok on=x"] * 20
     assert time.monotonic() - begin > 0.35
+
+
+def test_a_flood_of_requests_is_soon_over(client: Guest) -> None:
+    """Nobody waits for their answers."""
+    client.says(b"".join(b"%d cycle mds1\n" % number for number in range(10_000)))
+    begin = time.monotonic()
+    assert client.asks("status mds1", "mine") == "ok on=mds1"
+    assert time.monotonic() - begin < 20
 
 
 def test_answers_that_nobody_reads_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
