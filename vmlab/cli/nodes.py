@@ -186,8 +186,9 @@ def power(
 ) -> None:
     """Switch nodes on and off, like a management board.
 
-    `off` is hard, and over when QEMU is gone. `on` gives a node its devices, as `up` does. `nmi` interrupts a kernel
-    that hangs: it panics if `sysctl kernel.unknown_nmi_panic=1` was set, and only says so on its console if not.
+    `off` is hard, and over when QEMU is gone. `on` gives a node its devices, as `up` does; a node whose kernel crashed
+    is kept with its memory until it is switched off. `nmi` interrupts a kernel that hangs: it panics if `sysctl
+    kernel.unknown_nmi_panic=1` was set, and only says so on its console if not.
 
     \b
     Examples:

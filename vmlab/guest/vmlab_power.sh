@@ -102,15 +102,19 @@ case $1 in
 esac
 shift
 
+wanted=$(printf '%s,' "$@" | tr ' ' ',')
+wanted=${wanted%,}
+case $verb:$wanted in
+status:) wanted='*' ;;
+on: | off: | cycle:) usage ;;
+esac
+[ "$(id -u)" = 0 ] || complain "only root may ask"
 find_port || complain "this node has no port $name: \`powers\` of the topology gives it one"
+
 if [ "$verb" = powerman ]; then
     powerman
     exit 0
 fi
-wanted=$(printf '%s,' "$@" | tr ' ' ',')
-wanted=${wanted%,}
-[ -n "$wanted" ] || { [ "$verb" = status ] && wanted='*'; } || usage
-
 ask "$verb" "$wanted" || complain "$problem"
 if [ "$verb" = status ]; then
     printf 'on:      %s\noff:     %s\nunknown: %s\n' "$(nodes on)" "$(nodes off)" "$(nodes unknown)"

@@ -114,6 +114,21 @@ def test_a_bed_of_pairs(tmp_path: Path) -> None:
     assert not {"SHARED_DIRECTORY", "OSTINDEX1", "LDISKFS_MKFS_OPTS"} & set(found)
 
 
+@pytest.mark.parametrize(
+    ("powers", "mode", "down"),
+    [("[]", "SOFT", None), ('"@oss"', "SOFT", "vmlab-power --off"), ('"@oss,mds[1-2]"', "HARD", "vmlab-power --off")],
+)
+def test_power_is_told_where_the_driver_has_it(tmp_path: Path, powers: str, mode: str, down: str | None) -> None:
+    """HARD only if it powers all servers of pairs."""
+    clients = '  "client[1-3]": {role: client, memory: 256MiB, fabrics: [ib0]}\n'
+    assert clients in BED
+    one = f"  client1: {{role: client, powers: {powers}, memory: 256MiB, fabrics: [ib0]}}\n"
+    text = cfg(BED.replace(clients, one + clients.replace("1-3", "2-3")))
+    found = sourced(text, tmp_path)
+    assert (found["FAILURE_MODE"], found.get("POWER_DOWN")) == (mode, down)
+    assert ("# client1 can power no node" in text) == (down is None)
+
+
 def test_nids_are_told_and_not_guessed(tmp_path: Path) -> None:
     ask = "h2nettype oss2; h2nettype elsewhere; NETTYPE= h2nettype elsewhere tcp"
     assert sourced(cfg(), tmp_path, ask)[""].splitlines() == ["10.77.1.13@o2ib", "elsewhere@o2ib", "elsewhere@tcp"]
