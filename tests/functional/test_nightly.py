@@ -128,9 +128,9 @@ def test_a_bed_that_does_not_come_up_is_the_labs_fault(lab: Lab) -> None:
 
 
 def test_the_product_wins_over_the_lab_and_both_are_counted(lab: Lab) -> None:
-    record = lab.night(night(command("exit 77", name="lab"), command("false", name="product")))
+    record = lab.night(night(command("exit 127", name="lab"), command("false", name="product")))
     assert (record.product, record.lab, record.status) == (1, 1, 8)
-    assert record.entries[0].broken == ("lab: command: is not installed",)
+    assert record.entries[0].broken == ("lab: command: status 127",)
     assert [line.split()[0] for line in lab.did("run")] == ["run"] * 3  # the lab's once more
 
 

@@ -10,19 +10,7 @@ from vmlab.topology.sweep import CASES
 SUITES = "lustre_tests"
 """The workload whose results are those of suites."""
 
-_OTHERS = (
-    "suites",
-    "group",
-    "groups",
-    "only",
-    "except",
-    "except_",
-    "start_at",
-    "stop_at",
-    "repeat",
-    "parameters",
-    CASES,
-)
+_OTHERS = ("suites", "group", "only", "except", "start_at", "stop_at", "repeat", "test_parameters", CASES)
 
 
 def failed(tests: tuple[NightTest, ...]) -> tuple[NightTest, ...]:

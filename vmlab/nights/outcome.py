@@ -7,8 +7,12 @@ from typing import Any
 from vmlab.nights.night import Step
 from vmlab.records.night import BAD, FAIL, NOT_RUN, PASS, TIMEOUT, NightTest
 
-_FAILED = 8
+COMMAND = "command"
+"""The workload of which a status is a result. Of others one says that the tool could not do its work."""
+
+_FAILED, _COULD_NOT = 8, 7
 _LINES = 12
+_NO_COMMAND = 126
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +41,8 @@ def outcome(
 ) -> Outcome:
     """Of one step. `records` are its runs, as in run.json, `said` is the last that `vmlab run` had to say.
 
-    A step without suites is one test: the workload's, by the step's name. `runs` is the folder of all runs, as seen
+    A step without suites is one test: the workload's, by the step's name. A command that ends with a status has failed
+    its test, except where the shell says that there is no such command. `runs` is the folder of all runs, as seen
     from the night's.
     """
     tests = tuple(_of_suites(records, runs))
@@ -53,8 +58,21 @@ def outcome(
         found = FAIL if status else PASS
         return Outcome((NightTest(step.workload, step.name, found, seconds, why, excerpt if status else ""),))
     why = _first(faults) or said or f"`vmlab run` ended with {status}"
+    if step.workload == COMMAND and status == _COULD_NOT and (ended := _command_ended(records)):
+        return Outcome((NightTest(step.workload, step.name, ended, seconds, why, excerpt),))
     missing = NightTest(step.workload, step.name, NOT_RUN, said=why, lab=True)
     return Outcome((*tests, missing), f"{step.name}: {why}")
+
+
+def _command_ended(records: Sequence[Mapping[str, Any]]) -> str:
+    """How a command failed that was there and ran; "" if that is not so, and the lab's fault."""
+    for record in records:
+        for one in record.get("commands", ()):
+            if one.get("timed_out"):
+                return TIMEOUT
+            if 0 < int(one.get("status") or 0) < _NO_COMMAND:
+                return FAIL
+    return ""
 
 
 def _first(lines: Sequence[str]) -> str:

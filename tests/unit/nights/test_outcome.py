@@ -76,6 +76,21 @@ def test_what_the_lab_broke_is_no_failure_of_the_product() -> None:
         assert [(one.status, one.lab, one.said) for one in found.tests] == [(NOT_RUN, True, why)]
 
 
+def test_the_status_of_a_command_is_a_result() -> None:
+    step = Step("smoke", "command", {"run": "x"}, 60)
+    for told, status in (
+        ({"status": 3}, FAIL),
+        ({"status": 137, "timed_out": True}, TIMEOUT),
+        ({"status": 127}, NOT_RUN),  # no such command
+        ({"status": 255}, NOT_RUN),  # ssh has lost the guest
+    ):
+        records = [{"id": "r", "problems": [], "faults": ["it failed"], "commands": [{"status": 0}, told]}]
+        found = outcome(step, status=7, seconds=1.0, records=records, said="")
+        assert [(one.status, one.lab) for one in found.tests] == [(status, status == NOT_RUN)]
+        other = outcome(Step("f", "fio", {}, 60), status=7, seconds=1.0, records=records, said="")
+        assert other.lab == "f: it failed"
+
+
 def test_at_its_limit_what_was_measured_stays() -> None:
     records = suites(sub_test("test_0a", "pass"), status="pass")
     found = outcome(STEP, status=130, seconds=60.4, records=records, said="", late=True)

@@ -1,0 +1,77 @@
+"""A night of two beds of guests: a command that fails, vmlab killed in between, and gone on with."""
+
+import json
+import signal
+from pathlib import Path
+
+from vmlab.runtime.wait import Deadline, until
+
+from .conftest import Vmlab, remains
+
+BED = "name: one\nnodes: {c1: {role: client, memory: 512MiB}}\n"
+NIGHT = """
+name: t
+retry: 1
+entries:
+  - topology: one.yaml
+    name: night-a
+    steps:
+      - {command: {run: "date +%s%N"}, name: first}
+      - fault: {kind: pause, nodes: c1, after: 1s, lasts: 3s}
+      - {command: {run: "sleep 8; echo it is broken; exit 3"}, name: bad}
+  - topology: one.yaml
+    name: night-b
+    steps: [{command: {run: "! [ -e /run/none ]"}, name: good}]
+"""
+KILLED_AFTER_S = 300
+
+
+def journal(vmlab: Vmlab) -> list[dict[str, object]]:
+    found = sorted((vmlab.state / "nights").glob("*/journal.jsonl"))
+    return [json.loads(line) for line in found[-1].read_text().splitlines()] if found else []
+
+
+def test_a_night_survives_sigkill(vmlab: Vmlab, tmp_path: Path) -> None:
+    (tmp_path / "one.yaml").write_text(BED)
+    file = tmp_path / "night.yaml"
+    file.write_text(NIGHT)
+    going = vmlab.start("nightly", str(file), "--accel", "tcg")
+
+    def reached() -> bool:
+        events = journal(vmlab)
+        measured = any(event["event"] == "step" for event in events if event.get("entry") == "night-a")
+        return going.poll() is not None or measured
+
+    try:
+        assert until(reached, Deadline.after(KILLED_AFTER_S))
+        assert going.poll() is None, going.communicate()
+        going.send_signal(signal.SIGKILL)
+        going.communicate()
+        before = [event for event in journal(vmlab) if event["event"] == "step"]
+        assert before
+        vmlab.run("nightly", str(file), "--accel", "tcg", "--resume", "--to", str(tmp_path / "to"), status=8)
+        (folder,) = (vmlab.state / "nights").iterdir()
+        record = json.loads((folder / "night.json").read_text())
+        tests = {test["test"]: test for entry in record["entries"] for step in entry["steps"] for test in step["tests"]}
+        assert {name: test["status"] for name, test in tests.items()} == {
+            "first": "pass",
+            "bad": "fail",
+            "good": "pass",
+        }
+        assert (tests["bad"]["excerpt"], tests["bad"]["again"]) == ("it is broken", ["fail"])
+        assert (record["product"], record["lab"], record["incomplete"]) == (1, 0, "")
+        results = [event for event in journal(vmlab) if event["event"] == "step"]
+        assert results[: len(before)] == before
+        assert len(results) == 3  # nothing was measured twice
+        injected = [line["what"] for line in record["time_line"] if line["injected"]]
+        assert injected[-2:] == ["on purpose: pause c1", "pause c1 is undone"]
+        evidence = folder / "evidence/night-a/bad/c1"
+        assert "Linux version" in (evidence / "console.log").read_text()
+        assert (evidence / "dmesg.txt").exists() or (evidence / "dmesg.txt.gz").exists()
+        assert {path.name for path in (tmp_path / "to").iterdir()} == {"junit.xml", "night.html", "night.md"}
+        assert [line["name"] for line in vmlab.json("list") if line["name"].startswith("t-night")] == ["t-night-a"]
+    finally:
+        going.kill()
+        for bed in ("t-night-a", "t-night-b"):
+            vmlab.run("down", bed, "--yes")
+    assert not remains("t-night-a", vmlab) + remains("t-night-b", vmlab)
