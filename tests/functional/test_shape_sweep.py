@@ -90,8 +90,9 @@ def sweep(by: Watching, text: str = BED, *, resume: bool = False, often: Often =
 
 
 def bring_up(host: Host) -> None:
+    """As `vmlab up` does."""
     bed = loads(BED, "s.yaml")
-    up(only(host), bed, accel="auto", restart=False, timeout_s=60, jobs=1, wait=False, progress=Silent())
+    up(only(host), bed, accel="auto", restart=False, timeout_s=60, jobs=1, wait=False, progress=Silent(), sweep="")
 
 
 def assert_nothing_left(host: Host) -> None:
@@ -161,6 +162,19 @@ def test_one_that_was_killed_before_its_first_run_goes_on_though_an_older_one_is
     assert sweep(again, resume=True) == ()
     assert again.cpus == [1, 2, 3]
     assert {record.series for record in again.records}.isdisjoint({record.series for record in older.records})
+    assert_nothing_left(host)
+
+
+def test_a_half_bed_that_somebody_brings_up_is_theirs(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    killed(Watching(host, 2), monkeypatch)
+    bring_up(host)
+    with pytest.raises(BusyError, match="s is up, or its disks are kept: a sweep"):
+        sweep(Watching(host), resume=True)
+    assert [domain.running for domain in observe(host).domains.values()] == [True]
+    down(only(host), "s", keep_disks=False, progress=Silent())
+    again = Watching(host)
+    assert sweep(again, resume=True) == ()
+    assert again.cpus == [2, 3]
     assert_nothing_left(host)
 
 

@@ -224,6 +224,7 @@ def _up(
             wait=wait,
             progress=progress,
             recovery=recovery,
+            sweep="",
         )
     show(raised_table(raised))
     if timings:

@@ -19,7 +19,7 @@ from vmlab.lab.beds.shut_down import shut_down
 from vmlab.lab.beds.taken import refuse_taken
 from vmlab.lab.filesystems.bring_up import raise_filesystems, wanted
 from vmlab.lab.ground.bed import leasing, locked
-from vmlab.lab.ground.bed_folder import register
+from vmlab.lab.ground.bed_folder import make_for, register
 from vmlab.lab.ground.doors import advance
 from vmlab.lab.ground.guests import guest_of, steps_of
 from vmlab.lab.ground.hard_end import UP_S, Going, limit_s, told
@@ -68,16 +68,20 @@ def up(
     progress: Progress,
     recovery: Recovery | None = None,
     held: bool = False,
+    sweep: str | None = None,
 ) -> Raised:
     """Make the bed as the topology says: every guest ready, LNet and file systems up where the images carry Lustre.
 
     With `wait` False it returns when all guests are started. What is already so is left alone. `recovery` bounds the
-    time that targets mounted now wait for their clients. `held`: the caller holds the bed. Without `timeout_s` it ends
-    after ten minutes, or with emulated guests when nothing advances. Raises one error for all nodes that failed, after
-    all others are done.
+    time that targets mounted now wait for their clients. `held`: the caller holds the bed. `sweep` is the one that it
+    is brought up for, "" if somebody wants it; None leaves that as it is. Without `timeout_s` it ends after ten
+    minutes, or with emulated guests when nothing advances. Raises one error for all nodes that failed, after all
+    others are done.
     """
     begin = now()
     with nullcontext() if held else locked(hosts, topology.name):
+        if sweep is not None:
+            make_for(hosts.home, topology.name, sweep)
         for host in hosts.values():
             ensure_pool(host, BEDS)
             ensure_pool(host, IMAGES)

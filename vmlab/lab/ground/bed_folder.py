@@ -14,6 +14,7 @@ from vmlab.virt.connection import Host
 
 _SECRET = "secret"  # noqa: S105 - the file's name, as guest.keys has it
 _URI = "uri"
+_SWEEP = "sweep"
 _READABLE = 40  # characters of a folder's name that are there for people
 
 
@@ -62,6 +63,27 @@ def move(host: Host, bed: str) -> None:
         register(host)
         new.parent.mkdir(parents=True, exist_ok=True)
         old.rename(new)
+
+
+def made_for(host: Host, bed: str) -> str:
+    """The sweep that the bed was brought up for, which may take it down; "" for a bed that somebody wants."""
+    try:
+        return (new_folder(host, bed) / _SWEEP).read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        return ""
+
+
+def make_for(host: Host, bed: str, sweep: str) -> None:
+    """Say for which sweep the bed is brought up; "" for none. Raises HostError."""
+    path = new_folder(host, bed) / _SWEEP
+    try:
+        if sweep:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            write_atomically(path, f"{sweep}\n")
+        else:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise HostError(f"{path}: {error.strerror}", hint=f"ls -ld {path.parent}") from error
 
 
 def elsewhere(host: Host, bed: str) -> dict[Path, str | None]:

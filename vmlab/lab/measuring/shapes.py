@@ -1,7 +1,8 @@
 """A sweep of the bed's shape: each bed of it is brought up, measured and taken down.
 
 What is over is told by the records of its runs, which have the shape, and a name that they have in common. That a bed
-which is up is one of the sweep's is told by a file in the bed's own folder, which goes when the bed does.
+which is up is one of the sweep's is told by a file in the bed's own folder, which goes when the bed does, or when
+anybody else brings it up.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,7 +16,7 @@ from vmlab.errors import BusyError, GuestError, HostError, LibvirtError, UsageEr
 from vmlab.lab.beds.down import down
 from vmlab.lab.beds.plan import look
 from vmlab.lab.beds.up import up
-from vmlab.lab.ground.bed_folder import new_folder, slug
+from vmlab.lab.ground.bed_folder import made_for, slug
 from vmlab.lab.ground.hosts import Hosts
 from vmlab.lab.ground.progress import Progress, Silent
 from vmlab.lab.measuring.resume import requested
@@ -25,7 +26,6 @@ from vmlab.plan.observed import over_all
 from vmlab.records.run import RunRecord
 from vmlab.records.selection import Selection
 from vmlab.runtime import lock
-from vmlab.runtime.files import write_atomically
 from vmlab.store.index import opened
 from vmlab.store.runs import cut_off, open_run, read, runs_dir
 from vmlab.topology import Shape, Topology
@@ -33,7 +33,6 @@ from vmlab.workloads import Workload
 from vmlab.workloads._options import Point
 
 _JOBS = 32
-_MARK = "sweep"
 
 Todo = Sequence[tuple[Workload[Any], tuple[Point[Any], ...]]]
 
@@ -117,9 +116,8 @@ def measure_shapes(
 def _sweep(hosts: Hosts, topology: Topology, todo: Todo, often: Often, *, resume: bool) -> _Sweep:
     """The one that goes on, its bed taken down, or a new one."""
     bed = topology.name
-    mark = new_folder(hosts.home, bed) / _MARK
     there = over_all(bed, hosts.look()).exists
-    marked = mark.read_text(encoding="utf-8").strip() if mark.is_file() else ""
+    marked = made_for(hosts.home, bed)
     if there and not (marked and resume):
         raise BusyError(
             f"{bed} is up, or its disks are kept{', for a sweep that was cut off' if marked else ''}: "
@@ -207,16 +205,6 @@ def _recorded(bed: str, part: Part, often: Often, why: str) -> RunRecord:
     return record
 
 
-def _mark(hosts: Hosts, bed: str, sweep: str) -> None:
-    """Say of the bed that is made now whose it is."""
-    folder = new_folder(hosts.home, bed)
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        write_atomically(folder / _MARK, f"{sweep}\n")
-    except OSError as error:
-        raise HostError(f"{folder}: {error.strerror}", hint=f"ls -ld {folder}") from error
-
-
 def _at(
     hosts: Hosts, shape: Shape, parts: Sequence[Part], sweep: str, *, accel: str, shown: Shown, by: Measures
 ) -> VmlabError | None:
@@ -225,7 +213,6 @@ def _at(
     try:
         with shown(tuple(shape.topology.nodes)) as progress:
             progress.say(f"{bed}: {_told(shape)}")
-            _mark(hosts, bed, sweep)
             up(
                 hosts,
                 shape.topology,
@@ -235,6 +222,7 @@ def _at(
                 jobs=_JOBS,
                 wait=True,
                 progress=progress,
+                sweep=sweep,
             )
         for part in parts:
             by.measured(hosts, shape.topology, part)
