@@ -75,6 +75,24 @@ def driver_of(topology: Topology, wanted: str | None = None) -> str:
     return wanted or clients[0]
 
 
+def failure_mode(topology: Topology, driver: str) -> Literal["SOFT", "HARD"]:
+    """HARD where servers of pairs, all of them, can lose their power and come back, because the driver says so."""
+    pairs = {
+        server
+        for one in topology.targets
+        if one.fsname == tested(topology).name and len(one.servers) > 1
+        for server in one.servers
+    }
+    return "HARD" if pairs and pairs <= _powered(topology, driver) else "SOFT"
+
+
+def _powered(topology: Topology, driver: str) -> frozenset[str]:
+    """The nodes that the driver can power. A machine that is no guest has no way to ask."""
+    roles = {name: node.roles for name, node in topology.nodes.items()}
+    node = topology.nodes.get(driver)
+    return frozenset() if node is None else frozenset(powered(driver, node.powers or "", roles))
+
+
 def lustre_cfg(
     topology: Topology, targets: Mapping[str, Target], configs: Mapping[str, Lnet], choices: Choices = _NO_CHOICES
 ) -> str:
@@ -177,25 +195,12 @@ class _Writer:
             yield _set("SHARED_DIRECTORY", self._choices.shared_directory)
 
     def _failures(self) -> Iterator[str]:
-        yield _default("FAILURE_MODE", self._choices.failure_mode or ("HARD" if self._hard else "SOFT"))
-        if self._powered:
+        yield _default("FAILURE_MODE", self._choices.failure_mode or failure_mode(self._topology, self._driver))
+        if _powered(self._topology, self._driver):
             yield _default("POWER_DOWN", f"{POWER} --off")
             yield _default("POWER_UP", f"{POWER} --on")
         else:
             yield f"# {self._driver} can power no node: no POWER_DOWN. `powers` of the topology lets it."
-
-    @property
-    def _powered(self) -> frozenset[str]:
-        """The nodes that the driver can power. A machine that is no guest has no way to ask."""
-        roles = {name: node.roles for name, node in self._topology.nodes.items()}
-        driver = self._topology.nodes.get(self._driver)
-        return frozenset() if driver is None else frozenset(powered(self._driver, driver.powers or "", roles))
-
-    @property
-    def _hard(self) -> bool:
-        """Servers of pairs can lose their power, all of them, and come back."""
-        pairs = {server for one in self._specs if len(one.servers) > 1 for server in one.servers}
-        return bool(pairs) and pairs <= self._powered
 
     def _sizes(self) -> Iterator[str]:
         """In KiB; the least of a kind, because the framework has one for all. A disk's that is given is not known."""

@@ -3,12 +3,12 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Literal, Self
 
 from vmlab.errors import WorkloadError
 from vmlab.shell import script
 from vmlab.steps import Command
-from vmlab.suites.cfg import POWER, Choices, lustre_cfg, tested
+from vmlab.suites.cfg import POWER, Choices, failure_mode, lustre_cfg, tested
 from vmlab.suites.shape import FLAKEY, Shape, shape_of
 from vmlab.values.nodeset import fold
 from vmlab.workloads import Bed, Job, Node, Task
@@ -103,8 +103,9 @@ class Place:
             FLAKEY: all(FLAKEY in self.has[name] for name in servers),
             **{what: what in self.has[self.driver] for what in (POWER, "mpirun")},
         }
-        hard = environment.get("FAILURE_MODE") == "HARD"
-        return shape_of(self.bed.topology, failure_mode="HARD" if hard else "SOFT", shared=self.shared, has=has)
+        mode = environment.get("FAILURE_MODE") or failure_mode(self.bed.topology, self.driver)
+        hard: Literal["HARD", "SOFT"] = "HARD" if mode == "HARD" else "SOFT"
+        return shape_of(self.bed.topology, failure_mode=hard, shared=self.shared, has=has)
 
     @property
     def file(self) -> str:
