@@ -18,7 +18,7 @@ entries:
     steps:
       - {command: {run: "date +%s%N"}, name: first}
       - fault: {kind: pause, nodes: c1, after: 1s, lasts: 3s}
-      - {command: {run: "sleep 8; echo it is broken; exit 3"}, name: bad}
+      - {command: {run: "sleep 5; echo it is broken; exit 3"}, name: bad}
   - topology: one.yaml
     name: night-b
     steps: [{command: {run: "! [ -e /run/none ]"}, name: good}]
@@ -66,7 +66,7 @@ def test_a_night_survives_sigkill(vmlab: Vmlab, tmp_path: Path) -> None:
         injected = [line["what"] for line in record["time_line"] if line["injected"]]
         assert injected[-2:] == ["on purpose: pause c1", "pause c1 is undone"]
         evidence = folder / "evidence/night-a/bad/c1"
-        assert "Linux version" in (evidence / "console.log").read_text()
+        assert (evidence / "console.log").read_text().strip()
         assert (evidence / "dmesg.txt").exists() or (evidence / "dmesg.txt.gz").exists()
         assert {path.name for path in (tmp_path / "to").iterdir()} == {"junit.xml", "night.html", "night.md"}
         assert [line["name"] for line in vmlab.json("list") if line["name"].startswith("t-night")] == ["t-night-a"]

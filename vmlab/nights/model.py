@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from vmlab.topology.model import Part
-from vmlab.topology.scalars import Text, Word
+from vmlab.topology.scalars import Text, Word, as_tuple
 from vmlab.topology.tree import NO_VALUE
 from vmlab.topology.wording import quote
 from vmlab.values.fault import Kind
@@ -141,6 +141,10 @@ class EntryHead(Part):
     keep: Keep | None = Field(None, description="absent: the night's")
     retry: int | None = Field(None, ge=0, le=100, description="absent: the night's")
     limits: EntryLimits = EntryLimits()
+    beds: int = Field(1, ge=1, le=16, description="so many beds that are alike share the suites of its steps")
+    whole: Annotated[tuple[Word, ...], BeforeValidator(as_tuple)] = Field(
+        (), description="suites that stay whole, whatever they take, with `beds`"
+    )
 
 
 class Head(Part):

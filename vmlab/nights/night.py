@@ -1,7 +1,7 @@
 """A night as values: what its file has become, with all that is checked and unfolded."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -45,6 +45,7 @@ class Step:
 class Entry:
     """One bed, and what is done on it. `content` is its topology file with all overrides, `conditions` those by name.
 
+    With several `beds` these are BED-1 and so on, and share the suites of its steps, of which `whole` are not cut.
     `content` has no path that is relative: it may be written anywhere.
     """
 
@@ -57,11 +58,20 @@ class Entry:
     keep: Keep
     retry: int
     limit_s: float
+    beds: int = 1
+    whole: tuple[str, ...] = ()
 
     @property
     def memory_kib(self) -> int:
         """Of all its guests."""
-        return sum(int(node.memory) for node in self.topology.nodes.values()) // 1024
+        return self.beds * sum(int(node.memory) for node in self.topology.nodes.values()) // 1024
+
+    def each_bed(self) -> tuple["Entry", ...]:
+        """Its beds, each as an entry of one."""
+        if self.beds == 1:
+            return (self,)
+        names = [f"{self.bed}-{number}" for number in range(1, self.beds + 1)]
+        return tuple(replace(self, bed=name, content={**self.content, "name": name}, beds=1) for name in names)
 
     @property
     def host(self) -> str:

@@ -15,6 +15,7 @@ from vmlab.errors import Problem, TopologyError, UsageError
 from vmlab.nights.model import EntryHead, FaultEntry, Head, StepHead
 from vmlab.nights.night import Entry, Fault, Night, Step
 from vmlab.nights.paths import anchored
+from vmlab.nights.shares import undividable
 from vmlab.topology import Topology
 from vmlab.topology.change import change
 from vmlab.topology.loader import loads, text_of
@@ -135,7 +136,19 @@ class _Reader:
             for mark, _ in faults:
                 message = "a fault with no step behind it (expected it before the step in which it happens)"
                 self._problems.add(mark, message)
+        if head.value.beds > 1:
+            for step in steps:
+                self._dividable(step, marks[step.name])
         return _Written(head, tuple(steps), marks, _combinations(head.value.matrix))
+
+    def _dividable(self, step: Step, mark: Mark) -> None:
+        known = self._workloads.get(step.workload)
+        if known is not None and "suites" not in known.model_fields:
+            self._problems.add(mark, f"{step.workload} has no suites that `beds` could share (expected beds: 1)")
+        elif why := undividable(step):
+            self._problems.add(mark, f"{why}, and `beds` share suites (expected suites: [sanity, ...])")
+        elif step.faults:
+            self._problems.add(mark, "a fault in a step that several beds share (expected beds: 1)")
 
     def _step(self, item: Tree, limit_s: float, faults: list[tuple[Mark, Fault]]) -> Step | None:
         """None for a fault, which is put to those of the next step, and for what is no step."""
@@ -200,7 +213,7 @@ class _Reader:
             first = plain(parse_tree(text, lambda *_: None), None)
             settings = _settings(first, {**asked, **head.value.set, **choice})
             name = _suffixed(head.value.name or _name_of(first, path), choice.values())
-            bed = _bed(night.name, name)
+            bed = _bed(night.name, name, _LONGEST_BED if head.value.beds == 1 else _LONGEST_BED - 3)
             topology = loads(text, str(path), name=bed, workloads=self._workloads, settings=settings)
             tree = parse_tree(text, lambda *_: None)
             change(tree, settings, lambda *_: None)
@@ -226,6 +239,8 @@ class _Reader:
             value.keep or night.keep,
             night.retry if value.retry is None else value.retry,
             value.limits.entry or night.limits.entry,
+            value.beds,
+            value.whole,
         )
 
     def _topology_path(self, head: Parsed[EntryHead]) -> Path | None:
@@ -314,12 +329,12 @@ def _suffixed(name: str, values: Iterator[str] | Any) -> str:
     return "-".join((name, *filter(None, parts)))
 
 
-def _bed(night: str, entry: str) -> str:
+def _bed(night: str, entry: str, most: int) -> str:
     """A bed's name, for ever the same: of one that is too long the end is replaced by a checksum."""
     name = re.sub(r"[^a-z0-9-]", "-", f"{night}-{entry}".lower())
-    if len(name) <= _LONGEST_BED:
+    if len(name) <= most:
         return name
-    return f"{name[: _LONGEST_BED - 9]}-{zlib.crc32(name.encode()):08x}"
+    return f"{name[: most - 9]}-{zlib.crc32(name.encode()):08x}"
 
 
 def _conditions(topology: Topology, choice: Mapping[str, str]) -> dict[str, str]:

@@ -170,6 +170,10 @@ class Journal:
     over: set[str] = field(default_factory=set)
     time_line: list[Happened] = field(default_factory=list)
     head: Event = field(default_factory=dict)
+    units: dict[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    """What several beds share of an entry, as it was divided."""
+    parts: dict[str, dict[int, NightStep]] = field(default_factory=dict)
+    """Of these, by their numbers, what has a result."""
 
     def done(self, entry: str, step: str) -> bool:
         """It has a result."""
@@ -197,6 +201,10 @@ def _take(journal: Journal, event: Event) -> None:
         case "step":
             step = _step(event["result"])
             journal.steps.setdefault(event["entry"], {})[step.name] = step
+        case "units":
+            journal.units[event["entry"]] = event["units"]
+        case "unit":
+            journal.parts.setdefault(event["entry"], {})[event["number"]] = _step(event["result"])
         case "again":
             _again(journal, event)
         case "entry":

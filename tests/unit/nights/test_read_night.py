@@ -11,6 +11,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
 from vmlab.errors import TopologyError, UsageError
 from vmlab.nights.json_schema import schema
@@ -55,6 +56,13 @@ entries:
 """
 
 
+class Suites(BaseModel):
+    """The options of a workload that has suites."""
+
+    suites: list[str] = []
+    group: str | None = None
+
+
 def find(name: str) -> Path:
     """As the command line does: beside this, then those that ship."""
     for folder in (CASES, SHIPPED):
@@ -76,7 +84,7 @@ def test_problems_of_a_bad_file(
         loads_night(
             path.read_text(),
             Path(path.name),
-            workloads=options_by_name(),
+            workloads={**options_by_name(), "suite_runner": Suites},
             find=lambda name: Path(os.path.relpath(find(name), TESTS)),
         )
     for problem in caught.value.problems:
@@ -193,3 +201,14 @@ def test_the_schema_takes_what_is_good() -> None:
 def test_the_schema_refuses_what_is_bad(name: str) -> None:
     validator = jsonschema.Draft202012Validator(schema(options_by_name()))
     assert list(validator.iter_errors(yaml.safe_load((BAD / f"{name}.yaml").read_text())))
+
+
+def test_beds_that_share_are_alike() -> None:
+    text = "name: n\nentries: [{topology: small.yaml, name: a, beds: 3, whole: [x], steps: [{suites: {suites: [x]}}]}]"
+    night = loads_night(text, Path("night.yaml"), workloads={"suites": Suites}, find=find)
+    (entry,) = night.entries
+    assert entry.memory_kib == 3 * 512 << 10
+    assert [(one.bed, one.content["name"], one.beds) for one in entry.each_bed()] == [
+        (f"n-a-{number}", f"n-a-{number}", 1) for number in (1, 2, 3)
+    ]
+    assert entry.whole == ("x",)

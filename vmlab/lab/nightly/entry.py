@@ -1,11 +1,14 @@
 """One entry of a night, from `up` to `down`: steps, faults on purpose, evidence, what is tried again."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
 
+from vmlab.errors import BusyError, GuestError, HostError, UsageError
 from vmlab.lab.nightly.verbs import Verbs
 from vmlab.nights.alone import alone, failed
 from vmlab.nights.night import Entry, Fault, Step
@@ -14,8 +17,8 @@ from vmlab.records.night import CRASH, FAIL, NOT_RUN, PASS, TIMEOUT, Journal, Ni
 from vmlab.runtime.wait import Deadline, now
 from vmlab.store.nights import OpenNight
 
-_CANNOT = (4, 9)
-_USAGE = 2
+_CANNOT = (HostError.status, BusyError.status)
+_USAGE = UsageError.status
 _TAIL = 20
 
 Say = Callable[[str], None]
@@ -27,6 +30,20 @@ class CalledOff(Exception):
 
 class NoRoom(Exception):
     """The host cannot have this bed now; when another one is gone it may."""
+
+
+class Share(Protocol):
+    """A part of an entry that several beds do together."""
+
+    @property
+    def step(self) -> Step:
+        """The options for it, with a name of its own."""
+
+    def back(self) -> bool:
+        """It is for another bed, or for this one later; False if that was so before."""
+
+    def over(self, result: NightStep) -> None:
+        """It has a result."""
 
 
 class Bed:
@@ -43,7 +60,11 @@ class Bed:
         runs: Path,
         called_off: Callable[[], bool],
         say: Say,
+        shared: bool = False,
     ) -> None:
+        """`shared`: it is one of several that do an entry together, which says of itself what is noted of the whole."""
+        self._shared = shared
+        self._who = entry.bed if shared else entry.name
         self._entry, self._verbs, self._opened, self._journal = entry, verbs, opened, journal
         self._deadline = deadline.capped(entry.limit_s)
         self._runs, self._called_off, self._say = runs, called_off, say
@@ -70,11 +91,46 @@ class Bed:
             raise
         self._leave()
 
+    def share(self, take: Callable[[], "Share | None"], *, fresh: bool) -> None:
+        """Do what `take` gives, on this bed, until there is nothing left. Raises CalledOff."""
+        try:
+            if self._come_up(fresh=fresh, alone_on_host=True):
+                while not self._deadline.passed and (share := take()) is not None:
+                    if not self._sound and not self._renew():
+                        self._give_up(share)
+                        break
+                    found, seconds, status, evidence = self._once(share.step, resume=False)
+                    self._bad = self._bad or found.bad
+                    self._sound = not (found.lab or any(test.status in (CRASH, TIMEOUT) for test in found.tests))
+                    if found.lab and share.back():
+                        self._tell(f"{share.step.name}: the lab failed, and it goes on elsewhere: {found.lab}")
+                        continue
+                    if found.bad:
+                        evidence = evidence or self._evidence(share.step.name)
+                    share.over(self._result(share.step, found, seconds, status, evidence))
+        finally:
+            self._leave()
+
+    def _give_up(self, share: Share) -> None:
+        """The bed is out; so was the one that had the share before, if it comes from there."""
+        if not share.back():
+            found = _not_run(share.step, "no bed came up for it")
+            share.over(self._result(share.step, found, 0.0, GuestError.status, ""))
+
+    def repeat(self, results: Mapping[str, NightStep]) -> None:
+        """What failed, again and alone, though other beds had it. Raises CalledOff."""
+        self._results = dict(results)
+        self._bad = True
+        try:
+            self._again()
+        finally:
+            self._leave()
+
     # -- the bed ---------------------------------------------------------------------------------------------------
 
     def _come_up(self, *, fresh: bool, alone_on_host: bool) -> bool:
         if fresh:
-            self._note("entry", of={"started": _stamp()})
+            self._note_whole(started=stamp())
         for attempt in (1, 2):
             if fresh or attempt > 1:
                 self._down("what an earlier night left of it goes")
@@ -92,7 +148,7 @@ class Bed:
         evidence = self._verbs.collect("up")
         self._bad = True
         self._lab = f"the bed did not come up: {why}"
-        self._note("entry", of={"lab": self._lab, "evidence": evidence})
+        self._note_whole(lab=self._lab, evidence=evidence)
         return False
 
     def _renew(self) -> bool:
@@ -119,9 +175,9 @@ class Bed:
         keep = self._entry.keep == "always" or (self._entry.keep == "on-failure" and self._bad)
         self.kept = keep or not self._down("")
         over = not self._called_off()
-        self._note("entry", of={"kept": self.kept} | ({"ended": _stamp()} if over else {}))
+        self._note_whole(kept=self.kept, **({"ended": stamp()} if over else {}))
         self._tell("stays up" if self.kept else "is down")
-        if over:
+        if over and not self._shared:
             self._note("over")
 
     # -- steps -----------------------------------------------------------------------------------------------------
@@ -139,7 +195,7 @@ class Bed:
         tries = 0
         for tries in (1, 2):
             if not self._sound and not self._renew():
-                found, status = _not_run(step, "the bed did not come up again"), 6
+                found, status = _not_run(step, "the bed did not come up again"), GuestError.status
                 break
             self._note("begun", step=step.name, what=f"{step.name} begins")
             found, ended_s, status, evidence = self._once(step, resume=resume and tries == 1)
@@ -152,13 +208,15 @@ class Bed:
             evidence = evidence or self._evidence(step.name)
         if any(test.status in (CRASH, TIMEOUT) for test in found.tests):
             self._sound = False
-        runs = tuple(str(record.get("id", "")) for record in self._verbs.records(step.name))
-        result = NightStep(
-            step.name, step.workload, status, round(ended_s, 3), found.tests, runs, found.lab, tries, evidence
-        )
+        result = replace(self._result(step, found, ended_s, status, evidence), tries=tries)
         self._note("step", result=as_event(result), what=f"{step.name}: {_summary(found)}")
         self._say(f"{self._entry.name}: {step.name}: {_summary(found)}")
         return result
+
+    def _result(self, step: Step, found: Outcome, seconds: float, status: int, evidence: str) -> NightStep:
+        runs = tuple(str(record.get("id", "")) for record in self._verbs.records(step.name))
+        tests = tuple(replace(test, bed=self._entry.bed) if self._shared else test for test in found.tests)
+        return NightStep(step.name, step.workload, status, round(seconds, 3), tests, runs, found.lab, 1, evidence)
 
     def _once(self, step: Step, *, resume: bool) -> tuple[Outcome, float, int, str]:
         evidence: list[str] = []
@@ -287,12 +345,17 @@ class Bed:
         if self._called_off():
             raise CalledOff
 
+    def _note_whole(self, **of: object) -> None:
+        if not self._shared:
+            self._note("entry", of=of)
+
     def _note(self, event: str, **more: object) -> None:
         self._opened.note(event, entry=self._entry.name, **more)
 
     def _tell(self, words: str, *, injected: bool = False) -> None:
+        words = f"{self._entry.bed} {words}" if self._shared else words
         self._note("told", what=words, **({"injected": True} if injected else {}))
-        self._say(f"{self._entry.name}: {words}")
+        self._say(f"{self._who}: {words}")
 
 
 def _is_bad(step: NightStep) -> bool:
@@ -326,5 +389,6 @@ def _tail(path: Path) -> list[str]:
         return []
 
 
-def _stamp() -> str:
+def stamp() -> str:
+    """Now, in ISO 8601."""
     return datetime.now(UTC).astimezone().isoformat(timespec="seconds")

@@ -17,9 +17,11 @@ from vmlab.errors import HostError, Interrupted, UsageError, VmlabError
 from vmlab.judgement.expectations import Expectation
 from vmlab.judgement.expected_nights import judged
 from vmlab.lab.nightly.entry import Bed, CalledOff, NoRoom, Say
+from vmlab.lab.nightly.shared import Shared
 from vmlab.lab.nightly.verbs import Means, Verbs
 from vmlab.nights.admission import admitted
 from vmlab.nights.night import Entry, Night
+from vmlab.nights.shares import durations
 from vmlab.records.night import Journal, NightEntry, NightRecord, read_journal, record_of
 from vmlab.runtime import lock
 from vmlab.runtime.log import log
@@ -199,16 +201,7 @@ class _Conductor:
         kept = again = False
         bug: BaseException | None = None
         try:
-            bed = Bed(
-                entry,
-                Verbs(self._means, entry),
-                self._opened,
-                self._journal,
-                deadline=self._deadline,
-                runs=self._places.runs,
-                called_off=self._means.called_off,
-                say=self._say,
-            )
+            bed = self._bed(entry) if entry.beds == 1 else self._shared(entry)
             bed.run(alone_on_host=only)
             kept = bed.kept
         except NoRoom as error:
@@ -230,6 +223,30 @@ class _Conductor:
             if bug is not None:
                 state.bugs.append(bug)
             state.changed.notify_all()
+
+    def _bed(self, entry: Entry, *, shared: bool = False) -> Bed:
+        return Bed(
+            entry,
+            Verbs(self._means, entry, entry.bed if shared else entry.name),
+            self._opened,
+            self._journal,
+            deadline=self._deadline,
+            runs=self._places.runs,
+            called_off=self._means.called_off,
+            say=self._say,
+            shared=shared,
+        )
+
+    def _shared(self, entry: Entry) -> Shared:
+        earlier = before(self._places.nights, self._night.name, self._opened.id, self._night.history)
+        return Shared(
+            entry,
+            lambda one: self._bed(one, shared=True),
+            self._opened,
+            self._journal,
+            took=durations(earlier, entry.name),
+            called_off=self._means.called_off,
+        )
 
     def _broken(self, entry: Entry, why: str) -> None:
         self._opened.note("entry", entry=entry.name, of={"lab": why}, what=why)

@@ -46,11 +46,13 @@ class Means:
 class Verbs:
     """On one bed. Each returns what the command left; what it printed is in the entry's folder."""
 
-    def __init__(self, means: Means, entry: Entry) -> None:
-        self._means, self._entry = means, entry
-        self._folder = means.folder / "entries" / entry.name
+    def __init__(self, means: Means, entry: Entry, name: str) -> None:
+        """`name` is that of its folder."""
+        self._means, self._name = means, name
+        self._folder = means.folder / "entries" / name
         self._folder.mkdir(parents=True, exist_ok=True)
         self._file = self._folder / "topology.yaml"
+        self._content = entry.content
         self._write(self._file, entry.content)
 
     def up(self, limit_s: float) -> Ended:
@@ -74,7 +76,7 @@ class Verbs:
     ) -> Ended:
         """One workload, with these options."""
         file = self._folder / f"{name}.yaml"
-        self._write(file, {**self._entry.content, "workloads": [{workload: dict(options)}]})
+        self._write(file, {**self._content, "workloads": [{workload: dict(options)}]})
         again = ("--resume",) if resume else ()
         return self._run("run", str(file), "-o", "json", *again, limit_s=limit_s, name=name, at_limit=at_limit)
 
@@ -102,7 +104,7 @@ class Verbs:
 
     def collect(self, name: str) -> str:
         """Evidence, below the night's folder: its folder, "" if there is none."""
-        to = self._means.folder / "evidence" / self._entry.name / name
+        to = self._means.folder / "evidence" / self._name / name
         to.parent.mkdir(parents=True, exist_ok=True)
         number = 1
         while to.exists():
