@@ -35,6 +35,7 @@ _PACKAGES = {
     "zstd": _Names("zstd", "zstd", "zstd"),
     "mmdebstrap": _Names("mmdebstrap", "mmdebstrap", ""),  # RHEL's is in EPEL
     "dot": _Names("graphviz", "graphviz", "graphviz"),
+    "crash": _Names("crash", "crash", "crash"),
     "semanage": _Names(*["policycoreutils-python-utils"] * 3),
     "efi": _Names("ovmf", "edk2-ovmf", "qemu-ovmf-x86_64"),
     "firewalld-zone": _Names("libvirt-daemon-system", "libvirt-daemon-driver-network", "libvirt-daemon-driver-network"),

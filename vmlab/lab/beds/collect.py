@@ -11,16 +11,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 from vmlab import __version__
-from vmlab.dumps.core import read_core
-from vmlab.dumps.kernel_log import kernel_log
-from vmlab.dumps.memory import Memory
 from vmlab.errors import GuestError, HostError, VmlabError
 from vmlab.guest.evidence import LAST, QUESTIONS, ask, why_not
 from vmlab.guest.ssh import Guest
+from vmlab.lab.beds.triage import log_of, stacks_of
 from vmlab.lab.ground.bed import chosen, existing
 from vmlab.lab.ground.doors import doors
 from vmlab.lab.ground.hosts import Hosts
@@ -166,10 +163,11 @@ class _Node:
                 self._keep(name, "what it printed in an earlier start", text)
 
     def _memory(self, domain: str, *, keep: bool) -> None:
-        """The kernel's log out of it, which may say more than the console; all of it only if it is to be kept."""
+        """What the console may not say: the kernel's log, threads. All of it is only kept if that is asked for."""
         path = self._folder / "memory.elf"
         dump_memory(self._host, domain, path)
         self._try("kernel log in memory", lambda: self._kernel_log(path))
+        self._try("stacks in memory", lambda: self._stacks(path))
         if not keep:
             path.unlink()
             return
@@ -178,14 +176,15 @@ class _Node:
         self._kept.append(Kept(f"{self._name}/{packed.name}", "its memory, for crash or drgn", size))
 
     def _kernel_log(self, path: Path) -> None:
-        try:
-            with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data, memoryview(data) as view:
-                text = "\n".join(kernel_log(Memory(read_core(view))))
-        except ValueError as error:
-            raise HostError(str(error)) from error
+        text = log_of(path)
         self._keep("kernel-log-in-memory.txt", "the kernel's log, as its memory has it", text)
         told = (_told(event, None) for event in read_console(text).events)
         self._events += [event for event in told if event not in self._events]
+
+    def _stacks(self, path: Path) -> None:
+        booted = self._bed.metadata[self._name].kernel
+        text = stacks_of(path, Path(booted) if booted else None)
+        self._keep("stacks-in-memory.txt", "who panicked, and all threads by their stacks, out of its memory", text)
 
     def _keep(self, name: str, about: str, text: str) -> None:
         if text.strip():
