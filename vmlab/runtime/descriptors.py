@@ -9,6 +9,8 @@ from vmlab.errors import HostError
 OF_A_COMMAND = 2
 STARTING = 6
 """Of a command while it starts: also the child's ends of its pipes, its input, and the pipe that tells of a failure."""
+OF_A_THREAD = STARTING + 2
+"""Of a thread that works for a guest: its connection, a file or socket that it looks at, and a command that starts."""
 
 _OWN = Path("/proc/self/fd")
 

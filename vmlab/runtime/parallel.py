@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from vmlab.errors import VmlabError, together
-from vmlab.runtime.descriptors import STARTING, room
+from vmlab.runtime.descriptors import OF_A_THREAD, room
 
 # libvirtd works on five requests of a client at a time (max_client_requests); more threads only wait, and cost.
 LIBVIRT_JOBS = 5
@@ -26,7 +26,7 @@ def each(work: Callable[[T], R], items: Iterable[T], *, jobs: int, failed: str) 
     errors: dict[int, VmlabError] = {}
     if not todo:
         return []
-    threads = max(1, min(jobs, len(todo), room() // STARTING))
+    threads = max(1, min(jobs, len(todo), room() // OF_A_THREAD))
 
     def worker() -> None:
         # One future for each item would cost more than the work on many an item.

@@ -10,7 +10,7 @@ import pytest
 
 from vmlab.errors import HostError
 from vmlab.guest.child import stream
-from vmlab.runtime.descriptors import OF_A_COMMAND, STARTING, require, room
+from vmlab.runtime.descriptors import OF_A_COMMAND, OF_A_THREAD, require, room
 from vmlab.runtime.parallel import each
 from vmlab.runtime.wait import Deadline
 
@@ -53,7 +53,7 @@ def test_no_more_threads_than_may_run_commands() -> None:
         return said
 
     assert each(work, range(30), jobs=16, failed="not all ran") == ["done\n"] * 30
-    assert most == 20 // STARTING
+    assert most == 20 // OF_A_THREAD
 
 
 def test_a_command_that_runs_has_two() -> None:
