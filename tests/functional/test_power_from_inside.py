@@ -333,7 +333,8 @@ def until(condition: Callable[[], bool]) -> bool:
 
 def test_the_unit_says_all_that_the_process_needs() -> None:
     argv = ("/opt/my venv/bin/python", "-m", "x", "qemu:///system", "local", "ha", "/var/lib/50%/$HOME")
-    text = unit.text("ha", argv, {"VMLAB_STATE_DIR": "/a b", "PATH": "/bin"})
+    text = unit.text("ha", argv, {"VMLAB_STATE_DIR": "/a b", "PATH": "/bin"}, Path("/a 100%/power.log"))
+    assert "StandardError=append:/a 100%%/power.log\n" in text
     assert 'ExecStart="/opt/my venv/bin/python" "-m" "x" "qemu:///system" "local" "ha" "/var/lib/50%%/$$HOME"\n' in text
     assert 'Environment="PATH=/bin"\nEnvironment="VMLAB_STATE_DIR=/a b"\n' in text
     assert "Restart=on-failure\n" in text
@@ -343,7 +344,8 @@ def test_the_unit_says_all_that_the_process_needs() -> None:
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze")
 def test_the_unit_is_one_for_systemd(tmp_path: Path) -> None:
     path = tmp_path / "vmlab-power-x-ha.service"
-    path.write_text(unit.text("ha", (sys.executable, "-m", "x", "qemu:///system"), {"VMLAB_STATE_DIR": "/a b"}))
+    argv = (sys.executable, "-m", "x", "qemu:///system")
+    path.write_text(unit.text("ha", argv, {"VMLAB_STATE_DIR": "/a b"}, tmp_path / "50% of it.log"))
     verified = subprocess.run(("systemd-analyze", "verify", str(path)), capture_output=True, text=True, check=False)
     assert (verified.returncode, path.name in verified.stderr) == (0, False), verified.stderr
 

@@ -33,6 +33,7 @@ def nodes(lab: Lab) -> Iterator[dict[str, Any]]:
     lab.vmlab("up", file, "--accel", "kvm", "--no-wait", deadline_s=10 * MINUTES)
     yield {node["name"]: node for node in lab.json("plan", file)["nodes"]}
     lab.vmlab("down", "t-pins", "--yes")
+    assert lab.sh("ls /etc/systemd/system | grep vmlab-power || true") == ""
     lab.sh("umount /mnt/1GiB; systemctl restart libvirtd")
     lab.sysfs(PAGES, "0")
 
@@ -61,6 +62,16 @@ def test_a_page_of_1_gib_comes_from_its_cell(nodes: dict[str, Any]) -> None:
         pytest.skip("the lab host has no 1 GiB of memory in one piece any more")
     (cell,) = nodes["gigantic"]["cells"]
     assert (cell["host_cell"], cell["page_kib"]) == (1, 1 << 20)
+
+
+def test_a_client_s_power_service_is_a_unit_that_comes_back(lab: Lab, nodes: dict[str, Any]) -> None:
+    assert nodes["spread"]["powers"]
+    unit = "vmlab-power-qemu-system-t-pins.service"
+    assert lab.sh(f"systemctl is-enabled {unit}; systemctl is-active {unit}").split() == ["enabled", "active"]
+    first = lab.sh(f"systemctl show --property MainPID --value {unit}").strip()
+    lab.sh(f"systemctl kill --signal KILL {unit}")
+    lab.sh(f"until [ $(systemctl show -p MainPID --value {unit}) != 0 ]; do sleep 1; done; systemctl is-active {unit}")
+    assert lab.sh(f"systemctl show --property MainPID --value {unit}").strip() not in ("0", first)
 
 
 def _pinned(node: Any) -> list[int]:

@@ -15,6 +15,7 @@ UNITS = Path("/etc/systemd/system")
 _RUNS = Path("/run/systemd/system")
 _TAKES_S = 60.0
 _MEMORY = "512M"
+_AGAIN_S = 5
 
 
 def possible() -> bool:
@@ -22,8 +23,9 @@ def possible() -> bool:
     return os.geteuid() == 0 and _RUNS.is_dir()
 
 
-def text(bed: str, argv: Sequence[str], environment: Mapping[str, str]) -> str:
-    """The unit, as systemd.service(5) has it."""
+def text(bed: str, argv: Sequence[str], environment: Mapping[str, str], log: Path) -> str:
+    """The unit, as systemd.service(5) has it; what the service says goes to the file `log`."""
+    said = f"append:{str(log).replace('%', '%%')}"
     variables = "".join(f"Environment={_quoted(f'{name}={value}')}\n" for name, value in sorted(environment.items()))
     return (
         "[Unit]\n"
@@ -33,7 +35,8 @@ def text(bed: str, argv: Sequence[str], environment: Mapping[str, str]) -> str:
         "\n[Service]\n"
         f"{variables}"
         f"ExecStart={' '.join(map(_quoted, argv))}\n"
-        "Restart=on-failure\nRestartSec=2\n"
+        f"StandardOutput={said}\nStandardError={said}\n"
+        f"Restart=on-failure\nRestartSec={_AGAIN_S}\n"
         f"MemoryMax={_MEMORY}\n"
         "\n[Install]\nWantedBy=multi-user.target\n"
     )

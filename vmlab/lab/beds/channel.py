@@ -19,7 +19,7 @@ from vmlab.virt.connection import Host
 
 _SERVE = "vmlab.lab.beds.serve"
 _COMES_S = 20.0
-_ENVIRONMENT = ("VMLAB_STATE_DIR", "VMLAB_LOCK_DIR", "VMLAB_POOL_DIR", "PATH")
+_ENVIRONMENT = ("VMLAB_STATE_DIR", "VMLAB_LOCK_DIR", "VMLAB_POOL_DIR", "PATH", "PYTHONPATH")
 
 
 def begin(hosts: Hosts, bed: str, nodes: Iterable[NodeMetadata]) -> bool:
@@ -36,7 +36,7 @@ def begin(hosts: Hosts, bed: str, nodes: Iterable[NodeMetadata]) -> bool:
     argv = (sys.executable, "-m", _SERVE, hosts.home.uri, hosts.home.name, bed, str(place.absolute()))
     if _by_systemd(hosts.home):
         variables = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
-        unit.install(_unit(hosts.home, bed), unit.text(bed, argv, variables))
+        unit.install(_unit(hosts.home, bed), unit.text(bed, argv, variables, place.absolute() / process.LOG))
     else:
         process.begin(place, argv)
     return True
