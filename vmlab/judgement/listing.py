@@ -5,9 +5,8 @@ from typing import TypeVar
 
 from vmlab.errors import TopologyError
 from vmlab.topology.model import Part
-from vmlab.topology.parse import Parsed, Problems, parse
-from vmlab.topology.tree import NO_VALUE, Entry, Mapping, Scalar, Sequence, Tree, Unreadable, plain
-from vmlab.topology.tree import parse as parse_tree
+from vmlab.topology.parse import Parsed, Problems, parse, read_mapping
+from vmlab.topology.tree import Entry, Mapping, Sequence, Tree, plain
 from vmlab.topology.wording import quote
 
 HeadT = TypeVar("HeadT", bound=Part)
@@ -21,15 +20,7 @@ def read_list(
 
     Raises TopologyError if the text cannot be read so far.
     """
-    try:
-        tree = parse_tree(text, problems.add)
-    except Unreadable as error:
-        problems.add(error.mark, error.message)
-        raise TopologyError(problems.sorted()) from None
-    if not isinstance(tree, Mapping):
-        shape = "empty" if isinstance(tree, Scalar) and tree.value is NO_VALUE else "no mapping"
-        problems.add(tree.mark, f"the file is {shape} (expected a mapping with the key `{section}`)")
-        raise TopologyError(problems.sorted())
+    tree = read_mapping(text, f"the key `{section}`", problems)
     beside = parse(head, Entry(tree.mark, tree), "the file", problems, also=(section,))
     items = (
         parse(item, Entry(one.mark, one), f"an item of `{section}`", problems)

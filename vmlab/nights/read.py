@@ -19,12 +19,12 @@ from vmlab.nights.shares import undividable
 from vmlab.topology import Topology
 from vmlab.topology.change import change
 from vmlab.topology.loader import loads, text_of
-from vmlab.topology.parse import Parsed, Problems, parse
+from vmlab.topology.parse import Parsed, Problems, parse, read_mapping
 from vmlab.topology.read import check_options
 from vmlab.topology.select import select
-from vmlab.topology.tree import NO_VALUE, Mark, Scalar, Tree, Unreadable, plain
 from vmlab.topology.tree import Entry as TreeEntry
 from vmlab.topology.tree import Mapping as TreeMapping
+from vmlab.topology.tree import Mark, Tree, Unreadable, plain
 from vmlab.topology.tree import Sequence as TreeSequence
 from vmlab.topology.tree import parse as parse_tree
 from vmlab.topology.wording import expected, quote
@@ -38,7 +38,7 @@ FAULT = "fault"
 _BESIDE = ("name", "limit")
 _LONGEST_BED = 31
 _MOST_ENTRIES = 1000
-_SHORT = {"image": "image", "backend": "backend"}
+_BACKEND = "backend"
 _OF_NET = ("delay", "jitter", "loss", "rate")
 
 
@@ -50,15 +50,7 @@ def load(path: Path, *, workloads: Workloads, find: Find) -> Night:
 def loads_night(text: str, path: Path, *, workloads: Workloads, find: Find) -> Night:
     """As `load`, from a text that stands for the file at `path`."""
     problems = Problems(str(path))
-    try:
-        tree = parse_tree(text, problems.add)
-    except Unreadable as error:
-        problems.add(error.mark, error.message)
-        raise TopologyError(problems.sorted()) from None
-    if not isinstance(tree, TreeMapping):
-        shape = "empty" if isinstance(tree, Scalar) and tree.value is NO_VALUE else "no mapping"
-        problems.add(tree.mark, f"the file is {shape} (expected a mapping with the keys name, entries)")
-        raise TopologyError(problems.sorted())
+    tree = read_mapping(text, "the keys name, entries", problems)
     reader = _Reader(path, problems, workloads, find)
     night = reader.night(tree)
     if problems.found or reader.elsewhere:
@@ -210,12 +202,12 @@ class _Reader:
         where = head.at("matrix") if choice else head.at("set") if head.value.set else head.mark
         try:
             text = text_of(path)
-            first = plain(parse_tree(text, lambda *_: None), None)
+            tree = parse_tree(text, lambda *_: None)
+            first = plain(tree, None)
             settings = _settings(first, {**asked, **head.value.set, **choice})
             name = _suffixed(head.value.name or _name_of(first, path), choice.values())
             bed = _bed(night.name, name, _LONGEST_BED if head.value.beds == 1 else _LONGEST_BED - 3)
             topology = loads(text, str(path), name=bed, workloads=self._workloads, settings=settings)
-            tree = parse_tree(text, lambda *_: None)
             change(tree, settings, lambda *_: None)
         except TopologyError as error:
             self.elsewhere |= dict.fromkeys(error.problems)
@@ -301,7 +293,7 @@ def _settings(content: object, asked: Mapping[str, str]) -> list[str]:
     """Behind `--set`. Raises ValueError where a backend is asked for, and there is no file system to have it."""
     found: list[str] = []
     for key, value in asked.items():
-        if key != _SHORT["backend"]:
+        if key != _BACKEND:
             found.append(f"{key}={value}")
             continue
         names = [

@@ -8,9 +8,10 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from vmlab.errors import Problem
+from vmlab.errors import Problem, TopologyError
 from vmlab.topology.model import Part
-from vmlab.topology.tree import NO_VALUE, Entry, Mapping, Mark, Scalar, Sequence, Tree, plain
+from vmlab.topology.tree import NO_VALUE, Entry, Mapping, Mark, Scalar, Sequence, Tree, Unreadable, plain
+from vmlab.topology.tree import parse as parse_tree
 from vmlab.topology.wording import among, nearest, quote
 
 _NAMED = 3
@@ -42,6 +43,27 @@ class Problems:
     def sorted(self) -> list[Problem]:
         """In the file's order."""
         return sorted(self.found, key=lambda problem: (problem.line, problem.column))
+
+
+def mapping_of(tree: Tree, wanted: str, problems: Problems) -> Mapping | None:
+    """A file's tree, if it is a mapping; else None, and it is told what was `wanted`."""
+    if isinstance(tree, Mapping):
+        return tree
+    shape = "empty" if isinstance(tree, Scalar) and tree.value is NO_VALUE else "no mapping"
+    problems.add(tree.mark, f"the file is {shape} (expected a mapping with {wanted})")
+    return None
+
+
+def read_mapping(text: str, wanted: str, problems: Problems) -> Mapping:
+    """A file's mapping. Raises TopologyError if it cannot be read so far."""
+    try:
+        tree = mapping_of(parse_tree(text, problems.add), wanted, problems)
+    except Unreadable as error:
+        problems.add(error.mark, error.message)
+        tree = None
+    if tree is None:
+        raise TopologyError(problems.sorted())
+    return tree
 
 
 PartT = TypeVar("PartT", bound=Part)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from vmlab.topology import model
 from vmlab.topology.bed import TargetKind, Workload
-from vmlab.topology.parse import Parsed, Problems, describe, locate, parse
+from vmlab.topology.parse import Parsed, Problems, describe, locate, mapping_of, parse
 from vmlab.topology.sweep import CASES, expand
 from vmlab.topology.table import with_rows
 from vmlab.topology.tree import NO_VALUE, Entry, Mark, Scalar, Sequence, Tree, plain
@@ -95,30 +95,29 @@ def read(
     tree: Tree, problems: Problems, workloads: Mapping[str, type[BaseModel]], name: str | None = None
 ) -> Draft | None:
     """None: the file is not even a mapping."""
-    if not isinstance(tree, TreeMapping):
-        shape = "empty" if isinstance(tree, Scalar) and tree.value is NO_VALUE else "no mapping"
-        problems.add(tree.mark, f"the file is {shape} (expected a mapping with the keys name, nodes, ...)")
+    file = mapping_of(tree, "the keys name, nodes, ...", problems)
+    if file is None:
         return None
     if name is not None:
-        tree.entries["name"] = Entry(tree.mark, Scalar(tree.mark, name, name))
-    draft = Draft(parse(model.Head, Entry(tree.mark, tree), "the topology", problems, also=SECTIONS))
-    unknown = [key for key in tree.entries if key not in model.TopologyFile.model_fields]
+        file.entries["name"] = Entry(file.mark, Scalar(file.mark, name, name))
+    draft = Draft(parse(model.Head, Entry(file.mark, file), "the topology", problems, also=SECTIONS))
+    unknown = [key for key in file.entries if key not in model.TopologyFile.model_fields]
     draft.blurred |= {nearest(key, SECTIONS) or "" for key in unknown}
-    for key, entry in _named(tree, "hosts", draft, problems):
+    for key, entry in _named(file, "hosts", draft, problems):
         if not _HOST_NAME.fullmatch(key):
             problems.add(entry.mark, f"{quote(key)} is no host's name (expected lower-case letters, digits and -)")
         draft.hosts[key] = parse(model.HostEntry, entry, f"host {quote(key)}", problems)
-    for key, entry in _named(tree, "fabrics", draft, problems):
+    for key, entry in _named(file, "fabrics", draft, problems):
         if not _fabric_name(key, entry.mark, problems):
             draft.misspelt.add(reduced(key))
         draft.fabrics[key] = parse(model.FabricEntry, entry, f"fabric {quote(key)}", problems)
-    _read_nodes(tree, draft, problems)
-    for key, entry in _named(tree, "filesystems", draft, problems):
+    _read_nodes(file, draft, problems)
+    for key, entry in _named(file, "filesystems", draft, problems):
         if not _FSNAME.fullmatch(key):
             wanted = "letters, digits, - and _, at most 8 characters"
             problems.add(entry.mark, f"{quote(key)} is no file system's name (expected {wanted})")
         draft.filesystems.append(_read_filesystem(key, entry, problems))
-    _read_workloads(tree, draft, problems, workloads)
+    _read_workloads(file, draft, problems, workloads)
     return draft
 
 
