@@ -6,7 +6,7 @@ the beds as the file says and keeps what there is; who is killed takes them alon
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -275,8 +275,3 @@ def told(night: Night) -> list[dict[str, Any]]:
         }
         for entry in night.entries
     ]
-
-
-def with_findings(record: NightRecord, earlier: Sequence[NightRecord], listed: Sequence[Expectation]) -> NightRecord:
-    """The record, judged anew by what is expected now."""
-    return judged(replace(record, findings=()), earlier, listed)

@@ -156,10 +156,7 @@ class Shared:
         """As it was when the night began, if it goes on: durations may be others by now."""
         known = self._journal.units.get(self._entry.name)
         if known is not None:
-            return [
-                (one["step"], Unit(one["suite"], one["seconds"], tuple(one["only"]), tuple(one["but"])))
-                for one in known
-            ]
+            return [(one["step"], _unit(one)) for one in known]
         return [(step.name, unit) for step in self._entry.steps for unit in shares(self._entry, step, self._took)]
 
     def _join(self, parts: Sequence[_Part], results: Mapping[int, NightStep]) -> None:
