@@ -10,6 +10,7 @@ import pytest
 from vmlab.domainxml.read import read_domain
 from vmlab.errors import GuestError
 from vmlab.guest.boot import DeadGuest, FailedStart
+from vmlab.lab.beds import boot
 from vmlab.lab.beds import up as module
 from vmlab.lab.beds.up import up
 from vmlab.lab.ground.hosts import only
@@ -42,8 +43,8 @@ class Bed:
         self.told = Told()
         raised = up(only(host), BED, accel="auto", restart=False, timeout_s=60, jobs=1, wait=False, progress=Silent())
         self.prepared = replace(raised.prepared, accel="tcg")
-        monkeypatch.setattr(module, "wait_until_ready", self.boot)
-        monkeypatch.setattr(module, "satisfy", lambda *_, **__: ())
+        monkeypatch.setattr(boot, "wait_until_ready", self.boot)
+        monkeypatch.setattr(boot, "satisfy", lambda *_, **__: ())
         monkeypatch.setattr(module, "perform", self.perform)
 
     def boot(self, *_: Any, **__: Any) -> tuple[str, ...]:

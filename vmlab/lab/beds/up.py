@@ -6,13 +6,11 @@ from functools import partial
 
 from vmlab.domainxml.read import DomainFacts, read_domain
 from vmlab.errors import GuestError, HostError
-from vmlab.guest.boot import WAITS, DeadGuest, Deadlines, FailedStart, Vigil, wait_until_ready
+from vmlab.guest.boot import DeadGuest, FailedStart
 from vmlab.guest.console import panicked_early
-from vmlab.guest.patience import Patience
-from vmlab.guest.satisfy import satisfy
-from vmlab.guest.ssh import Guest
 from vmlab.inventory.passable import stranded
 from vmlab.lab.beds import channel
+from vmlab.lab.beds.boot import Boot
 from vmlab.lab.beds.decide import Part, Prepared
 from vmlab.lab.beds.prepare import Images, acceleration, admit, images_of, lustre_in, prepare, remarks
 from vmlab.lab.beds.shut_down import shut_down
@@ -20,8 +18,7 @@ from vmlab.lab.beds.taken import refuse_taken
 from vmlab.lab.filesystems.bring_up import raise_filesystems, wanted
 from vmlab.lab.ground.bed import leasing, locked
 from vmlab.lab.ground.bed_folder import make_for, register
-from vmlab.lab.ground.doors import advance
-from vmlab.lab.ground.guests import guest_of, steps_of
+from vmlab.lab.ground.guests import guest_of
 from vmlab.lab.ground.hard_end import UP_S, Going, limit_s, told
 from vmlab.lab.ground.hosts import Hosts
 from vmlab.lab.ground.image_store import cloning
@@ -34,10 +31,8 @@ from vmlab.plan.desired import DesiredNode
 from vmlab.runtime.parallel import LIBVIRT_JOBS, each
 from vmlab.runtime.wait import Deadline, now
 from vmlab.topology import Topology
-from vmlab.values import identity
 from vmlab.virt.connection import Host
-from vmlab.virt.console import console_lines, console_text
-from vmlab.virt.observe import domain_state
+from vmlab.virt.console import console_lines
 from vmlab.virt.outside import no_way_out
 from vmlab.virt.perform import perform, perform_lanes
 from vmlab.virt.pool import BEDS, IMAGES, ensure_pool
@@ -220,37 +215,27 @@ def _follow(
     hosts: Hosts, prepared: Prepared, node: DesiredNode, facts: DomainFacts, *, progress: Progress, overall: Deadline
 ) -> None:
     """See a started node through its boot and its steps."""
-    metadata = facts.metadata or node.metadata
     on, part = prepared.place(node.name)
     host = hosts[on]
-    deadlines = Deadlines.of("kvm" if prepared.accel == "kvm" else "tcg")
-    log = identity.console_volume(prepared.topology.name, node.name)
-
-    def state() -> str:
-        return domain_state(host, node.domain)
-
-    def console() -> str:
-        return console_text(host, part.observed.pool_path, log)
+    boot = Boot(
+        hosts,
+        host,
+        node.domain,
+        _KINDS.get(prepared.accel, ""),
+        part.observed.pool_path,
+        facts.metadata or node.metadata,
+        facts,
+        prepared.members,
+        progress,
+        overall,
+    )
 
     def whole_console() -> str:
-        return console_lines(host, part.observed.pool_path, log, 0)[0]
+        return console_lines(host, boot.folder, boot.log, 0)[0]
 
-    getting_on = advance(host, node.domain, _KINDS.get(prepared.accel, ""), console)
-
-    def booted(guest: Guest) -> tuple[str, ...]:
-        return wait_until_ready(
-            guest,
-            console=console,
-            domain_state=state,
-            on_stage=lambda stage: progress.stage(node.name, WAITS[stage]),
-            deadlines=deadlines,
-            overall=overall,
-            advances=getting_on,
-        )
-
-    with guest_of(hosts, metadata) as guest:
+    with guest_of(hosts, boot.metadata) as guest:
         try:
-            complaints = booted(guest)
+            complaints = boot.ready(guest)
         except DeadGuest as error:
             # QEMU's emulation lets a kernel down at its start now and then, when the host is busy: it panics, or hangs.
             # It may have done so before we came, when another `up` had started it and was killed.
@@ -259,17 +244,10 @@ def _follow(
             progress.warn(f"{error.message}; under emulation that happens, so it is started once more")
             for kind in (StopDomain, StartDomain):
                 perform(host, kind(node.domain, node.name, "it failed at its start"))
-            complaints = booted(guest)
+            complaints = boot.ready(guest)
         for complaint in complaints:
             progress.warn(f"{node.name}: cloud-init: {complaint}")
-        progress.stage(node.name, "roles")
-        satisfy(
-            guest,
-            steps_of(hosts, metadata, facts, prepared.members),
-            deadline=Patience.of(deadlines.roles_s, overall, getting_on),
-            watch=Vigil(guest, console, state, "roles"),
-            advances=getting_on,
-        )
+        boot.take_steps(guest)
         if facts.details.paths and not guest.run(("sh", "-c", "command -v multipathd"), deadline_s=_ASK_S).ok:
             progress.warn(f"{node.name}: the image has no multipathd: each path to a disk is a disk of its own")
 
