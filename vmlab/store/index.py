@@ -69,29 +69,50 @@ class Index:
         clauses, values = _clauses(wanted)
         limit = "" if wanted.last is None else f"LIMIT {int(wanted.last)}"
         query = f"SELECT id, told FROM runs WHERE {' AND '.join(clauses)} ORDER BY id DESC {limit}"  # noqa: S608
-        rows = self._connection.execute(query, values).fetchall()
+        rows = self._ask(query, values)
         # One text: a call of the parser for each of thousands takes half as long again.
         told = json.loads(f"[{','.join(told for _, told in rows)}]")
         return [Entry(run, one) for (run, _), one in zip(reversed(rows), reversed(told), strict=True)]
 
     def damaged(self) -> list[WorkloadError]:
         """What is wrong with those that cannot be read."""
-        rows = self._connection.execute("SELECT damaged FROM runs WHERE damaged IS NOT NULL ORDER BY id")
+        rows = self._ask("SELECT damaged FROM runs WHERE damaged IS NOT NULL ORDER BY id")
         return [WorkloadError(told) for (told,) in rows]
 
     def refresh(self) -> None:
         """Take up what is new, forget what is gone."""
-        known = dict(self._connection.execute("SELECT id, seen FROM runs"))
-        there = dict(_folders(self._runs_dir))
-        changed = [run for run, seen in there.items() if known.get(run) != seen]
-        gone = [run for run in known if run not in there]
-        if changed or gone:
-            with self._connection:
-                for run in (*gone, *(run for run in changed if run in known)):
-                    for table, column in (("runs", "id"), ("labels", "run"), ("tags", "run")):
-                        self._connection.execute(f"DELETE FROM {table} WHERE {column} = ?", (run,))  # noqa: S608
-                for run in changed:
-                    self._take_up(run, there[run])
+        if self._known() == dict(_folders(self._runs_dir)):
+            return
+        with _writing(self._connection):
+            # Asked again: somebody else may have taken up the same runs since.
+            known, there = self._known(), dict(_folders(self._runs_dir))
+            for run, seen in known.items():
+                if there.get(run) != seen:
+                    self._forget(run)
+            for run, seen in there.items():
+                if known.get(run) != seen:
+                    self._take_up(run, seen)
+
+    def _ask(self, query: str, values: Sequence[str | float] = ()) -> list[Any]:
+        """The rows of a query; from an index in memory if the file has been damaged or made anew since it was opened."""
+        try:
+            return self._connection.execute(query, values).fetchall()
+        except sqlite3.DatabaseError as error:
+            log.debug("%s: %s: the index is made in memory", self._runs_dir / FILE, error)
+            self.close()
+            self._connection = _refreshed(":memory:", self._runs_dir)
+            return self._connection.execute(query, values).fetchall()
+
+    def close(self) -> None:
+        """No more questions."""
+        self._connection.close()
+
+    def _known(self) -> dict[str, str]:
+        return dict(self._connection.execute("SELECT id, seen FROM runs"))
+
+    def _forget(self, run: str) -> None:
+        for table, column in (("runs", "id"), ("labels", "run"), ("tags", "run")):
+            self._connection.execute(f"DELETE FROM {table} WHERE {column} = ?", (run,))  # noqa: S608
 
     def _take_up(self, run: str, seen: str) -> None:
         try:
@@ -111,11 +132,11 @@ class Index:
 @contextlib.contextmanager
 def opened(runs_dir: Path) -> Iterator[Index]:
     """The index of a folder, as the folder is now."""
-    connection = _ready(runs_dir)
+    index = Index(_ready(runs_dir), runs_dir)
     try:
-        yield Index(connection, runs_dir)
+        yield index
     finally:
-        connection.close()
+        index.close()
 
 
 def _ready(runs_dir: Path) -> sqlite3.Connection:
@@ -146,16 +167,29 @@ def _refreshed(database: str, runs_dir: Path) -> sqlite3.Connection:
 
 
 def _have_tables(connection: sqlite3.Connection) -> None:
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version == _VERSION:
+    if _version(connection) == _VERSION:
         return
-    with connection:
-        connection.execute("BEGIN IMMEDIATE")
+    with _writing(connection):
+        if _version(connection) == _VERSION:  # somebody else has just made them
+            return
         for table in ("runs", "labels", "tags"):
             connection.execute(f"DROP TABLE IF EXISTS {table}")
         for statement in filter(str.strip, _TABLES.split(";")):
             connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {_VERSION}")
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    return int(version)
+
+
+@contextlib.contextmanager
+def _writing(connection: sqlite3.Connection) -> Iterator[None]:
+    """All or nothing, and nobody else writes meanwhile, from the first question on."""
+    with connection:
+        connection.execute("BEGIN IMMEDIATE")
+        yield
 
 
 def _folders(runs_dir: Path) -> Iterator[tuple[str, str]]:

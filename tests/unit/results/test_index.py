@@ -157,6 +157,14 @@ def test_runs_that_go_on_are_none_and_nothing_is_there_without_a_folder(runs: Pa
     assert found(tmp_path / "absent") == []
 
 
+def test_an_index_damaged_while_it_is_asked_is_not_needed(runs: Path) -> None:
+    with opened(runs) as index:
+        (runs / FILE).write_bytes(b"no database" * 1000)
+        assert len(index.select()) == 3
+        assert len(index.select(Selection(last=1))) == 1
+    assert len(found(runs)) == 3
+
+
 def test_several_at_once_agree(runs: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         assert {len(names) for names in pool.map(found, [runs] * 16)} == {3}
