@@ -94,7 +94,7 @@ class Index:
                     self._take_up(run, seen)
 
     def _ask(self, query: str, values: Sequence[str | float] = ()) -> list[Any]:
-        """The rows of a query; from an index in memory if the file has been damaged or made anew since it was opened."""
+        """The rows; from an index in memory if the file has been damaged or exchanged since it was opened."""
         try:
             return self._connection.execute(query, values).fetchall()
         except sqlite3.DatabaseError as error:
