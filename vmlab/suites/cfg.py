@@ -29,6 +29,15 @@ MPI_USER = "mpiuser"
 
 _PDSH = "pdsh -S -Rssh -w"
 """Without -S no status of a remote command arrives."""
+_SSH = (
+    "-oControlMaster=auto",
+    "-oControlPersist=600",
+    "-oControlPath=/run/vmlab-pdsh-%C",
+    "-oServerAliveInterval=5",
+    "-oServerAliveCountMax=3",
+)
+"""For pdsh: one connection to each node. The framework asks the nodes for each little thing anew, thousands of times,
+and most of what that takes is ssh's handshake. The connection to a node whose power went ends within 20 s."""
 _BASE = '. "$LUSTRE/tests/cfg/ncli.sh"'
 _MOUNT_OPTIONS = ("user_xattr", "flock")
 _KIND = {"MDT": "mds", "OST": "ost"}
@@ -187,6 +196,7 @@ class _Writer:
         yield _set("CLIENT1", self._driver)
         yield _set("RCLIENTS", " ".join(others))
         yield _set("PDSH", _PDSH)
+        yield f"export {_set('PDSH_SSH_ARGS_APPEND', ' '.join(_SSH))}"
         yield _set("LOAD_MODULES_REMOTE", "true")
         yield _set("RUNAS_ID", str(RUNAS_ID))
         yield _set("QUOTA_USERS", " ".join(USERS))

@@ -103,6 +103,8 @@ def test_a_bed_of_pairs(tmp_path: Path) -> None:
         "CLIENT1": "client1",
         "RCLIENTS": "client2 client3",
         "PDSH": "pdsh -S -Rssh -w",
+        "PDSH_SSH_ARGS_APPEND": "-oControlMaster=auto -oControlPersist=600 -oControlPath=/run/vmlab-pdsh-%C"
+        " -oServerAliveInterval=5 -oServerAliveCountMax=3",
         "LOAD_MODULES_REMOTE": "true",
         "RUNAS_ID": "500",
         "QUOTA_USERS": "quota_usr quota_2usr sanityusr sanityusr1",
