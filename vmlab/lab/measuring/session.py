@@ -144,7 +144,8 @@ class Session:
             taken.samples = tuple(map(turn.labelled, samples))
             taken.suites = self._suites(turn, taken)
         taken.problems = workload.sanity(options, measurement, outputs, samples)
-        taken.notes = (*workload.notes(options, measurement, outputs), *_apart(outputs))
+        apart = () if taken.suites else _apart(outputs)  # a job that only prepares the nodes measures nothing
+        taken.notes = (*workload.notes(options, measurement, outputs), *apart)
         if fault and not taken.problems:  # what is wrong with the thing under test explains the failure
             taken.faults = (fault,)
         taken.over = True
