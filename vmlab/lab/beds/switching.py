@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from vmlab.errors import HostError
 from vmlab.lab.ground.hosts import Hosts
+from vmlab.lab.ground.kept import reverting
 from vmlab.lab.ground.progress import Progress
 from vmlab.plan.actions import Action, StartDomain, StopDomain
 from vmlab.plan.observed import CRASHED, ObservedDomain
@@ -25,6 +26,11 @@ def switch(
 ) -> dict[str, str]:
     """The nodes' states afterwards. Raises HostError, before anything is done, for what a start would lose."""
     sequence = POWER.get(verb, ())
+    if StartDomain in sequence and (mark := reverting(hosts, bed)) is not None:
+        raise HostError(
+            f"{bed} is put back to its snapshot {mark.snapshot} in part only",
+            hint=f"vmlab snapshot revert {bed} {mark.snapshot}",
+        )
     saved = [name for name, domain in found.items() if domain.saved == "file"]
     if saved and StartDomain in sequence:
         raise HostError(
