@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vmlab.cli import complete
 from vmlab.cli.options import (
     Accel,
     Acceleration,
@@ -25,6 +26,8 @@ from vmlab.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from vmlab.lab.ground.hosts import Hosts
     from vmlab.lustre.target import Recovery
     from vmlab.topology import Topology
@@ -97,6 +100,15 @@ def down(bed: Bed, yes: Yes = False, keep_disks: KeepDisks = False) -> None:
 
 def rebuild(
     bed: Bed,
+    nodes: Annotated[
+        str | None,
+        option(
+            "--nodes",
+            "-n",
+            help="Only these: oss1, oss[1-4], @oss; with the disks that are theirs alone. What nodes share stays.",
+            autocompletion=complete.nodes,
+        ),
+    ] = None,
     name: Name = None,
     settings: Settings = None,
     yes: Yes = False,
@@ -104,13 +116,14 @@ def rebuild(
     timeout: HardEnd = None,
     jobs: Jobs = _JOBS,
 ) -> None:
-    """Take a bed down, disks and all, and bring it up anew.
+    """Take a bed down, disks and all, and bring it up anew; or some nodes of it.
 
     For a bed's name, the topology file of that bed is looked for here, then among those that ship with vmlab.
 
     \b
-    Example:
+    Examples:
       vmlab rebuild ha-topology.yaml -y
+      vmlab rebuild ha -n oss1
     """
     from vmlab.cli.target import file_of, load
     from vmlab.lab.beds.prepare import images_of
@@ -119,8 +132,33 @@ def rebuild(
     topology = load(file_of(bed), name, settings or ())
     with hosts_of(topology) as hosts:
         images_of(hosts, topology)  # what cannot come up again is not taken down
+        if nodes is not None:
+            doomed = _doomed(hosts, topology, nodes, yes=yes)
+            _up(hosts, topology, accel=accel, restart=False, timeout_s=timeout, jobs=jobs, wait=True, anew=doomed)
+            return
         _down(hosts, topology.name, yes=yes, keep_disks=False, verb="rebuild")
         _up(hosts, topology, accel=accel, restart=False, timeout_s=timeout, jobs=jobs, wait=True)
+
+
+def _doomed(hosts: "Hosts", topology: "Topology", nodes: str, *, yes: bool) -> "Collection[str]":
+    """The nodes that are to be made anew, when that was asked."""
+    from vmlab.cli.target import agreed
+    from vmlab.errors import UsageError
+    from vmlab.lab.beds.anew import own_disks
+    from vmlab.lab.ground.bed import chosen, existing
+    from vmlab.plan.observed import over_all
+    from vmlab.values.nodeset import fold
+
+    names = chosen(existing(hosts, topology.name), nodes)
+    if gone := [name for name in names if name not in topology.nodes]:
+        raise UsageError(
+            f"{fold(gone)} is not in {topology.file}", hint=f"vmlab up {topology.file} --restart, which removes it"
+        )
+    bed = over_all(topology.name, hosts.look())
+    lines = [f"  {name}: {', '.join(own_disks(bed, name)) or 'no disks'}" for name in names]
+    again = f"vmlab rebuild {topology.name} -n '{nodes}' -y"
+    agreed(f"{topology.name}: make {fold(names)} anew?", lines, yes=yes, again=again)
+    return list(names)
 
 
 def list_(output: Output = Form.TABLE) -> None:
@@ -204,7 +242,10 @@ def _up(
     wait: bool,
     recovery: "Recovery | None" = None,
     timings: bool = False,
+    anew: "Collection[str] | None" = None,
 ) -> None:
+    """Bring it up and tell of it; with `anew`, after these nodes were made anew."""
+    from vmlab.lab.beds.anew import rebuild as make_anew
     from vmlab.lab.beds.up import up as bring_up
     from vmlab.report.progress import shown
     from vmlab.report.tables import raised_table, show
@@ -214,18 +255,21 @@ def _up(
     begin = now()
     with shown(tuple(topology.nodes)) as seen:
         progress = Timed(seen)
-        raised = bring_up(
-            hosts,
-            topology,
-            accel=accel,
-            restart=restart,
-            timeout_s=timeout_s,
-            jobs=jobs,
-            wait=wait,
-            progress=progress,
-            recovery=recovery,
-            sweep="",
-        )
+        if anew is not None:
+            raised = make_anew(hosts, topology, anew, accel=accel, timeout_s=timeout_s, jobs=jobs, progress=progress)
+        else:
+            raised = bring_up(
+                hosts,
+                topology,
+                accel=accel,
+                restart=restart,
+                timeout_s=timeout_s,
+                jobs=jobs,
+                wait=wait,
+                progress=progress,
+                recovery=recovery,
+                sweep="",
+            )
     show(raised_table(raised))
     if timings:
         show(timing_table(progress))
