@@ -112,8 +112,8 @@ def test_under_io_all_comes_back_and_memory_goes_on(bed: Vmlab, connection: "lib
     assert {node["stage"] for node in bed.json("status", BED)} == {"ready"}
 
 
-def killed_at(vmlab: Vmlab, stage: str, *argv: str) -> None:
-    """Kill the command when it says this."""
+def ended_at(vmlab: Vmlab, stage: str, *argv: str, by: int = signal.SIGKILL) -> tuple[int, str]:
+    """End the command when it says this; its status, and what it said after that."""
     process = vmlab.start("snapshot", *argv)
     assert process.stderr is not None
     seen = []
@@ -123,15 +123,23 @@ def killed_at(vmlab: Vmlab, stage: str, *argv: str) -> None:
             break
     else:
         pytest.fail(f"{argv} never said {stage}:\n{''.join(seen)}")
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    process.send_signal(by)
+    _, said = process.communicate()
+    return process.returncode, said
+
+
+def test_after_ctrl_c_all_go_on_and_nothing_is_kept(bed: Vmlab, connection: "libvirt.virConnect") -> None:
+    status, said = ended_at(bed, "stands still", "create", BED, "two", by=signal.SIGINT)
+    assert (status, "no snapshot was taken, and all nodes go on" in said) == (130, True)
+    assert states(connection) == {libvirt.VIR_DOMAIN_RUNNING}
+    assert [line["name"] for line in bed.json("snapshot", "list", BED)] == ["one"]
 
 
 @pytest.mark.parametrize("stage", ["takes up to", "stands still", "copied", "memory is saved", "goes on"])
 def test_a_create_that_is_killed_leaves_the_bed_as_it_was(
     bed: Vmlab, file: str, connection: "libvirt.virConnect", stage: str
 ) -> None:
-    killed_at(bed, stage, "create", BED, "two")
+    ended_at(bed, stage, "create", BED, "two")
     there = [line["name"] for line in bed.json("snapshot", "list", BED)]
     bed.run("up", file, "--no-wait")
     assert states(connection) == {libvirt.VIR_DOMAIN_RUNNING}
@@ -147,11 +155,13 @@ def test_a_revert_that_is_killed_is_none_or_is_gone_on_with(
     bed: Vmlab, file: str, connection: "libvirt.virConnect", stage: str
 ) -> None:
     on_all(bed, "echo newer >/root/what; sync")
-    killed_at(bed, stage, "revert", BED, "one", "--yes")
+    ended_at(bed, stage, "revert", BED, "one", "--yes")
     half = f"{BED}._revert.json" in pool(connection)
     if stage in ("oss.: off", "disks are back", "memory is back"):
         assert half
         bed.run("power", "on", BED, "oss1", status=4)
+        bed.run("status", BED, "--no-guests")
+        assert f"{BED} is put back to its snapshot one in part only" in bed.complaints
     bed.run("up", file, "--no-wait")
     assert states(connection) == {libvirt.VIR_DOMAIN_RUNNING}
     told = on_all(bed, "cat /root/what 2>/dev/null || echo older")

@@ -205,6 +205,8 @@ def status(
     from vmlab.lab.beds.channel import ensure
     from vmlab.lab.beds.status import externals, known
     from vmlab.lab.ground.bed import existing
+    from vmlab.lab.ground.kept import reverting
+    from vmlab.plan.snapshots import half_way
     from vmlab.report.progress import Plain
     from vmlab.report.tables import node_table, show
 
@@ -212,7 +214,8 @@ def status(
     with at(bed, topology) as (hosts, name):
         there = existing(hosts, name)
         ensure(hosts, name, there.metadata.values(), Plain(sys.stderr), tell=True)
-        found = known(hosts, there)
+        found, mark = known(hosts, there), reverting(hosts, name)
+        half = half_way(name, mark) if mark is not None else None
         if not no_guests:
             from vmlab.lab.beds.reached import reached
             from vmlab.report.progress import filled
@@ -226,9 +229,9 @@ def status(
         typer.echo(dumped(found))
     else:
         show(node_table(found))
-    for node in found:
-        if node.problem:
-            typer.echo(f"vmlab: warning: {node.problem}\nhint: {node.hint}", err=True)
+    problems = [(node.problem, node.hint) for node in found if node.problem]
+    for problem, hint in [(half.message, half.hint)] if half is not None else problems:
+        typer.echo(f"vmlab: warning: {problem}\nhint: {hint}", err=True)
 
 
 def _up(

@@ -106,6 +106,14 @@ def read_reverting(text: str) -> Reverting | None:
         return None
 
 
+def half_way(bed: str, mark: Reverting) -> HostError:
+    """For who would take a bed on its way back for a whole one."""
+    return HostError(
+        f"{bed} is put back to its snapshot {mark.snapshot} in part only",
+        hint=f"vmlab snapshot revert {bed} {mark.snapshot}",
+    )
+
+
 def wanted(bed: ObservedBed, name: str, created: str) -> Snapshot:
     """What a snapshot of the bed would keep: disks are counted as files, so that what several nodes share is one.
 
