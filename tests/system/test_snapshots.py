@@ -34,18 +34,19 @@ for i in 1 2 3 4; do head -c 300000 /dev/urandom >/root/kept/$i; done
 [ "$(hostname)" = oss1 ] || dd if=/dev/urandom of={DISK} bs=1M count=8 seek=16 oflag=direct status=none
 cd /root/kept && sha256sum * >/root/sums && sync
 setsid sh -c 'i=0; while :; do i=$((i+1)); echo $i >/run/counter; sleep 0.1; done' </dev/null >/dev/null 2>&1 &
-setsid sh -c 'i=0; while :; do i=$((i+1)); head -c 100000 /dev/urandom >/root/io/$i; sync /root/io/$i
+setsid sh -c 'echo $$ >/run/writer; i=0; while :; do i=$((i+1))
+  head -c 100000 /dev/urandom >/root/io/$i; sync /root/io/$i
   sha256sum /root/io/$i >>/root/written; sync /root/written; done' </dev/null >/dev/null 2>&1 &
 """
 SPOIL = f"""
-pkill -f /root/io; cat /run/counter
+kill $(cat /run/writer); cat /run/counter
 for i in 1 2 3; do head -c 300000 /dev/zero >/root/kept/$i; done; rm -f /root/kept/4; touch /root/kept/new
 [ "$(hostname)" = oss1 ] || dd if=/dev/zero of={DISK} bs=1M count=32 oflag=direct status=none
 rm -f /root/io/1 /root/written; echo newer >/root/what; sync
 """
 # From the disk, and not from what was in memory.
 CHECK = f"""
-pkill -f /root/io; sync; echo 3 >/proc/sys/vm/drop_caches
+kill $(cat /run/writer); sync; echo 3 >/proc/sys/vm/drop_caches
 cd /root/kept && sha256sum --quiet -c /root/sums && [ "$(ls | wc -l)" = 4 ] && sha256sum --quiet -c /root/written &&
 echo "$(wc -l </root/written) $(cat /run/counter) $(dd if={DISK} bs=1M count=32 iflag=direct status=none | sha256sum)"
 """

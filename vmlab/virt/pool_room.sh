@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Of the folder $1: the bytes that are free, whether copies share blocks ($2 is a file to try that with, $3 its copy), and
 # what each further file takes.
 cd -- "$1" || exit
