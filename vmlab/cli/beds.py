@@ -116,9 +116,10 @@ def rebuild(
     timeout: HardEnd = None,
     jobs: Jobs = _JOBS,
 ) -> None:
-    """Take a bed down, disks and all, and bring it up anew; or some nodes of it.
+    """Take a bed down, disks and all, and bring it up anew.
 
-    For a bed's name, the topology file of that bed is looked for here, then among those that ship with vmlab.
+    With -n only some nodes of it, while the others run on. For a bed's name, the topology file of that bed is looked for
+    here, then among those that ship with vmlab.
 
     \b
     Examples:
@@ -206,7 +207,6 @@ def status(
     from vmlab.lab.beds.status import externals, known
     from vmlab.lab.ground.bed import existing
     from vmlab.lab.ground.kept import reverting
-    from vmlab.plan.snapshots import half_way
     from vmlab.report.progress import Plain
     from vmlab.report.tables import node_table, show
 
@@ -215,7 +215,6 @@ def status(
         there = existing(hosts, name)
         ensure(hosts, name, there.metadata.values(), Plain(sys.stderr), tell=True)
         found, mark = known(hosts, there), reverting(hosts, name)
-        half = half_way(name, mark) if mark is not None else None
         if not no_guests:
             from vmlab.lab.beds.reached import reached
             from vmlab.report.progress import filled
@@ -230,7 +229,12 @@ def status(
     else:
         show(node_table(found))
     problems = [(node.problem, node.hint) for node in found if node.problem]
-    for problem, hint in [(half.message, half.hint)] if half is not None else problems:
+    if mark is not None:
+        from vmlab.plan.snapshots import half_way
+
+        half = half_way(name, mark)
+        problems = [(half.message, half.hint)]  # what helps a single node would do harm
+    for problem, hint in problems:
         typer.echo(f"vmlab: warning: {problem}\nhint: {hint}", err=True)
 
 

@@ -1,11 +1,15 @@
 """What is kept of a bed in files of its own: snapshots, and the mark of a bed on its way back to one."""
 
+from typing import TYPE_CHECKING
+
 from vmlab.lab.ground.hosts import Hosts
-from vmlab.plan.snapshots import Reverting, Snapshot, complete, read_reverting, read_snapshot
 from vmlab.values import identity
 from vmlab.virt.connection import Host
 from vmlab.virt.console import file_whole
 from vmlab.virt.pool import BEDS, names_of, pool_path, refresh_pool
+
+if TYPE_CHECKING:
+    from vmlab.plan.snapshots import Reverting, Snapshot
 
 
 def file_names(hosts: Hosts, bed: str) -> frozenset[str]:
@@ -14,8 +18,10 @@ def file_names(hosts: Hosts, bed: str) -> frozenset[str]:
     return names_of(hosts.home, bed)
 
 
-def snapshots_of(hosts: Hosts, bed: str) -> list[Snapshot]:
+def snapshots_of(hosts: Hosts, bed: str) -> "list[Snapshot]":
     """The whole snapshots of a bed, the oldest first."""
+    from vmlab.plan.snapshots import complete, read_snapshot  # noqa: PLC0415  who only looks does not pay for it
+
     names = file_names(hosts, bed)
     described = [
         name
@@ -27,10 +33,14 @@ def snapshots_of(hosts: Hosts, bed: str) -> list[Snapshot]:
     return sorted(whole, key=lambda snapshot: (snapshot.created, snapshot.name))
 
 
-def reverting(hosts: Hosts, bed: str) -> Reverting | None:
+def reverting(hosts: Hosts, bed: str) -> "Reverting | None":
     """The way back to a snapshot that the bed is on, if any."""
-    mark = identity.reverting(bed)
-    return read_reverting(content(hosts.home, mark))
+    told = content(hosts.home, identity.reverting(bed))
+    if not told:
+        return None
+    from vmlab.plan.snapshots import read_reverting  # noqa: PLC0415  slow to import
+
+    return read_reverting(told)
 
 
 def content(host: Host, name: str) -> str:
