@@ -1,6 +1,6 @@
 """Nodes made anew on libvirt's test driver: which disks go, which stay."""
 
-from vmlab.lab.beds.anew import make_anew
+from vmlab.lab.beds.anew import make_anew, own_disks, rebuild
 from vmlab.lab.ground.hosts import only
 from vmlab.lab.ground.progress import Silent
 from vmlab.topology import loads
@@ -41,3 +41,21 @@ def test_root_disks_are_cloned_again_and_other_disks_stay(host: Host) -> None:
         of_node = [stage for name, stage in told.stages if name == node]
         assert of_node[:3] == ["made anew", "create-volume", "start-domain"]
         assert identity.disk_volume("ha", node, "scratch") in after.volumes
+
+
+def test_a_node_that_is_rebuilt_has_all_its_disks_anew_and_the_others_none(host: Host) -> None:
+    topology = loads(BED, "ha.yaml")
+    bring_up(host, topology)
+    before = observe(host).bed("ha")
+    assert own_disks(before, "oss1") == ["ha.oss1.disk-scratch.raw", "ha.oss1.root.qcow2"]
+    told = Told()
+    raised = rebuild(only(host), topology, ["oss1"], accel="auto", timeout_s=60, jobs=1, progress=told)
+    assert [(action.kind, action.name) for action in raised.actions] == [
+        ("create-volume", "ha.oss1.root.qcow2"),
+        ("create-volume", "ha.oss1.disk-scratch.raw"),
+        ("start-domain", "ha.oss1"),
+    ]
+    assert {stage for node, stage in told.stages if node == "oss2"} == {"started"}
+    after = observe(host).bed("ha")
+    assert set(after.volumes) == set(before.volumes)
+    assert all(domain.running for domain in after.nodes.values())

@@ -380,6 +380,20 @@ def test_rebuild(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(cli.json("status", "ha")) == 3
 
 
+def test_rebuild_of_nodes_leaves_the_others_and_what_is_shared(cli: Cli) -> None:
+    cli("up", "bed.yaml", "--no-wait")
+    asked = cli("rebuild", "ha", "-n", "oss1")
+    assert (asked.exit_code, "hint: vmlab rebuild ha -n 'oss1' -y" in asked.stderr) == (2, True)
+    assert "  oss1: ha.oss1.disk-scratch.raw, ha.oss1.root.qcow2\n" in asked.stderr
+    rebuilt = cli("rebuild", "ha", "-n", "oss1", "-y")
+    assert rebuilt.exit_code == 0, rebuilt.output
+    told = {line.partition("] ")[2] for line in rebuilt.stderr.splitlines()}
+    assert {"oss1: made anew", "oss1: create-volume", "oss1: start-domain"} <= told
+    assert not {"oss2: made anew", "oss2: create-volume", "oss2: start-domain", "oss1: define-domain"} & told
+    assert {node["state"] for node in cli.json("status", "ha")} == {"running"}
+    assert cli("rebuild", "ha", "-n", "none", "-y").exit_code == 2
+
+
 def test_rebuild_of_what_cannot_come_up_again_takes_nothing_down(cli: Cli, tmp_path: Path) -> None:
     cli("up", "bed.yaml", "--no-wait")
     (tmp_path / "bed.yaml").write_text(f"{BED}image: none-such\n")

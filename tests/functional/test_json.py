@@ -14,8 +14,10 @@ import typer
 from vmlab.cli.app import app
 from vmlab.cli.options import Form
 from vmlab.metrics import Metric, Sample
+from vmlab.plan.snapshots import KeptDisk, Snapshot
 from vmlab.records.run import RunRecord
 from vmlab.store.runs import open_run
+from vmlab.values import identity
 
 BED = """
 name: ha
@@ -45,6 +47,8 @@ CALLS = {
     "exec": ["ha", "--", "true"],
     "collect": ["ha", "--to", "evidence"],
     "fault list": ["ha"],
+    "snapshot list": ["ha"],
+    "snapshot show": ["ha", "one"],
     "power": ["status", "ha"],
     "lnet show": ["bed.yaml"],
     "lnet ping": ["bed.yaml"],
@@ -103,6 +107,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, disk: Path) -> Iterator[Pat
         assert called("image", "import", "demo", str(disk)) == 0
         assert called("up", "bed.yaml") == 0
         write_run(path / "state/runs")
+        write_snapshot(path / "pool/beds", kept)
         yield path
         kept.close()
 
@@ -115,6 +120,16 @@ def write_run(runs: Path) -> None:
         times = (at.isoformat(), at.isoformat())
         record = RunRecord(run.id, "ha", "rdma", {}, "tcg", False, "0", *times, (), (), samples, *(nothing,) * 3)  # noqa: FBT003
         run.finish(record)
+
+
+def write_snapshot(pool: Path, connection: "libvirt.virConnect") -> None:
+    disk = KeptDisk(identity.snapshot_disk("ha", "one", "ha.oss1.root.qcow2"), "ha.oss1.root.qcow2")
+    description = identity.snapshot_description("ha", "one")
+    for name in (disk.file, description):
+        xml = f"<volume><name>{name}</name><capacity>1</capacity></volume>"
+        connection.storagePoolLookupByName("vmlab").createXML(xml)
+    pool.mkdir(parents=True, exist_ok=True)
+    (pool / description).write_text(Snapshot("ha", "one", "2026-11-21T03:00:00+00:00", (), (disk,)).text())
 
 
 def called(*argv: str) -> int:

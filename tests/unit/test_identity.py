@@ -44,6 +44,33 @@ def test_a_copied_kernel_is_its_beds_and_no_data(bed: str, what: str, content: b
     assert not identity.has_data(name)
 
 
+@given(BEDS, NODES, DISKS, st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{0,30}", fullmatch=True))
+def test_a_snapshots_files_are_its_beds_and_none_of_its_disks(bed: str, node: str, disk: str, snapshot: str) -> None:
+    assert identity.is_snapshot_name(snapshot)
+    disks = (
+        identity.root_volume(bed, node),
+        identity.disk_volume(bed, node, disk),
+        identity.target_volume(bed, "l-OST0000"),
+    )
+    of_it = (
+        identity.snapshot_description(bed, snapshot),
+        f"{identity.snapshot_description(bed, snapshot)}.partial",
+        identity.snapshot_begun(bed, snapshot),
+        identity.snapshot_memory(bed, snapshot, node),
+        *(identity.snapshot_disk(bed, snapshot, volume) for volume in disks),
+    )
+    on_the_way = (identity.reverting(bed), *(identity.reverting_disk(bed, volume) for volume in disks))
+    assert {identity.snapshot_of(name) for name in of_it} == {snapshot}
+    assert {identity.snapshot_of(name) for name in (*on_the_way, *disks)} == {None}
+    for name in (*of_it, *on_the_way):
+        assert identity.owner_of(name) == (bed, None)
+        assert identity.of_snapshot(name)
+        assert not identity.has_data(name)
+        assert not identity.has_data(f"/pool/beds/{name}")
+    assert not any(map(identity.of_snapshot, disks))
+    assert len({*of_it, *on_the_way, *disks}) == len(of_it) + len(on_the_way) + len(disks)
+
+
 @given(IMAGES, st.sampled_from((".qcow2", ".vmlinuz", ".initrd")))
 def test_an_images_files_are_its_own(image: str, suffix: str) -> None:
     name = identity.image_file(image, "0123456789ab", suffix)
@@ -59,6 +86,8 @@ def test_an_images_files_are_its_own(image: str, suffix: str) -> None:
         *("ha._fs-OST0000.qcow2", "ha._fs-OST000.raw", "ha._fs-OST000A.raw", "ha._fs.raw", "ha._kept.raw"),
         *("ha._kernel-0123456789ab.raw", "ha._kernel-0123456789AB", "ha._kernel-0123", "ha.n1._kernel-0123456789ab"),
         *("ha.oss1.root.qcow2\n", "\nha.oss1.root.qcow2", "ha.oss1-.root.qcow2", "ha.-oss1.root.qcow2", "1.a.seed.iso"),
+        *("ha._snap.one", "ha._snap.one.qcow2", "ha._snap.one.oss1.seed.iso", "ha._snap..json", "ha._snap.a.b.json"),
+        *("ha._snap.one.oss1.root.qcow2.partial", "ha._revert.one.json", "ha._snap.-a.json", "ha._snap.one.x.raw"),
         *(f"{'a' * 32}.oss1.root.qcow2", f"ha.{'a' * 64}.root.qcow2", "ha.oss1.notes.root.qcow2", "ha..root.qcow2"),
     ],
 )

@@ -54,6 +54,7 @@ _SECTIONS: "Mapping[str, Mapping[str, str]]" = {
         "up": "beds.up",
         "down": "beds.down",
         "rebuild": "beds.rebuild",
+        "snapshot": "snapshots.app",
         "list": "beds.list_",
         "status": "beds.status",
         "export": "export.export",

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vmlab.cli import complete
 from vmlab.cli.options import (
     Accel,
     Acceleration,
@@ -25,6 +26,8 @@ from vmlab.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from vmlab.lab.ground.hosts import Hosts
     from vmlab.lustre.target import Recovery
     from vmlab.topology import Topology
@@ -97,6 +100,15 @@ def down(bed: Bed, yes: Yes = False, keep_disks: KeepDisks = False) -> None:
 
 def rebuild(
     bed: Bed,
+    nodes: Annotated[
+        str | None,
+        option(
+            "--nodes",
+            "-n",
+            help="Only these: oss1, oss[1-4], @oss; with the disks that are theirs alone. What nodes share stays.",
+            autocompletion=complete.nodes,
+        ),
+    ] = None,
     name: Name = None,
     settings: Settings = None,
     yes: Yes = False,
@@ -106,11 +118,13 @@ def rebuild(
 ) -> None:
     """Take a bed down, disks and all, and bring it up anew.
 
-    For a bed's name, the topology file of that bed is looked for here, then among those that ship with vmlab.
+    With -n only some nodes of it, while the others run on. For a bed's name, the topology file of that bed is looked for
+    here, then among those that ship with vmlab.
 
     \b
-    Example:
+    Examples:
       vmlab rebuild ha-topology.yaml -y
+      vmlab rebuild ha -n oss1
     """
     from vmlab.cli.target import file_of, load
     from vmlab.lab.beds.prepare import images_of
@@ -119,8 +133,33 @@ def rebuild(
     topology = load(file_of(bed), name, settings or ())
     with hosts_of(topology) as hosts:
         images_of(hosts, topology)  # what cannot come up again is not taken down
+        if nodes is not None:
+            doomed = _doomed(hosts, topology, nodes, yes=yes)
+            _up(hosts, topology, accel=accel, restart=False, timeout_s=timeout, jobs=jobs, wait=True, anew=doomed)
+            return
         _down(hosts, topology.name, yes=yes, keep_disks=False, verb="rebuild")
         _up(hosts, topology, accel=accel, restart=False, timeout_s=timeout, jobs=jobs, wait=True)
+
+
+def _doomed(hosts: "Hosts", topology: "Topology", nodes: str, *, yes: bool) -> "Collection[str]":
+    """The nodes that are to be made anew, when that was asked."""
+    from vmlab.cli.target import agreed
+    from vmlab.errors import UsageError
+    from vmlab.lab.beds.anew import own_disks
+    from vmlab.lab.ground.bed import chosen, existing
+    from vmlab.plan.observed import over_all
+    from vmlab.values.nodeset import fold
+
+    names = chosen(existing(hosts, topology.name), nodes)
+    if gone := [name for name in names if name not in topology.nodes]:
+        raise UsageError(
+            f"{fold(gone)} is not in {topology.file}", hint=f"vmlab up {topology.file} --restart, which removes it"
+        )
+    bed = over_all(topology.name, hosts.look())
+    lines = [f"  {name}: {', '.join(own_disks(bed, name)) or 'no disks'}" for name in names]
+    again = f"vmlab rebuild {topology.name} -n '{nodes}' -y"
+    agreed(f"{topology.name}: make {fold(names)} anew?", lines, yes=yes, again=again)
+    return list(names)
 
 
 def list_(output: Output = Form.TABLE) -> None:
@@ -167,6 +206,7 @@ def status(
     from vmlab.lab.beds.channel import ensure
     from vmlab.lab.beds.status import externals, known
     from vmlab.lab.ground.bed import existing
+    from vmlab.lab.ground.kept import reverting
     from vmlab.report.progress import Plain
     from vmlab.report.tables import node_table, show
 
@@ -174,7 +214,7 @@ def status(
     with at(bed, topology) as (hosts, name):
         there = existing(hosts, name)
         ensure(hosts, name, there.metadata.values(), Plain(sys.stderr), tell=True)
-        found = known(hosts, there)
+        found, mark = known(hosts, there), reverting(hosts, name)
         if not no_guests:
             from vmlab.lab.beds.reached import reached
             from vmlab.report.progress import filled
@@ -188,9 +228,14 @@ def status(
         typer.echo(dumped(found))
     else:
         show(node_table(found))
-    for node in found:
-        if node.problem:
-            typer.echo(f"vmlab: warning: {node.problem}\nhint: {node.hint}", err=True)
+    problems = [(node.problem, node.hint) for node in found if node.problem]
+    if mark is not None:
+        from vmlab.plan.snapshots import half_way
+
+        half = half_way(name, mark)
+        problems = [(half.message, half.hint)]  # what helps a single node would do harm
+    for problem, hint in problems:
+        typer.echo(f"vmlab: warning: {problem}\nhint: {hint}", err=True)
 
 
 def _up(
@@ -204,7 +249,10 @@ def _up(
     wait: bool,
     recovery: "Recovery | None" = None,
     timings: bool = False,
+    anew: "Collection[str] | None" = None,
 ) -> None:
+    """Bring it up and tell of it; with `anew`, after these nodes were made anew."""
+    from vmlab.lab.beds.anew import rebuild as make_anew
     from vmlab.lab.beds.up import up as bring_up
     from vmlab.report.progress import shown
     from vmlab.report.tables import raised_table, show
@@ -214,18 +262,21 @@ def _up(
     begin = now()
     with shown(tuple(topology.nodes)) as seen:
         progress = Timed(seen)
-        raised = bring_up(
-            hosts,
-            topology,
-            accel=accel,
-            restart=restart,
-            timeout_s=timeout_s,
-            jobs=jobs,
-            wait=wait,
-            progress=progress,
-            recovery=recovery,
-            sweep="",
-        )
+        if anew is not None:
+            raised = make_anew(hosts, topology, anew, accel=accel, timeout_s=timeout_s, jobs=jobs, progress=progress)
+        else:
+            raised = bring_up(
+                hosts,
+                topology,
+                accel=accel,
+                restart=restart,
+                timeout_s=timeout_s,
+                jobs=jobs,
+                wait=wait,
+                progress=progress,
+                recovery=recovery,
+                sweep="",
+            )
     show(raised_table(raised))
     if timings:
         show(timing_table(progress))

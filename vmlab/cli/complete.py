@@ -5,8 +5,12 @@ import re
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
+
+if TYPE_CHECKING:
+    import libvirt
 
 _PATIENCE_S = 1.0
 _PLAIN = re.compile(r"[\w@/.~][\w@/.~,:+=-]*")
@@ -35,6 +39,13 @@ def nodes(ctx: typer.Context, incomplete: str) -> list[str]:
     names = [name.partition(".")[2] for name in _quickly(_domains) if name.startswith(f"{bed}.")]
     roles = [f"@{role}" for role in _ROLES] if last.startswith("@") else []
     return [f"{prefix}{comma}{name}" for name in _fitting(last, [*sorted(names), *roles])]
+
+
+def snapshots(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Snapshots of the bed that was already typed."""
+    bed = str(ctx.params.get("bed") or "")
+    names = (re.fullmatch(rf"{re.escape(bed)}\._snap\.([\w-]+)\.json", name) for name in _quickly(_files))
+    return _fitting(incomplete, sorted(name[1] for name in names if name is not None))
 
 
 def images(incomplete: str) -> list[str]:
@@ -68,12 +79,19 @@ def _glob(folder: Path, prefix: str) -> list[str]:
 
 
 def _domains() -> list[str]:
+    return _asked(lambda c: [domain.name() for domain in c.listAllDomains() if "." in domain.name()])
+
+
+def _files() -> list[str]:
+    return _asked(lambda c: list(c.storagePoolLookupByName("vmlab").listVolumes()))
+
+
+def _asked(ask: "Callable[[libvirt.virConnect], list[str]]") -> list[str]:
     import libvirt
 
     libvirt.registerErrorHandler(lambda _context, _error: None, None)
     try:
-        connection = libvirt.openReadOnly(os.environ.get("LIBVIRT_DEFAULT_URI") or "qemu:///system")
-        return [domain.name() for domain in connection.listAllDomains() if "." in domain.name()]
+        return ask(libvirt.openReadOnly(os.environ.get("LIBVIRT_DEFAULT_URI") or "qemu:///system"))
     except libvirt.libvirtError:
         return []
 

@@ -14,6 +14,7 @@ from vmlab.domainxml.devices import Disk, Interface
 from vmlab.domainxml.metadata import Address, NetworkMetadata, NodeMetadata, ShareMount, write_digest
 from vmlab.domainxml.network import Network
 from vmlab.domainxml.share import Driver, Share
+from vmlab.domainxml.snapshot import add_generation
 from vmlab.domainxml.text import text
 from vmlab.domainxml.volume import Volume
 from vmlab.plan.kernel import BootFile, BootFiles, boot_of, files_of
@@ -217,6 +218,7 @@ def desired_node(
         machine = replace(machine, tuning=place.tuning, hostdevs=place.hostdevs)
     if place is not None or metadata.kernel:
         domain = build(template, machine, metadata)
+    add_generation(domain)  # not in the digest: a node that an older vmlab defined is no other for lacking it
     write_digest(domain, digest)
     return DesiredNode(
         name=node.name,

@@ -208,8 +208,9 @@ def removal_lines(bed: str, plans: Iterable[Plan]) -> list[str]:
     plan = together(plans)
     kinds = (("nodes", [fold(plan.lanes)] if plan.lanes else []), ("networks", _names(plan.networks, "remove-network")))
     disks = [n for n in _names(plan.actions, "remove-volume") if identity.has_data(n)]
+    snapshots = {s for n in _names(plan.actions, "remove-volume") if (s := identity.snapshot_of(n)) is not None}
     memory = _names(plan.actions, "discard-memory")
-    all_kinds = (*kinds, ("disks", disks), ("saved memory", memory))
+    all_kinds = (*kinds, ("disks", disks), ("snapshots", list(snapshots)), ("saved memory", memory))
     told = [f"  {kind}: {_listed(names)}" for kind, names in all_kinds if names]
     return [f"{bed}: this goes:", *told] if told else []
 

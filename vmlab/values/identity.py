@@ -17,13 +17,23 @@ _NAMESPACE = uuid.UUID("6f0ad7c4-1a53-5d0e-9a3b-7c6f3d1e2b90")
 # As topology.read and topology.scalars allow them.
 _BED = r"(?P<bed>[a-z][a-z0-9-]{0,30})"
 _NODE = r"(?P<node>[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?)"
+_ANY_NODE = _NODE.replace("?P<node>", "?:")
 _DISK = r"[A-Za-z0-9][A-Za-z0-9_-]{0,19}"
 _LABEL = r"[A-Za-z0-9][A-Za-z0-9_-]{0,7}-(?:MGS|(?:MDT|OST)[0-9a-f]{4})"
 # virtlogd keeps older parts of a console's log under the same name and a number, we those of earlier starts and a time.
 _OF_NODE = rf"{_NODE}\.(?:root\.qcow2|seed\.iso|disk-{_DISK}\.raw|console\.log(?:\.[0-9]+|\.[0-9]{{8}}T[0-9]{{9}}Z)?)"
 _UNTIL = "%Y%m%dT%H%M%S%f"
 _BOOT = r"_(?:kernel|initrd)-[0-9a-f]{12}"
-_VOLUME = re.compile(rf"{_BED}\.(?:{_OF_NODE}|_{_LABEL}\.raw|{_BOOT}|_kept)")
+_SNAPSHOT = r"[A-Za-z0-9][A-Za-z0-9_-]{0,30}"
+_OF_DISK = rf"(?:{_ANY_NODE}\.(?:root\.qcow2|disk-{_DISK}\.raw)|_{_LABEL}\.raw)"
+_TOLD = r"(?:\.partial)?"
+_OF_SNAPSHOT = (
+    rf"_snap\.(?P<snapshot>{_SNAPSHOT})\.(?:(?:json|begun){_TOLD}|{_ANY_NODE}\.memory|{_OF_DISK})"
+    rf"|_revert\.(?:json{_TOLD}|{_OF_DISK})"
+)
+_SNAPSHOT_NAME = re.compile(_SNAPSHOT)
+_SNAPSHOT_FILE = re.compile(rf"{_BED}\.(?:{_OF_SNAPSHOT})")
+_VOLUME = re.compile(rf"{_BED}\.(?:{_OF_NODE}|_{_LABEL}\.raw|{_BOOT}|_kept|{_OF_SNAPSHOT})")
 _BOOT_FILE = re.compile(rf"{_BED}\.{_BOOT}")
 _IMAGE = r"(?P<image>[a-z0-9][a-z0-9._-]{0,62})"  # as store.images allows it
 _IMAGE_FILE = re.compile(rf"\.?{_IMAGE}-[0-9a-f]{{12}}\.(?:qcow2|vmlinuz|initrd)(?:\.partial)?")
@@ -102,9 +112,58 @@ def kept_volume(bed: str) -> str:
     return f"{bed}._kept"
 
 
+def is_snapshot_name(name: str) -> bool:
+    """A snapshot may be called so."""
+    return _SNAPSHOT_NAME.fullmatch(name) is not None
+
+
+def snapshot_description(bed: str, snapshot: str) -> str:
+    """What there is of a snapshot, and when it was taken. It is made last: without it all else is a leftover."""
+    return f"{bed}._snap.{snapshot}.json"
+
+
+def snapshot_begun(bed: str, snapshot: str) -> str:
+    """Which nodes stand still while the snapshot is taken."""
+    return f"{bed}._snap.{snapshot}.begun"
+
+
+def snapshot_memory(bed: str, snapshot: str, node: str) -> str:
+    """The memory of a node that ran."""
+    return f"{bed}._snap.{snapshot}.{node}.memory"
+
+
+def snapshot_disk(bed: str, snapshot: str, volume: str) -> str:
+    """The copy of a disk of the bed."""
+    return f"{bed}._snap.{snapshot}.{volume.removeprefix(f'{bed}.')}"
+
+
+def reverting(bed: str) -> str:
+    """Says that the bed is on its way to a snapshot, and how far: from when it is there until all is as it was."""
+    return f"{bed}._revert.json"
+
+
+def reverting_disk(bed: str, volume: str) -> str:
+    """A disk as the snapshot has it, ready to take the place of the bed's."""
+    return f"{bed}._revert.{volume.removeprefix(f'{bed}.')}"
+
+
+def of_snapshot(volume: str) -> bool:
+    """It is a file of a snapshot, or of a bed's way back to one."""
+    return _SNAPSHOT_FILE.fullmatch(volume) is not None
+
+
+def snapshot_of(volume: str) -> str | None:
+    """The snapshot that a file is of; None for any other."""
+    found = _SNAPSHOT_FILE.fullmatch(volume)
+    return None if found is None else found["snapshot"]
+
+
 def has_data(volume: str) -> bool:
-    """It is a disk: neither a mark nor what is made anew, a seed, a console's log or the copy of a kernel."""
-    return volume.endswith((".qcow2", ".raw"))
+    """It is a disk of a node or of several: neither a mark nor a snapshot's, nor what is made anew.
+
+    That is a seed, a console's log or the copy of a kernel. A path is as good as a name.
+    """
+    return volume.endswith((".qcow2", ".raw")) and not of_snapshot(volume.rpartition("/")[2])
 
 
 def owner_of(volume: str) -> VolumeOwner | None:

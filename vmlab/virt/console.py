@@ -34,8 +34,8 @@ def console_lines(host: Host, pool_path: str, volume: str, position: int) -> tup
     return whole.decode(errors="replace"), start + len(whole)
 
 
-def console_whole(host: Host, pool_path: str, volume: str) -> bytes:
-    """All that is in a console's log."""
+def file_whole(host: Host, pool_path: str, volume: str) -> bytes:
+    """All that is in a file of the pool, such as a console's log; nothing if there is none."""
     return _read(host, pool_path, volume, lambda _: 0)[1]
 
 

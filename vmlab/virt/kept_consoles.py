@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from vmlab.domainxml.metadata import NodeMetadata
 from vmlab.values import identity
 from vmlab.virt.connection import Host, gone_is_fine
-from vmlab.virt.console import console_whole
+from vmlab.virt.console import file_whole
 from vmlab.virt.pool import BEDS, find_pool, pool_path, refresh, write_volume
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def put_aside(host: Host, connection: "libvirt.virConnect", node: NodeMetadata) 
         return
     refresh(pool)
     with gone_is_fine():
-        if content := console_whole(host, str(folder), log)[-_MOST:]:
+        if content := file_whole(host, str(folder), log)[-_MOST:]:
             write_volume(pool, kept, content)
     for old in _kept(node, pool.listVolumes())[:-KEPT]:
         with gone_is_fine():
@@ -58,10 +58,9 @@ def consoles(host: Host, node: NodeMetadata, earlier: int) -> list[tuple[datetim
 
     folder, kept = host.call(names)
     found: list[tuple[datetime | None, str]] = [
-        (identity.kept_until(name), console_whole(host, folder, name).decode(errors="replace"))
-        for name in kept[-earlier:]
+        (identity.kept_until(name), file_whole(host, folder, name).decode(errors="replace")) for name in kept[-earlier:]
     ]
-    return [*found, (None, console_whole(host, folder, log).decode(errors="replace"))]
+    return [*found, (None, file_whole(host, folder, log).decode(errors="replace"))]
 
 
 def _kept(node: NodeMetadata, names: list[str]) -> list[str]:

@@ -78,6 +78,17 @@ def files_of_beds(host: Host) -> list[str]:
     return host.call(act)
 
 
+def names_of(host: Host, bed: str) -> frozenset[str]:
+    """The names of a bed's files, as libvirt saw them last."""
+
+    def act(connection: "libvirt.virConnect") -> list[str]:
+        pool = find_pool(connection, BEDS)
+        return pool.listVolumes() if pool is not None and pool.isActive() else []
+
+    found = ((name, identity.owner_of(name)) for name in host.call(act) if name.startswith(f"{bed}."))
+    return frozenset(name for name, owner in found if owner is not None and owner.bed == bed)
+
+
 def _is_file(volume: "libvirt.virStorageVol") -> bool:
     try:
         return bool(volume.info()[0] == libvirt.VIR_STORAGE_VOL_FILE)

@@ -1,4 +1,7 @@
-"""The one door by which a domain starts: its devices are checked, set up and taken, its last console is kept."""
+"""The one door by which a domain starts: its devices are checked, set up and taken, its last console is kept.
+
+Beside it that of a domain whose memory is put back, which goes on instead.
+"""
 
 from typing import TYPE_CHECKING
 
@@ -35,9 +38,25 @@ def start(host: Host, connection: "libvirt.virConnect", name: str) -> None:
     facts = read_domain(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
     if facts.hostdevs:
         _take(host, facts)
+    _keep_console(host, connection, facts)
+    domain.create()
+
+
+def restore(host: Host, connection: "libvirt.virConnect", name: str, file: str) -> None:
+    """Start a defined domain with the memory that is in a file of the host; it stands still then.
+
+    One that runs is left alone. Such a domain has no functions of the host: its memory could not have been saved.
+    """
+    domain = connection.lookupByName(name)
+    if domain.isActive():
+        return
+    _keep_console(host, connection, read_domain(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)))
+    connection.restoreFlags(file, None, libvirt.VIR_DOMAIN_SAVE_PAUSED)
+
+
+def _keep_console(host: Host, connection: "libvirt.virConnect", facts: DomainFacts) -> None:
     if facts.metadata is not None and not host.simulated:
         put_aside(host, connection, facts.metadata)
-    domain.create()
 
 
 def _take(host: Host, facts: DomainFacts) -> None:

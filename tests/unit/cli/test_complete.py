@@ -52,6 +52,14 @@ def test_nodes_are_the_bed_s_and_the_last_of_a_list_is_completed(monkeypatch: py
     assert complete.nodes(context, "@os") == ["@oss"]
 
 
+def test_snapshots_are_those_of_the_bed_that_have_a_description(monkeypatch: pytest.MonkeyPatch) -> None:
+    context = domains(monkeypatch)
+    files = ["ha._snap.one.json", "ha._snap.one.oss1.memory", "ha._snap.two.begun", "hb._snap.old.json", "ha.oss1.json"]
+    monkeypatch.setattr(complete, "_files", lambda: files)
+    assert complete.snapshots(context, "") == ["one"]
+    assert complete.snapshots(context, "t") == []
+
+
 def test_a_host_that_does_not_answer_is_no_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LIBVIRT_DEFAULT_URI", f"qemu+unix:///system?socket={tmp_path}/none")

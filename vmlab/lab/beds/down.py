@@ -5,6 +5,7 @@ import shutil
 
 from vmlab.errors import HostError
 from vmlab.lab.beds import channel
+from vmlab.lab.beds.settle import settle
 from vmlab.lab.beds.shut_down import shut_down
 from vmlab.lab.ground.bed import beds_there, locked
 from vmlab.lab.ground.bed_folder import elsewhere, move, new_folder
@@ -52,6 +53,7 @@ def down(hosts: Hosts, bed: str, *, keep_disks: bool, progress: Progress) -> tup
     """Remove the bed and return what was done: nothing, if nothing of it was there.
 
     With `keep_disks` its disks and ssh secret stay, and the next `up` takes them up again; guests are shut down first.
+    Snapshots go in any case.
     """
     with locked(hosts, bed):
         done: tuple[Action, ...] = ()
@@ -60,6 +62,7 @@ def down(hosts: Hosts, bed: str, *, keep_disks: bool, progress: Progress) -> tup
         if any(plan.actions for plan in plans.values()):
             move(hosts.home, bed)
         if keep_disks:
+            settle(hosts, bed, progress)  # disks that are half put back are not worth keeping
             found = over_all(bed, hosts.look(whole=False))
             shut_down(hosts, found, found.nodes, progress)
         while any(plan.actions for plan in plans.values()):

@@ -4,9 +4,11 @@ from collections.abc import Mapping
 
 from vmlab.errors import HostError
 from vmlab.lab.ground.hosts import Hosts
+from vmlab.lab.ground.kept import reverting
 from vmlab.lab.ground.progress import Progress
 from vmlab.plan.actions import Action, StartDomain, StopDomain
 from vmlab.plan.observed import CRASHED, ObservedDomain
+from vmlab.plan.snapshots import half_way
 from vmlab.runtime.parallel import LIBVIRT_JOBS, each
 from vmlab.values.nodeset import fold
 from vmlab.virt.observe import domain_state
@@ -25,6 +27,8 @@ def switch(
 ) -> dict[str, str]:
     """The nodes' states afterwards. Raises HostError, before anything is done, for what a start would lose."""
     sequence = POWER.get(verb, ())
+    if StartDomain in sequence and (mark := reverting(hosts, bed)) is not None:
+        raise half_way(bed, mark)
     saved = [name for name, domain in found.items() if domain.saved == "file"]
     if saved and StartDomain in sequence:
         raise HostError(

@@ -13,6 +13,7 @@ from vmlab.lab.beds import channel
 from vmlab.lab.beds.boot import Boot
 from vmlab.lab.beds.decide import Part, Prepared
 from vmlab.lab.beds.prepare import Images, acceleration, admit, images_of, lustre_in, prepare, remarks
+from vmlab.lab.beds.settle import settle
 from vmlab.lab.beds.shut_down import shut_down
 from vmlab.lab.beds.taken import refuse_taken
 from vmlab.lab.filesystems.bring_up import raise_filesystems, wanted
@@ -80,6 +81,7 @@ def up(
         for host in hosts.values():
             ensure_pool(host, BEDS)
             ensure_pool(host, IMAGES)
+        settle(hosts, topology.name, progress)
         with cloning():
             images = images_of(hosts, topology)
             accel = acceleration(hosts, accel, images, progress)

@@ -2,20 +2,26 @@
 
 import contextlib
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from vmlab.errors import BusyError
+from vmlab.lab.beds.settle import let_go
 from vmlab.lab.ground.bed import locked
 from vmlab.lab.ground.bed_folder import folder, named, new_folder
 from vmlab.lab.ground.hosts import only
 from vmlab.lab.ground.image_store import folder as image_folder
 from vmlab.lab.ground.image_store import removing, used
+from vmlab.lab.ground.kept import file_names, snapshots_of
+from vmlab.lab.ground.progress import Silent
 from vmlab.lab.images.derive import abandoned, bed_name, remove_abandoned
 from vmlab.plan.actions import RemoveNetwork, RemoveVolume
-from vmlab.plan.observed import Observed
+from vmlab.plan.observed import Observed, ObservedBed
+from vmlab.plan.snapshots import cut_off
 from vmlab.store.images import begun, unused
 from vmlab.store.runs import incomplete, remove_incomplete
+from vmlab.values import identity
 from vmlab.virt.connection import Host
 from vmlab.virt.observe import observe
 from vmlab.virt.perform import perform
@@ -60,7 +66,7 @@ def _names(host: Host, observed: Observed) -> list[str]:
 def _of_bed(host: Host, observed: Observed, name: str) -> list[Leftover]:
     bed = observed.bed(name)
     if bed.nodes or bed.kept:
-        return []
+        return list(_of_snapshots(host, bed))
     if not bed.exists:
         keys = new_folder(host, name)
         return [Leftover("keys", str(keys), "nothing of its bed is there", name)] if keys.exists() else []
@@ -72,6 +78,14 @@ def _of_bed(host: Host, observed: Observed, name: str) -> list[Leftover]:
         *(Leftover("volume", volume, "its bed has no domain", name) for volume in free),
         *(Leftover("network", n.facts.name, "its bed has no domain", name) for n in bed.networks.values()),
     ]
+
+
+def _of_snapshots(host: Host, bed: ObservedBed) -> Iterator[Leftover]:
+    """Of a bed that is there; what a revert needs that is not over is none."""
+    if any(map(identity.of_snapshot, bed.volumes)):
+        reverting = identity.reverting(bed.name) in bed.volumes
+        for file in cut_off(bed.volumes, snapshots_of(only(host), bed.name), reverting=reverting):
+            yield Leftover("volume", file, "its snapshot was cut off", bed.name)
 
 
 def collect(host: Host, items: list[Leftover]) -> list[Leftover]:
@@ -92,6 +106,7 @@ def collect(host: Host, items: list[Leftover]) -> list[Leftover]:
     for bed in {item.bed: None for item in items if item.bed is not None}:
         try:
             with locked(only(host), bed):
+                let_go(only(host), bed, file_names(only(host), bed), Silent())
                 for item in _of_bed(host, observe(host), bed):
                     _remove(host, item)
                     done.append(item)

@@ -1,0 +1,56 @@
+"""What a `snapshot` that was killed left: guests that stand still go on, a bed half put back is put back whole.
+
+Whoever holds the bed and changes it comes by here first. What no snapshot has a description of is removed.
+"""
+
+import json
+from collections.abc import Iterable
+
+from vmlab.lab.beds.put_back import put_back
+from vmlab.lab.beds.standing import all_go_on
+from vmlab.lab.ground.hosts import Hosts
+from vmlab.lab.ground.kept import content, file_names, reverting, snapshots_of
+from vmlab.lab.ground.progress import Progress
+from vmlab.plan.actions import RemoveVolume
+from vmlab.plan.observed import over_all
+from vmlab.plan.snapshots import cut_off
+from vmlab.values import identity
+from vmlab.virt.perform import perform
+
+
+def settle(hosts: Hosts, bed: str, progress: Progress) -> None:
+    """The caller holds the bed. Raises what `put_back` raises, if a revert was cut off."""
+    names = file_names(hosts, bed)
+    if not any(map(identity.of_snapshot, names)):
+        return
+    mark = reverting(hosts, bed)
+    if mark is not None:
+        progress.say(f"{bed}: a revert to {mark.snapshot} was cut off: it goes on")
+        put_back(hosts, bed, mark, progress)
+    let_go(hosts, bed, names, progress)
+    for name in cut_off(file_names(hosts, bed), snapshots_of(hosts, bed), reverting=False):
+        perform(hosts.home, RemoveVolume(name, None, "left by a snapshot that was cut off"))
+
+
+def let_go(hosts: Hosts, bed: str, names: Iterable[str], progress: Progress) -> None:
+    """Nodes that stand still for a snapshot that was cut off go on; where one is whole they do already."""
+    begun = [name for name in names if _begun(bed, name)]
+    if not begun:
+        return
+    found = over_all(bed, hosts.look(whole=False))
+    whole = {snapshot.name for snapshot in snapshots_of(hosts, bed)}
+    for name in begun:
+        if identity.snapshot_of(name) not in whole:
+            all_go_on(hosts, found, _stood_still(content(hosts.home, name)), progress)
+
+
+def _begun(bed: str, name: str) -> bool:
+    snapshot = identity.snapshot_of(name)
+    return snapshot is not None and name == identity.snapshot_begun(bed, snapshot)
+
+
+def _stood_still(text: str) -> list[str]:
+    try:
+        return [str(node) for node in json.loads(text)]
+    except (ValueError, TypeError):
+        return []
