@@ -108,7 +108,7 @@ class FaultEntry(Part):
     kind: FaultKind
     nodes: Word = Field(description="a node set or @role")
     fabric: Word | None = Field(None, description="of link and net")
-    disk: Word | None = Field(None, description="of disk: its serial")
+    disk: Word | None = Field(None, description="of disk and its errors: its serial, or the target")
     delay: Word | None = Field(None, description="of net: 20ms")
     jitter: Word | None = Field(None, description="of net: 5ms")
     loss: Word | None = Field(None, description="of net: 0.1%")
