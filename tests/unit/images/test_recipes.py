@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from vmlab.errors import UsageError
-from vmlab.store.build import build_demo
+from vmlab.store.build import build_recipe
 from vmlab.store.recipes.debian import apt_mirror, bootstrap
 from vmlab.store.recipes.kernel import initramfs
 
@@ -63,5 +63,5 @@ def test_initramfs_lists_its_modules_in_the_order_of_loading() -> None:
 @pytest.mark.parametrize("suite", ["bookworm", "oldstable", "bullseye"])
 def test_suites_without_what_the_recipe_configures_are_refused_at_once(tmp_path: Path, suite: str) -> None:
     with pytest.raises(UsageError, match=f"Debian trixie or later, not of {suite}"):
-        build_demo(tmp_path / "out", mirror=None, suite=suite, progress=print)
+        build_recipe("demo", tmp_path / "out", mirror=None, suite=suite, progress=print)
     assert list(tmp_path.iterdir()) == []

@@ -17,6 +17,7 @@ from vmlab import __version__
 from vmlab.errors import GuestError, HostError, VmlabError
 from vmlab.guest.evidence import LAST, QUESTIONS, ask, why_not
 from vmlab.guest.ssh import Guest
+from vmlab.lab.beds.debug import booted
 from vmlab.lab.beds.triage import log_of, stacks_of
 from vmlab.lab.ground.bed import chosen, existing
 from vmlab.lab.ground.doors import doors
@@ -182,8 +183,7 @@ class _Node:
         self._events += [event for event in told if event not in self._events]
 
     def _stacks(self, path: Path) -> None:
-        booted = self._bed.metadata[self._name].kernel
-        text = stacks_of(path, Path(booted) if booted else None)
+        text = stacks_of(path, booted(self._domain))
         self._keep("stacks-in-memory.txt", "who panicked, and all threads by their stacks, out of its memory", text)
 
     def _keep(self, name: str, about: str, text: str) -> None:
