@@ -235,7 +235,18 @@ class _Reader:
             value.limits.entry or night.limits.entry,
             value.beds,
             value.whole,
+            self._packages(head),
         )
+
+    def _packages(self, head: Parsed[EntryHead]) -> tuple[Path, ...]:
+        found = []
+        for place, name in enumerate(head.value.packages):
+            path = (self._path.absolute().parent / Path(name).expanduser()).absolute()
+            if not path.exists():
+                wanted = "expected a folder of .rpm or .deb files, or such a file"
+                self._problems.add(head.at("packages", place), f"there is no {quote(name)} beside this file ({wanted})")
+            found.append(path)
+        return tuple(found)
 
     def _topology_path(self, head: Parsed[EntryHead]) -> Path | None:
         if not head.sound("topology"):
