@@ -149,7 +149,11 @@ class _Build:
         folder = self.tree / "usr/lib/modules" / release
         modules = Modules((folder / "modules.dep").read_text(), (folder / "modules.builtin").read_text())
         wanted = [line.split() for line in self._lines("modules")]
-        keep = set(modules.closure(name for name, *_ in wanted))
+        try:
+            keep = set(modules.closure(name for name, *_ in wanted))
+        except KeyError as error:
+            told = f"building the image: the kernel {release} has no module {error.args[0]}"
+            raise HostError(told, hint="--suite trixie") from error
         for file in folder.rglob("*.ko*"):
             if str(file.relative_to(folder)) in keep and file.suffix == ".xz":
                 # Unpacked, for the guests' sake: the disk is compressed as a whole.
