@@ -55,9 +55,10 @@ def add(
     reason: Annotated[str, option("--reason", help="In words.")] = "",
     where: _Where = None,
 ) -> None:
-    """Write a known failure into the file, which is made if it is absent.
+    """Write a known failure into the file.
 
-    What the file has stays as it is, remarks too. It is checked like any file of a night's before it is written.
+    The file is made if it is absent. What it has stays as it is, remarks too. It is checked as a night checks it
+    before it is written.
 
     \b
     Examples:

@@ -90,7 +90,7 @@ def clear(
         str, typer.Argument(metavar="[NODES]", help="A node set. Absent: all.", autocompletion=complete.nodes)
     ] = "*",
 ) -> None:
-    """Undo pauses, pulled links, delays, disks that are slow, fail or are full.
+    """Undo pauses, pulled links, delays, what disks do.
 
     A node that is off or has panicked stays so: vmlab power on|cycle.
 

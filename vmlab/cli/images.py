@@ -75,7 +75,7 @@ def build(
     mirror: Annotated[str | None, option("--mirror", help="Debian mirror; absent: that of this machine.")] = None,
     suite: Annotated[str | None, option("--suite", help="Debian release, trixie or later; absent: trixie.")] = None,
 ) -> None:
-    """Build an image: `demo` or `tools`, or another image and packages.
+    """Build an image: `demo`, `tools`, or another and packages.
 
     `demo` is made of Debian packages; `tools` is the same with what tests and crashes need in a guest: NFS, pdsh,
     sysstat, tcpdump, what a crash kernel needs. With --from a guest of that image installs .rpm or .deb files, such as
