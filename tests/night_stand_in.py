@@ -40,7 +40,22 @@ def broken(verb: str, bed: str) -> None:
             raise SystemExit(int(status))
 
 
+def image(verb: str, *argv: str) -> int:
+    """The store is a file of names."""
+    store = BEDS / "images"
+    names = store.read_text().split() if store.exists() else ["demo"]
+    if verb == "list":
+        out(json.dumps([{"name": name, "files": {"disk": f"{name}-0.qcow2"}} for name in names]))
+        return 0
+    tell(" ".join(("image", verb, *argv)))
+    broken("image", argv[argv.index("--from") + 1])
+    store.write_text(" ".join((*names, argv[0])))
+    return 0
+
+
 def main(verb: str, *argv: str) -> int:
+    if verb == "image":
+        return image(*argv)
     words = [word for word in argv if word.endswith(".yaml")]
     content = yaml.safe_load(Path(words[0]).read_text())
     bed = BEDS / content["name"]

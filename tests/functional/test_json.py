@@ -65,6 +65,7 @@ CALLS = {
     "results note": ["20261121T030000Z-ha-rdma", "quiet"],
     "results rm": ["--bed", "nobodys"],
     "nightly": ["night.yaml", "--dry-run"],
+    "expected list": ["expected.yaml"],
     "gc": [],
     "image list": [],
     "host check": [],
@@ -103,6 +104,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, disk: Path) -> Iterator[Pat
         (path / "bed.yaml").write_text(BED)
         (path / "placed.yaml").write_text(PLACED)
         (path / "night.yaml").write_text(NIGHT)
+        (path / "expected.yaml").write_text("expected: [{suite: sanity, tests: [27J], ticket: LU-18102}]")
         kept = libvirt.open("test:///default")
         assert called("image", "import", "demo", str(disk)) == 0
         assert called("up", "bed.yaml") == 0

@@ -253,3 +253,30 @@ def test_the_page_shows_how_runs_compare(cli: Cli) -> None:
     after = kept(cli.runs, measured_by_ior([8801, 8881, 8921, 9001], [9915, 9995, 10025, 10105], day=1))
     text = cli("results", "compare", before, after).stdout
     assert shown_on_page("--last 5\n```\n\n```\n") in text
+
+
+def test_known_failures_are_written_listed_and_taken_out(cli: Cli) -> None:
+    add = ("expected", "add", "expected.yaml", "sanity", "27J", "test_270a", "--ticket", "LU-18102")
+    assert cli(*add, "--where", "backend=zfs", "--flaky", "0.1").exit_code == 0
+    file = cli.folder / "expected.yaml"
+    file.chmod(0o640)
+    file.write_text(f"# Ours.\n{file.read_text()}")
+    assert [(one["test"], one["flaky"], one["where"]) for one in cli.json("expected", "list", "expected.yaml")] == [
+        ("27J", 0.1, {"backend": "zfs"}),
+        ("270a", 0.1, {"backend": "zfs"}),
+    ]
+    before = file.read_text()
+    for argv, status, told in (
+        ((*add, "--where", "backend=zfs"), 3, "expected.yaml:4:5: sanity 27J is in line 3 already"),
+        ((*add[:-1], "later"), 3, "'later' is no ticket"),
+        ((*add, "--where", "zfs"), 2, "--where 'zfs' is no condition"),
+        (("expected", "rm", "expected.yaml", "sanity", "1"), 2, "does not list sanity 1"),
+        (("expected", "rm", "absent.yaml", "sanity", "1"), 3, "absent.yaml:1:1: cannot be read"),
+    ):
+        result = cli(*argv)
+        assert (result.exit_code, told in result.stderr) == (status, True), result.stderr
+        assert file.read_text() == before
+    gone = cli("expected", "rm", "expected.yaml", "sanity", "27J")
+    assert "sanity 27J (LU-18102) is not expected to fail any more" in gone.stderr
+    assert (file.read_text().splitlines()[0], file.stat().st_mode & 0o777) == ("# Ours.", 0o640)
+    assert "270a" in cli("expected", "list", "expected.yaml").stdout

@@ -415,3 +415,38 @@ def test_a_night_takes_its_time_from_the_clock(lab: Lab) -> None:
     assert time.monotonic() - begin < PATIENCE_S
     assert [one.status for one in results(record)] == ["not run", "not run"]
     assert record.status == 7
+
+
+PACKED = """
+name: n
+entries:
+  - {topology: small.yaml, name: a, packages: debs, steps: [{command: {run: "true"}}]}
+  - {topology: small.yaml, name: b, packages: [debs], steps: [{command: {run: "true"}}]}
+"""
+
+
+def test_packages_are_put_into_the_image_once(lab: Lab) -> None:
+    (lab.folder / "debs").mkdir()
+    package = lab.folder / "debs" / "tool.deb"
+    package.write_text("1")
+    for _ in range(2):
+        assert lab.night(PACKED).status == 0
+    (built,) = lab.did("image")
+    assert re.fullmatch(rf"image build demo-[0-9a-f]{{12}} --from demo --packages {lab.folder}/debs", built)
+    night = max(lab.places.nights.iterdir())
+    assert f"image: {built.split()[2]}" in (night / "entries/a/topology.yaml").read_text()
+    package.write_text("2")
+    lab.night(PACKED)
+    assert len(lab.did("image")) == 2
+
+
+def test_packages_that_do_not_go_in_are_the_labs_fault(lab: Lab) -> None:
+    (lab.folder / "debs").mkdir()
+    (lab.folder / "debs" / "tool.deb").write_text("1")
+    lab.breaks("image", "demo 6 tool needs libfoo", "demo 6 tool needs libfoo")
+    record = lab.night(PACKED)
+    assert record.status == 7
+    assert {entry.lab for entry in record.entries} == {
+        "the image with its packages could not be built: tool needs libfoo"
+    }
+    assert lab.did("up") == []

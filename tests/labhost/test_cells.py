@@ -72,6 +72,10 @@ def test_a_client_s_power_service_is_a_unit_that_comes_back(lab: Lab, nodes: dic
     lab.sh(f"systemctl kill --signal KILL {unit}")
     lab.sh(f"until [ $(systemctl show -p MainPID --value {unit}) != 0 ]; do sleep 1; done; systemctl is-active {unit}")
     assert lab.sh(f"systemctl show --property MainPID --value {unit}").strip() not in ("0", first)
+    # What a boot does: systemd starts what its target wants.
+    assert lab.sh(f"systemctl show --property WantedBy --value {unit}").split() == ["multi-user.target"]
+    lab.sh(f"systemctl stop {unit}; systemctl daemon-reload; systemctl start multi-user.target")
+    assert lab.sh(f"systemctl is-active {unit}").strip() == "active"
 
 
 def _pinned(node: Any) -> list[int]:

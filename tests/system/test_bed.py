@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import libvirt
@@ -20,7 +21,10 @@ from vmlab.lab.ground.guests import guests
 from vmlab.lab.ground.hosts import only
 from vmlab.lab.ground.progress import Silent
 from vmlab.lab.ground.stages import drive
+from vmlab.lustre import failing
+from vmlab.lustre.target import Target
 from vmlab.plan.filesystems import Stage, Track
+from vmlab.roles._target import prepare
 from vmlab.runtime.wait import Deadline
 from vmlab.steps import Step
 from vmlab.virt.connection import connected
@@ -69,14 +73,10 @@ def appended(path: str, text: str) -> Step:
     return Step(f"write {text}", check, (("sh", "-c", 'echo "$2" >>"$1"', "vmlab", path, text),))
 
 
-def test_stages_go_through_all_guests(bed: Vmlab, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With commands that need no Lustre."""
+def driven(bed: Vmlab, stages: tuple[Stage, ...], monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Go through the stages twice; how many steps were applied, by stage and time."""
     monkeypatch.setenv("VMLAB_STATE_DIR", str(bed.state))
-    nodes, disk = ("oss1", "oss2"), "/dev/disk/by-id/virtio-lustre-OST0000"
-    stages = (
-        Stage("first", tuple(Track(n, w, (appended(f"/root/{w}", n),)) for n in nodes for w in ("a", "b", "c"))),
-        Stage("second", tuple(Track(n, "disk", (Step("disk", ("test", "-b", disk), ()),)) for n in nodes)),
-    )
+    nodes = {track.node for stage in stages for track in stage.tracks}
     with connected(DEFAULT_URI) as host, ExitStack() as stack:
         found = guests(only(host), existing(only(host), BED))
         doors = {name: stack.enter_context(found[name]) for name in nodes}
@@ -86,7 +86,17 @@ def test_stages_go_through_all_guests(bed: Vmlab, monkeypatch: pytest.MonkeyPatc
             drive(stages, doors, watch=lambda _: no_watch, progress=Silent(), deadline=Deadline.after(300))
             for _ in range(2)
         ]
-    assert [[stage.applied for stage in run] for run in ran] == [[6, 0], [0, 0]]
+    return [stage.applied for run in ran for stage in run]
+
+
+def test_stages_go_through_all_guests(bed: Vmlab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With commands that need no Lustre."""
+    nodes, disk = ("oss1", "oss2"), "/dev/disk/by-id/virtio-lustre-OST0000"
+    stages = (
+        Stage("first", tuple(Track(n, w, (appended(f"/root/{w}", n),)) for n in nodes for w in ("a", "b", "c"))),
+        Stage("second", tuple(Track(n, "disk", (Step("disk", ("test", "-b", disk), ()),)) for n in nodes)),
+    )
+    assert driven(bed, stages, monkeypatch) == [6, 0, 0, 0]
     assert bed.run("ssh", BED, "oss2", "--", "cat", "/root/b") == "oss2\n"
 
 
@@ -276,6 +286,52 @@ def test_faults_on_purpose_are_felt_listed_and_cleared(bed: Vmlab) -> None:
     assert bed.json("fault", "list", BED) == []
     assert bed.run("ssh", BED, "oss1", "--", "cat", "/sys/class/net/ib0/carrier") == "1\n"
     bed.run("ssh", BED, "client1", "--", "true")
+
+
+OST = "lustre-OST0000"
+
+
+def of_disk(bed: Vmlab, node: str, *words: str) -> str:
+    """What dd complains of that reads or writes the disk of OST there, past all caches."""
+    argv = ("dd", *(word.format(f"/dev/mapper/vmlab-{OST}") for word in words), "bs=4k", "count=1", "status=none")
+    (answer,) = json.loads(bed.run("exec", BED, "-n", node, "-o", "json", "--", "sh", "-c", f"{' '.join(argv)}; true"))
+    return str(answer["stderr"]).strip().rpartition(": ")[2]
+
+
+def test_the_disk_of_a_target_that_is_marked_fails_on_demand(bed: Vmlab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The image has no Lustre: what `up` does to the disks of targets is done here, and a file system is ext4."""
+    read, write = ("if={}", "of=/dev/null", "iflag=direct"), ("if=/dev/zero", "of={}", "oflag=direct")
+    bed.run("fault", "add", BED, "write-errors", "oss1", "--disk", OST, status=4)
+    assert "`faults: true` beside the size of that target" in bed.complaints
+    below = f"/dev/disk/by-id/virtio-{OST}"
+    sound = Target(BED, "lustre", "OST", 0, "ldiskfs", below, (), ())
+    marked = replace(sound, disk=failing.device(OST), below=below)
+    pair = ("oss1", "oss2")
+    prepared = (Stage("disks", tuple(Track(node, OST, prepare(marked)) for node in pair)),)
+    assert driven(bed, prepared, monkeypatch) == [2, 0]
+    told = {}
+    for kind in ("read-errors", "write-errors", "disk-full"):
+        bed.run("fault", "add", BED, kind, "oss1", "--disk", OST)
+        told[kind] = (of_disk(bed, "oss1", *read), of_disk(bed, "oss1", *write))
+        assert [(f["node"], f["kind"], f["on"]) for f in bed.json("fault", "list", BED)] == [("oss1", kind, OST)]
+    assert told == {
+        "read-errors": ("Input/output error", ""),
+        "write-errors": ("", "Input/output error"),
+        "disk-full": ("", "No space left on device"),
+    }
+    assert (of_disk(bed, "oss2", *read), of_disk(bed, "oss2", *write)) == ("", "")  # only who was named
+    assert f"oss1: disk-full {OST} is cleared" in bed.run("fault", "clear", BED)
+    assert (of_disk(bed, "oss1", *read), of_disk(bed, "oss1", *write)) == ("", "")
+    # A loss of power ends it, and the disk is there as before.
+    bed.run("fault", "add", BED, "write-errors", "oss1", "--disk", OST)
+    bed.run("exec", BED, "-n", "oss1", "--", "sync")
+    bed.run("power", "cycle", BED, "oss1")
+    bed.run("up", FILE, "--name", BED)
+    assert (bed.json("fault", "list", BED), of_disk(bed, "oss1", *write)) == ([], "")
+    # The mark is gone, and so is what it made.
+    plain = (Stage("disks", tuple(Track(node, OST, prepare(sound)) for node in pair)),)
+    assert driven(bed, plain, monkeypatch) == [2, 0]
+    bed.run("fault", "add", BED, "read-errors", "oss1", "--disk", OST, status=4)
 
 
 def _addresses(bed: Vmlab, name: str) -> list[dict[str, str]]:

@@ -1,12 +1,15 @@
 """Lustre's suites on real guests, with a stand-in of auster: it passes, fails, skips, hangs, loses its log, crashes."""
 
 import json
+import os
+import signal
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from .conftest import ROOT, Vmlab, remains
+from .conftest import ROOT, Vmlab, qemu_pids, remains
 
 BED = "t-suites"
 NODES = """
@@ -89,6 +92,23 @@ def test_a_run_that_was_killed_goes_on_with_the_next_suite(vmlab: Vmlab, file: s
     process.communicate()
     run = json.loads(vmlab.run("run", file, "lustre_tests", *settings, "--resume", "-o", "json", status=8))
     assert [(suite["suite"], suite["status"]) for suite in run["suites"]] == [("standin", "fail"), ("hanging", "pass")]
+
+
+def test_a_server_whose_qemu_vanishes_is_noticed_at_once(vmlab: Vmlab, file: str) -> None:
+    """The node that runs the tests does not talk to it, and hangs by itself: nobody else would notice."""
+    settings = ("--set", "suites=standin", "--set", "only=[1, 4]", "--set", "subtest_limit_s=600")
+    process = vmlab.start("run", file, "lustre_tests", *settings, "-o", "json")
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "standin 1: PASS" in line:
+            break
+    os.kill(qemu_pids(BED)[f"{BED}.s1"], signal.SIGKILL)
+    killed = time.monotonic()
+    said, _ = process.communicate()
+    assert time.monotonic() - killed < 240
+    (suite,) = json.loads(said)["suites"]
+    (test,) = (test for test in suite["tests"] if test["test"] == "test_4")
+    assert (test["status"], test["why"]) == ("crash", "s1: its QEMU is gone, and nobody here has ended it")
 
 
 def test_what_was_asked_of_another_bed_is_refused(vmlab: Vmlab, file: str) -> None:

@@ -74,6 +74,7 @@ _SECTIONS: "Mapping[str, Mapping[str, str]]" = {
         "workloads": "measuring.workloads",
         "results": "results.results",
         "nightly": "nightly.nightly",
+        "expected": "expected.app",
     },
     "This host": {
         "gc": "hosts.gc",

@@ -18,7 +18,7 @@ app = typer.Typer(
 @app.command()
 def add(
     bed: Bed,
-    kind: Annotated[Kind, typer.Argument(metavar="KIND", help="power, pause, nmi, panic, link, net or disk.")],
+    kind: Annotated[Kind, typer.Argument(metavar="KIND", help="What is to go wrong, see below.")],
     nodes: Annotated[
         str, typer.Argument(metavar="NODES", help="A node set: oss1, oss[1-4], @oss.", autocompletion=complete.nodes)
     ],
@@ -28,21 +28,23 @@ def add(
     loss: Annotated[str, option("--loss", metavar="PERCENT", help="net: so much is lost: 0.1%.")] = "",
     rate: Annotated[str, option("--rate", metavar="RATE", help="net, disk: at most 1Gbit/s, 10MB/s.")] = "",
     disk: Annotated[
-        str, option("--disk", metavar="SERIAL", help="disk: which; `status -o json` has the serials.")
+        str, option("--disk", metavar="SERIAL", help="Of all that disks do: which, by its serial or target.")
     ] = "",
     iops: Annotated[int, option("--iops", help="disk: at most so many operations a second.", min=1)] = 0,
 ) -> None:
     """Do something bad to nodes.
 
     power: the mains plug. pause: virtual CPUs stand still. nmi: as `power nmi`. panic: the kernel crashes itself. link:
-    the cables of a fabric. net: delay, loss and rate of what nodes send (netem in the guest). disk: slow. Nothing of it
-    outlives a power cycle.
+    the cables of a fabric. net: delay, loss and rate of what nodes send (netem in the guest). disk: slow.
+    read-errors, write-errors, disk-full: what these nodes read from or write to a target's disk fails, by the device
+    mapper in the guest, for targets that have `faults: true` in the topology. Nothing of it outlives a power cycle.
 
     \b
     Examples:
       vmlab fault add ha link oss1 --fabric ib0
       vmlab fault add ha net @client --fabric ib0 --delay 20ms --loss 0.1%
       vmlab fault add ha disk oss1 --disk lustre-OST0000 --iops 20
+      vmlab fault add ha write-errors oss1 --disk lustre-OST0000
     """
     from vmlab.cli.target import at, guests_only
     from vmlab.fabrics.netem import Netem
@@ -88,7 +90,7 @@ def clear(
         str, typer.Argument(metavar="[NODES]", help="A node set. Absent: all.", autocompletion=complete.nodes)
     ] = "*",
 ) -> None:
-    """Undo pauses, pulled links, delays, slow disks.
+    """Undo pauses, pulled links, delays, what disks do.
 
     A node that is off or has panicked stays so: vmlab power on|cycle.
 

@@ -65,23 +65,29 @@ def build(
     disk: Annotated[
         str | None, option("--disk", help="Root disk's size, such as 10GiB; absent: as --from.", metavar="SIZE")
     ] = None,
+    debug: Annotated[
+        Path | None,
+        option("--keep-vmlinux", metavar="PACKAGE", help="Keep vmlinux of this debug package of the image's kernel."),
+    ] = None,
     no_check: Annotated[bool, option("--no-check", help="Store the image without having booted it.")] = False,
     accel: Acceleration = Accel.AUTO,
     timeout: Timeout = _TIMEOUT,  # type: ignore[assignment]  # parsed by Typer
     mirror: Annotated[str | None, option("--mirror", help="Debian mirror; absent: that of this machine.")] = None,
     suite: Annotated[str | None, option("--suite", help="Debian release, trixie or later; absent: trixie.")] = None,
 ) -> None:
-    """Build an image: `demo`, or another image and packages.
+    """Build an image: `demo`, `tools`, or another and packages.
 
-    `demo` is made of Debian packages. With --from a guest of that image installs .rpm or .deb files, such as Lustre's,
-    with its own package manager; modules must be for the kernel that the image boots. Then a guest of the new image is
-    booted, and loads Lustre if it carries that: only an image that does so takes its name.
+    `demo` is made of Debian packages; `tools` is the same with what tests and crashes need in a guest: NFS, pdsh,
+    sysstat, tcpdump, what a crash kernel needs. With --from a guest of that image installs .rpm or .deb files, such as
+    Lustre's, with its own package manager; modules must be for the kernel that the image boots. Then a guest of the new
+    image is booted, and loads Lustre if it carries that: only an image that does so takes its name.
 
     \b
     Examples:
       vmlab image build demo --mirror http://mirror.lab/debian
       vmlab image build lustre --from rocky9 --packages ~/lustre-rpms/
       vmlab image build lustre --from debian12 --kernel --packages *.deb
+      vmlab image build tools --keep-vmlinux linux-image-6.12.117+deb13-amd64-dbg_6.12.117-1_amd64.deb
     """
     from vmlab.cli.target import here
     from vmlab.errors import UsageError
@@ -95,13 +101,13 @@ def build(
         if files or kernel or no_check or disk is not None:
             raise UsageError("packages need an image to go into", hint=f"vmlab image build {name} --from IMAGE ...")
         with here() as host, shown() as progress:
-            manifest = by_recipe(host, name, mirror=mirror, suite=suite or _SUITE, progress=progress.say)
+            manifest = by_recipe(host, name, mirror=mirror, suite=suite or _SUITE, debug=debug, progress=progress.say)
     else:
         if not packages or mirror or suite:
             told = "--mirror and --suite are for recipes" if packages else "--from needs --packages"
             raise UsageError(told, hint=f"vmlab image build {name} --from {base} --packages PATH")
         with here() as host, shown((NODE,)) as progress:
-            wish = Wish(name, base, files, kernel=kernel, disk=_size(disk), check=not no_check)
+            wish = Wish(name, base, files, kernel=kernel, disk=_size(disk), check=not no_check, debug=debug)
             manifest = build_from(host, wish, accel=accel, timeout_s=timeout, progress=progress)
     lustre = f", Lustre {manifest.lustre} ({', '.join(manifest.backends) or 'client'})" if manifest.lustre else ""
     typer.echo(f"{manifest.name}: {manifest.distribution} with kernel {manifest.kernel}{lustre}", err=True)

@@ -8,6 +8,7 @@ from vmlab.shell import script
 
 QUESTIONS = {
     "dmesg": "kernel messages of this boot",
+    "crash": "what a crash kernel saved of the kernel's log (/var/crash)",
     "journal": "systemd's journal",
     "lustre-debug": "Lustre's debug log, which this emptied (lctl dk)",
     "lustre": "devices, health, recovery, imports, usage (lctl, lfs)",
@@ -23,6 +24,17 @@ LAST = {"tasks": "stacks of all threads, those that wait for a disk or a lock fi
 """What is asked when all else is answered: it may push everything else out of the kernel's log."""
 
 _ANSWER = script(__file__, "evidence.sh")
+
+
+_SAVED = "/var/crash"
+"""Where kdump saves, of Debian (TIME/dump.TIME), RHEL (HOST-TIME/vmcore) and our images (TIME/vmcore)."""
+_VMCORE = script(__file__, "vmcore.sh")
+_ASK_S = 30.0
+
+
+def vmcore(guest: Door) -> str:
+    """The file with the latest memory that a crash kernel saved there; "" for none."""
+    return guest.run(("sh", "-c", _VMCORE, "vmlab", _SAVED), deadline_s=_ASK_S, as_root=True).stdout.strip()
 
 
 def ask(guest: Door, what: str, *, since_s: int, deadline_s: float) -> Result:

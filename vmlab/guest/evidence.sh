@@ -11,6 +11,11 @@ case $1 in
 dmesg)
     dmesg -T 2>/dev/null || dmesg
     ;;
+crash)
+    for text in /var/crash/*/dmesg* /var/crash/*/vmcore-dmesg.txt; do
+        [ ! -s "$text" ] || { echo "# $text"; cat "$text"; }
+    done
+    ;;
 journal)
     need journalctl
     if [ "$since" -gt 0 ]; then journalctl --no-pager -o short-iso-precise --since "-${since}s"

@@ -40,6 +40,7 @@ class Target:
 
     `servers` are the NIDs of each server, the primary's first; `mgs` those of each server of the MGS. `manages`: an MDT
     with the MGS on it. `disk` is the block device, "" for a target in memory. `bed` is written into its comment.
+    `below` is what lies below a disk that can be told to fail (`failing`), "" for any other.
     """
 
     bed: str
@@ -52,6 +53,7 @@ class Target:
     mgs: tuple[tuple[Nid, ...], ...]
     manages: bool = False
     mkfs_options: str = ""
+    below: str = ""
 
     @property
     def label(self) -> str:

@@ -56,6 +56,10 @@ def _written(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+def _one_or_many(value: object) -> object:
+    return (value,) if isinstance(value, str) else as_tuple(value)
+
+
 def _kind(value: object) -> object:
     if isinstance(value, str) and value in list(Kind):
         return Kind(value)
@@ -82,6 +86,11 @@ Matrix = Annotated[
     ),
 ]
 FaultKind = Annotated[Kind, BeforeValidator(_kind), WithJsonSchema({"type": "string", "enum": list(Kind)})]
+Packages = Annotated[
+    tuple[Word, ...],
+    BeforeValidator(_one_or_many),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
+]
 Keep = Literal["never", "on-failure", "always"]
 
 
@@ -108,7 +117,7 @@ class FaultEntry(Part):
     kind: FaultKind
     nodes: Word = Field(description="a node set or @role")
     fabric: Word | None = Field(None, description="of link and net")
-    disk: Word | None = Field(None, description="of disk: its serial")
+    disk: Word | None = Field(None, description="of disk and its errors: its serial, or the target")
     delay: Word | None = Field(None, description="of net: 20ms")
     jitter: Word | None = Field(None, description="of net: 5ms")
     loss: Word | None = Field(None, description="of net: 0.1%")
@@ -133,6 +142,9 @@ class EntryHead(Part):
     topology: Word = Field(description="a topology file: below this file's folder, or one that ships with vmlab")
     name: Name | None = Field(None, description="absent: the topology's")
     image: Word | None = Field(None, description="in place of the topology's")
+    packages: Packages = Field(
+        (), description="folders of .rpm or .deb files, or such files: the image gets them before the bed comes up"
+    )
     backend: Literal["ldiskfs", "zfs", "wbcfs"] | None = Field(None, description="of all its file systems")
     set: Settings = Field(default_factory=dict, description="as `up --set`: nodes.@oss.memory: 4GiB")
     matrix: Matrix = Field(

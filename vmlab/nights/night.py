@@ -46,7 +46,7 @@ class Entry:
     """One bed, and what is done on it. `content` is its topology file with all overrides, `conditions` those by name.
 
     With several `beds` these are BED-1 and so on, and share the suites of its steps, of which `whole` are not cut.
-    `content` has no path that is relative: it may be written anywhere.
+    `content` has no path that is relative: it may be written anywhere. `packages` are to be in its image.
     """
 
     name: str
@@ -60,6 +60,7 @@ class Entry:
     limit_s: float
     beds: int = 1
     whole: tuple[str, ...] = ()
+    packages: tuple[Path, ...] = ()
 
     @property
     def memory_kib(self) -> int:

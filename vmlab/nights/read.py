@@ -28,7 +28,7 @@ from vmlab.topology.tree import Mark, Tree, Unreadable, plain
 from vmlab.topology.tree import Sequence as TreeSequence
 from vmlab.topology.tree import parse as parse_tree
 from vmlab.topology.wording import expected, quote
-from vmlab.values.fault import Kind
+from vmlab.values.fault import FAILING, Kind
 
 Workloads = Mapping[str, type[BaseModel]]
 Find = Callable[[str], Path]
@@ -192,6 +192,8 @@ class _Reader:
             self._problems.add(parsed.at("kind"), message)
         if entry.kind is Kind.DISK and (entry.disk is None or (entry.rate is None and entry.iops is None)):
             self._problems.add(parsed.at("kind"), "which disk is slow, and how slow? (expected disk, and rate or iops)")
+        if entry.kind in FAILING and entry.disk is None:
+            self._problems.add(parsed.at("kind"), f"{entry.kind} of which disk? (expected the key `disk`)")
 
     def _made(self, written: _Written, choice: Mapping[str, str], night: Head) -> Entry | None:
         head = written.head
@@ -233,7 +235,18 @@ class _Reader:
             value.limits.entry or night.limits.entry,
             value.beds,
             value.whole,
+            self._packages(head),
         )
+
+    def _packages(self, head: Parsed[EntryHead]) -> tuple[Path, ...]:
+        found = []
+        for place, name in enumerate(head.value.packages):
+            path = (self._path.absolute().parent / Path(name).expanduser()).absolute()
+            if not path.exists():
+                wanted = "expected a folder of .rpm or .deb files, or such a file"
+                self._problems.add(head.at("packages", place), f"there is no {quote(name)} beside this file ({wanted})")
+            found.append(path)
+        return tuple(found)
 
     def _topology_path(self, head: Parsed[EntryHead]) -> Path | None:
         if not head.sound("topology"):
@@ -260,6 +273,9 @@ class _Reader:
                 if fabric is not None and fabric not in topology.fabrics:
                     told = f"no fabric {quote(fabric)} ({expected(fabric, topology.fabrics)})"
                     self._problems.add(written.marks[step.name], f"a fault of {quote(step.name)}: {told}")
+                disk = fault.how.get("disk", "")
+                if fault.kind in FAILING and disk and (why := _sound(disk, topology)):
+                    self._problems.add(written.marks[step.name], f"a fault of {quote(step.name)}: {why}")
 
     def _twice(self, entries: Sequence[Entry], written: Sequence[_Written]) -> None:
         for name, count in Counter(entry.name for entry in entries).items():
@@ -270,6 +286,14 @@ class _Reader:
         for entry in entries:
             if beds[entry.bed] > 1 and sum(one.name == entry.name for one in entries) == 1:
                 self._problems.add(written[-1].head.mark, f"two beds would be called {quote(entry.bed)}")
+
+
+def _sound(disk: str, topology: Topology) -> str:
+    """Why this disk cannot be told to fail; "" if it can."""
+    targets = {target.label: target for target in topology.targets}
+    if disk not in targets:
+        return f"no target {quote(disk)} ({expected(disk, targets)})"
+    return "" if targets[disk].faults else f"{disk} cannot be told to fail (expected `faults: true` beside its size)"
 
 
 def _is_fault(item: Tree) -> bool:

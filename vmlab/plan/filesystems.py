@@ -10,7 +10,7 @@ from itertools import groupby
 
 from vmlab.domainxml.metadata import Address
 from vmlab.errors import HostError
-from vmlab.lustre import lnetconf
+from vmlab.lustre import failing, lnetconf
 from vmlab.lustre.lnetconf import Lnet, LnetInterface
 from vmlab.lustre.target import Recovery, Target, disk_path
 from vmlab.lustre.version import Version
@@ -94,17 +94,19 @@ def targets(topology: Topology, configs: Mapping[str, Lnet]) -> dict[str, Target
                 hint=f"give it one server, or {target.fsname} another `backend`",
             )
         disk = target.device or (disk_path(target.label) if target.size is not None else "")
+        disk = "" if filesystem.backend == "wbcfs" else disk
         found[target.label] = Target(
             bed=topology.name,
             fsname=target.fsname,
             kind=target.kind,
             index=target.index,
             backend=filesystem.backend,
-            disk="" if filesystem.backend == "wbcfs" else disk,
+            disk=failing.device(target.label) if target.faults and disk else disk,
             servers=tuple(configs[server].nids for server in target.servers),
             mgs=mgs[target.fsname],
             manages=target.kind == "MDT" and target.index == 0 and target.fsname in shared,
             mkfs_options=filesystem.mkfs_options,
+            below=disk if target.faults else "",
         )
     return found
 

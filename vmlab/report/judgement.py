@@ -7,6 +7,7 @@ from rich.text import Text
 
 from vmlab.judgement import comparison
 from vmlab.judgement.comparison import LEVEL, Comparison, Side
+from vmlab.judgement.expectations import Expectation
 from vmlab.judgement.labels import told
 from vmlab.judgement.numbers import number, percent
 from vmlab.judgement.trend import FEWEST, TEST, Change, Series
@@ -44,6 +45,16 @@ def comparison_table(found: Comparison) -> RenderableType:
     parts += [Text(f"only before: {line}", "yellow") for line in found.only_before]
     parts += [Text(f"only after: {line}", "yellow") for line in found.only_after]
     return Group(*parts)
+
+
+def expected_table(some: Sequence[Expectation]) -> Grid:
+    """`vmlab expected list`."""
+    table = Grid("SUITE", "TEST", "TICKET", "FLAKY", "WHERE", "REASON", "LINE")
+    for one in some:
+        where = ", ".join(f"{name}={value}" for name, value in one.where.items())
+        flaky = "-" if one.flaky is None else f"{100 * one.flaky:.3g} %"
+        table.add_row(one.suite, one.test, one.ticket, flaky, where or "everywhere", one.reason or "-", str(one.line))
+    return table
 
 
 def _compared(found: Comparison) -> Grid:

@@ -121,7 +121,7 @@ def faults_table(faults: "Sequence[Fault]") -> Grid:
 
 def image_table(images: Sequence[tuple["Manifest", list[str]]]) -> Grid:
     """`vmlab image list`."""
-    table = Grid("IMAGE", "DISTRIBUTION", "KERNEL", "SIZE", "USER", "LUSTRE", "CLONES")
+    table = Grid("IMAGE", "DISTRIBUTION", "KERNEL", "SIZE", "USER", "LUSTRE", "SYMBOLS", "CLONES")
     for image, clones in images:
         table.add_row(
             image.name,
@@ -130,6 +130,7 @@ def image_table(images: Sequence[tuple["Manifest", list[str]]]) -> Grid:
             str(Bytes(image.size)),
             image.user,
             image.lustre or ("-" if image.tells else "unknown"),
+            "vmlinux" if image.files.vmlinux else "-",
             fold_clones(clones),
         )
     return table

@@ -6,6 +6,7 @@ another index or bed, not a partition table, not any signature that blkid knows.
 
 from collections.abc import Iterator
 
+from vmlab.lustre.failing import device, rule, rule_file
 from vmlab.lustre.target import Recovery, Target, mkfs_argv, mount_argv
 from vmlab.lustre.version import Version
 from vmlab.roles._alone import alone
@@ -14,10 +15,14 @@ from vmlab.shell import script
 from vmlab.steps import Command, Step
 
 _THERE = '[ -b "$1" ]'
+_PLAIN = f'{_THERE} && [ ! -b "$2" ]'
 _WAIT = """
 udevadm settle --timeout=30 --exit-if-exists="$1"
 [ -b "$1" ] || { echo "no disk appears as $1: $(ls /dev/disk/by-id | tr '\\n' ' ')" >&2; exit 1; }
 """
+_CAN_FAIL = '[ -b "$2" ] && printf "%s" "$4" | cmp -s - "$3"'
+_MAKE_IT = script(__file__, "can_fail.sh")
+_CANNOT_FAIL = script(__file__, "cannot_fail.sh")
 
 # ZFS tells servers apart by it, and refuses a pool that another one has (multihost). Debian's zfsutils-linux makes one
 # when it is installed, so all clones of an image have the same, and none would refuse anything: each takes what its
@@ -77,12 +82,19 @@ def prepare(target: Target) -> tuple[Step, ...]:
 
 
 def _prepare(target: Target) -> Iterator[Step]:
-    if target.disk:
-        values = ("vmlab", target.disk)
+    if target.below:
+        words = ("vmlab", target.below, target.disk, rule_file(target.label), rule(target.label, target.below))
+        yield Step(
+            name=f"disk of {target.label}, which can fail",
+            check=("sh", "-c", _CAN_FAIL, *words),
+            apply=(("sh", "-c", _WAIT, *words), ("sh", "-c", _MAKE_IT, *words)),
+        )
+    elif target.disk:
+        values = ("vmlab", target.disk, device(target.label), rule_file(target.label))
         yield Step(
             name=f"disk of {target.label}",
-            check=("sh", "-c", _THERE, *values),
-            apply=(("sh", "-c", _WAIT, *values),),
+            check=("sh", "-c", _PLAIN, *values),
+            apply=(("sh", "-c", _WAIT, *values), ("sh", "-c", _CANNOT_FAIL, *values)),
         )
     if target.backend == "zfs":
         yield Step(name="host id", check=("sh", "-c", _HOST_ID), apply=(("sh", "-c", _MAKE_HOST_ID),))

@@ -7,7 +7,7 @@ if [ -n "$target" ]; then
     echo "$1 $why: it is left alone" >&2
     exit 1
 fi
-if grep -q "^$(readlink -f "$4") " /proc/mounts; then
+if grep -q -e "^$(readlink -f "$4") " -e "^$4 " /proc/mounts; then
     echo "$4 is mounted: it is left alone" >&2
     exit 1
 fi

@@ -1,4 +1,4 @@
-"""Builds the `demo` image from Debian packages (see recipes/demo). Needs neither loop devices nor a running guest."""
+"""Builds images from Debian packages, by recipes: a folder each. Needs neither loop devices nor a running guest."""
 
 import json
 import lzma
@@ -21,21 +21,26 @@ from vmlab.store.recipes.kernel import Modules, initramfs, payload
 
 Run = Callable[..., Result]
 
+RECIPES = {"demo": ("demo",), "tools": ("demo", "tools")}
+"""The folders of each: a later one adds to the lists and files of those before it, and its setup runs after theirs."""
+
 _NEEDED = ("mmdebstrap", "mke2fs", "qemu-img", "zstd", "chroot", "unshare", "setpriv")
 # Fixed, so that the kernel's command line can name it; clones are told apart by their machine-id and host keys.
 _ROOT = "5f2b7a52-6d0e-4c0a-9c1e-766d6c616231"
 _SIZE = 3 << 30
 # What the guests do not need to be told twice: they are measured for work, not for resisting an attacker inside.
-# Userspace without ASLR and kernel without mitigations and zeroed pages is what makes them fast under TCG.
+# Userspace without ASLR and kernel without mitigations and zeroed pages is what makes them fast under TCG. An NMI is a
+# panic: what is the matter with a guest that hangs is then in its memory.
 _CMDLINE = (
     f"root=UUID={_ROOT} rw console=ttyS0 loglevel=5 mitigations=off norandmaps init_on_alloc=0 lsm=capability audit=0 "
-    "preempt=none cryptomgr.notests net.ifnames=0"
+    "preempt=none cryptomgr.notests net.ifnames=0 unknown_nmi_panic"
 )
 _TOO_OLD = frozenset({"buster", "bullseye", "bookworm", "oldoldstable", "oldstable"})
 _SYS_ADMIN = 21  # the bit of CAP_SYS_ADMIN, capabilities(7)
 
 
-def build_demo(
+def build_recipe(
+    name: str,
     destination: Path,
     *,
     mirror: str | None,
@@ -43,7 +48,7 @@ def build_demo(
     progress: Callable[[str], None],
     run: Run = run_process,
 ) -> Path:
-    """Build into the folder `destination`, which is replaced as a whole; its manifest's path is returned.
+    """Build one of RECIPES into the folder `destination`, which is replaced as a whole; returns its manifest's path.
 
     `mirror` None means the one that apt uses here. All work happens in a hidden folder beside `destination`; what a
     killed build left there is removed first. Raises HostError: not root, a tool or a package is missing, no mirror;
@@ -51,21 +56,34 @@ def build_demo(
     """
     if suite in _TOO_OLD:
         raise UsageError(
-            f"the demo image is made of Debian trixie or later, not of {suite}: cloud-init is one service since then",
+            f"the {name} image is made of Debian trixie or later, not of {suite}: cloud-init is one service since then",
             hint="vmlab image import, with a cloud image of that release",
         )
     _check_host()
     destination.parent.mkdir(parents=True, exist_ok=True)
     work = destination.with_name(f".{destination.name}.building")
-    with held("build.demo", what="the build of an image"):
+    with held("build.recipe", what="the build of an image"):
         shutil.rmtree(work, ignore_errors=True)
         try:
-            _Build(work, suite, mirror or apt_mirror(), progress, run).build()
+            _Build(name, work, suite, mirror or apt_mirror(), progress=progress, run=run).build()
             shutil.rmtree(destination, ignore_errors=True)
             (work / "out").rename(destination)
         finally:
             shutil.rmtree(work, ignore_errors=True)
-    return destination / "demo.json"
+    return destination / f"{name}.json"
+
+
+def _composed(parts: Sequence[str], into: Path) -> Path:
+    """One recipe of several, in the folder `into`."""
+    into.mkdir()
+    for folder in (Path(str(resources.files("vmlab.store.recipes") / part)) for part in parts):
+        for name in ("packages", "modules", "excludes", "setup"):
+            if (folder / name).exists():
+                with (into / name).open("a") as file:
+                    file.write((folder / name).read_text())
+        if (folder / "files").exists():
+            shutil.copytree(folder / "files", into / "files", dirs_exist_ok=True)
+    return into
 
 
 def _check_host() -> None:
@@ -76,7 +94,9 @@ def _check_host() -> None:
 
 
 class _Build:
-    def __init__(self, work: Path, suite: str, mirror: str, progress: Callable[[str], None], run: Run) -> None:
+    def __init__(
+        self, name: str, work: Path, suite: str, mirror: str, *, progress: Callable[[str], None], run: Run
+    ) -> None:
         self.tree = work / "tree"
         self.out = work / "out"
         self.work = work
@@ -84,10 +104,12 @@ class _Build:
         self.mirror = mirror
         self.progress = progress
         self.run = run
-        self.recipe = Path(str(resources.files("vmlab.store.recipes") / "demo"))
+        self.name = name
+        self.recipe = work / "recipe"
 
     def build(self) -> None:
         self.out.mkdir(parents=True)
+        _composed(RECIPES[self.name], self.recipe)
         # The folder becomes the root of a file system whose first user may be anyone.
         self.work.chmod(0o700)
         self.progress(f"unpacking Debian {self.suite} from {self.mirror}")
@@ -127,7 +149,11 @@ class _Build:
         folder = self.tree / "usr/lib/modules" / release
         modules = Modules((folder / "modules.dep").read_text(), (folder / "modules.builtin").read_text())
         wanted = [line.split() for line in self._lines("modules")]
-        keep = set(modules.closure(name for name, *_ in wanted))
+        try:
+            keep = set(modules.closure(name for name, *_ in wanted))
+        except KeyError as error:
+            told = f"building the image: the kernel {release} has no module {error.args[0]}"
+            raise HostError(told, hint="--suite trixie") from error
         for file in folder.rglob("*.ko*"):
             if str(file.relative_to(folder)) in keep and file.suffix == ".xz":
                 # Unpacked, for the guests' sake: the disk is compressed as a whole.
@@ -138,7 +164,7 @@ class _Build:
         early = [Path(path.removesuffix(".xz")) for path in modules.closure(n for n, *mark in wanted if mark)]
         init = (self.tree / "usr/libexec/tiny-initramfs/init-static").read_bytes()
         initrd = initramfs(init, {path.name: (folder / path).read_bytes() for path in early})
-        (self.out / "demo.initrd").write_bytes(initrd)
+        (self.out / f"{self.name}.initrd").write_bytes(initrd)
         (self.tree / "boot/initrd").write_bytes(initrd)
         self._chroot("depmod", release)
 
@@ -147,7 +173,7 @@ class _Build:
         compressed = payload((self.tree / f"boot/vmlinuz-{release}").read_bytes())
         (self.work / "vmlinux.zst").write_bytes(compressed)
         # QEMU starts an ELF kernel by its PVH entry: the guest has nothing to unpack.
-        self._do("zstd", "-dqf", str(self.work / "vmlinux.zst"), "-o", str(self.out / "demo.vmlinuz"))
+        self._do("zstd", "-dqf", str(self.work / "vmlinux.zst"), "-o", str(self.out / f"{self.name}.vmlinuz"))
         menu = f"set root=(hd0,msdos1)\nlinux /boot/vmlinuz-{release} {_CMDLINE}\ninitrd /boot/initrd\nboot\n"
         (self.tree / "boot/grub.cfg").write_text(menu)
         self._chroot(
@@ -191,23 +217,27 @@ class _Build:
         )
         self._do(
             *("qemu-img", "convert", "-f", "raw", "-O", "qcow2", "-c", "-W", "-m", "4", "-o", "compression_type=zstd"),
-            *(str(raw), str(self.out / "demo.qcow2")),
+            *(str(raw), str(self.out / f"{self.name}.qcow2")),
         )
 
     def _write_manifest(self, release: str, versions: dict[str, str]) -> None:
         pretty = re.search(r'^PRETTY_NAME="(.*)"$', (self.tree / "etc/os-release").read_text(), re.MULTILINE)
         manifest = {
             "schema": 1,
-            "name": "demo",
+            "name": self.name,
             "user": "root",
             "distribution": pretty[1] if pretty else f"Debian {self.suite}",
             "architecture": "x86_64",
             "kernel": release,
             "cmdline": _CMDLINE,
             "carries": versions,
-            "files": {"disk": "demo.qcow2", "kernel": "demo.vmlinuz", "initrd": "demo.initrd"},
+            "files": {
+                "disk": f"{self.name}.qcow2",
+                "kernel": f"{self.name}.vmlinuz",
+                "initrd": f"{self.name}.initrd",
+            },
         }
-        (self.out / "demo.json").write_text(json.dumps(manifest, indent=2) + "\n")
+        (self.out / f"{self.name}.json").write_text(json.dumps(manifest, indent=2) + "\n")
 
     def _lines(self, name: str) -> list[str]:
         return lines(self.recipe / name)

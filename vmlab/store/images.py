@@ -35,7 +35,8 @@ _WORK = ".build-"
 RECIPE_WORK = ".build"
 _RECIPE_WORK = (RECIPE_WORK, f".{RECIPE_WORK}.building")
 _HALF_WRITTEN = re.compile(r"\.[a-z0-9][a-z0-9._-]{0,62}\.json\.[0-9a-f]+")
-_SUFFIXES = {"disk": ".qcow2", "kernel": ".vmlinuz", "initrd": ".initrd"}
+_SUFFIXES = {"disk": ".qcow2", "kernel": ".vmlinuz", "initrd": ".initrd", "vmlinux": ".vmlinux"}
+_BY_RECIPE = ("demo", "tools")
 _LONGEST = 1 << 20  # bytes of a manifest
 _CHUNK = 1 << 20
 
@@ -51,13 +52,17 @@ _File = Annotated[str, AfterValidator(_plain_name)]
 
 
 class Files(BaseModel):
-    """File names beside the manifest. Without a kernel the image boots from its own disk only."""
+    """File names beside the manifest. Without a kernel the image boots from its own disk only.
+
+    `vmlinux` is its kernel with debug symbols, for who reads memory of crashed guests.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     disk: _File
     kernel: _File | None = None
     initrd: _File | None = None
+    vmlinux: _File | None = None
 
 
 class Manifest(BaseModel):
@@ -149,7 +154,9 @@ def find(folder: Path, name: str) -> Manifest:
     path = folder / f"{name}.json"
     if not re.match(_NAME, name) or not path.exists():
         known = ", ".join(p.stem for p in sorted(folder.glob("*.json"))) or "none"
-        how = "vmlab image build demo" if name == "demo" else f"vmlab image import {shlex.quote(name)} FILE.qcow2"
+        how = (
+            f"vmlab image build {name}" if name in _BY_RECIPE else f"vmlab image import {shlex.quote(name)} FILE.qcow2"
+        )
         raise HostError(f"there is no image {name} in {folder} (images: {known})", hint=how)
     return read(path)
 
@@ -253,7 +260,10 @@ def add(folder: Path, manifest: Manifest, source: Path, *, move: bool = False) -
         for kind, path in sources.items():
             _place(path, folder / files[kind], digests[kind], move=move)
         complete = manifest.model_copy(update={"size": size, "files": Files(**files)})
-        write_atomically(folder / f"{manifest.name}.json", complete.model_dump_json(by_alias=True, indent=2) + "\n")
+        write_atomically(
+            folder / f"{manifest.name}.json",
+            complete.model_dump_json(by_alias=True, indent=2, exclude_none=True) + "\n",
+        )
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
         told = f"cannot put the image into the store {folder}: {error.strerror}{where}"

@@ -47,7 +47,7 @@ def _others(suite: str, shape: Shape) -> Iterator[Skip]:
     if suite == "obdfilter-survey" and shape.backend == "zfs":
         yield Skip(suite, ("1a", "1b", "1c", "2a", "2b", "3a"), "LU-18889: excluded on ZFS since 2.2.7")
     if suite in _BARRIERS and shape.backend == "ldiskfs" and shape.has.get(FLAKEY) is False:
-        why = f"a server has no {FLAKEY}: replay barriers need it, or a kernel with Lustre's patches"
+        why = f"a server has no {FLAKEY}, or no dmsetup: replay barriers need both, or a kernel with Lustre's patches"
         yield Skip(suite, (), why, fails=True)
     if suite in _FAILING and shape.failure_mode == "HARD":
         if shape.has.get(POWER) is False:

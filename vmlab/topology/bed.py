@@ -194,6 +194,7 @@ class TargetSpec:
     """One Lustre target: a shared volume of `size`, or a `device` that its servers see by themselves.
 
     `servers[0]` is the primary, the others its failover partners. Neither size nor device: backend wbcfs, in memory.
+    `faults`: its disk can be told to fail.
     """
 
     fsname: str
@@ -202,6 +203,7 @@ class TargetSpec:
     servers: tuple[str, ...]
     size: Bytes | None
     device: str | None
+    faults: bool = False
 
     @property
     def label(self) -> str:

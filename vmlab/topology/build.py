@@ -160,7 +160,8 @@ def _targets(filesystem: FileSystemDraft, draft: Draft) -> list[TargetSpec]:
         for target, index in numbered(filesystem, kind):
             entry = target.entry.value
             servers = names.nodes(entry.servers, draft)
-            targets.append(TargetSpec(filesystem.name, kind, index, servers, entry.size, entry.device))
+            spec = TargetSpec(filesystem.name, kind, index, servers, entry.size, entry.device, entry.faults)
+            targets.append(spec)
     return targets
 
 

@@ -77,6 +77,7 @@ def _servers(target: TargetDraft, draft: Draft, problems: Problems) -> None:
 def _storage(target: TargetDraft, filesystem: FileSystemDraft, draft: Draft, problems: Problems) -> None:
     entry = target.entry
     size, device = entry.value.size, entry.value.device
+    _failing(target, filesystem, problems)
     count = entry.value.count if isinstance(entry.value, model.TargetEntry) else 1
     if not entry.sound("size", "device"):
         return
@@ -97,6 +98,19 @@ def _storage(target: TargetDraft, filesystem: FileSystemDraft, draft: Draft, pro
             problems.add(entry.at("size"), f"{size} is too small for an {target.kind} (expected at least {_LEAST})")
         if entry.sound("servers"):
             _common_host(target, draft, problems)
+
+
+def _failing(target: TargetDraft, filesystem: FileSystemDraft, problems: Problems) -> None:
+    entry = target.entry
+    if not entry.value.faults or not entry.sound("size", "device", "faults"):
+        return
+    if filesystem.entry.sound("backend") and filesystem.entry.value.backend == "wbcfs":
+        problems.add(
+            entry.at("faults"), f"an {target.kind} in memory has no disk that could fail (expected no `faults`)"
+        )
+    elif entry.value.size is None and entry.value.device is None and target.kind == "MGT":
+        message = "an MGT on MDT0000's disk has none of its own (expected `faults` there, or a `size`)"
+        problems.add(entry.at("faults"), message)
 
 
 def _with_mdt0(target: TargetDraft, filesystem: FileSystemDraft, draft: Draft, problems: Problems) -> None:

@@ -255,6 +255,7 @@ class MgtEntry(Part):
     servers: NodeSets = Field(description="the first is the primary, the others its failover partners")
     size: Annotated[Bytes, at_least(MIB)] | None = Field(None, description="of a shared volume")
     device: DevicePath | None = Field(None, description="a device that the servers see by themselves")
+    faults: bool = Field(default=False, description="its disk fails on demand: vmlab fault add BED write-errors NODES")
 
 
 class TargetEntry(MgtEntry):

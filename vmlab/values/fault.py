@@ -13,3 +13,10 @@ class Kind(StrEnum):
     LINK = "link"
     NET = "net"
     DISK = "disk"
+    READS = "read-errors"
+    WRITES = "write-errors"
+    FULL = "disk-full"
+
+
+FAILING = frozenset({Kind.READS, Kind.WRITES, Kind.FULL})
+"""What only the disks of targets can do whose file says `faults: true`."""

@@ -36,7 +36,7 @@ _SNAPSHOT_FILE = re.compile(rf"{_BED}\.(?:{_OF_SNAPSHOT})")
 _VOLUME = re.compile(rf"{_BED}\.(?:{_OF_NODE}|_{_LABEL}\.raw|{_BOOT}|_kept|{_OF_SNAPSHOT})")
 _BOOT_FILE = re.compile(rf"{_BED}\.{_BOOT}")
 _IMAGE = r"(?P<image>[a-z0-9][a-z0-9._-]{0,62})"  # as store.images allows it
-_IMAGE_FILE = re.compile(rf"\.?{_IMAGE}-[0-9a-f]{{12}}\.(?:qcow2|vmlinuz|initrd)(?:\.partial)?")
+_IMAGE_FILE = re.compile(rf"\.?{_IMAGE}-[0-9a-f]{{12}}\.(?:qcow2|vmlinuz|initrd|vmlinux)(?:\.partial)?")
 
 
 class VolumeOwner(NamedTuple):

@@ -51,5 +51,18 @@ def domain_stats(host: Host, domains: Collection[str]) -> Mapping[str, Mapping[s
     return host.call(act)
 
 
+def vanished(host: Host, domains: Collection[str]) -> frozenset[str]:
+    """Those of these domains whose QEMU is gone, and neither the guest nor anybody here had ended it."""
+
+    def act(connection: "libvirt.virConnect") -> list[str]:
+        found = connection.getAllDomainStats(libvirt.VIR_DOMAIN_STATS_STATE)
+        return [domain.name() for domain, stats in found if (stats["state.state"], stats["state.reason"]) == _VANISHED]
+
+    return frozenset(host.call(act)) & frozenset(domains)
+
+
+_VANISHED = (libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_CRASHED)
+
+
 def _dotted(number: int) -> str:
     return f"{number // 1_000_000}.{number // 1000 % 1000}.{number % 1000}"

@@ -88,12 +88,12 @@ class Place:
         if not self.tests:
             raise WorkloadError(
                 f"lustre_tests: Lustre's tests are not on {self.driver}",
-                hint="packages: [lustre-tests] in the topology, or an image with them",
+                hint="an image with them: vmlab image build NAME --from IMAGE --packages DIR",
             )
         if len(self.nodes) > 1 and "pdsh" not in self.has[self.driver]:
             raise WorkloadError(
                 f"lustre_tests: {self.driver} has no pdsh, by which the framework reaches the other nodes",
-                hint="packages: [pdsh] in the topology, or an image with it",
+                hint="an image with it: vmlab image build NAME --from IMAGE --packages pdsh.deb",
             )
 
     def shape(self, environment: Mapping[str, str]) -> Shape:

@@ -15,8 +15,9 @@ done
 for program in pdsh mpirun exportfs rpc.nfsd mount.nfs vmlab-power; do
     command -v "$program" >/dev/null && echo "has $program"
 done
-for module in dm-flakey nfsd nfs; do
+for module in nfsd nfs; do
     modprobe -n -q "$module" && echo "has $module"
 done 2>/dev/null
+command -v dmsetup >/dev/null && modprobe -n -q dm-flakey 2>/dev/null && echo "has dm-flakey"
 echo "mounted $(grep -c '^[^ ]* [^ ]* lustre' /proc/mounts)"
 exit 0

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from vmlab.errors import UsageError
-from vmlab.store.build import build_demo
-from vmlab.store.recipes.debian import apt_mirror, bootstrap
+from vmlab.errors import HostError, UsageError
+from vmlab.store.build import RECIPES, _composed, build_recipe
+from vmlab.store.images import find
+from vmlab.store.recipes.debian import apt_mirror, bootstrap, lines
 from vmlab.store.recipes.kernel import initramfs
 
 APT_CONFIG = """\
@@ -63,5 +64,23 @@ def test_initramfs_lists_its_modules_in_the_order_of_loading() -> None:
 @pytest.mark.parametrize("suite", ["bookworm", "oldstable", "bullseye"])
 def test_suites_without_what_the_recipe_configures_are_refused_at_once(tmp_path: Path, suite: str) -> None:
     with pytest.raises(UsageError, match=f"Debian trixie or later, not of {suite}"):
-        build_demo(tmp_path / "out", mirror=None, suite=suite, progress=print)
+        build_recipe("demo", tmp_path / "out", mirror=None, suite=suite, progress=print)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_recipe_of_several_folders_adds_to_the_lists_and_files_of_those_before(tmp_path: Path) -> None:
+    recipe = _composed(RECIPES["tools"], tmp_path / "recipe")
+    packages, modules = ([line.split()[0] for line in lines(recipe / name)] for name in ("packages", "modules"))
+    assert {"openssh-server", "nfs-kernel-server", "makedumpfile"} <= set(packages)
+    assert {"virtio_blk", "dm-flakey", "dm-thin-pool", "nfsd"} <= set(modules)
+    assert (recipe / "files/etc/fstab").is_file()
+    setup = (recipe / "setup").read_text()
+    assert setup.index("vmlab-console.service") < setup.index("nfs-server")
+    assert list(lines(recipe / "excludes"))
+
+
+def test_an_image_that_is_missing_is_told_how_to_get(tmp_path: Path) -> None:
+    for name in RECIPES:
+        with pytest.raises(HostError) as caught:
+            find(tmp_path, name)
+        assert caught.value.hint == f"vmlab image build {name}"

@@ -160,3 +160,22 @@ def test_who_began_anew_is_waited_for_again_and_what_was_found_stays(pool: Pool)
         assert consoles.findings() == (found,)
         with pytest.raises(GuestError):
             consoles.watch()
+
+
+def test_a_qemu_that_is_gone_without_a_word_ends_what_waits(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What libvirt says of one that was killed is in tests/system/test_lustre_tests.py."""
+    gone: set[str] = set()
+    struck = {"oss1"}
+    monkeypatch.setattr("vmlab.lab.measuring.consoles.vanished", lambda _host, names: gone & set(names))
+    with Consoles(only(pool), bed(), spared=lambda: struck) as consoles:
+        gone.update(("bed.oss1", "bed.oss2"))  # one is struck on purpose, one was off before
+        assert consoles.findings() == ()
+        pool.starts_anew("oss1")
+        struck.clear()
+        assert consoles.findings() == ("oss1: its QEMU is gone, and nobody here has ended it",)
+        with pytest.raises(GuestError) as caught:
+            consoles.watch()
+        assert (caught.value.stage, caught.value.hint) == ("off", "vmlab power on bed oss1")
+        gone.clear()
+        consoles.forget()
+        consoles.watch()

@@ -1,11 +1,13 @@
 """What a guest is asked, on this machine; and what the index says."""
 
 import json
+import os
 import subprocess
+from pathlib import Path
 
 import pytest
 
-from vmlab.guest.evidence import _ANSWER, LAST, QUESTIONS
+from vmlab.guest.evidence import _ANSWER, _VMCORE, LAST, QUESTIONS
 from vmlab.records.evidence import Evidence, Kept, Missing, OfNode, as_data, as_text
 
 EVIDENCE = Evidence(
@@ -80,3 +82,18 @@ def test_the_index_as_data() -> None:
     assert data["nodes"][1]["kept"] == [
         {"file": "oss2/console.log", "about": "its console", "size": 8 << 20, "cut": True}
     ]
+
+
+def test_the_latest_memory_that_was_saved_whole_is_found(tmp_path: Path) -> None:
+    def found() -> str:
+        return subprocess.check_output(("sh", "-c", _VMCORE, "vmlab", str(tmp_path)), text=True).strip()
+
+    assert found() == ""
+    for age_s, name in enumerate(("b/vmcore", "a/dump.20261129", "c/vmcore.partial", "c/vmcore-dmesg.txt")):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+        os.utime(path, (1_000_000_000 + age_s, 1_000_000_000 + age_s))
+    assert found() == str(tmp_path / "a/dump.20261129")
+    os.utime(tmp_path / "b/vmcore")
+    assert found() == str(tmp_path / "b/vmcore")

@@ -360,4 +360,4 @@ def test_what_a_node_lacks_is_told(said: str, why: str) -> None:
     workload, options, known = planned(HA, {"client1": said}, suites=["sanity"])
     with pytest.raises(WorkloadError, match=why) as caught:
         workload.measurements(options, known)
-    assert "packages: [" in (caught.value.hint or "")
+    assert "vmlab image build" in (caught.value.hint or "")

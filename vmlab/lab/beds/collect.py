@@ -15,8 +15,9 @@ from pathlib import Path
 
 from vmlab import __version__
 from vmlab.errors import GuestError, HostError, VmlabError
-from vmlab.guest.evidence import LAST, QUESTIONS, ask, why_not
+from vmlab.guest.evidence import LAST, QUESTIONS, ask, vmcore, why_not
 from vmlab.guest.ssh import Guest
+from vmlab.lab.beds.debug import booted
 from vmlab.lab.beds.triage import log_of, stacks_of
 from vmlab.lab.ground.bed import chosen, existing
 from vmlab.lab.ground.doors import doors
@@ -132,6 +133,7 @@ class _Node:
                 progress.stage(self._name, "guest")
                 for questions in (QUESTIONS, LAST):
                     self._ask_all(guest, questions)
+                self._try("vmcore", lambda: self._vmcore(guest))
         except GuestError as error:
             return error.message
         return ""
@@ -149,6 +151,17 @@ class _Node:
         if result.stdout.strip():
             self._keep(f"{what}.txt", about, result.stdout)
         self._missing += [Missing(what, why) for why in why_not(result)]
+
+    def _vmcore(self, guest: Guest) -> None:
+        """The latest that a crash kernel saved in the guest."""
+        if not (there := vmcore(guest)):
+            return
+        path = self._folder / "vmcore"
+        result = guest.copy([there], str(path), to_guest=False, deadline_s=_PACK_S)
+        if not result.ok:
+            raise HostError(f"{there} cannot be copied: {result.last_line}")
+        path.chmod(0o600)
+        self._kept.append(Kept(f"{self._name}/vmcore", f"{there}, for crash or drgn", path.stat().st_size))
 
     def _consoles(self) -> None:
         """Of all starts that are kept; the last is that since the latest start."""
@@ -182,8 +195,7 @@ class _Node:
         self._events += [event for event in told if event not in self._events]
 
     def _stacks(self, path: Path) -> None:
-        booted = self._bed.metadata[self._name].kernel
-        text = stacks_of(path, Path(booted) if booted else None)
+        text = stacks_of(path, booted(self._domain))
         self._keep("stacks-in-memory.txt", "who panicked, and all threads by their stacks, out of its memory", text)
 
     def _keep(self, name: str, about: str, text: str) -> None:

@@ -12,6 +12,7 @@ from vmlab.guest.child import attached, no_watch
 from vmlab.lab.beds.execute import one
 from vmlab.lab.ground.bed import existing
 from vmlab.lab.ground.hosts import Hosts
+from vmlab.plan.observed import ObservedDomain
 from vmlab.runtime.log import log
 from vmlab.virt.connection import Host
 from vmlab.virt.debugger import let_run, socket_of
@@ -49,16 +50,24 @@ def session(hosts: Hosts, bed: str, node: str, vmlinux: Path | None) -> Session:
     if socket is None:
         hint = "write `gdb: true` into the node, then: vmlab up FILE --restart"
         raise UsageError(f"{name} was started without a socket for gdb", hint=hint)
-    source = Path(domain.facts.metadata.kernel) if domain.facts.metadata and domain.facts.metadata.kernel else None
+    source = booted(domain)
     version = _version(domain.facts.details.kernel)
     symbols = vmlinux or next((path for path in candidates(source, version) if _is(path)), None)
     argv = ("gdb", *(() if symbols is None else (str(symbols),)), "-ex", f"target remote {socket}")
     return Session(host, domain.facts.name, argv, os.access(socket, os.W_OK))
 
 
+def booted(domain: ObservedDomain) -> Path | None:
+    """The kernel's file as its user named it, or the image's; None where the image boots from its own disk."""
+    metadata = domain.facts.metadata
+    kernel = (metadata.kernel if metadata is not None else "") or domain.facts.details.kernel
+    return Path(kernel) if kernel else None
+
+
 def candidates(kernel: Path | None, version: str) -> Iterator[Path]:
-    """Where a vmlinux may lie: in the tree that a user's kernel was built in, or where packages put it."""
+    """Where a vmlinux may lie: with the image, in the tree that a user's kernel was built in, where packages put it."""
     if kernel is not None:
+        yield kernel.with_suffix(".vmlinux")
         yield kernel.parent / "vmlinux"
         if kernel.parent.name == "boot" and len(kernel.parents) > 3:  # noqa: PLR2004 - TREE/arch/x86/boot/bzImage
             yield kernel.parents[3] / "vmlinux"

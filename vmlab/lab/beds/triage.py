@@ -36,7 +36,8 @@ def stacks_of(dump: Path, kernel: Path | None) -> str:
     if symbols is None:
         raise HostError(
             f"no vmlinux with debug symbols of kernel {release or 'unknown'} is on this host "
-            f"(/usr/lib/debug/boot/vmlinux-{release}, of the package linux-image-{release}-dbg or kernel-debuginfo)"
+            f"(/usr/lib/debug/boot/vmlinux-{release}, of the package linux-image-{release}-dbg or kernel-debuginfo; "
+            "`vmlab image build --keep-vmlinux` keeps it with an image)"
         )
     if shutil.which("crash") is None:
         raise HostError(f"crash is not installed here{f': {hint}' if (hint := install_hint('crash')) else ''}")

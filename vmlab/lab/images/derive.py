@@ -31,6 +31,7 @@ from vmlab.runtime.wait import Deadline
 from vmlab.store import images as store
 from vmlab.store.images import Files, Manifest
 from vmlab.store.packages import Kind, Package, collect, kernel_to_boot, listing_commands
+from vmlab.store.vmlinux import check_debug_package, take_vmlinux
 from vmlab.topology import Topology, loads
 from vmlab.topology.bed import DEFAULT_HOST
 from vmlab.values.size import Bytes
@@ -48,7 +49,8 @@ class Wish:
     """What is asked for: image `name` of image `base` and `packages` (files and folders).
 
     `kernel`: the packages bring the kernel that it boots. `disk`: the root disk's size, None as large as the base's.
-    `check`: a guest of it has to boot before it enters the store.
+    `check`: a guest of it has to boot before it enters the store. `debug` is the kernel's debug package, whose vmlinux
+    is kept with the image.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Wish:
     kernel: bool = False
     disk: Bytes | None = None
     check: bool = True
+    debug: Path | None = None
 
 
 def build_from(host: Host, wish: Wish, *, accel: str, timeout_s: float, progress: Progress) -> Manifest:
@@ -66,6 +69,8 @@ def build_from(host: Host, wish: Wish, *, accel: str, timeout_s: float, progress
     manager's words, or with what the new image's guest did. Nothing is left of the guests in any case.
     """
     store.check_name(wish.name)
+    if wish.debug is not None:
+        check_debug_package(wish.debug)
     kind, files = collect(wish.packages)
     where = _store_of(host)
     topology = _topology(wish, _settled(wish.base) if "/" in wish.base else wish.base)
@@ -86,8 +91,12 @@ def build_from(host: Host, wish: Wish, *, accel: str, timeout_s: float, progress
     with _building(host, where, wish.name, progress) as work:
         first, accel = session(topology, accel)
         manifest, modules = first.work(job, work)
+        if wish.debug is not None:
+            take_vmlinux(wish.debug, manifest.kernel, work / "vmlinux")
         progress.stage(NODE, "write the image")
-        boot = {name: beside / file for name, file in base.files.model_dump(exclude={"disk"}).items() if file}
+        boot = {
+            name: beside / file for name, file in base.files.model_dump(include={"kernel", "initrd"}).items() if file
+        }
         manifest = _write(first.disk, manifest, boot, work)
         if wish.check:
             progress.say(f"{wish.name}: written; a guest of it has to boot before it takes its name")
@@ -223,7 +232,7 @@ def _write(disk: Path, manifest: Manifest, boot: Mapping[str, Path], work: Path)
         done = run((*argv, *how, str(disk), str(work / _DISK)), deadline_s=_CONVERT_S)
         if not done.ok:
             raise HostError(f"cannot write the image: {done.last_line}", hint=f"df -h {work.parent}")
-        files = Files(disk=_DISK, **{name: name for name in ("kernel", "initrd") if (work / name).exists()})
+        files = Files(disk=_DISK, **{name: name for name in ("kernel", "initrd", "vmlinux") if (work / name).exists()})
         for name in files.model_dump(exclude_none=True).values():
             (work / name).chmod(0o644)
         manifest = manifest.model_copy(update={"files": files})

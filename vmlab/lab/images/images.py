@@ -7,21 +7,36 @@ from pathlib import Path
 from vmlab.errors import UsageError
 from vmlab.lab.ground.image_store import changing, folder, removing, used
 from vmlab.store import images as store
-from vmlab.store.build import build_demo
+from vmlab.store.build import RECIPES, build_recipe
 from vmlab.store.images import Files, Manifest
+from vmlab.store.vmlinux import check_debug_package, take_vmlinux
 from vmlab.virt.connection import Host
 
 _PATIENCE_S = 10.0
 
 
-def build(host: Host, name: str, *, mirror: str | None, suite: str, progress: Callable[[str], None]) -> Manifest:
-    """Build an image that vmlab has a recipe for (`demo`) and put it into the store."""
-    if name != "demo":
-        raise UsageError(f"vmlab has no recipe for an image {name} (recipes: demo)", hint="vmlab image import")
+def build(
+    host: Host, name: str, *, mirror: str | None, suite: str, debug: Path | None, progress: Callable[[str], None]
+) -> Manifest:
+    """Build an image that vmlab has a recipe for, and put it into the store.
+
+    `debug` is the debug package of its kernel, whose vmlinux is kept with it.
+    """
+    if name not in RECIPES:
+        known = ", ".join(RECIPES)
+        raise UsageError(f"vmlab has no recipe for an image {name} (recipes: {known})", hint="vmlab image import")
+    if debug is not None:
+        check_debug_package(debug)
     where = folder(host)
     with changing():
-        built = build_demo(where / store.RECIPE_WORK, mirror=mirror, suite=suite, progress=progress)
-        manifest = store.add(where, store.read(built), built.parent, move=True)
+        built = build_recipe(name, where / store.RECIPE_WORK, mirror=mirror, suite=suite, progress=progress)
+        manifest = store.read(built)
+        if debug is not None:
+            progress(f"taking vmlinux out of {debug.name}")
+            take_vmlinux(debug, manifest.kernel, built.with_suffix(".vmlinux"))
+            files = manifest.files.model_copy(update={"vmlinux": f"{name}.vmlinux"})
+            manifest = manifest.model_copy(update={"files": files})
+        manifest = store.add(where, manifest, built.parent, move=True)
         shutil.rmtree(built.parent)
     return manifest
 

@@ -1,4 +1,7 @@
-"""The consoles of a bed while something is measured on it: a kernel's Oops, LBUG or panic fails what was measured."""
+"""The consoles of a bed while something is measured on it: a kernel's Oops, LBUG or panic fails what was measured.
+
+So does a QEMU that is gone without a word. Who was switched off, from here or from inside, is not looked for.
+"""
 
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -16,11 +19,13 @@ from vmlab.values import identity
 from vmlab.virt.connection import Host
 from vmlab.virt.console import console_end, console_lines
 from vmlab.virt.pool import BEDS, pool_path
+from vmlab.virt.running import vanished
 
 _LOOK_EVERY_S = 1.0
 _COSTLY = 10  # who may not read the files has them from libvirt, one by one
 _LINES = 3  # of one node: the first tells what happened, the others what came of it
 _KEPT = 4 << 20  # characters of one console
+_GONE = "its QEMU is gone, and nobody here has ended it"
 
 
 class Consoles:
@@ -40,6 +45,7 @@ class Consoles:
         self._seen: dict[str, list[str]] = {}
         self._past: list[str] = []
         self._kept: dict[str, str] = {}
+        self._gone: frozenset[str] = frozenset()
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="consoles", daemon=True)
@@ -80,9 +86,11 @@ class Consoles:
         with self._lock:
             self._past += self._told()
             self._seen.clear()
+            self._gone = frozenset()
 
     def _told(self) -> list[str]:
-        return [f"{node}: {line}" for node, lines in self._seen.items() for line in lines]
+        gone = [f"{node}: {_GONE}" for node in sorted(self._gone)]
+        return [*(f"{node}: {line}" for node, lines in self._seen.items() for line in lines), *gone]
 
     def watch(self) -> None:
         """A `Watch`: raises GuestError when it makes no sense any more to wait for the bed."""
@@ -95,6 +103,9 @@ class Consoles:
                     console=lines,
                     hint=f"vmlab power cycle {self._bed.name} {node}",
                 )
+        for node in self._gone:
+            hint = f"vmlab power on {self._bed.name} {node}"
+            raise GuestError(f"{node}: {_GONE}", node=node, stage="off", hint=hint)
 
     def _watch(self) -> None:
         took_s = 0.0
@@ -113,6 +124,17 @@ class Consoles:
                 news = self._news(node)
                 self._kept[node] = (self._kept.get(node, "") + news)[-_KEPT:]
                 self._note(node, complaints(news))
+            self._gone |= self._vanished(spared)
+
+    def _vanished(self, spared: Collection[str]) -> frozenset[str]:
+        """By node, of those that ran when this began."""
+        names = {self._bed.nodes[node].facts.name: node for node in self._at if node not in spared}
+        try:
+            found = [vanished(host, names) for host in self._hosts.values()]
+        except VmlabError as error:
+            log.debug("libvirt is not asked who is gone: %s", error)
+            return frozenset()
+        return frozenset(names[name] for some in found for name in some)
 
     def _note(self, node: str, lines: Sequence[str]) -> None:
         seen = self._seen.get(node, [])

@@ -13,9 +13,10 @@ from vmlab.lab.ground.bed import chosen, existing
 from vmlab.lab.ground.doors import doors
 from vmlab.lab.ground.hosts import Hosts
 from vmlab.lab.ground.progress import Progress
+from vmlab.lustre import failing
 from vmlab.plan.observed import ObservedBed
 from vmlab.runtime.parallel import LIBVIRT_JOBS, each
-from vmlab.values.fault import Kind
+from vmlab.values.fault import FAILING, Kind
 from vmlab.values.rate import Rate
 from vmlab.virt.connection import Host
 from vmlab.virt.faults import device_faults, pause, set_link, slow_disk
@@ -27,7 +28,10 @@ _POWER = {Kind.POWER: "off", Kind.NMI: "nmi"}
 
 @dataclass(frozen=True, slots=True)
 class How:
-    """`fabric` of link and net, `disk` (its serial) of disk; `netem` is what a net does, `rate` and `iops` a disk."""
+    """`fabric` of link and net, `disk` (its serial) of all that disks do.
+
+    `netem` is what a net does, `rate` and `iops` a slow disk.
+    """
 
     fabric: str = ""
     disk: str = ""
@@ -74,12 +78,17 @@ def _complete(kind: Kind, how: How) -> None:
         raise UsageError("what shall the network do?", hint="--delay 20ms, --loss 0.1%, --rate 1Gbit/s")
     if kind is Kind.DISK and not (how.disk and (how.rate or how.iops)):
         raise UsageError("which disk is slow, and how slow?", hint="--disk SERIAL --iops 20, or --rate 1MB/s")
+    if kind in FAILING and not how.disk:
+        raise UsageError(f"{kind} of which disk?", hint="--disk lustre-OST0000")
 
 
 def _change(hosts: Hosts, bed: ObservedBed, guest: Guest, kind: Kind, how: How) -> Callable[[], None]:
     """What is to be done to one node."""
     host, domain = hosts.of(bed.nodes[guest.node]), bed.nodes[guest.node].facts.name
     places = _places(bed, guest.node, how.fabric) if kind in (Kind.LINK, Kind.NET) else []
+    if kind in FAILING:
+        _refuse_sound(guest, kind, how.disk)
+        return lambda: _run(guest, failing.fault(kind, how.disk))
 
     def links_down() -> None:
         for place in places:
@@ -109,6 +118,18 @@ def _places(bed: ObservedBed, node: str, fabric: str) -> list[Address]:
         known = dict.fromkeys(a.fabric for a in bed.metadata[node].addresses if a.kind != "management")
         raise UsageError(f"{node} is not on {fabric!r:.40} (it is on {', '.join(known) or 'no fabric'})")
     return places
+
+
+def _refuse_sound(guest: Guest, kind: Kind, disk: str) -> None:
+    """Raises HostError if the disk is not made to fail on demand, GuestError if the guest's kernel cannot do that."""
+    result = guest.run(failing.look(kind, disk), deadline_s=_ASK_S, as_root=True)
+    if result.status == failing.NOT_MADE_TO:
+        raise HostError(
+            f"{guest.node} has no disk {disk!r:.40} that can be told to fail",
+            hint="`faults: true` beside the size of that target in the topology, then: vmlab up FILE",
+        )
+    if not result.ok:
+        raise GuestError(f"{guest.node}: {result.last_line}", node=guest.node, stage="fault")
 
 
 def _run(guest: Guest, argv: Sequence[str]) -> None:
@@ -146,10 +167,18 @@ def _of(hosts: Hosts, bed: ObservedBed, node: str, guest: Guest | None) -> list[
     if domain_state(host, domain) == "paused":
         return [Fault(node, Kind.PAUSE, "", "paused"), *found]
     try:
-        told = read_netem(guest.run(SHOW, deadline_s=_ASK_S).stdout) if guest is not None else {}
+        return [*found, *(_in_guest(guest) if guest is not None else ())]
     except GuestError as error:
         return [*found, Fault(node, Kind.PANIC, "", error.message)] if error.stage == "panic" else found
-    return [*found, *(Fault(node, Kind.NET, interface, what) for interface, what in told.items())]
+
+
+def _in_guest(guest: Guest) -> list[Fault]:
+    nets = read_netem(guest.run(SHOW, deadline_s=_ASK_S).stdout)
+    disks = failing.read_failing(guest.run(failing.SHOW, deadline_s=_ASK_S, as_root=True).stdout)
+    return [
+        *(Fault(guest.node, Kind.NET, interface, what) for interface, what in nets.items()),
+        *(Fault(guest.node, kind, label, what) for label, (kind, what) in disks.items()),
+    ]
 
 
 def clear(hosts: Hosts, bed: str, nodes: str, progress: Progress) -> list[Fault]:
@@ -177,6 +206,8 @@ def _undo(host: Host, domain: str, guest: Guest | None, *, bed: ObservedBed, fau
             slow_disk(host, domain, fault.on, bytes_s=0, iops=0)
         case Kind.NET if guest is not None:
             _run(guest, cleared(fault.on))
+        case Kind.READS | Kind.WRITES | Kind.FULL if guest is not None:
+            _run(guest, failing.fault(None, fault.on))
         case _:
             return False
     return True

@@ -17,6 +17,7 @@ from vmlab.errors import HostError, Interrupted, UsageError, VmlabError
 from vmlab.judgement.expectations import Expectation
 from vmlab.judgement.expected_nights import judged
 from vmlab.lab.nightly.entry import Bed, CalledOff, NoRoom, Say
+from vmlab.lab.nightly.packed import packed
 from vmlab.lab.nightly.shared import Shared
 from vmlab.lab.nightly.verbs import Means, Verbs
 from vmlab.nights.admission import admitted
@@ -136,7 +137,13 @@ def _planned(entry: Entry) -> NightEntry:
 def _meaning(night: Night) -> str:
     """What has to be the same for the same night to go on: beds and steps; limits may be others."""
     told = [
-        (entry.name, entry.bed, repr(entry.content), [(s.name, s.workload, repr(s.options)) for s in entry.steps])
+        (
+            entry.name,
+            entry.bed,
+            repr(entry.content),
+            [(s.name, s.workload, repr(s.options)) for s in entry.steps],
+            *map(str, entry.packages),
+        )
         for entry in night.entries
     ]
     return sha256(repr(told).encode()).hexdigest()[:16]
@@ -201,7 +208,8 @@ class _Conductor:
         kept = again = False
         bug: BaseException | None = None
         try:
-            bed = self._bed(entry) if entry.beds == 1 else self._shared(entry)
+            made = packed(entry, self._means, self._deadline.capped(entry.limit_s).left_s)
+            bed = self._bed(made) if made.beds == 1 else self._shared(made)
             bed.run(alone_on_host=only)
             kept = bed.kept
         except NoRoom as error:

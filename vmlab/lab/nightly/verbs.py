@@ -43,6 +43,28 @@ class Means:
     program: Sequence[str] = VMLAB
 
 
+def announce(messages: Path, argv: Sequence[str]) -> None:
+    """That a command begins, whose words follow."""
+    with messages.open("a", encoding="utf-8") as file:
+        file.write(f"{_PROMPT}vmlab {shlex.join(argv)}\n")
+
+
+def last_error(messages: Path) -> str:
+    """The last error that the last command told, in a line; "" if it told none."""
+    lines = [line for line in _last_lines(messages) if _ERROR.match(line)]
+    return (lines[-1].removeprefix("vmlab: ") if lines else "")[:_LONGEST]
+
+
+def _last_lines(messages: Path) -> list[str]:
+    try:
+        with messages.open("rb") as file:
+            file.seek(max(0, messages.stat().st_size - (1 << 16)))
+            text = file.read().decode(errors="replace")
+    except OSError:
+        return []
+    return text[max(0, text.rfind(_PROMPT) + 1) :].splitlines()[-_LINES:]
+
+
 class Verbs:
     """On one bed. Each returns what the command left; what it printed is in the entry's folder."""
 
@@ -115,19 +137,11 @@ class Verbs:
 
     def said(self, *, of_faults: bool = False) -> str:
         """The last error that a command told, in a line."""
-        lines = [line for line in self.lines(of_faults=of_faults) if _ERROR.match(line)]
-        return (lines[-1].removeprefix("vmlab: ") if lines else "")[:_LONGEST]
+        return last_error(self._messages(of_faults))
 
     def lines(self, *, of_faults: bool = False) -> list[str]:
         """The end of what the last command told."""
-        messages = self._messages(of_faults)
-        try:
-            with messages.open("rb") as file:
-                file.seek(max(0, messages.stat().st_size - (1 << 16)))
-                text = file.read().decode(errors="replace")
-        except OSError:
-            return []
-        return text[max(0, text.rfind(_PROMPT) + 1) :].splitlines()[-_LINES:]
+        return _last_lines(self._messages(of_faults))
 
     def _messages(self, of_faults: bool) -> Path:
         """What is said of faults is said while something else says something, too."""
@@ -142,8 +156,7 @@ class Verbs:
         at_limit: Callable[[], None] = lambda: None,
     ) -> Ended:
         messages = self._messages(name == _FAULTS)
-        with messages.open("a", encoding="utf-8") as file:
-            file.write(f"{_PROMPT}vmlab {shlex.join(argv)}\n")
+        announce(messages, argv)
         return run_own(
             argv,
             stdout=self._folder / f"{name or argv[0]}.out",
