@@ -15,7 +15,8 @@ from vmlab.runtime.distribution import install_hint
 from vmlab.runtime.lock import held
 from vmlab.runtime.process import Result
 from vmlab.runtime.process import run as run_process
-from vmlab.store.recipes import disk
+from vmlab.store.images import FIRST_BOOT
+from vmlab.store.recipes import disk, first_boot
 from vmlab.store.recipes.debian import APT_CONFIG, CONTAINED, apt_mirror, bootstrap, environment, lines, missing
 from vmlab.store.recipes.kernel import Modules, initramfs, payload
 
@@ -122,6 +123,10 @@ class _Build:
                 target.unlink(missing_ok=True)
                 target.write_bytes(file.read_bytes())
                 target.chmod(0o644)
+        for one in first_boot.files():
+            target = self.tree / one.path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(one.text)
 
     def _keep_modules(self, release: str) -> None:
         folder = self.tree / "usr/lib/modules" / release
@@ -204,7 +209,7 @@ class _Build:
             "architecture": "x86_64",
             "kernel": release,
             "cmdline": _CMDLINE,
-            "carries": versions,
+            "carries": versions | {FIRST_BOOT: first_boot.VERSION},
             "files": {"disk": "demo.qcow2", "kernel": "demo.vmlinuz", "initrd": "demo.initrd"},
         }
         (self.out / "demo.json").write_text(json.dumps(manifest, indent=2) + "\n")

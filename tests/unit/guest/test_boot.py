@@ -144,7 +144,7 @@ CLOUD_INIT = "[   67.7] cloud-init[325]: Cloud-init v. 22.4.2 running 'init-loca
     [
         (LOGIN, "127.0.0.1", "; it has booted without cloud-init: is that in its image?"),
         (CLOUD_INIT + LOGIN, "127.0.0.1", "; it has booted and has its address, but no sshd: is that in its image?"),
-        (CLOUD_INIT + LOGIN, "255.255.255.255", "; it has booted, but cloud-init has not given it its address"),
+        (CLOUD_INIT + LOGIN, "255.255.255.255", "; it has booted, but its first boot has not given it its address"),
         (CLOUD_INIT, "127.0.0.1", ""),
     ],
 )
