@@ -31,7 +31,7 @@ echo "default $gateway - -" >"$folder/ifroute-$interface"
 
 # Of the stages after the network what an image's own configuration may have put work into, and the password setting.
 # The distributions' lists have apt, locales, snaps, GRUB's debconf and more: seconds of a guest that is emulated.
-_BRIEF: Mapping[str, Any] = {
+_BRIEF: dict[str, Any] = {
     "cloud_config_modules": ["set-passwords", "runcmd"],
     "cloud_final_modules": [
         *("scripts-vendor", "scripts-per-once", "scripts-per-boot", "scripts-per-instance", "scripts-user"),
