@@ -84,9 +84,7 @@ def test_both_are_who_they_should_be(bed: Vmlab) -> None:
 
 
 def test_cloud_init_ran_in_one_of_them_only(bed: Vmlab) -> None:
-    ask = (
-        "ls -d /run/cloud-init /run/vmlab/first-boot /etc/vmlab/kept /var/lib/cloud/instance/vmlab-kept 2>&-; :"
-    )
+    ask = "ls -d /run/cloud-init /run/vmlab/first-boot /etc/vmlab/kept /var/lib/cloud/instance/vmlab-kept 2>&-; :"
     there = {node: bed.run("ssh", BED, node, "--", ask).split() for node in ("lean", "cloud")}
     assert there == {
         "lean": ["/etc/vmlab/kept", "/run/vmlab/first-boot"],
