@@ -34,7 +34,8 @@ def test_manifest_says_what_it_carries(folder: Path) -> None:
     manifest = read(folder / "demo.json")
     assert manifest.user == "root"
     assert manifest.lustre is None
-    assert {"perftest", "rdma-core", "fio", "iperf3", "cloud-init", "openssh-server", "vmlab-first-boot"} <= manifest.carries.keys()
+    assert {"perftest", "rdma-core", "fio", "iperf3", "cloud-init", "openssh-server"} <= manifest.carries.keys()
+    assert manifest.lean
     assert manifest.kernel in (folder / manifest.files.kernel).read_bytes().decode("latin-1")
     assert "console=ttyS0" in manifest.cmdline
 
