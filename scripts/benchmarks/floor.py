@@ -67,7 +67,7 @@ def machines(host: Host, topology: Topology, accel: str) -> Iterator[list[Machin
         ):
             _create(folder, volume)
         for node in nodes:
-            (folder / node.seed).write_bytes(iso(node.documents))
+            (folder / node.seed).write_bytes(iso(node.told.documents, node.told.archive))
         _remove_links()
         stack.callback(_remove_links)
         _make_links(prepared)

@@ -27,11 +27,14 @@ from vmlab.virt.connection import Host, connected
 if TYPE_CHECKING:
     import libvirt
 
-_STAGE = re.compile(r"^\[ *([0-9.]+) s\] [a-z0-9-]+: ([a-z-]+)$", re.MULTILINE)
+_STAGE = re.compile(r"^\[ *([0-9.]+) s\] ([a-z0-9-]+): (?:waits for )?(?:its )?([a-z-]+)$", re.MULTILINE)
 _SHOWN = ("kernel", "ssh", "cloud-init", "roles", "ready")
 _FLOOR, _OURS = "bench-floor", "bench-ours"
 _GUESTS = "guests' CPU"  # unlike the time it hardly depends on what else the machine does
+_STEPS = "longest steps"
 _NODES = 8
+_COLD = 5
+_BEFORE = "VMLAB_BENCHMARK_IMAGE"  # an image of an earlier vmlab, for the slow side of `cold`
 
 
 class Taken(NamedTuple):
@@ -72,6 +75,30 @@ def eight_nodes(rounds: int) -> list[Line]:
     return [Line("nodes", f"up {_NODES} nodes : {_NODES} x 1", _total(eight), _NODES * _total(one), 1, _middle(eight))]
 
 
+def first_boots(rounds: int) -> list[Line]:
+    """Five nodes without cloud-init against five with it, one after the other in each round; and the wait after ssh.
+
+    Where VMLAB_BENCHMARK_IMAGE names an image, such as one that was built before, that is the other side's.
+    """
+    lean, cloud = [], []
+    with _bench() as host, tempfile.TemporaryDirectory(prefix="vmlab-benchmark-") as folder:
+        file = Path(folder) / "nodes.yaml"
+        _write(file, _COLD)
+        _warmed(host, load(file))
+        before = os.environ.get(_BEFORE)
+        image = () if before is None else ("--set", f"image={before}")
+        for _ in range(rounds or 3):
+            lean.append(_up(host, file, "--set", "first_boot=auto"))
+            cloud.append(_up(host, file, "--set", "first_boot=cloud-init", *image))
+    ours, theirs = _middle(lean), _middle(cloud)
+    details = {**ours, **{f"cloud-init's {what}": seconds for what, seconds in theirs.items()}}
+    return [
+        Line("cold", f"{_GUESTS}, {_COLD} nodes : with cloud-init", ours[_GUESTS], theirs[_GUESTS], 0.5, details),
+        Line("cold", f"up {_COLD} nodes : with cloud-init", _total(lean), _total(cloud), 0.7),
+        Line("cold", "from a node's ssh until it is ready", ours[_STEPS], None, 1),
+    ]
+
+
 @contextmanager
 def _bench() -> Iterator[Host]:
     """The system's libvirt, and a state folder of our own for the commands."""
@@ -102,20 +129,21 @@ def _floor(host: Host, topology: Topology, accel: str) -> Taken:
         return Taken(max(answered.values()), {_GUESTS: _processor_s() - spent})
 
 
-def _up(host: Host, file: Path) -> Taken:
+def _up(host: Host, file: Path, *options: str) -> Taken:
     """The whole command; when the last node began each stage by the command's own lines, and the CPU time."""
     begin, spent = now(), _processor_s()
     try:
-        told = run(*VMLAB, "up", str(file), "--name", _OURS, "--timeout", "30m").stderr
+        told = run(*VMLAB, "up", str(file), "--name", _OURS, "--timeout", "30m", *options).stderr
         took, spent = now() - begin, _processor_s() - spent
         guests = host.call(lambda connection: sum(domain.info()[4] for domain in _domains(connection)))
     finally:
         subprocess.run((*VMLAB, "down", _OURS, "--yes"), stdin=subprocess.DEVNULL, capture_output=True, check=False)
-    reached: dict[str, float] = {}
-    for seconds, stage in _STAGE.findall(told):
-        reached[stage] = max(reached.get(stage, 0.0), float(seconds))
-    stages = {stage: reached[stage] for stage in _SHOWN if stage in reached}
-    return Taken(took, {**stages, "vmlab's CPU": spent, _GUESTS: guests / 1e9})
+    reached: dict[str, dict[str, float]] = {}
+    for seconds, node, stage in _STAGE.findall(told):
+        reached.setdefault(stage, {})[node] = float(seconds)
+    stages = {stage: max(reached[stage].values()) for stage in _SHOWN if stage in reached}
+    steps = max(reached["ready"][node] - began for node, began in reached["roles"].items())
+    return Taken(took, {**stages, _STEPS: steps, "vmlab's CPU": spent, _GUESTS: guests / 1e9})
 
 
 def _domains(connection: "libvirt.virConnect") -> "list[libvirt.virDomain]":

@@ -57,7 +57,7 @@ class Objects(NamedTuple):
         (part,) = prepared.parts.values()
         desired = part.desired
         nodes = desired.nodes.values()
-        seeds = [Volume(node.seed, len(iso(node.documents)), "raw") for node in nodes]
+        seeds = [Volume(node.seed, len(iso(node.told.documents, node.told.archive)), "raw") for node in nodes]
         volumes = (*desired.targets, *(node.root for node in nodes), *(d for node in nodes for d in node.disks), *seeds)
         path = part.observed.pool_path
         return cls(

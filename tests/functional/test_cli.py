@@ -415,6 +415,7 @@ def test_the_plan_is_what_the_contract_says(cli: Cli, tmp_path: Path) -> None:
         "devices": [],
         "addresses": {"mgmt": document["nodes"][1]["addresses"]["mgmt"], "ib0": "10.91.0.12", "eth": "10.92.0.11"},
         "nids": ["10.91.0.12@o2ib", "10.92.0.11@tcp"],
+        "first_boot": "cloud-init",
         "powers": [],
     }
     powers = {node["name"]: node["powers"] for node in document["nodes"]}

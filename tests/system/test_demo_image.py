@@ -35,6 +35,7 @@ def test_manifest_says_what_it_carries(folder: Path) -> None:
     assert manifest.user == "root"
     assert manifest.lustre is None
     assert {"perftest", "rdma-core", "fio", "iperf3", "cloud-init", "openssh-server"} <= manifest.carries.keys()
+    assert manifest.lean
     assert manifest.kernel in (folder / manifest.files.kernel).read_bytes().decode("latin-1")
     assert "console=ttyS0" in manifest.cmdline
 

@@ -15,7 +15,7 @@ from vmlab.domainxml.template import parse_template
 from vmlab.domainxml.text import text
 from vmlab.domainxml.volume import volume_xml
 from vmlab.errors import TopologyError
-from vmlab.plan.desired import Desired, Image, addresses, desired_networks, desired_node, desired_targets
+from vmlab.plan.desired import Desired, Image, Seed, addresses, desired_networks, desired_node, desired_targets
 from vmlab.plan.kernel import BootFile
 from vmlab.plan.lease import lease
 from vmlab.plan.observed import ObservedBed
@@ -78,7 +78,7 @@ def desired(topology: Topology, *, kind: str = "qemu") -> Desired:
             domain_type=kind,
             pool_path="/pool/beds",
             addresses=addresses(topology, leases, virtual(topology), node.name),
-            documents=lambda _: {"user-data": "#cloud-config\n"},
+            seeds=lambda _: Seed({"user-data": "#cloud-config\n"}),
             files=FILES,
             share_driver="9p" if node.name == "n2" else "virtiofs",
         )
@@ -160,7 +160,7 @@ def test_a_template_without_controllers(machine: str, first: list[tuple[str, str
         domain_type="kvm",
         pool_path="/pool",
         addresses=places,
-        documents=lambda _: {},
+        seeds=lambda _: Seed({}),
     )
     controllers = etree.fromstring(node.xml).findall("devices/controller")
     assert [(c.get("model"), c.get("index")) for c in controllers if c.get("index")] == first

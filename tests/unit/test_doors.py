@@ -209,7 +209,7 @@ def test_topologies(changed: Mapping[str, str]) -> None:
         read = read_domain(node.xml)
         assert read.metadata is not None
         assert read.metadata.image == node.metadata.image
-        assert [yaml for yaml in node.documents.values() if json.loads(yaml.removeprefix("#cloud-config\n"))]
+        assert [yaml for yaml in node.told.documents.values() if json.loads(yaml.removeprefix("#cloud-config\n"))]
     json.loads(dumped(document(prepared)))
     is_tame(text(prepared, io.StringIO()))
     is_tame(tables.summary(topology))

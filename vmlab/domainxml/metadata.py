@@ -18,6 +18,7 @@ from vmlab.values import identity
 from vmlab.values.vf import VfSettings
 
 NAMESPACE = "https://vmlab.io/xmlns/bed/1"
+LEAN, CLOUD_INIT = "lean", "cloud-init"
 _N = f"{{{NAMESPACE}}}"
 _NODE, _ADDRESS, _SHARE = (f"{_N}{name}" for name in ("node", "address", "share"))
 _SWITCH = {"true": True, "false": False}
@@ -64,7 +65,8 @@ class NodeMetadata:
     """One node of one bed. `digest` is that of everything that was asked for when its domain was defined.
 
     `kernel` is where its kernel was taken from, for whoever looks for symbols beside it; "" for the image's own.
-    `powers` is the node set that it may switch off and on from inside; "" for none.
+    `powers` is the node set that it may switch off and on from inside; "" for none. `first_boot` is the way that it
+    becomes this node: LEAN, by the unit of its image, or CLOUD_INIT; "" for one that an older vmlab defined.
     """
 
     bed: str
@@ -77,6 +79,7 @@ class NodeMetadata:
     shares: tuple[ShareMount, ...] = ()
     kernel: str = ""
     powers: str = ""
+    first_boot: str = ""
 
     @property
     def management(self) -> Address:
@@ -97,6 +100,7 @@ def node_element(node: NodeMetadata) -> etree._Element:
             "digest": node.digest,
             **({"kernel": node.kernel} if node.kernel else {}),
             **({"powers": node.powers} if node.powers else {}),
+            **({"first-boot": node.first_boot} if node.first_boot else {}),
         },
         nsmap={"vmlab": NAMESPACE},
     )
@@ -180,6 +184,7 @@ def _node(element: etree._Element) -> NodeMetadata:
         shares=tuple(_share(told) for tag, told in parts if tag == _SHARE),
         kernel=element.get("kernel", ""),
         powers=element.get("powers", ""),
+        first_boot=element.get("first-boot", ""),
     )
 
 

@@ -21,6 +21,11 @@ def block_step(name: str, path: str, lines: str, *, mode: str = "644") -> Step:
     return Step(name, ("awk", _AWK, "check", *words), (("sh", "-c", _APPLY, "vmlab", mode, _AWK, "apply", *words),))
 
 
+def block(lines: str) -> str:
+    """The block as the step writes it."""
+    return f"{_BEGIN}\n{lines}\n{_END}\n"
+
+
 def _pieces(lines: str) -> Iterator[str]:
     """The lines, put together as far as an argument may hold them."""
     piece: list[str] = []

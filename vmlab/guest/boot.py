@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import Literal, Self
 
 from vmlab.errors import GuestError
-from vmlab.guest.console import booted, cloud_init_seen, death, kernel_seen, last_lines
+from vmlab.guest.console import booted, death, identity_seen, kernel_seen, last_lines
 from vmlab.guest.patience import Advances, Patience, never
 from vmlab.guest.ssh import Guest
 from vmlab.guest.trouble import SshTrouble, Unreachable
 from vmlab.runtime.wait import Deadline, now, until
 from vmlab.shell import script
+from vmlab.steps import Step
 from vmlab.values.identity import domain_name
 
 Stage = Literal["domain", "kernel", "ssh", "cloud-init", "roles", "install"]
@@ -37,6 +38,9 @@ _SLOW_S = 5.0  # libvirt answers in milliseconds
 _START: tuple[Stage, ...] = ("kernel", "ssh")
 
 _CLOUD_INIT = script(__file__, "cloud_init.sh")
+_NO_ONE_ELSE = """
+[ -e /run/vmlab/first-boot ] || [ -s /run/cloud-init/result.json ] || ! command -v cloud-init >/dev/null
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,8 +172,11 @@ def wait_until_ready(
     deadlines: Deadlines,
     overall: Deadline,
     advances: Advances = never,
+    lean: bool = False,
 ) -> tuple[str, ...]:
     """Wait for the stages up to cloud-init; `guest` is connected afterwards. Returns cloud-init's errors.
+
+    A `lean` guest was itself before its sshd began: that it answers is all there is to wait for.
 
     They are no failure: the guest has its keys and its address, and whether it can do its work is the roles' steps to
     check. `console` gives the text so far (its end will do), `domain_state` libvirt's word for the state: "running",
@@ -190,6 +197,8 @@ def wait_until_ready(
     for _ in range(_REBOOTS):
         enter("ssh")
         _wait_for_ssh(guest, vigil, vigil.patience(deadlines.ssh_s, overall))
+        if lean:
+            return ()
         enter("cloud-init")
         try:
             return _wait_for_cloud_init(guest, vigil, vigil.patience(deadlines.cloud_init_s, overall))
@@ -198,6 +207,16 @@ def wait_until_ready(
             lost = error
             guest.close()
     raise vigil.failure(f"lost the connection {_REBOOTS} times: {lost.message}")
+
+
+def lean_step() -> Step:
+    """Of a lean guest: its image kept its word. Where it did not, cloud-init is at work, and is waited for."""
+    return Step(
+        "first boot",
+        ("sh", "-c", _NO_ONE_ELSE),
+        (("sh", "-c", _CLOUD_INIT),),
+        deadline_s=Deadlines.of("kvm").cloud_init_s,
+    )
 
 
 def _wait_for_domain(guest: Guest, vigil: Vigil, deadline: Deadline) -> None:
@@ -258,11 +277,11 @@ def _missing(guest: Guest, console: str) -> str:
     """What a guest probably lacks that has booted and does not listen."""
     if not booted(console):
         return ""
-    if not cloud_init_seen(console):
+    if not identity_seen(console):
         return "; it has booted without cloud-init: is that in its image?"
     if guest.reached(_PROBE_S):
         return "; it has booted and has its address, but no sshd: is that in its image?"
-    return "; it has booted, but cloud-init has not given it its address"
+    return "; it has booted, but its first boot has not given it its address"
 
 
 def _never(vigil: Vigil) -> Callable[[], bool]:

@@ -1,5 +1,6 @@
 # shellcheck shell=sh
 run=/run/cloud-init
+[ ! -e /run/vmlab/first-boot ] || { echo absent; exit; }
 [ -d $run ] || command -v cloud-init >/dev/null 2>&1 || { echo absent; exit; }
 count=0
 until [ -s $run/result.json ]; do

@@ -16,7 +16,7 @@ _KERNEL = re.compile(
 )
 
 _LOGIN = re.compile(r"^\S+ login: ", re.MULTILINE)
-_CLOUD_INIT = re.compile(r"\b[Cc]loud-init v\. ?\d")
+_IDENTITY = re.compile(r"\b[Cc]loud-init v\. ?\d|\bvmlab: first boot: ")
 
 # Whoever speaks so is no kernel.
 _USER_SPACE = re.compile(r"^Welcome to (?!GRUB)|systemd\[1\]: |cloud-init\[|^\S+ login: ", re.MULTILINE)
@@ -87,9 +87,9 @@ def booted(text: str) -> bool:
     return _LOGIN.search(plain(text)) is not None
 
 
-def cloud_init_seen(text: str) -> bool:
-    """cloud-init has said which version it is."""
-    return _CLOUD_INIT.search(plain(text)) is not None
+def identity_seen(text: str) -> bool:
+    """Somebody was there to make it the node that it is: cloud-init has said its version, or vmlab's unit the name."""
+    return _IDENTITY.search(plain(text)) is not None
 
 
 def lines_around(text: str, line: str, *, before: int = 5, after: int = 14) -> tuple[str, ...]:

@@ -33,6 +33,8 @@ rm -f /etc/ssh/ssh_host_* /etc/ssh/sshd_config.d/00-vmlab.conf
 find /var/lib/cloud -mindepth 1 -maxdepth 1 ! -name seed -exec rm -rf {} + 2>/dev/null
 rm -f /etc/sudoers.d/90-cloud-init-users /etc/ssh/sshd_config.d/50-cloud-init.conf
 rm -f /etc/netplan/50-cloud-init.yaml /etc/network/interfaces.d/50-cloud-init* /etc/systemd/network/10-cloud-init-*
+rm -rf /etc/vmlab
+rm -f /etc/systemd/network/10-vmlab-* /etc/sudoers.d/90-vmlab
 rm -f /etc/NetworkManager/system-connections/cloud-init-* /etc/udev/rules.d/70-persistent-net.rules
 grep -ls 'Created by cloud-init' /etc/sysconfig/network-scripts/ifcfg-* /etc/sysconfig/network/ifcfg-* |
   while read -r file; do rm -f "$file"; done

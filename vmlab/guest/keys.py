@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import UUID
 
 from vmlab.errors import HostError
 from vmlab.guest.openssh import KeyPair, certificate, key_pair
@@ -70,6 +71,10 @@ class BedKeys:
     def root_certificate(self, node: str) -> str:
         """Its word that whoever has the node's host key, that is root there, may log in as root: one line."""
         return certificate(self._seed(b"authority"), self._host(node), "user", f"root@{node}", ("root",))
+
+    def machine_id(self, node: str) -> str:
+        """A node's machine-id(5): not drawn in the guest, where a restored one may draw what another did."""
+        return UUID(bytes=self._seed(b"machine/" + node.encode())[:16], version=4).hex
 
     def write(self, nodes: Collection[str]) -> None:
         """Keep the secret, and put the client's key and the host keys of `nodes` where ssh reads them.

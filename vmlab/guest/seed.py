@@ -29,6 +29,15 @@ echo "default $gateway - -" >"$folder/ifroute-$interface"
 [ -n "$(ip -4 route show default)" ] || ip -4 route add default via "$gateway" dev "$interface"
 """
 
+# Of the stages after the network what an image's own configuration may have put work into, and the password setting.
+# The distributions' lists have apt, locales, snaps, GRUB's debconf and more: seconds of a guest that is emulated.
+_BRIEF: dict[str, Any] = {
+    "cloud_config_modules": ["set-passwords", "runcmd"],
+    "cloud_final_modules": [
+        *("scripts-vendor", "scripts-per-once", "scripts-per-boot", "scripts-per-instance", "scripts-user"),
+    ],
+}
+
 
 @dataclass(frozen=True, slots=True)
 class SeedInterface:
@@ -43,16 +52,24 @@ class SeedInterface:
 
 
 def documents(
-    *, bed: str, node: str, user: str, authorized_key: str, host_key: KeyPair, interfaces: Sequence[SeedInterface]
+    *,
+    bed: str,
+    node: str,
+    user: str,
+    authorized_key: str,
+    host_key: KeyPair,
+    interfaces: Sequence[SeedInterface],
+    brief: bool = True,
 ) -> dict[str, str]:
-    """The three documents by file name.
+    """The three documents by file name. `brief`: cloud-init does nothing that a node needs not.
 
     The instance's id is a digest of the rest: cloud-init applies changed content at the next boot, and only then.
     """
     ethernets = {_FIRST + interface.name: _ethernet(interface) for interface in interfaces}
     network = {"version": 2, "ethernets": ethernets}
     told = {
-        "user-data": "#cloud-config\n" + _dump(_user_data(node, user, authorized_key, host_key) | _routes(interfaces)),
+        "user-data": "#cloud-config\n"
+        + _dump(_user_data(node, user, authorized_key, host_key) | _routes(interfaces) | (_BRIEF if brief else {})),
         "network-config": _dump(network),
     }
     digest = hashlib.sha256(json.dumps([bed, node, told]).encode()).hexdigest()

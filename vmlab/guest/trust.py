@@ -8,6 +8,11 @@ from vmlab.guest.block import block_step
 from vmlab.shell import script
 from vmlab.steps import Step
 
+IDENTITY = "root/.ssh/id_ed25519"
+HOST_CERTIFICATE = "ssh_host_ed25519_key-cert.pub"
+SSHD_CONFIG = "etc/ssh/sshd_config.d/00-vmlab.conf"
+"""Where the seed puts what these steps want, without the first slash; HOST_CERTIFICATE lies in etc/ssh."""
+
 # A copy: ssh refuses an identity that a group may read, as RHEL lets its ssh_keys. An identity that the image brought
 # stays, and whoever put it there has seen to the rest.
 _IDENTITY = """
@@ -40,10 +45,20 @@ def trust_steps(authority: str, host_certificate: str, root_certificate: str) ->
     return (
         Step("root's identity", ("test", "-s", "/root/.ssh/id_ed25519"), (("sh", "-c", _IDENTITY),)),
         _scripts("root's certificate", _IS_ROOT, _BE_ROOT, root_certificate),
-        block_step("known hosts", "/etc/ssh/ssh_known_hosts", f"@cert-authority * {authority}"),
-        block_step("authorized keys", "/root/.ssh/authorized_keys", f"cert-authority {authority}", mode="600"),
+        block_step("known hosts", "/etc/ssh/ssh_known_hosts", known_line(authority)),
+        block_step("authorized keys", "/root/.ssh/authorized_keys", authority_line(authority), mode="600"),
         _scripts("host certificate", _IS_HOST, _BE_HOST, host_certificate),
     )
+
+
+def known_line(authority: str) -> str:
+    """Of ssh_known_hosts: whom it vouches for is who he says."""
+    return f"@cert-authority * {authority}"
+
+
+def authority_line(authority: str) -> str:
+    """Of authorized_keys: whom it vouches for may log in."""
+    return f"cert-authority {authority}"
 
 
 def _scripts(name: str, check: str, apply: str, value: str) -> Step:

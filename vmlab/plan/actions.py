@@ -51,10 +51,11 @@ class CreateVolume(Action):
 
 @dataclass(frozen=True, slots=True)
 class WriteSeed(Action):
-    """Write a node's cloud-init seed anew, whatever is there."""
+    """Write a node's seed anew, whatever is there: cloud-init's documents, and an archive if it does without."""
 
     kind = "write-seed"
     documents: Mapping[str, str]
+    archive: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

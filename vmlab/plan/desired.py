@@ -31,7 +31,7 @@ from vmlab.values.vf import VfSettings
 class Image:
     """What `plan` needs of an image: paths on the host, the disk's virtual size in bytes, who logs in.
 
-    `architecture` "" is not known.
+    `architecture` "" is not known. `lean`: its guests need no cloud-init.
     """
 
     name: str
@@ -40,16 +40,25 @@ class Image:
     user: str
     boot: Boot | None
     architecture: str = ""
+    lean: bool = False
 
 
-Documents = Callable[[tuple[Address, ...]], Mapping[str, str]]
+@dataclass(frozen=True, slots=True)
+class Seed:
+    """What is on a node's seed: cloud-init's documents, and the archive of a node that does without; b"" for others."""
+
+    documents: Mapping[str, str]
+    archive: bytes = b""
+
+
+Seeds = Callable[[tuple[Address, ...]], Seed]
 NO_MACS: Mapping[str, str] = MappingProxyType({})
 NO_FILES: BootFiles = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
 class DesiredNode:
-    """One node. `xml` carries the digest; `root` is its clone, `seed` the name of its seed volume.
+    """One node. `xml` carries the digest; `root` is its clone, `seed` the name of its seed volume, `told` its content.
 
     `files` are those of the user's that it boots. `digest_as_it_runs` is that of the node with no other disks and
     memory than it has while it runs.
@@ -68,7 +77,7 @@ class DesiredNode:
     root: Volume
     disks: tuple[Volume, ...]
     seed: str
-    documents: Mapping[str, str]
+    told: Seed
     digest_as_it_runs: str = ""
     files: tuple[BootFile, ...] = ()
 
@@ -150,12 +159,13 @@ def desired_node(
     domain_type: str,
     pool_path: str,
     addresses: tuple[Address, ...],
-    documents: Documents,
+    seeds: Seeds,
+    first_boot: str = "",
     place: NodePlace | None = None,
     files: BootFiles = NO_FILES,
     share_driver: Driver = "virtiofs",
 ) -> DesiredNode:
-    """One node's domain and volumes. `documents` makes its seed's; a change of them is a change of the node.
+    """One node's domain and volumes. `seeds` makes its seed; a change of that is a change of the node.
 
     `addresses` are those before it is known which devices it gets; `place` says that, and where on the host it goes.
     `files` are all that the bed's nodes boot of the user's. Where one was taken from does not matter, only what it is.
@@ -185,6 +195,7 @@ def desired_node(
         addresses=addresses,
         shares=tuple(ShareMount(share.tag, share.at, share.driver, share.read_only) for share in shares),
         powers=node.powers or "",
+        first_boot=first_boot,
     )
     machine = WantedDomain(
         name=identity.domain_name(bed, node.name),
@@ -207,14 +218,14 @@ def desired_node(
         gdb=node.gdb,
     )
     domain = build(template, machine, metadata)
-    seeds = documents(addresses)
+    told = seeds(addresses)
     wish = () if place is None else (node.pin, node.threads, node.numa.policy, node.numa.cells, node.host)
-    digest = _digest(domain, root, disks, seeds, wish)
+    digest = _digest(domain, root, disks, told, wish)
     if "kernel" in own:
         metadata = replace(metadata, kernel=own["kernel"].source)
     if place is not None:
         metadata = replace(metadata, addresses=place.addresses)
-        seeds = documents(place.addresses)
+        told = seeds(place.addresses)
         machine = replace(machine, tuning=place.tuning, hostdevs=place.hostdevs)
     if place is not None or metadata.kernel:
         domain = build(template, machine, metadata)
@@ -231,7 +242,7 @@ def desired_node(
         root=root,
         disks=disks,
         seed=seed,
-        documents=seeds,
+        told=told,
         functions=() if place is None else tuple(hostdev.address for hostdev in place.hostdevs),
         files=tuple(own.values()),
     )
@@ -305,9 +316,8 @@ def _interface(topology: Topology, address: Address) -> Interface:
     return Interface(address.mac, identity.network_name(topology.name, address.fabric), None, mtu)
 
 
-def _digest(
-    domain: etree._Element, root: Volume, disks: tuple[Volume, ...], documents: Mapping[str, str], wish: object
-) -> str:
+def _digest(domain: etree._Element, root: Volume, disks: tuple[Volume, ...], told: Seed, wish: object) -> str:
     sizes = [[volume.name, volume.capacity, volume.backing] for volume in (root, *disks)]
-    asked = json.dumps([text(domain), sizes, dict(documents), wish], sort_keys=True)
+    archive = [hashlib.sha256(told.archive).hexdigest()] if told.archive else []
+    asked = json.dumps([text(domain), sizes, dict(told.documents), wish, *archive], sort_keys=True)
     return hashlib.sha256(asked.encode()).hexdigest()[:16]

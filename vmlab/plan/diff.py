@@ -220,7 +220,7 @@ def _defined(node: DesiredNode, bed: ObservedBed, domain: ObservedDomain | None,
     yield from _root(node, bed, reason)
     for disk in node.disks:
         yield from _volume(disk, bed, node.name)
-    yield WriteSeed(node.seed, node.name, reason, node.documents)
+    yield WriteSeed(node.seed, node.name, reason, node.told.documents, node.told.archive)
     yield DefineDomain(node.domain, node.name, reason, node.uuid, node.xml)
 
 
@@ -232,7 +232,7 @@ def _as_defined(node: DesiredNode, bed: ObservedBed, domain: ObservedDomain) -> 
     for disk in (node.root, *node.disks):
         yield from _volume(disk, bed, node.name)
     if moved or node.seed not in bed.volumes:
-        yield WriteSeed(node.seed, node.name, moved or "absent", node.documents)
+        yield WriteSeed(node.seed, node.name, moved or "absent", node.told.documents, node.told.archive)
     if moved:
         yield from _stopped(node.name, domain, moved)
         yield DefineDomain(node.domain, node.name, moved, node.uuid, node.xml)
@@ -337,6 +337,8 @@ def _use_changes(old: NodeMetadata, new: NodeMetadata) -> Iterator[str]:
         yield "share"
     if old.roles != new.roles:
         yield "role"
+    if old.first_boot != new.first_boot:
+        yield "first boot"
     if old.powers != new.powers:
         yield "powers"
     if {a.ip for a in old.addresses} != {a.ip for a in new.addresses}:

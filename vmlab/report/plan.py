@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import Any, TextIO
 
+from vmlab.domainxml.metadata import CLOUD_INIT
 from vmlab.lab.beds.decide import Prepared
 from vmlab.lustre.lnet import routes
 from vmlab.placement.request import PlacedCell, PlacedDevice
@@ -52,6 +53,7 @@ def document(prepared: Prepared) -> dict[str, Any]:
                 "role": list(node.metadata.roles),
                 "addresses": {place.interface: str(place.ip.ip) for place in node.metadata.addresses},
                 "nids": [str(nid) for nid in _nids(prepared, name)],
+                "first_boot": node.metadata.first_boot or CLOUD_INIT,
                 "powers": list(powered(name, node.metadata.powers, roles)),
             }
             for name, node in prepared.nodes.items()

@@ -1,11 +1,21 @@
 """Files as the image of a disc, which is how a seed reaches its guest."""
 
+import hashlib
 from collections.abc import Mapping
 from io import BytesIO
 
+SIGNPOST = "vmlab-first-boot"
+"""The first word of a disc whose first line tells where its archive lies."""
+_SECTOR = 2048
 
-def iso(documents: Mapping[str, str]) -> bytes:
-    """An ISO 9660 image with Rock Ridge and Joliet, labelled as NoCloud wants it. Only its time stamps differ."""
+
+def iso(documents: Mapping[str, str], archive: bytes = b"") -> bytes:
+    """An ISO 9660 image with Rock Ridge and Joliet, labelled as NoCloud wants it. Only its time stamps differ.
+
+    An `archive` lies behind it, and the first line of the disc, where ISO 9660 leaves room, says so: SIGNPOST, the
+    archive's digest, the sector of 2 KiB that it begins in, and in how many it lies. So a shell finds it that can mount
+    nothing, and knows whether it is another one than before. Without an archive the line is SIGNPOST alone.
+    """
     from pycdlib import PyCdlib  # noqa: PLC0415  slow to import
 
     image = PyCdlib()
@@ -16,4 +26,10 @@ def iso(documents: Mapping[str, str]) -> bytes:
     out = BytesIO()
     image.write_fp(out)
     image.close()
-    return out.getvalue()
+    disc = out.getvalue()
+    line = SIGNPOST
+    if archive:
+        digest = hashlib.sha256(archive).hexdigest()[:32]
+        line += f" {digest} {len(disc) // _SECTOR} {-(-len(archive) // _SECTOR)}"
+    first = f"{line}\n".encode()
+    return first + disc[len(first) :] + archive + bytes(-len(archive) % _SECTOR)

@@ -15,7 +15,8 @@ from vmlab.runtime.distribution import install_hint
 from vmlab.runtime.lock import held
 from vmlab.runtime.process import Result
 from vmlab.runtime.process import run as run_process
-from vmlab.store.recipes import disk
+from vmlab.store.images import FIRST_BOOT
+from vmlab.store.recipes import disk, first_boot
 from vmlab.store.recipes.debian import APT_CONFIG, CONTAINED, apt_mirror, bootstrap, environment, lines, missing
 from vmlab.store.recipes.kernel import Modules, initramfs, payload
 
@@ -33,8 +34,10 @@ _SIZE = 3 << 30
 # panic: what is the matter with a guest that hangs is then in its memory.
 _CMDLINE = (
     f"root=UUID={_ROOT} rw console=ttyS0 loglevel=5 mitigations=off norandmaps init_on_alloc=0 lsm=capability audit=0 "
-    "preempt=none cryptomgr.notests net.ifnames=0 unknown_nmi_panic"
+    "preempt=none cryptomgr.notests net.ifnames=0 unknown_nmi_panic LD_LIBRARY_PATH=/usr/lib/vmlab/no-bpf"
 )
+# LD_LIBRARY_PATH is process 1's alone, whose services have an environment of their own. It finds an empty file there in
+# place of libbpf, and leaves out the probing of cgroup programs: a sixth of what a guest computes until ssh answers.
 _TOO_OLD = frozenset({"buster", "bullseye", "bookworm", "oldoldstable", "oldstable"})
 _SYS_ADMIN = 21  # the bit of CAP_SYS_ADMIN, capabilities(7)
 
@@ -144,6 +147,10 @@ class _Build:
                 target.unlink(missing_ok=True)
                 target.write_bytes(file.read_bytes())
                 target.chmod(0o644)
+        for one in first_boot.files():
+            target = self.tree / one.path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(one.text)
 
     def _keep_modules(self, release: str) -> None:
         folder = self.tree / "usr/lib/modules" / release
@@ -230,7 +237,7 @@ class _Build:
             "architecture": "x86_64",
             "kernel": release,
             "cmdline": _CMDLINE,
-            "carries": versions,
+            "carries": versions | {FIRST_BOOT: first_boot.VERSION},
             "files": {
                 "disk": f"{self.name}.qcow2",
                 "kernel": f"{self.name}.vmlinuz",

@@ -23,6 +23,7 @@ NumaPolicy = Literal["strict", "preferred", "none"]
 Backend = Literal["ldiskfs", "zfs", "wbcfs"]
 TargetKind = Literal["MGT", "MDT", "OST"]
 DiskKind = Literal["virtio", "scsi"]
+FirstBoot = Literal["auto", "cloud-init"]
 
 DEFAULT_HOST = "local"
 MANAGEMENT = "mgmt"
@@ -138,8 +139,9 @@ class Share:
 class Node:
     """One guest. `fabrics` are the numbers of its ports by fabric; no `disk`: the image's own size.
 
-    `gdb`: a debugger can be joined to it. `powers` is the node set that it may switch off and on from inside, as
-    written or by default; "" for none, None where neither says anything.
+    `first_boot`: "auto" is without cloud-init where the image can. `gdb`: a debugger can be joined to it. `powers` is
+    the node set that it may switch off and on from inside, as written or by default; "" for none, None where neither
+    says anything.
     """
 
     name: str
@@ -161,6 +163,7 @@ class Node:
     shares: tuple[Share, ...] = ()
     gdb: bool = False
     powers: str | None = None
+    first_boot: FirstBoot = "auto"
 
 
 @dataclass(frozen=True, slots=True)

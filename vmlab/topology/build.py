@@ -105,6 +105,7 @@ def _nodes(draft: Draft) -> dict[str, Node]:
             kernel=_kernel(entry.kernel) if entry.kernel else None,
             shares=tuple(Share(share.host, share.at, share.read_only) for share in entry.share),
             gdb=entry.gdb,
+            first_boot=entry.first_boot or draft.head.value.first_boot,
             powers=("*" if name == driver else None) if entry.powers is None else ",".join(entry.powers),
         )
     return nodes

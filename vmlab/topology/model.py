@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from vmlab.topology.bed import Attach, Backend, DiskKind, Kind, Numa, Pin, Threads
+from vmlab.topology.bed import Attach, Backend, DiskKind, FirstBoot, Kind, Numa, Pin, Threads
 from vmlab.topology.scalars import (
     MIB,
     Addresses,
@@ -221,6 +221,7 @@ class NodeEntry(Part):
     template: Word = Field("server", description="a file of domain-templates/, or a path")
     kernel: KernelEntry | None = Field(None, description="absent: the image's own")
     share: Annotated[tuple[ShareEntry, ...], BeforeValidator(as_tuple), Field(max_length=_MOST_PARTS)] = ()
+    first_boot: FirstBoot | None = Field(None, description="absent: the bed's")
     gdb: bool = Field(default=False, description="a debugger can be joined: vmlab gdb BED NODE")
     powers: Powers | None = Field(
         None,
@@ -319,6 +320,9 @@ class Head(Part):
     name: BedName = Field(description="the bed's name on the host")
     description: Text = ""
     image: Word = Field("demo", description="default image of all nodes: a name in the image store, or a path")
+    first_boot: FirstBoot = Field(
+        "auto", description="how nodes become who they are: auto: without cloud-init where their image can"
+    )
     management: ManagementEntry = ManagementEntry()
     references: Word | None = Field(
         None, description="a file by which `vmlab run` judges, below the topology file's folder"

@@ -259,7 +259,7 @@ def _destroy(domain: "libvirt.virDomain") -> None:
 @act.register
 def _write_seed(action: WriteSeed, place: Place) -> None:
     """Write the seed anew: a half-written one of a killed run has no mark that would tell."""
-    pool, content = place.pool, iso(action.documents)
+    pool, content = place.pool, iso(action.documents, action.archive)
     with gone_is_fine():
         pool.storageVolLookupByName(action.name).delete()
     if place.host.simulated:  # no bytes are behind its volumes

@@ -2,10 +2,10 @@ import pytest
 
 from vmlab.guest.console import (
     booted,
-    cloud_init_seen,
     complaints,
     death,
     fatal,
+    identity_seen,
     kernel_seen,
     last_lines,
     panicked_early,
@@ -118,8 +118,8 @@ def test_a_guest_that_asks_for_a_login_has_booted() -> None:
 
 def test_cloud_init_names_its_version() -> None:
     line = "[   67.762967] cloud-init[325]: Cloud-init v. 22.4.2 running 'init-local' at Sat, 21 Nov 2026."
-    assert cloud_init_seen(KERNEL + line)
-    assert not cloud_init_seen(KERNEL + "[    0.1] Command line: cloud-init=disabled\r\n" + LOGIN)
+    assert identity_seen(KERNEL + line)
+    assert not identity_seen(KERNEL + "[    0.1] Command line: cloud-init=disabled\r\n" + LOGIN)
 
 
 def test_of_an_animation_the_last_picture_is_shown() -> None:

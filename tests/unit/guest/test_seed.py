@@ -179,6 +179,35 @@ def test_another_reader_agrees(tmp_path: Path, view: str) -> None:
         assert subprocess.run(argv, capture_output=True, text=True, check=True).stdout == text
 
 
+def test_cloud_init_does_nothing_that_a_node_needs_not() -> None:
+    """But for what an image's own configuration may have put work into: runcmd and scripts."""
+    data = parsed(told())["user-data"]
+    assert data["cloud_config_modules"] == ["set-passwords", "runcmd"]
+    assert "package-update-upgrade-install" not in data["cloud_final_modules"]
+    assert "scripts-user" in data["cloud_final_modules"]
+    assert "cloud_final_modules" not in parsed(told(brief=False))["user-data"]
+
+
+def first_line(disc: bytes) -> list[str]:
+    return disc.partition(b"\n")[0].decode().split()
+
+
+def test_a_disc_says_where_its_archive_lies(tmp_path: Path) -> None:
+    archive = b"what a shell unpacks" * 300
+    disc = iso(told(), archive)
+    word, digest, sector, sectors = first_line(disc)
+    assert word == "vmlab-first-boot"
+    path = tmp_path / "disc"
+    path.write_bytes(disc)
+    argv = ["dd", f"if={path}", "bs=2048", f"skip={sector}", f"count={sectors}", "status=none"]
+    found = subprocess.run(argv, capture_output=True, check=True).stdout
+    assert found.startswith(archive)
+    assert not found[len(archive) :].strip(b"\0")
+    assert first_line(iso(told(), archive))[1] == digest
+    assert first_line(iso(told(), archive + b"!"))[1] != digest
+    assert first_line(iso(told())) == ["vmlab-first-boot"]
+
+
 def test_documents_are_json() -> None:
     for text in told().values():
         json.loads(text.removeprefix("#cloud-config\n"))

@@ -292,7 +292,7 @@ nodes:
         )
         assert again.plan.actions == again.plan.pending == ()
     else:
-        named = json.loads(node.documents["network-config"])["ethernets"]
+        named = json.loads(node.told.documents["network-config"])["ethernets"]
         assert [named[f"0-{interface}"]["set-name"] for interface in interfaces] == interfaces
         networks = prepared.parts["local"].desired.networks
         assert [network.name for network in networks] == ["b.mgmt", f"b.{short}", "b.x_y"]

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from vmlab.domainxml.metadata import NodeMetadata
+from vmlab.domainxml.metadata import LEAN, NodeMetadata
 from vmlab.domainxml.read import DomainFacts
 from vmlab.guest.boot import WAITS, Deadlines, Vigil, wait_until_ready
 from vmlab.guest.patience import Advance, Patience
@@ -54,6 +54,7 @@ class Boot:
             deadlines=self._deadlines,
             overall=self.overall,
             advances=self._advances,
+            lean=self.metadata.first_boot == LEAN,
         )
 
     def take_steps(self, guest: Guest) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from ipaddress import IPv4Address
 from pathlib import Path
 from types import MappingProxyType
@@ -11,12 +11,13 @@ from typing import Protocol
 from lxml import etree
 
 from vmlab.domainxml.crash import keep_crashed
-from vmlab.domainxml.metadata import Address, NodeMetadata
+from vmlab.domainxml.metadata import CLOUD_INIT, LEAN, Address, NodeMetadata
 from vmlab.domainxml.network import gateway
 from vmlab.domainxml.share import Driver
 from vmlab.domainxml.template import emulates, parse_template
 from vmlab.errors import HostError, Problem, TopologyError
 from vmlab.fabrics.infiniband import has_guid
+from vmlab.guest.first_boot import Identity, Trust, first_boot
 from vmlab.guest.keys import BedKeys
 from vmlab.guest.seed import SeedInterface, documents
 from vmlab.inventory.model import HostInventory
@@ -29,6 +30,7 @@ from vmlab.plan.desired import (
     Desired,
     DesiredNode,
     Image,
+    Seed,
     addresses,
     desired_networks,
     desired_node,
@@ -41,7 +43,7 @@ from vmlab.plan.kernel import BootFiles
 from vmlab.plan.lease import Leases, lease
 from vmlab.plan.native import guest_architectures
 from vmlab.plan.node_place import NodePlace, hidden, macs, place_of
-from vmlab.plan.observed import Observed, ObservedBed, over_all
+from vmlab.plan.observed import Observed, ObservedBed, ObservedDomain, over_all
 from vmlab.plan.placing import Attach, Places, decide, virtual
 from vmlab.runtime.shipped import shipped
 from vmlab.topology import MANAGEMENT, Node, Topology
@@ -205,15 +207,12 @@ class _Draft:
             asked = replace(asked, powers="*" if found.facts.metadata.powers == "*" else None)
         preserved = found is None or found.facts.details.preserved or not (found.running or found.saved)
 
-        def seeds(places: tuple[Address, ...]) -> Mapping[str, str]:
-            return documents(
-                bed=self.topology.name,
-                node=asked.name,
-                user=image.user,
-                authorized_key=self.authorized_key,
-                host_key=self.keys.host_key(asked.name),
-                interfaces=[_interface(self.topology, self.leases, p) for p in places if not has_guid(p)],
-            )
+        way = _first_boot(asked, image, found)
+        grow = asked.disk is not None and asked.disk > image.size
+
+        @cache
+        def seeds(places: tuple[Address, ...]) -> Seed:
+            return self._seed(asked.name, image.user, places, way, grow=grow)
 
         def made(topology: Topology, node: Node) -> DesiredNode:
             return desired_node(
@@ -224,7 +223,8 @@ class _Draft:
                 domain_type=DOMAIN_TYPES[self.accel],
                 pool_path=self.looks[host].pool_path,
                 addresses=addresses(self.topology, self.leases, attach, asked.name),
-                documents=seeds,
+                seeds=seeds,
+                first_boot=way,
                 place=place,
                 files=self.files,
                 share_driver=self.share_drivers.get(host, "virtiofs"),
@@ -242,6 +242,33 @@ class _Draft:
         before = made(replace(self.topology, targets=targets), replace(asked, disks=disks, memory=memory))
         return replace(wanted, digest_as_it_runs=before.digest)
 
+    def _seed(self, node: str, user: str, places: tuple[Address, ...], way: str, *, grow: bool) -> Seed:
+        """What a node is told of itself: cloud-init's documents in any case, as an image may promise too much."""
+        interfaces = [_interface(self.topology, self.leases, place) for place in places if not has_guid(place)]
+        told = documents(
+            bed=self.topology.name,
+            node=node,
+            user=user,
+            authorized_key=self.authorized_key,
+            host_key=self.keys.host_key(node),
+            interfaces=interfaces,
+            brief=bool(way),
+        )
+        if way != LEAN:
+            return Seed(told)
+        names = (node, *(str(place.ip.ip) for place in places))
+        identity = Identity(
+            node=node,
+            user=user,
+            machine_id=self.keys.machine_id(node),
+            authorized_key=self.authorized_key,
+            host_key=self.keys.host_key(node),
+            trust=Trust(self.keys.authority, self.keys.host_certificate(node, names), self.keys.root_certificate(node)),
+            interfaces=interfaces,
+            grow=grow,
+        )
+        return Seed(told, first_boot(identity))
+
     def unchanged(self, name: str, attach: Attach) -> bool:
         """The node is there, and as it is asked for, or can become so while it runs."""
         domain = self.bed.nodes[name]
@@ -250,6 +277,15 @@ class _Draft:
         anywhere = NodePlace(None, (), ())
         asked = self.node(self.topology.nodes[name], attach, anywhere, domain.host)
         return asked.digest == domain.facts.metadata.digest or grows(asked, domain)
+
+
+def _first_boot(asked: Node, image: Image, found: ObservedDomain | None) -> str:
+    """The way that a node becomes itself. One that an older vmlab started keeps its own, which has no name."""
+    lean = image.lean and asked.first_boot == "auto"
+    old = found is not None and found.facts.metadata is not None and not found.facts.metadata.first_boot
+    if old and not lean and found is not None and (found.running or found.saved):
+        return ""
+    return LEAN if lean else CLOUD_INIT
 
 
 def _refuse_moves(topology: Topology, bed: ObservedBed) -> None:

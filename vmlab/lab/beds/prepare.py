@@ -220,4 +220,4 @@ def _image(manifest: Manifest, store: Path, accel: str) -> Image:
         cmdline = manifest.cmdline + (kernel_parameters() if accel == "tcg" else "")
         boot = Boot(str(store / files.kernel), str(store / files.initrd) if files.initrd else None, cmdline)
     disk = str(store / files.disk)
-    return Image(manifest.name, disk, manifest.size, manifest.user, boot, manifest.architecture)
+    return Image(manifest.name, disk, manifest.size, manifest.user, boot, manifest.architecture, manifest.lean)

@@ -21,6 +21,7 @@ from vmlab.runtime.wait import Deadline
 from vmlab.virt.console import console_text
 from vmlab.virt.observe import domain_state
 
+_BECAME = "[ -e /run/vmlab/first-boot ] || [ -e /run/cloud-init/result.json ]"
 _ANSWER_S = 30.0
 _BANNER_S = 8.0  # a guest that is emulated on a busy host takes seconds to say who it is
 
@@ -82,7 +83,7 @@ class _Question:
         try:
             with guest:
                 guest.connect(self.deadline)
-                done = guest.run(("test", "-e", "/run/cloud-init/result.json"), deadline_s=self.deadline.left_s)
+                done = guest.run(("sh", "-c", _BECAME), deadline_s=self.deadline.left_s)
                 if not done.ok:
                     return "ssh"
                 steps = steps_of(self.hosts, self.metadata[guest.node], facts, self.metadata)

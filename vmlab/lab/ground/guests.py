@@ -5,10 +5,11 @@ from functools import lru_cache
 from ipaddress import IPv4Address
 from pathlib import Path
 
-from vmlab.domainxml.metadata import NodeMetadata
+from vmlab.domainxml.metadata import LEAN, NodeMetadata
 from vmlab.domainxml.network import gateway
 from vmlab.domainxml.read import DomainFacts
 from vmlab.fabrics import kind_of
+from vmlab.guest.boot import lean_step
 from vmlab.guest.disks import disk_steps
 from vmlab.guest.hosts import hosts_step
 from vmlab.guest.kept import kept_step
@@ -45,7 +46,9 @@ def steps_of(
     """What a node has to satisfy, whose domain says `facts`; `nodes` is the whole bed."""
     keys = BedKeys.of(folder(hosts.home, metadata.bed))
     names = (metadata.node, *(str(address.ip.ip) for address in metadata.addresses))
+    lean = metadata.first_boot == LEAN
     return (
+        *((lean_step(),) if lean else ()),
         _hosts_file(tuple((name, nodes[name].management.ip.ip) for name in sorted(nodes))),
         *trust_steps(keys.authority, keys.host_certificate(metadata.node, names), keys.root_certificate(metadata.node)),
         names_step(gateway(metadata.management.ip.network)),
@@ -53,7 +56,7 @@ def steps_of(
         *share_steps(metadata.shares),
         *((power_step(),) if metadata.powers else ()),
         *(step for address in metadata.addresses for step in kind_of(address).steps(address, mtu=address.mtu)),
-        kept_step(),
+        kept_step(metadata.first_boot),
     )
 
 

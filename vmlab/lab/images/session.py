@@ -19,14 +19,16 @@ from vmlab.lab.ground.guests import guest_of
 from vmlab.lab.ground.hosts import only
 from vmlab.lab.ground.progress import Progress
 from vmlab.lustre.trouble import explain
+from vmlab.runtime.archive import archive
 from vmlab.runtime.log import log
 from vmlab.runtime.process import Result
 from vmlab.runtime.wait import Deadline, until
 from vmlab.shell import script
 from vmlab.store.carried import BACKENDS, backends, carried
-from vmlab.store.images import Files, Manifest
+from vmlab.store.images import FIRST_BOOT, Files, Manifest
 from vmlab.store.managers import Manager, failed_scriptlets, installed, lacking, manager_of, worth_asking
 from vmlab.store.packages import Kind, Package, kernel_to_boot, listing_commands, package
+from vmlab.store.recipes import first_boot
 from vmlab.values import identity
 from vmlab.values.complaint import complaint
 from vmlab.virt.connection import Host
@@ -122,6 +124,8 @@ class Session:
                     f"{job.name}: its e2fsprogs are without Lustre's patches (no dirdata in mke2fs): they format "
                     f"no MDT on ldiskfs; add Lustre's own to --packages"
                 )
+            if self._needs_no_cloud_init(job.manifest.user):
+                manifest = manifest.model_copy(update={"carries": {**manifest.carries, FIRST_BOOT: first_boot.VERSION}})
             if job.kernel:
                 self._take_out(release, out)
             self._switch_off(job.manifest.user)
@@ -239,6 +243,15 @@ class Session:
             "carries": carried(versions, before=base.carries, added=added, lustre=lustre),
             "backends": backends(PurePosixPath(path).name.partition(".")[0] for path in paths),
         }
+
+    def _needs_no_cloud_init(self, user: str) -> bool:
+        """Give the image vmlab's own unit, where that can do what cloud-init did at this guest's first boot."""
+        argv = (*_IN_ENGLISH, "sh", "-c", first_boot.INSTALL, "vmlab", user)
+        unit = archive(first_boot.files()).decode()
+        result = self._guest.run(argv, as_root=True, stdin=unit, deadline_s=self._deadline.left_s)
+        if not result.ok:
+            raise self._failure(f"cannot install {first_boot.UNIT}: {_why(result)}", result)
+        return "lean" in result.stdout.split()
 
     def _take_out(self, release: str, out: Path) -> None:
         self._progress.stage(NODE, "take the kernel out")

@@ -1,0 +1,95 @@
+"""What a guest is told at its first boot without cloud-init: files, in an archive behind its seed.
+
+The image has a unit that unpacks them before udev, networkd and sshd begin (store/recipes/first-boot). What depends on
+the image, such as a user's home, lies below /run/vmlab for it to put in place. Files that role steps want, too, are as
+those would write them: then the steps hold already.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from vmlab.guest.block import block
+from vmlab.guest.openssh import KeyPair
+from vmlab.guest.seed import SeedInterface
+from vmlab.guest.trust import HOST_CERTIFICATE, IDENTITY, SSHD_CONFIG, authority_line, known_line
+from vmlab.runtime.archive import File, archive
+
+_PRIVATE = 0o600
+_NETWORK = "etc/systemd/network/10-vmlab"
+# By its type, too: a VLAN or a bridge on the interface has the same address.
+_LINK = """\
+[Match]
+MACAddress={mac}
+Type=ether
+
+[Link]
+Name={name}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """What the bed's authority says: its own key, and its word on the node's as a host's and as root's, as lines."""
+
+    authority: str
+    host: str
+    root: str
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """All that makes a clone this node. `machine_id` is told apart from that of the machine that the clone was.
+
+    `grow`: its disk is larger than its image.
+    """
+
+    node: str
+    user: str
+    machine_id: str
+    authorized_key: str
+    host_key: KeyPair
+    trust: Trust
+    interfaces: Sequence[SeedInterface]
+    grow: bool = False
+
+
+def first_boot(identity: Identity) -> bytes:
+    """The archive: always the same for the same identity."""
+    return archive(_files(identity), private=("root/.ssh", "run/vmlab"))
+
+
+def _files(identity: Identity) -> Iterator[File]:
+    key, trust = identity.host_key, identity.trust
+    yield File("etc/hostname", f"{identity.node}\n")
+    yield File("etc/vmlab/machine-id", f"{identity.machine_id}\n")
+    yield File("etc/ssh/ssh_host_ed25519_key", key.private, _PRIVATE)
+    yield File("etc/ssh/ssh_host_ed25519_key.pub", f"{key.public}\n")
+    yield File(f"etc/ssh/{HOST_CERTIFICATE}", f"{trust.host}\n")
+    yield File(SSHD_CONFIG, f"HostCertificate /etc/ssh/{HOST_CERTIFICATE}\n")
+    yield File("etc/ssh/ssh_known_hosts", block(known_line(trust.authority)))
+    yield File(IDENTITY, key.private, _PRIVATE)
+    yield File(f"{IDENTITY}-cert.pub", f"{trust.root}\n", _PRIVATE)
+    yield File("run/vmlab/user", f"{identity.user}\n")
+    yield File("run/vmlab/key", f"{identity.authorized_key}\n")
+    yield File("run/vmlab/authority", block(authority_line(trust.authority)))
+    if identity.user != "root":
+        yield File("etc/sudoers.d/90-vmlab", f"{identity.user} ALL=(ALL) NOPASSWD:ALL\n", 0o440)
+    if identity.grow:
+        yield File("run/vmlab/grow", "")
+    for interface in identity.interfaces:
+        yield File(f"{_NETWORK}-{interface.name}.link", _LINK.format(mac=interface.mac, name=interface.name))
+        yield File(f"{_NETWORK}-{interface.name}.network", _network(interface))
+    if servers := [interface.nameserver for interface in identity.interfaces if interface.nameserver is not None]:
+        yield File("run/vmlab/resolv.conf", "".join(f"nameserver {server}\n" for server in servers))
+
+
+def _network(interface: SeedInterface) -> str:
+    lines = ["[Match]", f"Name={interface.name}", ""]
+    if interface.mtu is not None:
+        lines += ["[Link]", f"MTUBytes={interface.mtu}", ""]
+    lines += ["[Network]", f"Address={interface.address}", "IPv6AcceptRA=no"]
+    if interface.gateway is not None:
+        lines.append(f"Gateway={interface.gateway}")
+    if interface.nameserver is not None:
+        lines.append(f"DNS={interface.nameserver}")
+    return "\n".join((*lines, ""))
