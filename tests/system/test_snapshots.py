@@ -115,7 +115,7 @@ def test_under_io_all_comes_back_and_memory_goes_on(bed: Vmlab, connection: "lib
 
 def ended_at(vmlab: Vmlab, stage: str, *argv: str, by: int = signal.SIGKILL) -> tuple[int, str]:
     """End the command when it says this; its status, and what it said after that."""
-    process = vmlab.start("snapshot", *argv)
+    process = vmlab.start(*argv)
     assert process.stderr is not None
     seen = []
     for line in process.stderr:
@@ -130,7 +130,7 @@ def ended_at(vmlab: Vmlab, stage: str, *argv: str, by: int = signal.SIGKILL) -> 
 
 
 def test_after_ctrl_c_all_go_on_and_nothing_is_kept(bed: Vmlab, connection: "libvirt.virConnect") -> None:
-    status, said = ended_at(bed, "stands still", "create", BED, "two", by=signal.SIGINT)
+    status, said = ended_at(bed, "stands still", "snapshot", "create", BED, "two", by=signal.SIGINT)
     assert (status, "no snapshot was taken, and all nodes go on" in said) == (130, True)
     assert states(connection) == {libvirt.VIR_DOMAIN_RUNNING}
     assert [line["name"] for line in bed.json("snapshot", "list", BED)] == ["one"]
@@ -140,7 +140,7 @@ def test_after_ctrl_c_all_go_on_and_nothing_is_kept(bed: Vmlab, connection: "lib
 def test_a_create_that_is_killed_leaves_the_bed_as_it_was(
     bed: Vmlab, file: str, connection: "libvirt.virConnect", stage: str
 ) -> None:
-    ended_at(bed, stage, "create", BED, "two")
+    ended_at(bed, stage, "snapshot", "create", BED, "two")
     there = [line["name"] for line in bed.json("snapshot", "list", BED)]
     bed.run("up", file, "--no-wait")
     assert states(connection) == {libvirt.VIR_DOMAIN_RUNNING}
@@ -156,7 +156,7 @@ def test_a_revert_that_is_killed_is_none_or_is_gone_on_with(
     bed: Vmlab, file: str, connection: "libvirt.virConnect", stage: str
 ) -> None:
     on_all(bed, "echo newer >/root/what; sync")
-    ended_at(bed, stage, "revert", BED, "one", "--yes")
+    ended_at(bed, stage, "snapshot", "revert", BED, "one", "--yes")
     half = f"{BED}._revert.json" in pool(connection)
     if stage in ("oss.: off", "disks are back", "memory is back"):
         assert half
@@ -170,6 +170,35 @@ def test_a_revert_that_is_killed_is_none_or_is_gone_on_with(
     assert "older" in told.values() or not half
     assert not any("._revert." in name for name in pool(connection))
     assert [line["name"] for line in bed.json("snapshot", "list", BED)] == ["one"]
+
+
+BOOTS = "cat /proc/sys/kernel/random/boot_id"
+
+
+def test_a_bed_that_was_kept_warm_goes_on(bed: Vmlab, file: str, connection: "libvirt.virConnect") -> None:
+    boots = on_all(bed, BOOTS)
+    on_all(bed, "mount -t tmpfs none /mnt && echo kept >/mnt/it")
+    bed.run("down", BED, "--keep-warm")
+    assert states(connection) == {libvirt.VIR_DOMAIN_SHUTOFF}
+    assert {node["stage"] for node in bed.json("status", BED)} == {"saved"}
+    time.sleep(5)
+    bed.run("up", file)
+    assert on_all(bed, BOOTS) == boots
+    assert set(on_all(bed, "cat /mnt/it && umount /mnt").values()) == {"kept"}
+    for node, told in on_all(bed, "date +%s").items():
+        assert abs(int(told) - time.time()) < 4, node
+
+
+@pytest.mark.parametrize("stage", ["takes up to", "stands still", "memory is saved"])
+def test_a_bed_that_was_to_be_kept_warm_when_the_kill_came_goes_on(
+    bed: Vmlab, file: str, connection: "libvirt.virConnect", stage: str
+) -> None:
+    boots = on_all(bed, BOOTS)
+    ended_at(bed, stage, "down", BED, "--keep-warm")
+    bed.run("up", file)
+    assert on_all(bed, BOOTS) == boots
+    assert states(connection) == {libvirt.VIR_DOMAIN_RUNNING}
+    assert not any("keep-warm" in name for name in pool(connection))
 
 
 def test_of_a_bed_that_is_off_the_disks_come_back_and_down_takes_all(

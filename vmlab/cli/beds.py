@@ -15,6 +15,7 @@ from vmlab.cli.options import (
     HardEnd,
     Jobs,
     KeepDisks,
+    KeepWarm,
     Name,
     Output,
     RecoveryTime,
@@ -80,7 +81,7 @@ def up(
         )
 
 
-def down(bed: Bed, yes: Yes = False, keep_disks: KeepDisks = False) -> None:
+def down(bed: Bed, yes: Yes = False, keep_disks: KeepDisks = False, keep_warm: KeepWarm = False) -> None:
     """Take a bed down: nodes, networks and disks go.
 
     Lists them and asks. Nothing else is touched; a disk that another domain uses stops it.
@@ -89,12 +90,19 @@ def down(bed: Bed, yes: Yes = False, keep_disks: KeepDisks = False) -> None:
     Examples:
       vmlab down ha
       vmlab down ha-topology.yaml -y --keep-disks
+      vmlab down ha --keep-warm
     """
     from vmlab.cli.target import at
+    from vmlab.errors import UsageError
     from vmlab.lab.beds.down import refuse_of_another_host
 
+    if keep_disks and keep_warm:
+        raise UsageError("--keep-warm keeps the disks, too", hint=f"vmlab down {bed} --keep-warm")
     with at(bed) as (hosts, name):
         refuse_of_another_host(hosts, name)
+        if keep_warm:
+            _keep_warm(hosts, name)
+            return
         _down(hosts, name, yes=yes, keep_disks=keep_disks, verb="down")
 
 
@@ -292,6 +300,16 @@ def _up(
     took = f"{now() - begin:.1f} s ({changed or 'nothing to change'})"
     told = f"{topology.name}: {number} node{'s' * (number != 1)} {state} in {took}"
     typer.echo(told, err=True)
+
+
+def _keep_warm(hosts: "Hosts", bed: str) -> None:
+    from vmlab.lab.beds.keep_warm import keep_warm
+    from vmlab.report.progress import shown
+
+    with shown() as progress:
+        kept = keep_warm(hosts, bed, progress)
+    again = f"`vmlab up` of its file goes on from there, `vmlab down {bed}` gives it up"
+    typer.echo(f"{bed}: off, with the memory of {len(kept)} node{'s' * (len(kept) != 1)} kept: {again}", err=True)
 
 
 def _down(hosts: "Hosts", bed: str, *, yes: bool, keep_disks: bool, verb: str) -> None:

@@ -109,6 +109,13 @@ KeepDisks = Annotated[
         help="Keep disks and ssh keys; the next `up` takes them up again. Nodes are shut down, as by `up --restart`.",
     ),
 ]
+KeepWarm = Annotated[
+    bool,
+    option(
+        "--keep-warm",
+        help="Keep all, the memory of the nodes, too: they are off, and the next `up` goes on from there.",
+    ),
+]
 HardEnd = Annotated[
     float | None,
     option(

@@ -160,6 +160,15 @@ def _refuse(bed: ObservedBed) -> None:
             f"{bed.name}: the memory of {fold(saved)}, off now, was saved by virsh, and a snapshot would lack it",
             hint=f"vmlab power on {bed.name} {fold(saved)}",
         )
+    refuse_unsavable(
+        bed,
+        hint="shut the nodes down, and a snapshot has their disks: "
+        f"vmlab exec {bed.name} -- poweroff; vmlab snapshot create {bed.name}",
+    )
+
+
+def refuse_unsavable(bed: ObservedBed, *, hint: str) -> None:
+    """Raise HostError if memory of a node cannot be saved; `hint` is what would work where QEMU is the reason."""
     if crashed := [node for node, domain in bed.nodes.items() if domain.state == CRASHED]:
         raise HostError(
             f"{bed.name}: the kernel of {fold(crashed)} crashed",
@@ -167,11 +176,7 @@ def _refuse(bed: ObservedBed) -> None:
         )
     running = {node: domain for node, domain in bed.nodes.items() if domain.running}
     if why := [f"{node} {reason}" for node, domain in running.items() for reason in why_unsavable(domain.facts.xml)]:
-        raise HostError(
-            f"{bed.name}: memory cannot be saved: {', '.join(why)}",
-            hint="shut the nodes down, and a snapshot has their disks: "
-            f"vmlab exec {bed.name} -- poweroff; vmlab snapshot create {bed.name}",
-        )
+        raise HostError(f"{bed.name}: memory cannot be saved: {', '.join(why)}", hint=hint)
 
 
 def why_not(snapshot: Snapshot, bed: ObservedBed) -> str:

@@ -1,4 +1,4 @@
-"""The memory of domains: saved while they stand still, without ending them, and put back."""
+"""The memory of domains: saved while they stand still, with or without ending them, and put back."""
 
 import contextlib
 
@@ -31,6 +31,15 @@ def save_memory(host: Host, domain: str, file: str, *, memory_kib: int) -> None:
 def restore_memory(host: Host, domain: str, file: str, *, memory_kib: int) -> None:
     """Start a domain with the memory of that file; it stands still. Raises LibvirtError."""
     host.call(lambda connection: restore(host, connection, domain, file), deadline_s=_of_size(memory_kib))
+
+
+def end_saved(host: Host, domain: str, *, paused: bool, memory_kib: int) -> None:
+    """Save the memory of a domain that stands still, and end it: whoever starts it next has it go on from there.
+
+    It stands still then, too, if it is to be `paused`. Raises LibvirtError; the domain stands still as before then.
+    """
+    state = libvirt.VIR_DOMAIN_SAVE_PAUSED if paused else libvirt.VIR_DOMAIN_SAVE_RUNNING
+    host.call(lambda connection: connection.lookupByName(domain).managedSave(state), deadline_s=_of_size(memory_kib))
 
 
 def go_on(host: Host, domain: str) -> None:

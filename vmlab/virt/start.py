@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import libvirt
 
 from vmlab.domainxml.read import DomainFacts, read_domain
+from vmlab.errors import LibvirtError
 from vmlab.inventory.guids import guids_of
 from vmlab.inventory.model import HostInventory
 from vmlab.plan.starting import VfIdentity, identities
@@ -39,7 +40,16 @@ def start(host: Host, connection: "libvirt.virConnect", name: str) -> None:
     if facts.hostdevs:
         _take(host, facts)
     _keep_console(host, connection, facts)
-    domain.create()
+    saved = domain.hasManagedSaveImage()
+    try:
+        domain.create()
+    except libvirt.libvirtError as error:
+        if not saved:
+            raise
+        raise LibvirtError(
+            f"it does not go on from its saved memory: {error}",
+            hint="vmlab up FILE --restart starts it anew, which loses that memory (another QEMU cannot read it)",
+        ) from error
 
 
 def restore(host: Host, connection: "libvirt.virConnect", name: str, file: str) -> None:

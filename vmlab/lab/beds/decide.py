@@ -25,7 +25,7 @@ from vmlab.inventory.passable import refuse_unpassable
 from vmlab.inventory.vfs import plan_vfs
 from vmlab.lab.beds.named import boot_files
 from vmlab.placement.request import NodePlacement
-from vmlab.plan.actions import Plan, StopDomain, TakeDevices, together
+from vmlab.plan.actions import DiscardMemory, Plan, StopDomain, TakeDevices, together
 from vmlab.plan.desired import (
     Desired,
     DesiredNode,
@@ -108,6 +108,12 @@ class Prepared:
         """What is to be done on all hosts, to be told; it is done host by host."""
         plans = [part.plan for part in self.parts.values()]
         return plans[0] if len(plans) == 1 else together(plans)
+
+    @property
+    def from_memory(self) -> list[str]:
+        """The nodes that do not boot: their memory was saved, and is not given up."""
+        lost = {a.node for a in self.plan.actions if isinstance(a, DiscardMemory)}
+        return [name for name, domain in self.bed.nodes.items() if domain.saved and name not in lost]
 
     @cached_property
     def members(self) -> dict[str, NodeMetadata]:

@@ -15,6 +15,7 @@ from vmlab.lab.beds.decide import Part, Prepared
 from vmlab.lab.beds.prepare import Images, acceleration, admit, images_of, lustre_in, prepare, remarks
 from vmlab.lab.beds.settle import settle
 from vmlab.lab.beds.shut_down import shut_down
+from vmlab.lab.beds.standing import set_clocks
 from vmlab.lab.beds.taken import refuse_taken
 from vmlab.lab.filesystems.bring_up import raise_filesystems, wanted
 from vmlab.lab.ground.bed import leasing, locked
@@ -103,6 +104,8 @@ def up(
             # Whoever waits for guests has many in hand; whoever does not has libvirt to wait for.
             jobs = jobs if wait else min(jobs, LIBVIRT_JOBS)
             each(node, prepared.nodes.values(), jobs=jobs, failed=f"{topology.name}: not all nodes came up")
+            if wait:
+                set_clocks(hosts, prepared.bed, prepared.from_memory, going)
             channel.ensure(hosts, topology.name, prepared.members.values(), going)
             stages: tuple[StageTime, ...] = ()
             lustre = lustre_in(images)

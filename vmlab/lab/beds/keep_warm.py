@@ -1,0 +1,83 @@
+"""Switch a bed off with its memory kept, so that the next `up` goes on from there: file systems mounted, and no boot.
+
+libvirt keeps the memory, and whoever starts a node has it go on: none begins anew beside disks that others went on
+with. A kill in between leaves some nodes saved and others standing still, which `settle` lets go on.
+"""
+
+import json
+
+from vmlab.errors import HostError, Interrupted
+from vmlab.lab.beds import channel
+from vmlab.lab.beds.settle import settle
+from vmlab.lab.beds.standing import all_go_on, set_clocks, stand_still
+from vmlab.lab.ground.bed import existing, locked
+from vmlab.lab.ground.hosts import Hosts
+from vmlab.lab.ground.progress import Progress
+from vmlab.plan.actions import StartDomain
+from vmlab.plan.observed import ObservedBed, over_all
+from vmlab.plan.snapshots import memory_of, refuse_short, refuse_unsavable, told_need
+from vmlab.runtime.parallel import LIBVIRT_JOBS, each
+from vmlab.values import identity
+from vmlab.virt.memory import end_saved
+from vmlab.virt.perform import perform
+from vmlab.virt.pool_files import PoolFiles
+
+_WHAT = "keep-warm"  # what stood still, in the words of snapshots
+_WHY = "not all could be kept"
+
+
+def keep_warm(hosts: Hosts, bed: str, progress: Progress) -> tuple[str, ...]:
+    """The nodes whose memory was kept. Raises HostError, before anything is done, where it cannot be.
+
+    When libvirt fails with one of them, or an interrupt comes, all go on.
+    """
+    with locked(hosts, bed):
+        existing(hosts, bed)
+        settle(hosts, bed, progress)
+        found = over_all(bed, hosts.look())
+        running = tuple(node for node, domain in found.nodes.items() if domain.running)
+        if not running:
+            raise HostError(f"no node of {bed} runs: there is no memory to keep", hint=f"vmlab status {bed}")
+        refuse_unsavable(found, hint=f"vmlab down {bed} --keep-disks")
+        files = PoolFiles.of(hosts.home)
+        room, needed = files.room(bed, ()), memory_of(found, running)
+        refuse_short(f"the memory of {bed}", needed, room, bed)
+        progress.say(f"{bed}: its memory takes {told_need(needed, room)}")
+        channel.end(hosts, bed)
+        begun = identity.snapshot_begun(bed, _WHAT)
+        files.write(begun, json.dumps(running))
+        try:
+            _save(hosts, found, running, progress)
+        except BaseException as error:
+            _go_on(hosts, found, running, progress)
+            if isinstance(error, KeyboardInterrupt):
+                raise Interrupted("all nodes go on") from error
+            raise
+        finally:
+            files.remove((begun,))
+    return running
+
+
+def _save(hosts: Hosts, bed: ObservedBed, running: tuple[str, ...], progress: Progress) -> None:
+    def save(node: str) -> None:
+        domain = bed.nodes[node]
+        facts = domain.facts
+        end_saved(hosts.of(domain), facts.name, paused=domain.state == "paused", memory_kib=facts.memory_kib)
+        progress.stage(node, "memory is saved")
+
+    stand_still(hosts, bed, running, progress)
+    each(save, running, jobs=LIBVIRT_JOBS, failed=f"{bed.name}: not all memory could be saved")
+
+
+def _go_on(hosts: Hosts, bed: ObservedBed, running: tuple[str, ...], progress: Progress) -> None:
+    """Those that are off by now from their saved memory, the others from where they stand."""
+
+    def start(node: str) -> None:
+        domain = bed.nodes[node]
+        perform(hosts.of(domain), StartDomain(domain.facts.name, node, _WHY))
+
+    each(start, running, jobs=LIBVIRT_JOBS, failed=f"{bed.name}: not all nodes go on")
+    ran = [node for node in running if bed.nodes[node].state != "paused"]
+    all_go_on(hosts, bed, ran, progress)
+    set_clocks(hosts, bed, ran, progress)
+    channel.ensure(hosts, bed.name, bed.metadata.values(), progress)
