@@ -126,8 +126,8 @@ def rebuild(
 ) -> None:
     """Take a bed down, disks and all, and bring it up anew.
 
-    With -n only some nodes of it, while the others run on. For a bed's name its topology file is looked for here, then
-    among those that ship with vmlab.
+    With -n only some nodes, while the others run on. For a bed's name, its topology file is looked for here, then among
+    those that ship with vmlab.
 
     \b
     Examples:
