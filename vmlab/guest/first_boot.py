@@ -1,8 +1,8 @@
 """What a guest is told at its first boot without cloud-init: files, in an archive behind its seed.
 
 The image has a unit that unpacks them before udev, networkd and sshd begin (store/recipes/first-boot). What depends on
-the image, such as a user's home, lies below /run/vmlab for it to put in place. Files that role steps want, too, are as
-those would write them: then the steps hold already.
+the image, such as a user's home or a file that may be there, lies below /run/vmlab for it to put in place. Files that
+role steps want, too, are as those would write them: then the steps hold already.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from vmlab.guest.block import block
 from vmlab.guest.openssh import KeyPair
 from vmlab.guest.seed import SeedInterface
-from vmlab.guest.trust import HOST_CERTIFICATE, IDENTITY, SSHD_CONFIG, authority_line, known_line
+from vmlab.guest.trust import HOST_CERTIFICATE, SSHD_CONFIG, authority_line, known_line
 from vmlab.runtime.archive import File, archive
 
 _PRIVATE = 0o600
@@ -66,9 +66,8 @@ def _files(identity: Identity) -> Iterator[File]:
     yield File("etc/ssh/ssh_host_ed25519_key.pub", f"{key.public}\n")
     yield File(f"etc/ssh/{HOST_CERTIFICATE}", f"{trust.host}\n")
     yield File(SSHD_CONFIG, f"HostCertificate /etc/ssh/{HOST_CERTIFICATE}\n")
-    yield File("etc/ssh/ssh_known_hosts", block(known_line(trust.authority)))
-    yield File(IDENTITY, key.private, _PRIVATE)
-    yield File(f"{IDENTITY}-cert.pub", f"{trust.root}\n", _PRIVATE)
+    yield File("run/vmlab/known_hosts", block(known_line(trust.authority)))
+    yield File("run/vmlab/root-cert", f"{trust.root}\n")
     yield File("run/vmlab/user", f"{identity.user}\n")
     yield File("run/vmlab/key", f"{identity.authorized_key}\n")
     yield File("run/vmlab/authority", block(authority_line(trust.authority)))

@@ -8,7 +8,6 @@ from vmlab.guest.block import block_step
 from vmlab.shell import script
 from vmlab.steps import Step
 
-IDENTITY = "root/.ssh/id_ed25519"
 HOST_CERTIFICATE = "ssh_host_ed25519_key-cert.pub"
 SSHD_CONFIG = "etc/ssh/sshd_config.d/00-vmlab.conf"
 """Where the seed puts what these steps want, without the first slash; HOST_CERTIFICATE lies in etc/ssh."""

@@ -52,7 +52,7 @@ def test_it_is_the_same_for_the_same_node_and_another_for_another() -> None:
 def test_private_keys_are_roots_alone() -> None:
     found = unpacked(first_boot(identity()))
     private = [name for name, (text, _) in found.items() if "PRIVATE KEY" in text]
-    assert private == ["etc/ssh/ssh_host_ed25519_key", "root/.ssh/id_ed25519"]
+    assert private == ["etc/ssh/ssh_host_ed25519_key"]
     assert {found[name][1] for name in private} == {0o600}
     with tarfile.open(fileobj=BytesIO(first_boot(identity()))) as tar:
         assert {member.name: member.mode for member in tar if member.isdir()} == {
@@ -142,6 +142,9 @@ def test_a_clone_becomes_its_node(guest: Guest) -> None:
         "# vmlab: end",
     ]
     assert (guest.root / "root/.ssh/authorized_keys").stat().st_mode & 0o777 == 0o600
+    assert guest.read("root/.ssh/id_ed25519") == keys.host_key("oss1").private
+    assert (guest.root / "root/.ssh/id_ed25519").stat().st_mode & 0o777 == 0o600
+    assert keys.authority in guest.read("etc/ssh/ssh_known_hosts")
     assert guest.read("etc/resolv.conf") == "nameserver 10.0.2.3\n"
     assert guest.read("etc/machine-id") == "drawn at the first boot\n"
 
@@ -159,6 +162,16 @@ def test_what_is_on_the_disk_is_left_alone_and_what_may_not_be_is_written_again(
     assert guest.read("run/vmlab/first-boot") == guest.read("etc/vmlab/kept")
 
 
+def test_what_the_image_brought_stays(guest: Guest) -> None:
+    (guest.root / "root/.ssh").mkdir(mode=0o700)
+    brought = {"root/.ssh/id_ed25519": "the image's identity", "etc/ssh/ssh_known_hosts": "git.lab ssh-ed25519 AAAA\n"}
+    for path, text in brought.items():
+        guest.write(path, text)
+    guest.boots(seed(identity()))
+    assert {path: guest.read(path) for path in brought} == brought
+    assert not (guest.root / "root/.ssh/id_ed25519-cert.pub").exists()
+
+
 def test_a_copy_of_a_machine_becomes_another(guest: Guest) -> None:
     guest.boots(seed(identity()))
     guest.keeps()
@@ -168,6 +181,7 @@ def test_a_copy_of_a_machine_becomes_another(guest: Guest) -> None:
     keys = BedKeys(Path("ha"), b"s" * 32)
     assert guest.read("etc/machine-id").strip() == keys.machine_id("oss2") != keys.machine_id("oss1")
     assert guest.read("etc/ssh/ssh_host_ed25519_key") == keys.host_key("oss2").private
+    assert guest.read("root/.ssh/id_ed25519") == keys.host_key("oss2").private
     assert not (guest.root / "etc/systemd/network/10-vmlab-ib9.link").exists()
     assert guest.read("root/.ssh/authorized_keys").splitlines()[:2] == ["ssh-ed25519 AAAA somebody", keys.public_key]
 

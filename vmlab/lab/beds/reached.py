@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from vmlab.domainxml.metadata import NodeMetadata
+from vmlab.domainxml.metadata import LEAN, NodeMetadata
 from vmlab.domainxml.read import DomainFacts
 from vmlab.errors import GuestError
 from vmlab.guest.boot import DeadGuest
@@ -91,5 +91,6 @@ class _Question:
         except DeadGuest:
             raise
         except GuestError as error:
-            return "cloud-init" if error.stage == "roles" else "kernel"
+            became = "ssh" if self.metadata[guest.node].first_boot == LEAN else "cloud-init"
+            return became if error.stage == "roles" else "kernel"
         return "ready"
