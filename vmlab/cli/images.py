@@ -98,8 +98,12 @@ def build(
 
     files = (*(packages or ()), *(more or ()))
     if base is None:
-        if files or kernel or no_check or disk is not None:
-            raise UsageError("packages need an image to go into", hint=f"vmlab image build {name} --from IMAGE ...")
+        options = {"--packages": files, "--kernel": kernel, "--no-check": no_check, "--disk": disk is not None}
+        if given := [option for option, there in options.items() if there]:
+            raise UsageError(
+                f"{', '.join(given)}: only with --from, which names the image to build of",
+                hint=f"vmlab image build {name} --from IMAGE ...",
+            )
         with here() as host, shown() as progress:
             manifest = by_recipe(host, name, mirror=mirror, suite=suite or _SUITE, debug=debug, progress=progress.say)
     else:
