@@ -19,16 +19,16 @@ TEXT = """
 name: t-first
 image: {image}
 fabrics:
-  eth0: {{kind: ethernet, subnet: 10.94.0.0/24, mtu: 1400, attach: virtio}}
+  tcp0: {{kind: ethernet, subnet: 10.94.0.0/24, mtu: 1400, attach: virtio}}
 nodes:
-  lean: {{role: client, memory: 512MiB, fabrics: [eth0]}}
-  cloud: {{role: client, memory: 512MiB, fabrics: [eth0], first_boot: cloud-init}}
+  lean: {{role: client, memory: 512MiB, fabrics: [tcp0]}}
+  cloud: {{role: client, memory: 512MiB, fabrics: [tcp0], first_boot: cloud-init}}
 """
 # What a node is: its name, addresses, MTU, routes, who vouches for it, whom it knows, and who may log in.
 IDENTITY = """
 hostname
 ip -o -4 address show scope global | awk '{print $2, $4}' | sort
-cat /sys/class/net/eth0/mtu /sys/class/net/eth0/address
+cat /sys/class/net/tcp0/mtu /sys/class/net/tcp0/address
 ip -4 route | sort
 grep -v '^#' /etc/hosts | sort -u
 sha256sum </root/.ssh/authorized_keys
@@ -69,7 +69,7 @@ def test_both_are_who_they_should_be(bed: Vmlab) -> None:
     for number, node in enumerate(("lean", "cloud"), 11):
         lines = told(bed, node)
         assert lines[0] == node
-        assert f"eth0 10.94.0.{number}/24" in lines
+        assert f"tcp0 10.94.0.{number}/24" in lines
         assert "1400" in lines
         assert any(re.match(r"default via 10\.\S+\.1 dev mgmt", line) for line in lines)
         assert {line.split()[-1] for line in lines if re.match(r"10\.\S+ (lean|cloud)$", line)} == {"lean", "cloud"}
