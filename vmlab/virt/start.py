@@ -40,11 +40,10 @@ def start(host: Host, connection: "libvirt.virConnect", name: str) -> None:
     if facts.hostdevs:
         _take(host, facts)
     _keep_console(host, connection, facts)
-    saved = domain.hasManagedSaveImage()
     try:
         domain.create()
     except libvirt.libvirtError as error:
-        if not saved:
+        if not domain.hasManagedSaveImage():
             raise
         raise LibvirtError(
             f"it does not go on from its saved memory: {error}",

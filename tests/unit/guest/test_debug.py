@@ -9,6 +9,7 @@ from vmlab.lab.beds.debug import _version, candidates
 def test_symbols_lie_in_the_tree_beside_the_kernel_or_where_packages_put_them() -> None:
     built = candidates(Path("/home/u/linux/arch/x86/boot/bzImage"), "6.6.1+")
     assert list(map(str, built)) == [
+        "/home/u/linux/arch/x86/boot/bzImage.vmlinux",
         "/home/u/linux/arch/x86/boot/vmlinux",
         "/home/u/linux/vmlinux",
         "/home/u/linux/arch/x86/boot/vmlinux-6.6.1+",
@@ -19,7 +20,7 @@ def test_symbols_lie_in_the_tree_beside_the_kernel_or_where_packages_put_them() 
         "/usr/lib/debug/boot/vmlinux-6.1.0-1-amd64",
         "/usr/lib/debug/lib/modules/6.1.0-1-amd64/vmlinux",
     ]
-    assert list(map(str, candidates(Path("/boot/vmlinuz"), ""))) == ["/boot/vmlinux"]
+    assert list(map(str, candidates(Path("/store/demo-1.vmlinuz"), ""))) == ["/store/demo-1.vmlinux", "/store/vmlinux"]
 
 
 def test_a_kernel_says_its_version(tmp_path: Path) -> None:

@@ -1,10 +1,12 @@
 """Nodes that stand still together, and go on together with clocks that are right."""
 
-import secrets
-from collections.abc import Iterable
-from datetime import UTC, datetime
+import contextlib
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
 
 from vmlab.errors import GuestError
+from vmlab.guest.clock import as_before, be_heard, be_patient, set_clock
+from vmlab.guest.ssh import Guest
 from vmlab.lab.ground.doors import doors
 from vmlab.lab.ground.hosts import Hosts
 from vmlab.lab.ground.progress import Progress
@@ -15,10 +17,9 @@ from vmlab.virt.faults import pause
 from vmlab.virt.memory import go_on
 
 _CONNECT_S = {"kvm": 30.0, "qemu": 90.0}
-_SET_S = 30.0
 _JOBS = 32
-# What is random comes from us as well: not every kernel knows the device by which the others hear of it.
-_SET = 'date -u -s "@$1" >/dev/null && cat >/dev/urandom'
+
+T = TypeVar("T")
 
 
 def stand_still(hosts: Hosts, bed: ObservedBed, nodes: Iterable[str], progress: Progress) -> None:
@@ -45,23 +46,51 @@ def all_go_on(hosts: Hosts, bed: ObservedBed, nodes: Iterable[str], progress: Pr
 
 
 def set_clocks(hosts: Hosts, bed: ObservedBed, nodes: Iterable[str], progress: Progress) -> None:
-    """While it stood still a guest's clock did, too. One that does not answer is told of, and keeps its time."""
-    guests = doors(hosts, bed)
+    """While it stood still a guest's clock did, too. One that does not answer is told of, and keeps its time.
 
-    def set_clock(node: str) -> None:
-        seconds = _CONNECT_S.get(bed.nodes[node].facts.kind, _CONNECT_S["qemu"])
-        try:
-            with guests[node] as guest:
-                guest.connect(Deadline.after(seconds))
-                command = ("sh", "-c", _SET, "vmlab", f"{datetime.now(UTC).timestamp():.0f}")
-                done = guest.run(command, deadline_s=_SET_S, as_root=True, stdin=secrets.token_hex(64))
-            why = "" if done.ok else done.last_line
-        except GuestError as error:
-            why = error.message
-        if why:
-            progress.warn(f"{node}: its clock is behind, by as long as it stood still: {why}")
-        else:
+    Where Lustre would take that for silence, its servers and clients are prepared before any clock is set.
+    """
+    if not hosts.have_guests:
+        return
+    wanted = set(nodes)
+    with contextlib.ExitStack() as stack:
+        guests = {name: stack.enter_context(door) for name, door in doors(hosts, bed).items() if name in wanted}
+
+        def connect(node: str) -> None:
+            seconds = _CONNECT_S.get(bed.nodes[node].facts.kind, _CONNECT_S["qemu"])
+            guests[node].connect(Deadline.after(seconds))
+
+        clocks = _Clocks(guests, progress)
+        clocks.all(connect)
+        jumps = any(clocks.all(lambda node: be_patient(guests[node])))
+        if jumps:
+            clocks.all(lambda node: be_heard(guests[node]))
+        clocks.all(lambda node: set_clock(guests[node], node))
+        if jumps:
+            clocks.all(lambda node: be_heard(guests[node]))
+            clocks.all(lambda node: as_before(guests[node]))
+        for node in clocks.right:
             progress.stage(node, "ready")
 
-    if hosts.have_guests:
-        each(set_clock, nodes, jobs=_JOBS, failed=f"{bed.name}: not all clocks could be set")
+
+class _Clocks:
+    """Those of guests, set step by step: each is over in all of them before the next."""
+
+    def __init__(self, guests: Mapping[str, Guest], progress: Progress) -> None:
+        self.right = list(guests)
+        self._progress = progress
+
+    def all(self, act: Callable[[str], T]) -> list[T]:
+        """What it returns for each; a guest in which it fails is told of, and left out from then on."""
+
+        def one(node: str) -> list[T]:
+            try:
+                return [act(node)]
+            except GuestError as error:
+                self._progress.warn(f"{node}: its clock is behind, by as long as it stood still: {error.message}")
+                self.right.remove(node)
+                return []
+
+        return [
+            answer for told in each(one, list(self.right), jobs=_JOBS, failed="no clock was set") for answer in told
+        ]
