@@ -182,7 +182,7 @@ def test_sriov_create_and_release(lab: Lab) -> None:
     assert lab.pci(CELL_1_IGB, "sriov_numvfs") == "0"
 
 
-@pytest.mark.parametrize("again", ["up", "down"])
+@pytest.mark.parametrize("again", ["up", pytest.param("down", marks=pytest.mark.nightly)])
 def test_killed_when_the_function_is_taken_and_the_guest_not_started(lab: Lab, again: str) -> None:
     """kill -9 between detach and start: the next `up` finishes; the next `down` gives the function back."""
     file = one(lab, "passthrough", f'address: "{CELL_1_IGB}"')

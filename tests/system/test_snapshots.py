@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import libvirt
 import pytest
@@ -113,6 +114,11 @@ def test_under_io_all_comes_back_and_memory_goes_on(bed: Vmlab, connection: "lib
     assert {node["stage"] for node in bed.json("status", BED)} == {"ready"}
 
 
+def longer(*stages: str) -> list[Any]:
+    """They take half a minute each."""
+    return [pytest.param(stage, marks=pytest.mark.nightly) for stage in stages]
+
+
 def ended_at(vmlab: Vmlab, stage: str, *argv: str, by: int = signal.SIGKILL) -> tuple[int, str]:
     """End the command when it says this; its status, and what it said after that."""
     process = vmlab.start(*argv)
@@ -136,7 +142,7 @@ def test_after_ctrl_c_all_go_on_and_nothing_is_kept(bed: Vmlab, connection: "lib
     assert [line["name"] for line in bed.json("snapshot", "list", BED)] == ["one"]
 
 
-@pytest.mark.parametrize("stage", ["takes up to", "stands still", "copied", "memory is saved", "goes on"])
+@pytest.mark.parametrize("stage", ["stands still", *longer("takes up to", "copied", "memory is saved", "goes on")])
 def test_a_create_that_is_killed_leaves_the_bed_as_it_was(
     bed: Vmlab, file: str, connection: "libvirt.virConnect", stage: str
 ) -> None:
@@ -151,7 +157,9 @@ def test_a_create_that_is_killed_leaves_the_bed_as_it_was(
         bed.run("snapshot", "delete", BED, "two", "--yes")
 
 
-@pytest.mark.parametrize("stage", ["takes up to", "are ready", "oss.: off", "disks are back", "memory is back", "goes"])
+@pytest.mark.parametrize(
+    "stage", ["oss.: off", "memory is back", *longer("takes up to", "are ready", "disks are back", "goes")]
+)
 def test_a_revert_that_is_killed_is_none_or_is_gone_on_with(
     bed: Vmlab, file: str, connection: "libvirt.virConnect", stage: str
 ) -> None:
@@ -189,7 +197,7 @@ def test_a_bed_that_was_kept_warm_goes_on(bed: Vmlab, file: str, connection: "li
         assert abs(int(told) - time.time()) < 4, node
 
 
-@pytest.mark.parametrize("stage", ["takes up to", "stands still", "memory is saved"])
+@pytest.mark.parametrize("stage", ["memory is saved", *longer("takes up to", "stands still")])
 def test_a_bed_that_was_to_be_kept_warm_when_the_kill_came_goes_on(
     bed: Vmlab, file: str, connection: "libvirt.virConnect", stage: str
 ) -> None:
