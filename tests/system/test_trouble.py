@@ -67,7 +67,7 @@ def test_down_leaves_nothing_after_a_kill_in_between(vmlab: Vmlab, delay_s: floa
 
 
 def test_up_finishes_what_killed_ones_began(vmlab: Vmlab) -> None:
-    for stage in ("write-seed", "define-domain", "start-domain", WAITS["ssh"], WAITS["cloud-init"]):
+    for stage in ("write-seed", "define-domain", "start-domain", WAITS["ssh"], "roles"):
         killed_at(vmlab, stage)
     vmlab.run("up", FILE, "--name", BED)
     assert {node["stage"] for node in vmlab.json("status", BED)} == {"ready"}
@@ -127,7 +127,7 @@ def test_a_guest_that_dies_is_noticed_at_once(vmlab: Vmlab) -> None:
 
 
 def test_power_that_fails_right_after_up(vmlab: Vmlab) -> None:
-    """What cloud-init wrote once, at the first boot, is on the disk by then."""
+    """What is written once, at the first boot, is on the disk by then."""
     vmlab.run("up", FILE, "--name", BED)
     vmlab.run("power", "off", BED, "*")
     vmlab.run("up", FILE, "--name", BED)
