@@ -20,6 +20,9 @@ VERSION = 1
 SPARE = 64 << 20
 """Bytes that are left free whatever a snapshot needs."""
 
+KEEP_WARM = "keep-warm"
+"""Of what stands still, or stood, for `down --keep-warm`: no snapshot may have this name."""
+
 State = Literal["running", "paused", "off"]
 
 
@@ -237,6 +240,8 @@ def refuse_name(name: str, snapshots: Iterable[Snapshot], bed: str) -> None:
             f"{name!r:.80} is no name for a snapshot (expected letters, digits, - and _, at most 31)",
             hint="without a name it is called by the date",
         )
+    if name == KEEP_WARM:
+        raise UsageError(f"{name} is what `vmlab down {bed} --{name}` does", hint="another name for the snapshot")
     if any(snapshot.name == name for snapshot in snapshots):
         raise UsageError(
             f"{bed} has a snapshot {name} already", hint=f"vmlab snapshot delete {bed} {name}, or another name"

@@ -23,14 +23,6 @@ from vmlab.store.images import (
 from vmlab.values.identity import image_of
 
 
-@pytest.fixture
-def disk(tmp_path: Path) -> Path:
-    path = tmp_path / "from" / "disk.qcow2"
-    path.parent.mkdir()
-    subprocess.run(("qemu-img", "create", "-q", "-f", "qcow2", str(path), "1M"), check=True)
-    return path
-
-
 def test_image_by_path_boots_from_itself_as_root(disk: Path) -> None:
     found = at_path(disk)
     assert (found.user, found.kernel, found.size) == ("root", "", 1 << 20)

@@ -31,14 +31,6 @@ def package(tmp_path: Path) -> Path:
     return file
 
 
-@pytest.fixture
-def disk(tmp_path: Path) -> Path:
-    path = tmp_path / "from" / "disk.qcow2"
-    path.parent.mkdir()
-    subprocess.run(("qemu-img", "create", "-q", "-f", "qcow2", str(path), "1M"), check=True)
-    return path
-
-
 def test_only_vmlinux_is_taken(package: Path, tmp_path: Path) -> None:
     check_debug_package(package)
     take_vmlinux(package, RELEASE, tmp_path / "vmlinux")

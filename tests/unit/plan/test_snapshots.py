@@ -193,6 +193,8 @@ def test_names() -> None:
     for bad in ("", "a.b", "-x", "x" * 32, "a/b", "json."):
         with pytest.raises(UsageError, match="is no name for a snapshot"):
             refuse_name(bad, [], "ha")
+    with pytest.raises(UsageError, match="is what `vmlab down ha --keep-warm` does"):
+        refuse_name("keep-warm", [], "ha")
     with pytest.raises(UsageError, match=r"no snapshot 'two' \(there are: one\)"):
         find([kept], "ha", "two")
 

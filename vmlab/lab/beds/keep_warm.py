@@ -5,6 +5,7 @@ with. A kill in between leaves some nodes saved and others standing still, which
 """
 
 import json
+from collections.abc import Iterable, Sequence
 
 from vmlab.errors import HostError, Interrupted
 from vmlab.lab.beds import channel
@@ -15,14 +16,13 @@ from vmlab.lab.ground.hosts import Hosts
 from vmlab.lab.ground.progress import Progress
 from vmlab.plan.actions import StartDomain
 from vmlab.plan.observed import ObservedBed, over_all
-from vmlab.plan.snapshots import memory_of, refuse_short, refuse_unsavable, told_need
+from vmlab.plan.snapshots import KEEP_WARM, memory_of, refuse_short, refuse_unsavable, told_need
 from vmlab.runtime.parallel import LIBVIRT_JOBS, each
 from vmlab.values import identity
 from vmlab.virt.memory import end_saved
 from vmlab.virt.perform import perform
 from vmlab.virt.pool_files import PoolFiles
 
-_WHAT = "keep-warm"  # what stood still, in the words of snapshots
 _WHY = "not all could be kept"
 
 
@@ -44,17 +44,18 @@ def keep_warm(hosts: Hosts, bed: str, progress: Progress) -> tuple[str, ...]:
         refuse_short(f"the memory of {bed}", needed, room, bed)
         progress.say(f"{bed}: its memory takes {told_need(needed, room)}")
         channel.end(hosts, bed)
-        begun = identity.snapshot_begun(bed, _WHAT)
-        files.write(begun, json.dumps(running))
+        begun = identity.snapshot_begun(bed, KEEP_WARM)
+        ran = [node for node in running if found.nodes[node].state != "paused"]
+        files.write(begun, json.dumps(ran))
         try:
             _save(hosts, found, running, progress)
         except BaseException as error:
-            _go_on(hosts, found, running, progress)
+            _go_on(hosts, found, running, ran, progress)
+            files.remove((begun,))
             if isinstance(error, KeyboardInterrupt):
                 raise Interrupted("all nodes go on") from error
             raise
-        finally:
-            files.remove((begun,))
+        files.remove((begun,))
     return running
 
 
@@ -69,15 +70,14 @@ def _save(hosts: Hosts, bed: ObservedBed, running: tuple[str, ...], progress: Pr
     each(save, running, jobs=LIBVIRT_JOBS, failed=f"{bed.name}: not all memory could be saved")
 
 
-def _go_on(hosts: Hosts, bed: ObservedBed, running: tuple[str, ...], progress: Progress) -> None:
-    """Those that are off by now from their saved memory, the others from where they stand."""
+def _go_on(hosts: Hosts, bed: ObservedBed, running: Iterable[str], ran: Sequence[str], progress: Progress) -> None:
+    """Those that are off by now from their saved memory, the others from where they stand; who was paused stays so."""
 
     def start(node: str) -> None:
         domain = bed.nodes[node]
         perform(hosts.of(domain), StartDomain(domain.facts.name, node, _WHY))
 
     each(start, running, jobs=LIBVIRT_JOBS, failed=f"{bed.name}: not all nodes go on")
-    ran = [node for node in running if bed.nodes[node].state != "paused"]
     all_go_on(hosts, bed, ran, progress)
     set_clocks(hosts, bed, ran, progress)
     channel.ensure(hosts, bed.name, bed.metadata.values(), progress)

@@ -50,9 +50,9 @@ def set_clocks(hosts: Hosts, bed: ObservedBed, nodes: Iterable[str], progress: P
 
     Where Lustre would take that for silence, its servers and clients are prepared before any clock is set.
     """
-    if not hosts.have_guests:
-        return
     wanted = set(nodes)
+    if not (wanted and hosts.have_guests):
+        return
     with contextlib.ExitStack() as stack:
         guests = {name: stack.enter_context(door) for name, door in doors(hosts, bed).items() if name in wanted}
 
