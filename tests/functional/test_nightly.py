@@ -300,8 +300,8 @@ import sys
 from pathlib import Path
 from test_nightly import Lab
 lab = Lab(Path(sys.argv[1]))
-from vmlab.cli.app import _be_interrupted
-_be_interrupted()
+from vmlab.runtime.interrupt import be_interrupted
+be_interrupted()
 try:
     lab.night(Path(sys.argv[2]).read_text(), resume=sys.argv[3] == "resume")
 except KeyboardInterrupt as error:

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import resource
-import signal
 import sys
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -15,6 +14,7 @@ from vmlab import __version__
 from vmlab.cli import shells
 from vmlab.cli.commands import Commands, Group
 from vmlab.errors import HostError, Interrupted, VmlabError
+from vmlab.runtime.interrupt import be_interrupted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -179,7 +179,7 @@ def _begin_log() -> None:
 
 def main() -> NoReturn:
     """Run the command line of this process and end it."""
-    _be_interrupted()
+    be_interrupted()
     _have_descriptors()
     try:
         if shells.asked():
@@ -193,16 +193,6 @@ def main() -> NoReturn:
         tell_bug(sys.stderr)
         status = 1
     _leave(status)
-
-
-def _be_interrupted() -> None:
-    """SIGTERM and SIGHUP are what Ctrl-C is: what runs in guests is ended, what was measured is kept.
-
-    Whom `nohup` started ignores SIGHUP, and so do we.
-    """
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is signal.SIG_DFL:
-            signal.signal(number, signal.default_int_handler)
 
 
 def _have_descriptors() -> None:

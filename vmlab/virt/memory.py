@@ -44,13 +44,18 @@ def end_saved(host: Host, domain: str, *, paused: bool, memory_kib: int) -> None
 
 def go_on(host: Host, domain: str) -> None:
     """Let a domain go on that stands still, whoever is still saving its memory: that ends."""
+    end_job(host, domain)
+    pause(host, domain, paused=False)
+
+
+def end_job(host: Host, domain: str) -> None:
+    """End what libvirt is doing with its memory, if it is."""
 
     def end(connection: "libvirt.virConnect") -> None:
         with contextlib.suppress(libvirt.libvirtError):  # as a rule there is no such job
             connection.lookupByName(domain).abortJob()
 
     host.call(end)
-    pause(host, domain, paused=False)
 
 
 def _of_size(memory_kib: int) -> float:

@@ -450,8 +450,8 @@ def test_a_full_disk_breaks_a_run_off_and_its_record_still_finds_its_place(lab: 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_signal_ends_what_runs_in_guests_and_keeps_what_was_measured(lab: Lab, tmp_path: Path, number: int) -> None:
     code = (
-        "import signal, sys\nfrom pathlib import Path\nfrom vmlab.cli.app import _be_interrupted\n"
-        "signal.signal(signal.SIGINT, signal.default_int_handler)\n_be_interrupted()\n"
+        "import signal, sys\nfrom pathlib import Path\nfrom vmlab.runtime.interrupt import be_interrupted\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\nbe_interrupted()\n"
         "from test_runs import Lab, one, server, task\n"
         "lab = Lab(Path(sys.argv[1]))\nlab.mark = lab.guest.mark = sys.argv[2]\n"
         "quick, slow = task('echo 7'), task('echo going >' + sys.argv[3] + '; sleep 60')\n"

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from vmlab.errors import HostError, Interrupted
 from vmlab.lab.beds import channel
 from vmlab.lab.beds.settle import settle
-from vmlab.lab.beds.standing import all_go_on, set_clocks, stand_still
+from vmlab.lab.beds.standing import all_go_on, set_clocks, stand_still, stop_saving
 from vmlab.lab.ground.bed import existing, locked
 from vmlab.lab.ground.hosts import Hosts
 from vmlab.lab.ground.progress import Progress
@@ -67,7 +67,8 @@ def _save(hosts: Hosts, bed: ObservedBed, running: tuple[str, ...], progress: Pr
         progress.stage(node, "memory is saved")
 
     stand_still(hosts, bed, running, progress)
-    each(save, running, jobs=LIBVIRT_JOBS, failed=f"{bed.name}: not all memory could be saved")
+    failed = f"{bed.name}: not all memory could be saved"
+    each(save, running, jobs=LIBVIRT_JOBS, failed=failed, cut_short=lambda: stop_saving(hosts, bed, running))
 
 
 def _go_on(hosts: Hosts, bed: ObservedBed, running: Iterable[str], ran: Sequence[str], progress: Progress) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from vmlab.errors import Interrupted
 from vmlab.lab.beds.put_back import put_back
 from vmlab.lab.beds.settle import settle
-from vmlab.lab.beds.standing import all_go_on, set_clocks, stand_still
+from vmlab.lab.beds.standing import all_go_on, set_clocks, stand_still, stop_saving
 from vmlab.lab.ground.bed import existing, locked
 from vmlab.lab.ground.hosts import Hosts
 from vmlab.lab.ground.kept import snapshots_of
@@ -98,7 +98,10 @@ class _Taking:
             raise
         self._files.remove((self._begun,))
         refresh_pool(self._hosts.home, BEDS)
-        set_clocks(self._hosts, self._bed, self._running, self._progress)
+        try:
+            set_clocks(self._hosts, self._bed, self._running, self._progress)
+        except KeyboardInterrupt as error:
+            raise Interrupted(f"snapshot {snapshot.name} was taken; clocks of nodes may be behind") from error
         return snapshot
 
     def _kept(self) -> Snapshot:
@@ -108,13 +111,18 @@ class _Taking:
         stand_still(self._hosts, self._bed, self._running, self._progress)
         work: list[Callable[[], None]] = [partial(self._save, node) for node in self._snapshot.nodes if node.memory]
         work += [partial(self._copy, disk) for disk in self._snapshot.disks]
-        each(lambda part: part(), work, jobs=LIBVIRT_JOBS, failed=f"{self._bed.name}: the snapshot failed")
+        failed = f"{self._bed.name}: the snapshot failed"
+        each(lambda part: part(), work, jobs=LIBVIRT_JOBS, failed=failed, cut_short=self._cut_short)
         all_go_on(self._hosts, self._bed, self._running, self._progress)
         if self._running:
             self._progress.say(f"{self._bed.name}: all nodes stood still for {now() - begin:.1f} s")
         self._files.flush(self._snapshot.files)
         room = self._files.room(self._bed.name, self._snapshot.files)
         return replace(self._snapshot, size=sum(room.taken.values()))
+
+    def _cut_short(self) -> None:
+        self._progress.say(f"{self._bed.name}: interrupted; what is being copied comes to its end")
+        stop_saving(self._hosts, self._bed, self._running)
 
     def _save(self, node: KeptNode) -> None:
         domain = self._bed.nodes[node.name]

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
-from vmlab.errors import GuestError
+from vmlab.errors import GuestError, LibvirtError
 from vmlab.guest.clock import as_before, be_heard, be_patient, set_clock
 from vmlab.guest.ssh import Guest
 from vmlab.lab.ground.doors import doors
@@ -14,7 +14,7 @@ from vmlab.plan.observed import ObservedBed
 from vmlab.runtime.parallel import LIBVIRT_JOBS, each
 from vmlab.runtime.wait import Deadline
 from vmlab.virt.faults import pause
-from vmlab.virt.memory import go_on
+from vmlab.virt.memory import end_job, go_on
 
 _CONNECT_S = {"kvm": 30.0, "qemu": 90.0}
 _JOBS = 32
@@ -30,7 +30,9 @@ def stand_still(hosts: Hosts, bed: ObservedBed, nodes: Iterable[str], progress: 
         pause(hosts.of(domain), domain.facts.name, paused=True)
         progress.stage(node, "stands still")
 
-    each(stop, nodes, jobs=LIBVIRT_JOBS, failed=f"{bed.name}: not all nodes stand still")
+    failed = f"{bed.name}: not all nodes stand still"
+    # None may still be stopped when those that stand still go on again.
+    each(stop, nodes, jobs=LIBVIRT_JOBS, failed=failed, cut_short=lambda: None)
 
 
 def all_go_on(hosts: Hosts, bed: ObservedBed, nodes: Iterable[str], progress: Progress) -> None:
@@ -43,6 +45,13 @@ def all_go_on(hosts: Hosts, bed: ObservedBed, nodes: Iterable[str], progress: Pr
 
     there = [node for node in nodes if node in bed.nodes]
     each(start, there, jobs=LIBVIRT_JOBS, failed=f"{bed.name}: not all nodes go on")
+
+
+def stop_saving(hosts: Hosts, bed: ObservedBed, nodes: Iterable[str]) -> None:
+    """Have libvirt end what it is doing with their memory; whoever waits for that gets an error."""
+    for node in nodes:
+        with contextlib.suppress(LibvirtError):
+            end_job(hosts.of(bed.nodes[node]), bed.nodes[node].facts.name)
 
 
 def set_clocks(hosts: Hosts, bed: ObservedBed, nodes: Iterable[str], progress: Progress) -> None:

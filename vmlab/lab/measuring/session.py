@@ -21,6 +21,8 @@ from vmlab.lab.measuring.services import Services, serving
 from vmlab.lab.measuring.turns import Turn
 from vmlab.metrics import Sample
 from vmlab.records.run import RunCommand
+from vmlab.runtime.interrupt import PutOff
+from vmlab.runtime.parallel import wait_for
 from vmlab.runtime.wait import now
 from vmlab.store.runs import OpenRun
 from vmlab.suites.results import SuiteRun
@@ -101,10 +103,10 @@ class Session:
             self._measure(turns[0], taken[0])
             return
         pool = ThreadPoolExecutor(max_workers=len(turns) or 1)
-        running = [pool.submit(self._measure, *pair) for pair in zip(turns, taken, strict=True)]
+        with PutOff():
+            running = [pool.submit(self._measure, *pair) for pair in zip(turns, taken, strict=True)]
         try:
-            for future in running:
-                future.exception()
+            wait_for(running)
         except BaseException:
             # Their commands are ended, and then so are they: what they have until then is kept.
             self.break_off()
