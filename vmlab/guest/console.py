@@ -11,12 +11,12 @@ _BOOT = re.compile(r"Linux version \d")
 # With `quiet` the first thing a kernel's console shows may come from the initramfs, systemd or getty.
 _KERNEL = re.compile(
     r"Linux version \d|^\[ *\d+\.\d{6}\]|^Welcome to |systemd\[1\]:|^Loading, please wait|^Begin: "
-    r"|cloud-init\[| login: ",
+    r"|cloud-init\[| login: |^vmlab: ",
     re.MULTILINE,
 )
 
 _LOGIN = re.compile(r"^\S+ login: ", re.MULTILINE)
-_IDENTITY = re.compile(r"\b[Cc]loud-init v\. ?\d|\bvmlab: first boot: ")
+_IDENTITY = re.compile(r"\b[Cc]loud-init v\. ?\d|\bvmlab: (?:first boot|clone): ")
 
 # Whoever speaks so is no kernel.
 _USER_SPACE = re.compile(r"^Welcome to (?!GRUB)|systemd\[1\]: |cloud-init\[|^\S+ login: ", re.MULTILINE)

@@ -58,6 +58,21 @@ def first_boot(identity: Identity) -> bytes:
     return archive(_files(identity), private=("root/.ssh", "run/vmlab"))
 
 
+def template(key: KeyPair, *, grow: bool) -> bytes:
+    """The archive of a template, which is nobody: its memory is kept, and clones of it become nodes."""
+    return archive(_of_template(key, grow=grow), private=("run/vmlab",))
+
+
+def _of_template(key: KeyPair, *, grow: bool) -> Iterator[File]:
+    yield File("etc/hostname", "template\n")
+    yield File("etc/vmlab/machine-id", f"{'0' * 32}\n")
+    yield File("etc/ssh/ssh_host_ed25519_key", key.private, _PRIVATE)
+    yield File("etc/ssh/ssh_host_ed25519_key.pub", f"{key.public}\n")
+    yield File("run/vmlab/template", "")
+    if grow:
+        yield File("run/vmlab/grow", "")
+
+
 def _files(identity: Identity) -> Iterator[File]:
     key, trust = identity.host_key, identity.trust
     yield File("etc/hostname", f"{identity.node}\n")
@@ -78,8 +93,20 @@ def _files(identity: Identity) -> Iterator[File]:
     for interface in identity.interfaces:
         yield File(f"{_NETWORK}-{interface.name}.link", _LINK.format(mac=interface.mac, name=interface.name))
         yield File(f"{_NETWORK}-{interface.name}.network", _network(interface))
+    yield File("run/vmlab/interfaces", "".join(f"{line}\n" for line in _batch(identity.interfaces)))
     if servers := [interface.nameserver for interface in identity.interfaces if interface.nameserver is not None]:
         yield File("run/vmlab/resolv.conf", "".join(f"nameserver {server}\n" for server in servers))
+
+
+def _batch(interfaces: Sequence[SeedInterface]) -> Iterator[str]:
+    """What `ip -batch` does in the clone of a template, whose interfaces are eth0 and so on, in the same order."""
+    for number, interface in enumerate(interfaces):
+        mtu = f" mtu {interface.mtu}" if interface.mtu is not None else ""
+        yield f"link set eth{number} address {interface.mac} name {interface.name}{mtu}"
+        yield f"address add {interface.address} brd + dev {interface.name}"
+        yield f"link set {interface.name} up"
+        if interface.gateway is not None:
+            yield f"route add default via {interface.gateway} dev {interface.name} proto static"
 
 
 def _network(interface: SeedInterface) -> str:

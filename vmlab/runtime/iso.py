@@ -7,6 +7,7 @@ from io import BytesIO
 SIGNPOST = "vmlab-first-boot"
 """The first word of a disc whose first line tells where its archive lies."""
 _SECTOR = 2048
+_PIECE = 256 << 10
 
 
 def iso(documents: Mapping[str, str], archive: bytes = b"") -> bytes:
@@ -14,7 +15,8 @@ def iso(documents: Mapping[str, str], archive: bytes = b"") -> bytes:
 
     An `archive` lies behind it, and the first line of the disc, where ISO 9660 leaves room, says so: SIGNPOST, the
     archive's digest, the sector of 2 KiB that it begins in, and in how many it lies. So a shell finds it that can mount
-    nothing, and knows whether it is another one than before. Without an archive the line is SIGNPOST alone.
+    nothing, and knows whether it is another one than before. Without an archive the line is SIGNPOST alone. Such discs
+    are of few sizes, so that one can take another's place under a guest that knows the size.
     """
     from pycdlib import PyCdlib  # noqa: PLC0415  slow to import
 
@@ -32,4 +34,5 @@ def iso(documents: Mapping[str, str], archive: bytes = b"") -> bytes:
         digest = hashlib.sha256(archive).hexdigest()[:32]
         line += f" {digest} {len(disc) // _SECTOR} {-(-len(archive) // _SECTOR)}"
     first = f"{line}\n".encode()
-    return first + disc[len(first) :] + archive + bytes(-len(archive) % _SECTOR)
+    whole = first + disc[len(first) :] + archive
+    return whole + bytes(-len(whole) % (_PIECE if archive else _SECTOR))

@@ -15,7 +15,6 @@ from vmlab.runtime.distribution import install_hint
 from vmlab.runtime.lock import held
 from vmlab.runtime.process import Result
 from vmlab.runtime.process import run as run_process
-from vmlab.store.images import FIRST_BOOT
 from vmlab.store.recipes import disk, first_boot
 from vmlab.store.recipes.debian import APT_CONFIG, CONTAINED, apt_mirror, bootstrap, environment, lines, missing
 from vmlab.store.recipes.kernel import Modules, initramfs, payload
@@ -237,7 +236,7 @@ class _Build:
             "architecture": "x86_64",
             "kernel": release,
             "cmdline": _CMDLINE,
-            "carries": versions | {FIRST_BOOT: first_boot.VERSION},
+            "carries": versions | first_boot.CARRIED,
             "files": {
                 "disk": f"{self.name}.qcow2",
                 "kernel": f"{self.name}.vmlinuz",

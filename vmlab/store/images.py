@@ -38,8 +38,8 @@ _HALF_WRITTEN = re.compile(r"\.[a-z0-9][a-z0-9._-]{0,62}\.json\.[0-9a-f]+")
 _SUFFIXES = {"disk": ".qcow2", "kernel": ".vmlinuz", "initrd": ".initrd", "vmlinux": ".vmlinux"}
 _BY_RECIPE = ("demo", "tools")
 _LONGEST = 1 << 20  # bytes of a manifest
-FIRST_BOOT = "vmlab-first-boot"
-"""What an image carries that has vmlab's unit; its version is that of what it understands."""
+FIRST_BOOT, TEMPLATE = "vmlab-first-boot", "vmlab-template"
+"""What an image carries that has vmlab's units; the version is that of what they understand."""
 _CHUNK = 1 << 20
 
 
@@ -93,6 +93,11 @@ class Manifest(BaseModel):
     def lean(self) -> bool:
         """Its guests become who they are by vmlab's own unit, and need no cloud-init."""
         return self.carries.get(FIRST_BOOT) == "1"
+
+    @property
+    def clonable(self) -> bool:
+        """A guest of it that has booted can become any node: its unit waits for that."""
+        return self.lean and self.carries.get(TEMPLATE) == "1"
 
     @property
     def tells(self) -> bool:

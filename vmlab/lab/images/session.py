@@ -25,7 +25,7 @@ from vmlab.runtime.process import Result
 from vmlab.runtime.wait import Deadline, until
 from vmlab.shell import script
 from vmlab.store.carried import BACKENDS, backends, carried
-from vmlab.store.images import FIRST_BOOT, Files, Manifest
+from vmlab.store.images import Files, Manifest
 from vmlab.store.managers import Manager, failed_scriptlets, installed, lacking, manager_of, worth_asking
 from vmlab.store.packages import Kind, Package, kernel_to_boot, listing_commands, package
 from vmlab.store.recipes import first_boot
@@ -125,7 +125,7 @@ class Session:
                     f"no MDT on ldiskfs; add Lustre's own to --packages"
                 )
             if self._needs_no_cloud_init(job.manifest.user):
-                manifest = manifest.model_copy(update={"carries": {**manifest.carries, FIRST_BOOT: first_boot.VERSION}})
+                manifest = manifest.model_copy(update={"carries": {**manifest.carries, **first_boot.CARRIED}})
             if job.kernel:
                 self._take_out(release, out)
             self._switch_off(job.manifest.user)

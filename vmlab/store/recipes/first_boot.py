@@ -8,9 +8,10 @@ from pathlib import Path
 
 from vmlab.runtime.archive import File
 from vmlab.shell import script
+from vmlab.store.images import FIRST_BOOT, TEMPLATE
 
-VERSION = "1"
-"""Of what the unit understands; an image carries it (`store.images.FIRST_BOOT`)."""
+CARRIED = {FIRST_BOOT: "1", TEMPLATE: "1"}
+"""What an image with these files carries, with the versions of what its units understand."""
 
 UNIT = "vmlab-first-boot.service"
 

@@ -12,4 +12,4 @@ home=$(getent passwd "$user" | cut -d: -f6)
 [ -d "$home" ] || exit 0
 [ "$user" = root ] || command -v sudo >/dev/null || exit 0
 tar -xm -C / -f - || exit
-systemctl -q enable systemd-networkd.service vmlab-first-boot.service && echo lean
+systemctl -q enable systemd-networkd.service vmlab-first-boot.service vmlab-template.service && echo lean
