@@ -21,7 +21,8 @@ _ANY_NODE = _NODE.replace("?P<node>", "?:")
 _DISK = r"[A-Za-z0-9][A-Za-z0-9_-]{0,19}"
 _LABEL = r"[A-Za-z0-9][A-Za-z0-9_-]{0,7}-(?:MGS|(?:MDT|OST)[0-9a-f]{4})"
 # virtlogd keeps older parts of a console's log under the same name and a number, we those of earlier starts and a time.
-_OF_NODE = rf"{_NODE}\.(?:root\.qcow2|seed\.iso|disk-{_DISK}\.raw|console\.log(?:\.[0-9]+|\.[0-9]{{8}}T[0-9]{{9}}Z)?)"
+_LOG = r"console\.log(?:\.[0-9]+|\.[0-9]{8}T[0-9]{9}Z)?"
+_OF_NODE = rf"{_NODE}\.(?:root\.qcow2|seed\.iso|disk-{_DISK}\.raw|{_LOG}|clone\.(?:memory|disk))"
 _UNTIL = "%Y%m%dT%H%M%S%f"
 _BOOT = r"_(?:kernel|initrd)-[0-9a-f]{12}"
 _SNAPSHOT = r"[A-Za-z0-9][A-Za-z0-9_-]{0,30}"
@@ -74,6 +75,21 @@ def disk_volume(bed: str, node: str, disk: str) -> str:
 def console_volume(bed: str, node: str) -> str:
     """What a node's serial console printed; it lies in the pool, so that libvirt can read and remove it."""
     return f"{bed}.{node}.console.log"
+
+
+def clone_memory(bed: str, node: str) -> str:
+    """What a node goes on from as the clone of a template: there while it is made one."""
+    return f"{bed}.{node}.clone.memory"
+
+
+def clone_disk(bed: str, node: str) -> str:
+    """What becomes the root disk of such a node."""
+    return f"{bed}.{node}.clone.disk"
+
+
+def of_clone(volume: str) -> bool:
+    """It is what the clone of a template is made of."""
+    return owner_of(volume) is not None and volume.endswith((".clone.memory", ".clone.disk"))
 
 
 def kept_console(bed: str, node: str, until: datetime) -> str:
