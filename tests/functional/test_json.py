@@ -68,6 +68,7 @@ CALLS = {
     "expected list": ["expected.yaml"],
     "gc": [],
     "image list": [],
+    "warm list": [],
     "host check": [],
     "host show": [],
     "sriov show": [],

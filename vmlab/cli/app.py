@@ -81,6 +81,7 @@ _SECTIONS: "Mapping[str, Mapping[str, str]]" = {
         "completion": "shells.completion",
         "help": "helps.help_",
         "image": "images.app",
+        "warm": "warm.app",
         "host": "hosts.app",
         "sriov": "sriov.app",
     },

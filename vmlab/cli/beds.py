@@ -13,7 +13,6 @@ from vmlab.cli.options import (
     File,
     Form,
     HardEnd,
-    Jobs,
     KeepDisks,
     KeepWarm,
     Name,
@@ -21,6 +20,9 @@ from vmlab.cli.options import (
     RecoveryTime,
     Restart,
     Settings,
+    StartJobs,
+    Warm,
+    WarmStart,
     Yes,
     option,
     window,
@@ -42,9 +44,10 @@ def up(
     settings: Settings = None,
     dry_run: Annotated[bool, option("--dry-run", help="Only show what would be done, as `plan` does.")] = False,
     accel: Acceleration = Accel.AUTO,
+    warm: WarmStart = None,
     restart: Restart = False,
     timeout: HardEnd = None,
-    jobs: Jobs = _JOBS,
+    jobs: StartJobs = _JOBS,
     no_wait: Annotated[bool, option("--no-wait", help="Return when all nodes are started, not when ready.")] = False,
     recovery_time: RecoveryTime = None,
     timings: Annotated[bool, option("--timings", help="Show where the seconds went.")] = False,
@@ -66,7 +69,7 @@ def up(
     if dry_run:
         plan(file, name, settings, accel=accel, restart=restart)
         return
-    topology = load(file, name, settings or ())
+    topology = _warm(load(file, name, settings or ()), warm)
     with hosts_of(topology) as hosts:
         _up(
             hosts,
@@ -121,8 +124,9 @@ def rebuild(
     settings: Settings = None,
     yes: Yes = False,
     accel: Acceleration = Accel.AUTO,
+    warm: WarmStart = None,
     timeout: HardEnd = None,
-    jobs: Jobs = _JOBS,
+    jobs: StartJobs = _JOBS,
 ) -> None:
     """Take a bed down, disks and all, and bring it up anew.
 
@@ -138,7 +142,7 @@ def rebuild(
     from vmlab.lab.beds.prepare import images_of
     from vmlab.lab.ground.bed import hosts_of
 
-    topology = load(file_of(bed), name, settings or ())
+    topology = _warm(load(file_of(bed), name, settings or ()), warm)
     with hosts_of(topology) as hosts:
         images_of(hosts, topology)  # what cannot come up again is not taken down
         if nodes is not None:
@@ -147,6 +151,13 @@ def rebuild(
             return
         _down(hosts, topology.name, yes=yes, keep_disks=False, verb="rebuild")
         _up(hosts, topology, accel=accel, restart=False, timeout_s=timeout, jobs=jobs, wait=True)
+
+
+def _warm(topology: "Topology", wish: Warm | None) -> "Topology":
+    """As the command line says, else as the file does."""
+    from dataclasses import replace
+
+    return topology if wish is None else replace(topology, warm=wish.value)
 
 
 def _doomed(hosts: "Hosts", topology: "Topology", nodes: str, *, yes: bool) -> "Collection[str]":
@@ -293,6 +304,8 @@ def _up(
     state = "ready" if wait else "started"
     done = len(raised.actions) + sum(stage.applied for stage in raised.stages)
     changed = f"{done} action{'s' * (done != 1)}" if done else ""
+    if clones := len(raised.clones):
+        changed += f", {clones} clone{'s' * (clones != 1)} of templates"
     if waiting := len({action.node or action.name for action in raised.prepared.plan.pending}):
         held = f"{waiting} change{'s' * (waiting != 1)} wait{'s' * (waiting == 1)} for --restart"
         changed = ", ".join(filter(None, (changed, held)))

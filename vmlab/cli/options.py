@@ -28,6 +28,14 @@ class Accel(StrEnum):
     TCG = "tcg"
 
 
+class Warm(StrEnum):
+    """Whether nodes go on from a template's memory."""
+
+    AUTO = "auto"
+    NEVER = "never"
+    ONLY = "only"
+
+
 def option(*names: str, help: str, **more: Any) -> Any:  # noqa: A002 (Typer's own word)
     """An option whose environment variable is VMLAB_ and its first long name.
 
@@ -94,6 +102,14 @@ Settings = Annotated[
 Acceleration = Annotated[
     Accel, option("--accel", help="kvm, tcg (emulation: slow, works anywhere), or auto: kvm if a guest runs under it.")
 ]
+WarmStart = Annotated[
+    Warm | None,
+    option(
+        "--warm",
+        help="New nodes go on from the memory of a template that was booted once, which is made if it is not there: "
+        "auto (where they can), never, only. Absent: as the file says, or auto.",
+    ),
+]
 Restart = Annotated[
     bool,
     option(
@@ -128,7 +144,29 @@ HardEnd = Annotated[
 Timeout = Annotated[
     float, option("--timeout", help="Give up after this time (90s, 10m, 1h).", metavar="TIME", parser=duration)
 ]
-Jobs = Annotated[int, option("--jobs", "-j", help="Nodes that are worked on at the same time.", min=1, max=1024)]
+_MOST_JOBS = 1024
+Jobs = Annotated[int, option("--jobs", "-j", help="Nodes that are worked on at the same time.", min=1, max=_MOST_JOBS)]
+
+
+def _at_once(text: str | int) -> int:
+    """A number, or 0 for `auto`."""
+    if text == "auto":
+        return 0
+    if re.fullmatch(r"[0-9]{1,4}", str(text)) and 1 <= int(text) <= _MOST_JOBS:
+        return int(text)
+    raise typer.BadParameter(f"{str(text)!r:.40} is neither auto nor a number from 1 to {_MOST_JOBS}")
+
+
+StartJobs = Annotated[
+    int,
+    option(
+        "--jobs",
+        "-j",
+        help="Nodes that are worked on at the same time; auto: as many as the host has CPUs for.",
+        metavar="N|auto",
+        parser=_at_once,
+    ),
+]
 RecoveryTime = Annotated[
     float | None,
     option(

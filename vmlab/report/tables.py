@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from vmlab.domainxml.metadata import Address
     from vmlab.lab.beds.status import BedLine, NodeStatus
     from vmlab.lab.beds.up import Raised
+    from vmlab.lab.hosts.warm import TemplateLine
     from vmlab.lab.nightly.faults import Fault
     from vmlab.store.images import Manifest
     from vmlab.topology import Topology
@@ -132,6 +133,25 @@ def image_table(images: Sequence[tuple["Manifest", list[str]]]) -> Grid:
             image.lustre or ("-" if image.tells else "unknown"),
             "vmlinux" if image.files.vmlinux else "-",
             fold_clones(clones),
+        )
+    return table
+
+
+def template_table(lines: Sequence["TemplateLine"]) -> Grid:
+    """`vmlab warm list`."""
+    table = Grid("KEY", "IMAGE", "MEMORY", "CARDS", "SIZE", "MADE", "USED", "BOOT s", "OF USE")
+    for line in lines:
+        one = line.template
+        table.add_row(
+            one.key,
+            one.image,
+            str(Bytes(one.memory_kib << 10)),
+            str(one.cards),
+            str(Bytes(line.size >> 20 << 20)),
+            one.made,
+            line.used,
+            f"{one.seconds:.1f}",
+            line.useless or "yes",
         )
     return table
 

@@ -24,6 +24,7 @@ Backend = Literal["ldiskfs", "zfs", "wbcfs"]
 TargetKind = Literal["MGT", "MDT", "OST"]
 DiskKind = Literal["virtio", "scsi"]
 FirstBoot = Literal["auto", "cloud-init"]
+Warm = Literal["auto", "never", "only"]
 
 DEFAULT_HOST = "local"
 MANAGEMENT = "mgmt"
@@ -246,7 +247,7 @@ class Topology:
 
     LNet is on the management network only if `management_lnet` names its network there. `references` is a file, as
     written, by which its figures are judged. `limit` is what fabrics can carry. `shapes` are the beds that its sweep
-    makes of it.
+    makes of it. `warm`: whether nodes go on from the memory of a template.
     """
 
     name: str
@@ -263,6 +264,7 @@ class Topology:
     references: str | None = None
     limit: Mapping[str, Rate] = field(default_factory=dict)
     shapes: tuple["Shape", ...] = ()
+    warm: Warm = "auto"
 
     def lnet(self, fabric: str) -> str | None:
         """The LNet network on a fabric, or on `mgmt`."""

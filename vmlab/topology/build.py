@@ -42,6 +42,7 @@ def build(draft: Draft, file: str) -> Topology:
         externals=_externals(draft),
         references=draft.head.value.references,
         limit=draft.head.value.limit,
+        warm=draft.head.value.warm,
     )
 
 

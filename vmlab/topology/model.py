@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from vmlab.topology.bed import Attach, Backend, DiskKind, FirstBoot, Kind, Numa, Pin, Threads
+from vmlab.topology.bed import Attach, Backend, DiskKind, FirstBoot, Kind, Numa, Pin, Threads, Warm
 from vmlab.topology.scalars import (
     MIB,
     Addresses,
@@ -322,6 +322,10 @@ class Head(Part):
     image: Word = Field("demo", description="default image of all nodes: a name in the image store, or a path")
     first_boot: FirstBoot = Field(
         "auto", description="how nodes become who they are: auto: without cloud-init where their image can"
+    )
+    warm: Warm = Field(
+        "auto",
+        description="whether nodes go on from the memory of a template that was booted once: auto, where they can",
     )
     management: ManagementEntry = ManagementEntry()
     references: Word | None = Field(

@@ -3,6 +3,8 @@
 Beside it that of a domain whose memory is put back, which goes on instead.
 """
 
+import contextlib
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import libvirt
@@ -13,12 +15,14 @@ from vmlab.inventory.guids import guids_of
 from vmlab.inventory.model import HostInventory
 from vmlab.plan.starting import VfIdentity, identities
 from vmlab.runtime.wait import Deadline
+from vmlab.values import identity
 from vmlab.virt import sriov
 from vmlab.virt.connection import Host
 from vmlab.virt.inventory import inventory
 from vmlab.virt.kept_consoles import put_aside
 from vmlab.virt.machine import Machine, machine_of
 from vmlab.virt.passthrough import check_functions, load_vfio, take
+from vmlab.virt.pool import BEDS, pool_path
 from vmlab.virt.sysfs import Sysfs, sysfs_of
 
 if TYPE_CHECKING:
@@ -40,6 +44,7 @@ def start(host: Host, connection: "libvirt.virConnect", name: str) -> None:
     if facts.hostdevs:
         _take(host, facts)
     _keep_console(host, connection, facts)
+    _forget_clone(host, connection, facts)
     try:
         domain.create()
     except libvirt.libvirtError as error:
@@ -66,6 +71,16 @@ def restore(host: Host, connection: "libvirt.virConnect", name: str, file: str) 
 def _keep_console(host: Host, connection: "libvirt.virConnect", facts: DomainFacts) -> None:
     if facts.metadata is not None and not host.simulated:
         put_aside(host, connection, facts.metadata)
+
+
+def _forget_clone(host: Host, connection: "libvirt.virConnect", facts: DomainFacts) -> None:
+    """What the clone of a template is made of, of a node that boots instead: it has a past from now on."""
+    if facts.metadata is None or not host.local:
+        return
+    folder, node = Path(pool_path(connection, BEDS)), facts.metadata
+    for name in (identity.clone_memory(node.bed, node.node), identity.clone_disk(node.bed, node.node)):
+        with contextlib.suppress(PermissionError):
+            (folder / name).unlink(missing_ok=True)
 
 
 def _take(host: Host, facts: DomainFacts) -> None:

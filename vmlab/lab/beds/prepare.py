@@ -39,6 +39,9 @@ from vmlab.virt.shares import share_driver
 from vmlab.virt.sysfs import sysfs_of
 from vmlab.virt.tsc import kernel_parameters
 
+_FEWEST_AT_ONCE = 2
+_PER_CPU = 4
+
 Images = Mapping[tuple[str, str], tuple[Manifest, Path]]
 """By host, and the name that nodes use: each with the folder that its files lie in."""
 
@@ -87,6 +90,15 @@ def acceleration(hosts: Hosts, wish: str, images: Images, progress: Progress) ->
         raise HostError(f"KVM runs no guests here: {why_not}", hint="--accel tcg, which is slow and works anywhere")
     progress.warn(f"KVM runs no guests here: {why_not}. Guests are emulated (TCG): slow, and their speed means nothing")
     return "tcg"
+
+
+def at_once(hosts: Hosts, accel: str) -> int:
+    """How many nodes should start at the same time: more of them would only take the CPUs from each other.
+
+    What a guest waits for under KVM is not its CPU alone; one that is emulated takes one for itself.
+    """
+    cpus = sum(int(host.call(lambda connection: connection.getInfo())[2]) for host in hosts.values())
+    return max(_FEWEST_AT_ONCE, cpus * _PER_CPU if accel == "kvm" else cpus + 1)
 
 
 def prepare(

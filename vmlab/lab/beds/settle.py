@@ -1,11 +1,13 @@
-"""What a `snapshot` that was killed left: guests that stand still go on, a bed half put back is put back whole.
+"""What a killed `snapshot` or `up` left: guests that stand still go on, a bed half put back is put back whole.
 
-Whoever holds the bed and changes it comes by here first. What no snapshot has a description of is removed.
+Whoever holds the bed and changes it comes by here first. What no snapshot has a description of is removed, and a
+clone that was not ended is begun anew.
 """
 
 import json
 from collections.abc import Iterable
 
+from vmlab.lab.beds.clone import end_half_made
 from vmlab.lab.beds.put_back import put_back
 from vmlab.lab.beds.standing import all_go_on
 from vmlab.lab.ground.hosts import Hosts
@@ -21,6 +23,8 @@ from vmlab.virt.perform import perform
 def settle(hosts: Hosts, bed: str, progress: Progress) -> None:
     """The caller holds the bed. Raises what `put_back` raises, if a revert was cut off."""
     names = file_names(hosts, bed)
+    if any(map(identity.of_clone, names)):
+        end_half_made(hosts.home, over_all(bed, hosts.look(whole=False)), names)
     if not any(map(identity.of_snapshot, names)):
         return
     mark = reverting(hosts, bed)

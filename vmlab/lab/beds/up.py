@@ -5,18 +5,21 @@ from dataclasses import dataclass
 from functools import partial
 
 from vmlab.domainxml.read import DomainFacts, read_domain
-from vmlab.errors import GuestError, HostError
+from vmlab.errors import GuestError, HostError, VmlabError
 from vmlab.guest.boot import DeadGuest, FailedStart
+from vmlab.guest.clock import set_clock
 from vmlab.guest.console import panicked_early
 from vmlab.inventory.passable import stranded
 from vmlab.lab.beds import channel
 from vmlab.lab.beds.boot import Boot
+from vmlab.lab.beds.clone import Source, begin_anew, clone
 from vmlab.lab.beds.decide import Part, Prepared
-from vmlab.lab.beds.prepare import Images, acceleration, admit, images_of, lustre_in, prepare, remarks
+from vmlab.lab.beds.prepare import Images, acceleration, admit, at_once, images_of, lustre_in, prepare, remarks
 from vmlab.lab.beds.settle import settle
 from vmlab.lab.beds.shut_down import shut_down
 from vmlab.lab.beds.standing import set_clocks
 from vmlab.lab.beds.taken import refuse_taken
+from vmlab.lab.beds.warm import refuse_cold, sources
 from vmlab.lab.filesystems.bring_up import raise_filesystems, wanted
 from vmlab.lab.ground.bed import leasing, locked
 from vmlab.lab.ground.bed_folder import make_for, register
@@ -46,11 +49,12 @@ _UNDEFINED = "not all nodes could be defined"
 
 @dataclass(frozen=True, slots=True)
 class Raised:
-    """What `up` did. `stages` are those of LNet and the file systems, with what they took."""
+    """What `up` did. `stages` are those of LNet and the file systems, with what they took; `clones` did not boot."""
 
     prepared: Prepared
     actions: tuple[Action, ...]
     stages: tuple[StageTime, ...] = ()
+    clones: frozenset[str] = frozenset()
 
 
 def up(
@@ -69,11 +73,11 @@ def up(
 ) -> Raised:
     """Make the bed as the topology says: every guest ready, LNet and file systems up where the images carry Lustre.
 
-    With `wait` False it returns when all guests are started. What is already so is left alone. `recovery` bounds the
-    time that targets mounted now wait for their clients. `held`: the caller holds the bed. `sweep` is the one that it
-    is brought up for, "" if somebody wants it; None leaves that as it is. Without `timeout_s` it ends after ten
-    minutes, or with emulated guests when nothing advances. Raises one error for all nodes that failed, after all
-    others are done.
+    `jobs` nodes are worked on at once, 0: as many as the hosts have CPUs for. With `wait` False it returns when all
+    guests are started. What is already so is left alone. `recovery` bounds the time that targets mounted now wait for
+    their clients. `held`: the caller holds the bed. `sweep` is the one that it is brought up for, "" if somebody wants
+    it; None leaves that as it is. Without `timeout_s` it ends after ten minutes, or with emulated guests when nothing
+    advances. Raises one error for all nodes that failed, after all others are done.
     """
     begin = now()
     with nullcontext() if held else locked(hosts, topology.name):
@@ -94,14 +98,20 @@ def up(
                     # Before others wait for what we hold.
                     _shut_down(hosts, prepare(hosts, topology, accel=accel, restart=True, images=images), going)
                 prepared, made = _claimed(hosts, topology, accel=accel, restart=restart, images=images, progress=going)
+        with ending():
+            clones = sources(hosts, prepared, images, going)
+
+        cloned: set[str] = set()
 
         def node(asked: DesiredNode) -> None:
-            _node(hosts, prepared, asked, going, overall, wait=wait)
+            if _node(hosts, prepared, asked, going, overall, source=clones.get(asked.name), wait=wait):
+                cloned.add(asked.name)
 
         with ending():
             with suppress(HostError):  # told when all are up
                 channel.begin(hosts, topology.name, prepared.members.values())
             # Whoever waits for guests has many in hand; whoever does not has libvirt to wait for.
+            jobs = jobs or at_once(hosts, accel)
             jobs = jobs if wait else min(jobs, LIBVIRT_JOBS)
             each(node, prepared.nodes.values(), jobs=jobs, failed=f"{topology.name}: not all nodes came up")
             if wait:
@@ -114,7 +124,7 @@ def up(
                 stages = raise_filesystems(
                     hosts, topology, going, overall, recovery=recovery, alone=not held, sure=sure
                 )
-        return Raised(prepared, (*made, *prepared.plan.actions), stages)
+        return Raised(prepared, (*made, *prepared.plan.actions), stages, frozenset(cloned))
 
 
 def _claimed(
@@ -124,6 +134,8 @@ def _claimed(
     with leasing(hosts):
         prepared, made = _decided(hosts, topology, accel=accel, restart=restart, images=images)
         remarks(prepared, images, progress)
+        if not hosts.simulated:
+            refuse_cold(hosts, prepared, images)
         if any(host.local for host in hosts.values()) and (reason := no_way_out()):
             progress.say(f"{reason}: guests reach its own networks only")
         admit(hosts, prepared)
@@ -193,31 +205,64 @@ def _define(hosts: Hosts, prepared: Prepared, progress: Progress) -> None:
 
 
 def _node(
-    hosts: Hosts, prepared: Prepared, node: DesiredNode, progress: Progress, overall: Deadline, *, wait: bool
-) -> None:
-    """The rest of one node's lane, then, if that is to be waited for, its boot and its steps."""
+    hosts: Hosts,
+    prepared: Prepared,
+    node: DesiredNode,
+    progress: Progress,
+    overall: Deadline,
+    *,
+    source: Source | None,
+    wait: bool,
+) -> bool:
+    """The rest of one node's lane, then, if that is to be waited for, its boot and its steps; whether it is a clone."""
     if overall.passed:
         progress.stage(node.name, "waiting for its turn")
         raise GuestError(f"{node.name} was not begun", node=node.name, stage="waiting")
     on, part = prepared.place(node.name)
     host = hosts[on]
     lane = part.plan.lanes.get(node.name, ())
+    cloned = False
     for action in lane[len(before_start(lane)) :]:
+        if source is not None and isinstance(action, StartDomain):
+            cloned = _cloned(host, prepared, node, source, progress)
+            if cloned:
+                continue
         progress.stage(node.name, action.kind)
         perform(host, action)
     if not wait or not host.has_guests:
         progress.stage(node.name, "started")
-        return
+        return cloned
     # A node whose change is pending runs as it was defined then: at its old address, with its old disks.
     observed = prepared.bed.nodes.get(node.name)
     held = any(action.node == node.name for action in part.plan.pending)
     facts = observed.facts if held and observed is not None else read_domain(node.xml)
-    _follow(hosts, prepared, node, facts, progress=progress, overall=overall)
+    _follow(hosts, prepared, node, facts, cloned=cloned, progress=progress, overall=overall)
     progress.stage(node.name, "ready")
+    return cloned
+
+
+def _cloned(host: Host, prepared: Prepared, node: DesiredNode, source: Source, progress: Progress) -> bool:
+    """Whether it goes on from the template's memory; if not, it is as it was before."""
+    bed = prepared.topology.name
+    progress.stage(node.name, "clone")
+    try:
+        clone(host, source, bed, node)
+    except VmlabError as error:
+        progress.warn(f"{node.name}: {error.message}; it boots")
+        begin_anew(host, bed, node)
+        return False
+    return True
 
 
 def _follow(
-    hosts: Hosts, prepared: Prepared, node: DesiredNode, facts: DomainFacts, *, progress: Progress, overall: Deadline
+    hosts: Hosts,
+    prepared: Prepared,
+    node: DesiredNode,
+    facts: DomainFacts,
+    *,
+    cloned: bool,
+    progress: Progress,
+    overall: Deadline,
 ) -> None:
     """See a started node through its boot and its steps."""
     on, part = prepared.place(node.name)
@@ -252,6 +297,8 @@ def _follow(
             complaints = boot.ready(guest)
         for complaint in complaints:
             progress.warn(f"{node.name}: cloud-init: {complaint}")
+        if cloned:
+            set_clock(guest, node.name)
         boot.take_steps(guest)
         if facts.details.paths and not guest.run(("sh", "-c", "command -v multipathd"), deadline_s=_ASK_S).ok:
             progress.warn(f"{node.name}: the image has no multipathd: each path to a disk is a disk of its own")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from vmlab.errors import BusyError
 from vmlab.lab.beds.settle import let_go
+from vmlab.lab.beds.template import making
 from vmlab.lab.ground.bed import locked
 from vmlab.lab.ground.bed_folder import folder, named, new_folder
 from vmlab.lab.ground.hosts import only
@@ -15,12 +16,14 @@ from vmlab.lab.ground.image_store import folder as image_folder
 from vmlab.lab.ground.image_store import removing, used
 from vmlab.lab.ground.kept import file_names, snapshots_of
 from vmlab.lab.ground.progress import Silent
+from vmlab.lab.hosts.warm import listed as templates
 from vmlab.lab.images.derive import abandoned, bed_name, remove_abandoned
 from vmlab.plan.actions import RemoveNetwork, RemoveVolume
 from vmlab.plan.observed import Observed, ObservedBed
 from vmlab.plan.snapshots import cut_off
 from vmlab.store.images import begun, unused
 from vmlab.store.runs import incomplete, remove_incomplete
+from vmlab.store.templates import Templates
 from vmlab.values import identity
 from vmlab.virt.connection import Host
 from vmlab.virt.observe import observe
@@ -32,7 +35,8 @@ from vmlab.virt.pool import BEDS, refresh_pool
 class Leftover:
     """Something that no bed needs, and why it is thought so.
 
-    A "volume", "network", "keys", "image build" (all that is left of it), "image file" or "run".
+    A "volume", "network", "keys", "image build" (all that is left of it), "image file", "template", "template file" or
+    "run".
     """
 
     kind: str
@@ -54,6 +58,8 @@ def leftovers(host: Host, runs: Path) -> list[Leftover]:
         *(item for bed in _names(host, observed) if bed not in built_in for item in _of_bed(host, observed, bed)),
         *(Leftover("image build", name, "it was cut off") for name in abandoned(host)),
         *(Leftover("image file", str(p), "no image, no clone") for p in no_use),
+        *(Leftover("template", line.template.key, line.useless) for line in templates(host) if line.useless),
+        *(Leftover("template file", str(p), "it was cut off") for p in Templates(image_folder(host)).half_made()),
         *(Leftover("run", str(p), "it was cut off") for p in incomplete(runs)),
     ]
 
@@ -97,6 +103,7 @@ def collect(host: Host, items: list[Leftover]) -> list[Leftover]:
             with contextlib.suppress(BusyError):
                 remove_abandoned(host, item.name)
                 done.append(item)
+    done += _templates(host, items)
     with contextlib.suppress(BusyError), removing():
         still = set(map(str, unused(image_folder(host), used(host))))
         for item in items:
@@ -112,6 +119,22 @@ def collect(host: Host, items: list[Leftover]) -> list[Leftover]:
                     done.append(item)
         except BusyError:
             continue
+    return done
+
+
+def _templates(host: Host, items: list[Leftover]) -> list[Leftover]:
+    """Remove templates, and files of half made ones; those that somebody makes at this moment are skipped."""
+    kept, done = Templates(image_folder(host)), []
+    for item in items:
+        if item.kind not in ("template", "template file"):
+            continue
+        key = Path(item.name).name.partition(".")[0]
+        with contextlib.suppress(BusyError), making(key):
+            if item.kind == "template":
+                kept.remove(key)
+            elif Path(item.name) in kept.half_made():
+                Path(item.name).unlink(missing_ok=True)
+            done.append(item)
     return done
 
 

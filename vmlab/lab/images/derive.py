@@ -158,7 +158,7 @@ def _topology(wish: Wish, image: str) -> Topology:
     if wish.disk is not None:
         node["disk"] = str(wish.disk)
     nothing = {DEFAULT_HOST: {"reserve": {"cpus": 0, "memory": "0B"}}}  # nobody could write another one
-    document = {"name": bed_name(wish.name), "hosts": nothing, "nodes": {NODE: node}}
+    document = {"name": bed_name(wish.name), "warm": "never", "hosts": nothing, "nodes": {NODE: node}}
     return loads(json.dumps(document), "vmlab image build")
 
 
