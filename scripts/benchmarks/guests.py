@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
-from benchmarks.clock import VMLAB, environment, run
+from benchmarks.clock import VMLAB, environment, run, seconds
 from benchmarks.floor import accelerator, machines, start_and_wait
 from benchmarks.line import Line
 
@@ -32,6 +32,8 @@ _SHOWN = ("kernel", "ssh", "cloud-init", "roles", "ready")
 _FLOOR, _OURS = "bench-floor", "bench-ours"
 _GUESTS = "guests' CPU"  # unlike the time it hardly depends on what else the machine does
 _STEPS = "longest steps"
+_ANSWERS = "roles"  # the stage that begins when ssh answers
+_WARM = ("--warm", "only")
 _NODES = 8
 _COLD = 5
 _BEFORE = "VMLAB_BENCHMARK_IMAGE"  # an image of an earlier vmlab, for the slow side of `cold`
@@ -99,6 +101,66 @@ def first_boots(rounds: int) -> list[Line]:
     ]
 
 
+def clones(rounds: int) -> list[Line]:
+    """Nodes that go on from a template's memory against nodes that boot with cloud-init; and eight against five.
+
+    And a bed as it was, against one that is made: of kept memory, and by a snapshot.
+    """
+    warm, cloud, more, kept, reverted, made = [], [], [], [], [], []
+    with _bench() as host, tempfile.TemporaryDirectory(prefix="vmlab-benchmark-") as folder:
+        few, many = Path(folder) / "few.yaml", Path(folder) / "many.yaml"
+        _write(few, _COLD)
+        _write(many, _NODES)
+        _warmed(host, load(few))
+        _up(host, few, *_WARM)  # makes the template
+        for _ in range(rounds or 3):
+            warm.append(_up(host, few, *_WARM))
+            cloud.append(_up(host, few, "--set", "first_boot=cloud-init"))
+            more.append(_up(host, many, *_WARM))
+            with _standing(few):
+                kept.append(_kept(few))
+                reverted.append(_reverted())
+                made.append(_made(few))
+    ours, theirs = _middle(warm), _middle(cloud)
+    details = {**ours, **{f"cloud-init's {what}": seconds for what, seconds in theirs.items()}}
+    boots = f"boots, {_COLD} nodes"
+    return [
+        Line("warm", f"clones until ssh : {boots}", ours[_ANSWERS], theirs[_ANSWERS], 0.2, details),
+        Line("warm", f"clones until ready : {boots}", _total(warm), _total(cloud), 0.25),
+        Line("warm", f"{_GUESTS} : {boots}", ours[_GUESTS], theirs[_GUESTS], 0.25),
+        Line("warm", f"{_NODES} clones : {_COLD}", _total(more), _total(warm), _NODES / _COLD),
+        Line("warm", "up of a bed that was kept warm : down and up, nodes that boot", median(kept), median(made), 0.3),
+        Line("warm", "revert : down and up, nodes that boot", median(reverted), median(made), 0.1),
+    ]
+
+
+@contextmanager
+def _standing(file: Path) -> Iterator[None]:
+    """A bed with a snapshot, gone afterwards."""
+    try:
+        run(*VMLAB, "up", str(file), "--name", _OURS, *_WARM)
+        run(*VMLAB, "snapshot", "create", _OURS, "one")
+        yield
+    finally:
+        subprocess.run((*VMLAB, "down", _OURS, "--yes"), stdin=subprocess.DEVNULL, capture_output=True, check=False)
+
+
+def _kept(file: Path) -> float:
+    run(*VMLAB, "down", _OURS, "--keep-warm")
+    return seconds(lambda: run(*VMLAB, "up", str(file), "--name", _OURS))
+
+
+def _reverted() -> float:
+    return seconds(lambda: run(*VMLAB, "snapshot", "revert", _OURS, "one", "--yes"))
+
+
+def _made(file: Path) -> float:
+    begin = now()
+    run(*VMLAB, "down", _OURS, "--yes")
+    run(*VMLAB, "up", str(file), "--name", _OURS, "--warm", "never")
+    return now() - begin
+
+
 @contextmanager
 def _bench() -> Iterator[Host]:
     """The system's libvirt, and a state folder of our own for the commands."""
@@ -130,17 +192,20 @@ def _floor(host: Host, topology: Topology, accel: str) -> Taken:
 
 
 def _up(host: Host, file: Path, *options: str) -> Taken:
-    """The whole command; when the last node began each stage by the command's own lines, and the CPU time."""
+    """The whole command; when the last node began each stage by the command's own lines, and the CPU time.
+
+    Nodes boot, unless the options say otherwise.
+    """
     begin, spent = now(), _processor_s()
     try:
-        told = run(*VMLAB, "up", str(file), "--name", _OURS, "--timeout", "30m", *options).stderr
+        told = run(*VMLAB, "up", str(file), "--name", _OURS, "--timeout", "30m", "--warm", "never", *options).stderr
         took, spent = now() - begin, _processor_s() - spent
         guests = host.call(lambda connection: sum(domain.info()[4] for domain in _domains(connection)))
     finally:
         subprocess.run((*VMLAB, "down", _OURS, "--yes"), stdin=subprocess.DEVNULL, capture_output=True, check=False)
     reached: dict[str, dict[str, float]] = {}
-    for seconds, node, stage in _STAGE.findall(told):
-        reached.setdefault(stage, {})[node] = float(seconds)
+    for at, node, stage in _STAGE.findall(told):
+        reached.setdefault(stage, {})[node] = float(at)
     stages = {stage: max(reached[stage].values()) for stage in _SHOWN if stage in reached}
     steps = max(reached["ready"][node] - began for node, began in reached["roles"].items())
     return Taken(took, {**stages, _STEPS: steps, "vmlab's CPU": spent, _GUESTS: guests / 1e9})

@@ -1,7 +1,7 @@
 """How fast vmlab is, against the least that any program could do: one table of ratios, measured in one run.
 
 Sections: help, plan, placement, auto, simulated (these need nothing), looking (which defines nodes at the system's
-libvirt), beds, cold, nodes (these start guests; beds and nodes need root).
+libvirt), beds, cold, warm, nodes (these start guests; beds, warm and nodes need root).
 Ends with status 8 if an aim was missed. The figures are only worth something on a machine that does nothing else.
 """
 
@@ -32,6 +32,7 @@ _SECTIONS = {
     "looking": looking.looking,
     "beds": guests.five_nodes,
     "cold": guests.first_boots,
+    "warm": guests.clones,
     "nodes": guests.eight_nodes,
 }
 _MISSED = 8

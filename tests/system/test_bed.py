@@ -29,7 +29,7 @@ from vmlab.runtime.wait import Deadline
 from vmlab.steps import Step
 from vmlab.virt.connection import connected
 
-from .conftest import MINUTES, ROOT, Vmlab, qemu_pids, remains
+from .conftest import MINUTES, ROOT, WARM, Vmlab, qemu_pids, remains
 
 BED = "t-ha"
 FILE = str(ROOT / "topologies/ha-topology.yaml")
@@ -38,7 +38,7 @@ NODES = ["client1", "mds1", "mds2", "oss1", "oss2"]
 
 @pytest.fixture(scope="module")
 def bed(vmlab: Vmlab) -> Iterator[Vmlab]:
-    vmlab.run("up", FILE, "--name", BED, "--timings")
+    vmlab.run("up", FILE, "--name", BED, "--timings", *WARM)
     yield vmlab
     vmlab.run("down", BED, "--yes")
     assert remains(BED, vmlab) == []
@@ -298,6 +298,7 @@ def of_disk(bed: Vmlab, node: str, *words: str) -> str:
     return str(answer["stderr"]).strip().rpartition(": ")[2]
 
 
+@pytest.mark.nightly
 def test_the_disk_of_a_target_that_is_marked_fails_on_demand(bed: Vmlab, monkeypatch: pytest.MonkeyPatch) -> None:
     """The image has no Lustre: what `up` does to the disks of targets is done here, and a file system is ext4."""
     read, write = ("if={}", "of=/dev/null", "iflag=direct"), ("if=/dev/zero", "of={}", "oflag=direct")

@@ -11,7 +11,7 @@ from typing import Any
 import libvirt
 import pytest
 
-from .conftest import Vmlab, remains
+from .conftest import WARM, Vmlab, remains
 
 BED = "t-snap"
 NODES = ("oss1", "oss2")
@@ -62,7 +62,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def bed(vmlab: Vmlab, file: str) -> Iterator[Vmlab]:
-    vmlab.run("up", file)
+    vmlab.run("up", file, *WARM)
     yield vmlab
     vmlab.run("down", BED, "--yes")
     assert remains(BED, vmlab) == []
