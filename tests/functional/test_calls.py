@@ -65,8 +65,8 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
         yield calls
 
 
-# To look at a node takes its XML and its state, and its vCPUs' pins where they are shown. `down` asks what its two files
-# are, finds each thing once, by what is surely ours, and does what is to be done; the pool is looked for once for all.
+# To look at a node takes its XML, its state and its pins. `down` asks what its two files are, finds each thing once, by
+# what is surely ours, and does what is to be done; the pool is looked for once for all.
 PER_NODE = {bring_up: 10, bring_up_again: 5, look_at: 3, take_down: 11}
 
 
