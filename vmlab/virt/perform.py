@@ -16,9 +16,9 @@ from vmlab.virt.connection import CALL_S, Host, lost, refused
 from vmlab.virt.deeds import Place, Places, act
 
 _LONG_S = 900.0  # a start locks all memory of a guest with devices, page by page
-# Actions of one call: enough that handing it to its thread costs little beside them, and few enough that no thread
-# waits long for another's last one.
-_FEWEST, _MOST, _CALLS = 8, 64, 8
+# Actions of one call: enough that handing it to its thread costs little beside them, which takes more of those of a
+# driver in this process; few enough that all of them are done before anybody takes the call for one that hangs.
+_AT_ONCE, _AT_ONCE_HERE = 8, 64
 _LONG = (StartDomain, CreateVfs)
 
 Lane = Sequence[Action]
@@ -54,18 +54,17 @@ def perform_lanes(
         return _Call(places, part, begin, end).made()
 
     # A driver in this process has no requests on their way: threads only take the interpreter from each other.
-    threads = 1 if host.simulated else jobs
-    made = each(make, _parts(list(lanes), threads), jobs=threads, failed=failed)
+    threads, actions = (1, _AT_ONCE_HERE) if host.simulated else (jobs, _AT_ONCE)
+    made = each(make, _parts(lanes, actions), jobs=threads, failed=failed)
     if errors := [error for part in made for error in part]:
         raise together(errors, failed)
 
 
-def _parts(lanes: Sequence[Lane], threads: int) -> Iterator[list[Lane]]:
-    enough = max(_FEWEST, min(_MOST, sum(map(len, lanes)) // (threads * _CALLS)))
+def _parts(lanes: Iterable[Lane], actions: int) -> Iterator[list[Lane]]:
     part: list[Lane] = []
     for lane in lanes:
         part.append(lane)
-        if sum(map(len, part)) >= enough:
+        if sum(map(len, part)) >= actions:
             yield part
             part = []
     if part:
