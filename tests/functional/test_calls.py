@@ -65,9 +65,9 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
         yield calls
 
 
-# To look at a node takes its XML and its state. `down` finds each thing that it removes, by what is surely ours, and
-# asks whether a domain runs; the pool is looked for once in a few actions.
-PER_NODE = {bring_up: 10, bring_up_again: 5, look_at: 3, take_down: 14}
+# To look at a node takes its XML, its state and its pins. `down` asks what its two files are, finds each thing once, by
+# what is surely ours, and does what is to be done; the pool is looked for once for all.
+PER_NODE = {bring_up: 10, bring_up_again: 5, look_at: 3, take_down: 11}
 
 
 def test_calls_grow_with_the_nodes_and_no_faster(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ import pytest
 from vmlab.domainxml.volume import Volume
 from vmlab.errors import LibvirtError
 from vmlab.plan.actions import Action, CreateVolume, StartDomain
+from vmlab.values.identity import domain_uuid
 from vmlab.virt import perform as module
 from vmlab.virt.connection import Host
 from vmlab.virt.deeds import Place, act
@@ -36,6 +37,22 @@ def test_a_lane_that_fails_ends_alone_and_is_named(host: Host) -> None:
     assert told == ["start-domain ha.oss1", "start-domain ha.oss2"]
     assert sorted(observe(host).volumes) == [create(number).name for number in (0, 2, 3)]
     assert ended == [lanes[0], lanes[2], lanes[4]]
+
+
+def test_lanes_that_come_in_between_have_domains_of_their_own(host: Host) -> None:
+    names = [f"ha.oss{number}" for number in (1, 2)]
+
+    def found(connection: libvirt.virConnect) -> list[str]:
+        for name in names:
+            id_ = domain_uuid(*name.split("."))
+            xml = (
+                f"<domain type='test'><name>{name}</name><uuid>{id_}</uuid><memory>1</memory><os><type>hvm</type></os>"
+            )
+            connection.defineXML(f"{xml}</domain>")
+        place = Place(host, connection)
+        return [place.domain(name).name() for name in (*names, *names, names[1], names[0])]
+
+    assert host.call(found) == [*names, *names, names[1], names[0]]
 
 
 def test_nothing_is_begun_after_a_call_that_took_too_long(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -200,7 +200,9 @@ def test_faults_happen_in_time_and_stand_in_the_time_line(lab: Lab) -> None:
 
 @pytest.mark.parametrize(("room", "at_once"), [(None, 3), (2 * KIB, 2), (KIB, 1), (1, 1)])
 def test_as_many_beds_at_once_as_the_host_holds(room: int | None, at_once: int, lab: Lab) -> None:
-    count = "cd ..; touch on-$$; ls | grep -c ^on- >> counts; sleep 0.7; rm on-$$"
+    # Who comes waits for as many as there may be; nobody is to come beside them then.
+    wait = f"for i in `seq 600`; do [ -e met ] || [ `ls | grep -c ^on-` -ge {at_once} ] && break; sleep 0.1; done"
+    count = f"cd ..; touch on-$$; {wait}; touch met; sleep 0.3; ls | grep -c ^on- >> counts; rm on-$$"
     record = lab.night(night(command(count), entries=3), room_kib={"": room})
     assert [one.status for one in results(record)] == ["pass"] * 3
     assert max(map(int, (lab.folder / "beds" / "counts").read_text().split())) == at_once

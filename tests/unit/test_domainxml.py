@@ -7,6 +7,7 @@ import libvirt
 import pytest
 from lxml import etree
 
+from vmlab.domainxml import read
 from vmlab.domainxml.build import Boot
 from vmlab.domainxml.crash import keep_crashed
 from vmlab.domainxml.network import network_xml
@@ -21,6 +22,8 @@ from vmlab.plan.lease import lease
 from vmlab.plan.observed import ObservedBed
 from vmlab.plan.placing import virtual
 from vmlab.topology import Topology, load, loads
+from vmlab.values.identity import domain_uuid
+from vmlab.values.pci import PciAddress
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests/golden/domains"
@@ -197,6 +200,72 @@ def test_disks_are_read_whatever_they_lie_on() -> None:
     """)
     assert facts.disks == ("/a.qcow2", "/dev/sdb", "d.raw")
     assert facts.serials == ("one", "four")
+
+
+TRAPS = (
+    "<!-- </vcpu> <disk --> <!-- </disk> -->",
+    "<x><![CDATA[</vcpu><devices><disk ]]></x><y><![CDATA[</disk>]]></y>",
+    "<x><vcpu>64</vcpu></x>",
+    "<x><vcpu>64</vcpu><disk a='1'>no</disk></x>",
+    "<vcpu>64</vcpu><devices><disk a='1'><source file='/no'/></disk></devices>",
+    "<hostdev type='pci'/><disk/>",
+)
+DEFINED = f"""<domain type='kvm'>
+  <name>ha.oss1</name>
+  <uuid>{domain_uuid("ha", "oss1")}</uuid>
+  <metadata>
+    {{trap}}
+    <vmlab:node xmlns:vmlab="https://vmlab.io/xmlns/bed/1" bed="ha" name="oss1" roles="oss">
+      <vmlab:address fabric="mgmt" kind="management" ip="10.0.0.2/24"/>
+    </vmlab:node>
+    {{trap}}
+  </metadata>
+  <memory unit='KiB'>1024</memory>
+  <vcpu>2</vcpu>
+  <devices>
+    <emulator>/usr/bin/qemu</emulator>{{devices}}
+    <controller type='usb'/>
+    <memballoon model='none'/>
+  </devices>
+  <seclabel type='none'/>
+</domain>"""
+DISKS = "<disk type='file'><source file='/one'/><serial>1</serial></disk><disk type='block'><source dev='/two'/></disk>"
+PASSED = """<hostdev mode='subsystem' type='pci'>
+  <source><address domain='0x0000' bus='0x41' slot='0x00' function='0x1'/></source>
+</hostdev>"""
+
+
+@pytest.mark.parametrize("trap", ["", *TRAPS])
+@pytest.mark.parametrize("devices", ["", DISKS, PASSED, f"{DISKS}<controller type='pci'/>{PASSED}"])
+def test_a_domain_that_is_read_in_part_is_the_same(trap: str, devices: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    xml = DEFINED.format(trap=trap, devices=devices)
+    facts = read_domain(xml)
+    assert facts.metadata is not None
+    assert (facts.vcpus, facts.memory_kib, len(facts.disks)) == (2, 1024, 2 * (DISKS in devices))
+    assert facts.hostdevs == ((PciAddress(0, 0x41, 0, 1),) if PASSED in devices else ())
+    monkeypatch.setattr(read, "_shown", etree.fromstring)
+    assert read_domain(xml) == facts
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "tests").rglob("domains/**/*.xml")), ids=lambda path: path.stem)
+def test_real_domains_that_are_read_in_part_are_the_same(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    xml = path.read_text()
+    facts = read_domain(xml)
+    monkeypatch.setattr(read, "_shown", etree.fromstring)
+    assert read_domain(xml) == facts
+
+
+@pytest.mark.parametrize(
+    ("xml", "expected"),
+    [
+        ("<volume type='file'>\n  <name>a</name></volume>", True),
+        ('<volume type="file"><name>a</name></volume>', True),
+        ("<volume><name>a</name></volume>", True),
+        ("<volume type='dir'><name>a</name></volume>", False),
+    ],
+)
+def test_what_is_a_file(xml: str, expected: bool) -> None:
+    assert read.is_file(xml) is expected
 
 
 def test_a_digest_changes_with_what_was_asked_for_only() -> None:

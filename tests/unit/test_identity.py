@@ -1,6 +1,7 @@
 """What is taken for ours by its name: every form that is given, and none beside."""
 
 import hashlib
+import uuid
 from datetime import UTC, datetime
 
 import pytest
@@ -106,3 +107,10 @@ def test_what_only_looks_like_a_volume_of_ours(name: str) -> None:
 )
 def test_what_only_looks_like_an_images_file(name: str) -> None:
     assert identity.image_of(name) is None
+
+
+@given(BEDS, NODES)
+def test_uuids_are_those_of_version_5(bed: str, node: str) -> None:
+    space = uuid.UUID("6f0ad7c4-1a53-5d0e-9a3b-7c6f3d1e2b90")  # whatever was defined with it is ours for good
+    assert identity.domain_uuid(bed, node) == str(uuid.uuid5(space, f"domain/{bed}/{node}"))
+    assert identity.network_uuid(bed, node) == str(uuid.uuid5(space, f"network/{bed}/{node}"))

@@ -11,6 +11,7 @@ if its metadata, the name and the UUID that derive from it agree.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from typing import cast
 
 from lxml import etree
 
@@ -156,41 +157,58 @@ def read_node(domain: etree._Element, *, scrubbed: bool = False) -> NodeMetadata
     `scrubbed`: the XML is of a record of a host, which has no UUIDs. Raises ValueError for metadata that cannot be
     understood, whoever's domain it is.
     """
-    told: dict[str, str | None] = {}
-    found = None
+    name, uuid, found = "", "", None
     for child in domain.iterchildren("name", "uuid", "metadata"):
         if child.tag == "metadata":
-            found = next(child.iterchildren(_NODE), None)
+            found = child
+        elif child.tag == "name":
+            name = child.text or ""
         else:
-            told[child.tag] = child.text
+            uuid = child.text or ""
+    return node_of(name, None if scrubbed else uuid, found)
+
+
+def node_of(name: str, uuid: str | None, metadata: etree._Element | None) -> NodeMetadata | None:
+    """As `read_node`, of a domain's parts: its `<metadata>`, and the name and UUID that go with it.
+
+    Where there is no UUID the name alone tells.
+    """
+    found = None if metadata is None else next(metadata.iterchildren(_NODE), None)
     if found is None:
         return None
     node = _node(found)
-    if told.get("name") != identity.domain_name(node.bed, node.node):
+    if name != identity.domain_name(node.bed, node.node):
         return None
-    return node if scrubbed or told.get("uuid") == str(identity.domain_uuid(node.bed, node.node)) else None
+    return node if uuid is None or uuid == identity.domain_uuid(node.bed, node.node) else None
 
 
 def _node(element: etree._Element) -> NodeMetadata:
-    parts = [(child.tag, _attributes(child)) for child in element]
+    told = _attributes(element)
+    addresses: list[Address] = []
+    shares: list[ShareMount] = []
+    for child in element:
+        if child.tag == _ADDRESS:
+            addresses.append(_address(_attributes(child)))
+        elif child.tag == _SHARE:
+            shares.append(_share(_attributes(child)))
     return NodeMetadata(
-        bed=element.get("bed", ""),
-        node=element.get("name", ""),
-        roles=tuple(element.get("roles", "").split()),
-        image=element.get("image", ""),
-        user=element.get("user", "root"),
-        digest=element.get("digest", ""),
-        addresses=tuple(_address(told) for tag, told in parts if tag == _ADDRESS),
-        shares=tuple(_share(told) for tag, told in parts if tag == _SHARE),
-        kernel=element.get("kernel", ""),
-        powers=element.get("powers", ""),
-        first_boot=element.get("first-boot", ""),
+        bed=told.get("bed", ""),
+        node=told.get("name", ""),
+        roles=tuple(told.get("roles", "").split()),
+        image=told.get("image", ""),
+        user=told.get("user", "root"),
+        digest=told.get("digest", ""),
+        addresses=tuple(addresses),
+        shares=tuple(shares),
+        kernel=told.get("kernel", ""),
+        powers=told.get("powers", ""),
+        first_boot=told.get("first-boot", ""),
     )
 
 
-def _attributes(element: etree._Element) -> dict[str, str]:
+def _attributes(element: etree._Element) -> Mapping[str, str]:
     """All at once, where each `get` would look for its own."""
-    return {str(name): str(value) for name, value in element.items()}
+    return cast("dict[str, str]", dict(element.items()))
 
 
 def _share(told: Mapping[str, str]) -> ShareMount:
@@ -243,4 +261,4 @@ def read_network(network: etree._Element) -> NetworkMetadata | None:
         return None
     fabric = NetworkMetadata(found.get("bed", ""), found.get("name", ""), IPv4Network(found.get("subnet", "")))
     name, uuid = identity.network_name(fabric.bed, fabric.fabric), identity.network_uuid(fabric.bed, fabric.fabric)
-    return fabric if (network.findtext("name"), network.findtext("uuid")) == (name, str(uuid)) else None
+    return fabric if (network.findtext("name"), network.findtext("uuid")) == (name, uuid) else None

@@ -1,5 +1,6 @@
 """What a domain's, network's and volume's XML says, as values."""
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,7 +11,7 @@ from lxml import etree
 
 from vmlab.domainxml.debugger import has_gdb
 from vmlab.domainxml.hostdev import interfaces_of
-from vmlab.domainxml.metadata import NetworkMetadata, NodeMetadata, read_network, read_node
+from vmlab.domainxml.metadata import NetworkMetadata, NodeMetadata, node_of, read_network
 from vmlab.values.cpuset import parse_cpu_list
 from vmlab.values.pci import PciAddress
 
@@ -23,6 +24,7 @@ _NOTHING: tuple[etree._Element, ...] = ()
 _KIB = {"b": 1 / 1024, "bytes": 1 / 1024, "k": 1, "kib": 1, "m": 1024, "mib": 1024, "g": 1024**2, "gib": 1024**2}
 
 
+_HEAD_ENDS = "</vcpu>"
 _BOOT = ("kernel", "initrd", "dtb")
 
 
@@ -186,20 +188,26 @@ class _Disks:
 
 def read_domain(xml: str) -> DomainFacts:
     """Read what `virDomainGetXMLDesc` gives (or what `build` made)."""
-    root = etree.fromstring(xml, PARSER)
-    domain = _Element(root, "name", "uuid", "vcpu", "memory", "devices")
-    devices = _Element(domain.one("devices"), "disk", "hostdev")
-    disks, serials = _disks(devices.all("disk"))
-    functions = dict(_functions(devices.all("hostdev")))
-    metadata, unreadable = _understood(_node, root)
+    root = _shown(xml)
+    parts = {part.tag: part for part in root.iterchildren("name", "uuid", "metadata", "memory", "vcpu", "devices")}
+    name, uuid, vcpus = (_text(parts.get(part)) for part in ("name", "uuid", "vcpu"))
+    metadata, unreadable = _understood(_node, name, uuid, parts.get("metadata"))
+    sources: list[str] = []
+    serials: list[str] = []
+    functions: dict[PciAddress, tuple[str, ...]] = {}
+    for device in _NOTHING if "devices" not in parts else parts["devices"].iterchildren("disk", "hostdev"):
+        if device.tag == "disk":
+            _read_disk(device, sources, serials)
+        else:
+            functions.update(_functions(device))
     return DomainFacts(
-        name=domain.text("name"),
-        uuid=domain.text("uuid"),
+        name=name,
+        uuid=uuid,
         kind=root.get("type", ""),
-        vcpus=int(domain.text("vcpu", "1")),
-        memory_kib=_memory_kib(domain.one("memory")),
-        disks=disks,
-        serials=serials,
+        vcpus=int(vcpus or "1"),
+        memory_kib=_memory_kib(parts.get("memory")),
+        disks=tuple(sources),
+        serials=tuple(serials),
         metadata=metadata,
         hostdevs=tuple(functions),
         ports={interface: address for address, interfaces in functions.items() for interface in interfaces},
@@ -208,17 +216,33 @@ def read_domain(xml: str) -> DomainFacts:
     )
 
 
-def _disks(disks: Iterable[etree._Element]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Source paths and serials."""
-    sources: list[str] = []
-    serials: list[str] = []
-    for disk in disks:
-        for part in disk.iterchildren("source", "serial"):
-            if part.tag == "serial":
-                serials += (part.text,) if part.text else ()
-            elif place := part.get("file") or part.get("dev") or part.get("volume"):
+def _text(element: etree._Element | None) -> str:
+    return "" if element is None else element.text or ""
+
+
+def _shown(xml: str) -> etree._Element:
+    """The domain with what it is, and of its devices those from the first disk to the last disk or passed function.
+
+    That is a third of it. libvirt tells what it is first, `<vcpu>` last of what is asked here, then the devices, disks
+    first of these. Where that does not hold the cuts leave something open, or there is nothing to cut at: what is no
+    XML then is all read.
+    """
+    head = xml.find(_HEAD_ENDS)
+    first, last = xml.find("<disk ", head), max(xml.rfind("</disk>"), xml.rfind("</hostdev>"))
+    if 0 < head < first < last:
+        with contextlib.suppress(etree.XMLSyntaxError):
+            head, last = head + len(_HEAD_ENDS), xml.index(">", last) + 1
+            return etree.fromstring(f"{xml[:head]}<devices>{xml[first:last]}</devices></domain>", PARSER)
+    return etree.fromstring(xml, PARSER)
+
+
+def _read_disk(disk: etree._Element, sources: list[str], serials: list[str]) -> None:
+    for part in disk.iterchildren("source", "serial"):
+        if part.tag == "source":
+            if place := part.get("file") or part.get("dev") or part.get("volume"):
                 sources.append(place)
-    return tuple(sources), tuple(serials)
+        elif part.text:
+            serials.append(part.text)
 
 
 def _details(root: etree._Element) -> DomainDetails:
@@ -267,17 +291,17 @@ def _page_kib(backing: etree._Element | None) -> int | None:
     return None if page is None else _kib(page.get("size", "0"), page.get("unit", "KiB"))
 
 
-def _node(root: etree._Element) -> NodeMetadata | None:
-    node = read_node(root)
+def _node(name: str, uuid: str, metadata: etree._Element | None) -> NodeMetadata | None:
+    node = node_of(name, uuid, metadata)
     if node is not None and not any(address.kind == "management" for address in node.addresses):
         raise ValueError("it has no management address")
     return node
 
 
-def _understood(read: Callable[[etree._Element], M | None], root: etree._Element) -> tuple[M | None, str]:
+def _understood(read: Callable[..., M | None], *parts: object) -> tuple[M | None, str]:
     """Our metadata, and why it could not be understood. What anybody may write must not keep us from all others."""
     try:
-        return read(root), ""
+        return read(*parts), ""
     except ValueError as error:
         return None, str(error)
 
@@ -291,15 +315,12 @@ def _kib(number: str, unit: str) -> int:
     return int(int(number) * _KIB.get(unit.lower(), 1))
 
 
-def _functions(hostdevs: Iterable[etree._Element]) -> Iterator[tuple[PciAddress, tuple[str, ...]]]:
-    """Each PCI function with the interfaces that its alias names."""
-    for hostdev in hostdevs:
-        if hostdev.get("type") != "pci":
-            continue
-        address, alias = hostdev.find("source/address"), hostdev.find("alias")
+def _functions(hostdev: etree._Element) -> Iterator[tuple[PciAddress, tuple[str, ...]]]:
+    """The PCI function, if it is one, with the interfaces that its alias names."""
+    address, alias = hostdev.find("source/address"), hostdev.find("alias")
+    if hostdev.get("type") == "pci" and address is not None:
         serves = () if alias is None else interfaces_of(alias.get("name", ""))
-        if address is not None:
-            yield PciAddress(*(int(address.get(part, "0"), 0) for part in _ADDRESS)), serves
+        yield PciAddress(*(int(address.get(part, "0"), 0) for part in _ADDRESS)), serves
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,32 +360,31 @@ def read_network_xml(xml: str) -> NetworkFacts:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class VolumeFacts:
-    """A volume in the pool. `capacity` in bytes; `backing` is the image that a clone is linked to.
-
-    `kind` is "file" for what is ours, and never that of a folder.
-    """
+    """A file in the pool. `xml` is what `virStorageVolGetXMLDesc` gives, read when somebody asks what it says."""
 
     name: str
     path: str
-    capacity: int
-    format: str
-    backing: str | None
-    kind: str = "file"
+    xml: str = field(repr=False)
+
+    @property
+    def capacity(self) -> int:
+        """In bytes."""
+        return int(self._volume.text("capacity", "0"))
+
+    @property
+    def backing(self) -> str | None:
+        """The image that a clone is linked to."""
+        below = self._volume.one("backingStore")
+        return None if below is None else below.findtext("path") or None
+
+    @cached_property
+    def _volume(self) -> _Element:
+        return _Element(etree.fromstring(self.xml, PARSER), "capacity", "backingStore")
 
 
-def read_volume(xml: str) -> VolumeFacts:
-    """Read what `virStorageVolGetXMLDesc` gives."""
-    root = etree.fromstring(xml, PARSER)
-    volume = _Element(root, "name", "capacity", "target", "backingStore")
-    target, below = _Element(volume.one("target"), "path", "format"), volume.one("backingStore")
-    form = target.one("format")
-    return VolumeFacts(
-        name=volume.text("name"),
-        path=target.text("path"),
-        capacity=int(volume.text("capacity", "0")),
-        format="raw" if form is None else form.get("type", "raw"),
-        backing=None if below is None else below.findtext("path") or None,
-        kind=root.get("type", "file"),
-    )
+def is_file(xml: str) -> bool:
+    """Whether `virStorageVolGetXMLDesc` tells of a file; what is ours is one, and never a folder."""
+    # So libvirt begins. What begins otherwise is read.
+    return xml.startswith("<volume type='file'>") or etree.fromstring(xml, PARSER).get("type", "file") == "file"

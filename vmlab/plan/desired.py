@@ -104,7 +104,7 @@ def desired_networks(topology: Topology, leases: Leases, attach: Attach) -> tupl
     def network(fabric: str, *, mtu: int | None) -> Network:
         return Network(
             name=identity.network_name(bed, fabric),
-            uuid=str(identity.network_uuid(bed, fabric)),
+            uuid=identity.network_uuid(bed, fabric),
             bridge=identity.bridge_name(bed, fabric),
             routed=fabric == MANAGEMENT,
             mtu=mtu,
@@ -199,7 +199,7 @@ def desired_node(
     )
     machine = WantedDomain(
         name=identity.domain_name(bed, node.name),
-        uuid=str(identity.domain_uuid(bed, node.name)),
+        uuid=identity.domain_uuid(bed, node.name),
         domain_type=domain_type,
         vcpus=node.cpus,
         memory_kib=node.memory.kib,

@@ -70,9 +70,9 @@ class Observed:
     @property
     def unreadable(self) -> tuple[str, ...]:
         """What carries metadata of vmlab's form that could not be understood, a line each."""
-        domains = ((f"domain {name}", domain.facts.unreadable) for name, domain in self.domains.items())
-        networks = ((f"network {name}", network.facts.unreadable) for name, network in self.networks.items())
-        return tuple(not_understood(what, why) for what, why in (*domains, *networks) if why)
+        domains = ((f"domain {n}", why) for n, domain in self.domains.items() if (why := domain.facts.unreadable))
+        networks = ((f"network {n}", why) for n, network in self.networks.items() if (why := network.facts.unreadable))
+        return tuple(not_understood(what, why) for what, why in (*domains, *networks))
 
     def bed(self, name: str) -> "ObservedBed":
         """The part that belongs to a bed."""

@@ -187,14 +187,17 @@ def missing(error: "libvirt.libvirtError") -> bool:
     )
 
 
-@contextlib.contextmanager
-def gone_is_fine() -> Iterator[None]:
+class gone_is_fine:  # noqa: N801  as contextlib names those of its kind
     """The `with` block may find that its object does not exist any more."""
-    try:
-        yield
-    except libvirt.libvirtError as error:
-        if not missing(error):
-            raise
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        """Nothing is needed before."""
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> bool:
+        """Whether the error is that."""
+        return isinstance(error, libvirt.libvirtError) and missing(error)
 
 
 def lost(connection: "libvirt.virConnect", error: "libvirt.libvirtError") -> bool:

@@ -1,7 +1,7 @@
 """How each action is done to libvirt. It looks first whether it is already so, so that doing it twice is harmless."""
 
 import hashlib
-from functools import lru_cache, singledispatch
+from functools import singledispatch
 from pathlib import Path
 
 import libvirt
@@ -66,6 +66,7 @@ class Place:
         self.host = host
         self.connection = connection
         self._pool: libvirt.virStoragePool | None = None
+        self._domain: tuple[str, libvirt.virDomain] | None = None
 
     @property
     def pool(self) -> "libvirt.virStoragePool":
@@ -78,6 +79,17 @@ class Place:
         if self._pool is None:
             raise HostError(f"the storage pool {BEDS} is gone", hint="run `vmlab up` again, it makes the pool")
         return self._pool
+
+    def domain(self, name: str) -> "libvirt.virDomain":
+        """The node's domain, by its UUID: whoever took the name since we looked is somebody else.
+
+        The next action of a lane has the same, and libvirt finds it by its UUID again with each call.
+        """
+        last = self._domain  # other threads have other lanes
+        if last is None or last[0] != name:
+            uuid = identity.domain_uuid(*_parts(name))
+            last = self._domain = name, self.connection.lookupByUUIDString(uuid)
+        return last[1]
 
 
 class Places:
@@ -120,7 +132,7 @@ def _start_network(action: StartNetwork, place: Place) -> None:
 def _remove_network(action: RemoveNetwork, place: Place) -> None:
     with gone_is_fine():
         # By its UUID: whoever took the name since we looked is somebody else.
-        network = place.connection.networkLookupByUUIDString(str(identity.network_uuid(*_parts(action.name))))
+        network = place.connection.networkLookupByUUIDString(identity.network_uuid(*_parts(action.name)))
         if network.isActive():
             network.destroy()
         network.undefine()
@@ -197,14 +209,12 @@ def _start_domain(action: StartDomain, place: Place) -> None:
 @act.register
 def _stop_domain(action: StopDomain, place: Place) -> None:
     with gone_is_fine():
-        domain = _own(place.connection, action.name)
-        if domain.isActive():
-            _destroy(domain)
+        _destroy(place.domain(action.name))
 
 
 @act.register
 def _attach_disk(action: AttachDisk, place: Place) -> None:
-    domain = _own(place.connection, action.name)
+    domain = place.domain(action.name)
     if place.host.simulated:  # it knows no plugging in
         return
     if (xml := placed_disk(action.xml, domain.XMLDesc())) is not None:
@@ -213,13 +223,13 @@ def _attach_disk(action: AttachDisk, place: Place) -> None:
 
 @act.register
 def _set_memory(action: SetMemory, place: Place) -> None:
-    _own(place.connection, action.name).setMemoryFlags(action.kib, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+    place.domain(action.name).setMemoryFlags(action.kib, libvirt.VIR_DOMAIN_AFFECT_LIVE)
 
 
 @act.register
 def _discard_memory(action: DiscardMemory, place: Place) -> None:
     with gone_is_fine():
-        domain = _own(place.connection, action.name)
+        domain = place.domain(action.name)
         if domain.hasManagedSaveImage():  # one in a file is worthless after the next start
             domain.managedSaveRemove()
 
@@ -227,18 +237,7 @@ def _discard_memory(action: DiscardMemory, place: Place) -> None:
 @act.register
 def _undefine_domain(action: UndefineDomain, place: Place) -> None:
     with gone_is_fine():
-        _own(place.connection, action.name).undefineFlags(_UNDEFINE_SIMULATED if place.host.simulated else _UNDEFINE)
-
-
-def _own(connection: "libvirt.virConnect", name: str) -> "libvirt.virDomain":
-    """The node's domain, by its UUID: whoever took the name since we looked is somebody else."""
-    return connection.lookupByUUIDString(_uuid(name))
-
-
-@lru_cache(maxsize=1024)
-def _uuid(name: str) -> str:
-    """Of a domain; a lane asks for that of its own with each action."""
-    return str(identity.domain_uuid(*_parts(name)))
+        place.domain(action.name).undefineFlags(_UNDEFINE_SIMULATED if place.host.simulated else _UNDEFINE)
 
 
 def _parts(name: str) -> tuple[str, str]:
@@ -252,7 +251,7 @@ def _destroy(domain: "libvirt.virDomain") -> None:
     try:
         domain.destroy()
     except libvirt.libvirtError:
-        if domain.isActive():  # otherwise it went off by itself in between
+        if domain.isActive():  # otherwise it is off already
             raise
 
 

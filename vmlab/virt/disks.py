@@ -12,7 +12,7 @@ from pathlib import Path
 import libvirt
 from lxml import etree
 
-from vmlab.domainxml.read import Uses
+from vmlab.domainxml.read import Uses, VolumeFacts
 from vmlab.runtime.parallel import each
 from vmlab.runtime.process import run
 from vmlab.virt.connection import Host
@@ -30,17 +30,17 @@ def needed(
     connection: "libvirt.virConnect",
     uses: Mapping[str, Uses],
     *,
-    backing: Mapping[str, str | None],
+    files: Mapping[str, VolumeFacts],
     pool_path: str,
 ) -> dict[str, frozenset[str]]:
     """The files that each domain needs, as paths; those in the pool also by its path, whatever link leads there.
 
-    `backing` has what is known already: the files of the pool.
+    `files` has those that are known already, by their paths: the pool's.
     """
 
     def below(path: str) -> Sequence[str]:
-        if path in backing:
-            return [known] if (known := backing[path]) is not None else []
+        if path in files:
+            return [known] if (known := files[path].backing) is not None else []
         return _below(host, connection, path)
 
     def tops(use: Uses) -> frozenset[str]:

@@ -1,22 +1,23 @@
 """Look at a host once: domains, networks, volumes, routes, bridges."""
 
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator
+from dataclasses import replace
 from ipaddress import IPv4Network
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import libvirt
 
-from vmlab.domainxml.live import LiveFacts, read_live
+from vmlab.domainxml.live import read_live
 from vmlab.domainxml.read import (
     DomainFacts,
     Uses,
     VolumeFacts,
+    is_file,
     read_domain,
     read_network_xml,
-    read_volume,
 )
-from vmlab.plan.observed import RUNNING, Observed, ObservedDomain, ObservedNetwork
+from vmlab.plan.observed import Observed, ObservedDomain, ObservedNetwork
 from vmlab.runtime.garbage import uncollected
 from vmlab.runtime.log import log
 from vmlab.virt.connection import Host, missing
@@ -77,47 +78,34 @@ def domain_state(host: Host, name: str) -> str:
     return host.call(act)
 
 
-class _Seen(NamedTuple):
-    """As an ObservedDomain; `runs_with` are the files of its QEMU."""
-
-    facts: DomainFacts
-    state: str
-    runs_with: Uses
-    saved: str
-    live: LiveFacts | None
-
-
 def _observe(host: Host, connection: "libvirt.virConnect", *, whole: bool, leaving: str) -> Observed:
-    def seen(defined: "_Defined") -> _Seen:
-        return _domain(defined, live=whole, leaving=leaving)
+    runs_with: dict[str, Uses] = {}
+
+    def seen(defined: "_Defined") -> ObservedDomain:
+        domain = _domain(defined, host.name)
+        # What runs may have other disks attached than it is defined with.
+        if whole and domain.running and not _of(domain.facts, leaving):
+            runs_with[domain.facts.name], live = read_live(defined[0].XMLDesc())
+            return replace(domain, live=live if domain.facts.metadata is not None else None)
+        return domain
 
     pool, path = locate(connection, BEDS)
     # All of libvirt's answers first: their XML and what is read from it would push each other out of the CPU's caches.
     defined = list(_still_there(_defined, connection.listAllDomains()))
-    domains = list(_still_there(seen, defined))
+    domains = {domain.facts.name: domain for domain in _still_there(seen, defined)}
     active = {network.UUID() for network in connection.listAllNetworks(libvirt.VIR_CONNECT_LIST_NETWORKS_ACTIVE)}
     networks = list(_still_there(lambda network: _network(network, active), connection.listAllNetworks()))
-    files = {volume.name: volume for volume in _volumes(pool)} if whole else {}
-    needs: Mapping[str, frozenset[str]] = {}
+    files = {volume.name: volume for volume in _volumes(pool, path)} if whole else {}
     if whole:
         from vmlab.virt.disks import needed  # noqa: PLC0415  slow to import
 
-        backing = {volume.path: volume.backing for volume in files.values()}
-        staying = [domain for domain in domains if not _of(domain.facts, leaving)]
-        uses = {domain.facts.name: domain.facts.details.uses | domain.runs_with for domain in staying}
-        needs = needed(host, connection, uses, backing=backing, pool_path=path)
+        files_at = {volume.path: volume for volume in files.values()}
+        staying = {name: domain.facts for name, domain in domains.items() if not _of(domain.facts, leaving)}
+        uses = {name: facts.details.uses | runs_with.get(name, Uses()) for name, facts in staying.items()}
+        needs = needed(host, connection, uses, files=files_at, pool_path=path)
+        domains |= {name: replace(domains[name], also_needs=files) for name, files in needs.items()}
     observed = Observed(
-        domains={
-            domain.facts.name: ObservedDomain(
-                domain.facts,
-                domain.state,
-                needs.get(domain.facts.name, frozenset()),
-                host.name,
-                domain.saved,
-                domain.live,
-            )
-            for domain in domains
-        },
+        domains=domains,
         networks={n.facts.name: n for n in networks},
         volumes=files,
         routes=_routes() if whole and host.local else (),
@@ -129,12 +117,12 @@ def _observe(host: Host, connection: "libvirt.virConnect", *, whole: bool, leavi
     return observed
 
 
-def _volumes(pool: "libvirt.virStoragePool | None") -> Iterator[VolumeFacts]:
-    """The files in the pool; directories, and the file that marks the pool, are none."""
+def _volumes(pool: "libvirt.virStoragePool | None", folder: str) -> Iterator[VolumeFacts]:
+    """The files in the pool, which lies in this folder; directories, and the file that marks the pool, are none."""
     if pool is not None and pool.isActive():
-        for volume in _still_there(lambda volume: read_volume(volume.XMLDesc()), pool.listAllVolumes()):
-            if volume.kind == "file" and volume.name != MARK:
-                yield volume
+        for name, xml in _still_there(lambda volume: (volume.name(), volume.XMLDesc()), pool.listAllVolumes()):
+            if name != MARK and is_file(xml):
+                yield VolumeFacts(name, f"{folder}/{name}", xml)
 
 
 def _still_there(read: Callable[[Any], T], objects: Iterable[Any]) -> Iterator[T]:
@@ -157,23 +145,19 @@ def _defined(domain: "libvirt.virDomain") -> _Defined:
     return domain, domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
 
 
-def _domain(defined: _Defined, *, live: bool, leaving: str) -> _Seen:
-    """A domain as it is defined, and its state; `live`: also what only the running QEMU has, unless it is `leaving`.
+def _domain(defined: _Defined, host: str) -> ObservedDomain:
+    """A domain as it is defined, which is what was asked for, and its state.
 
-    The definition is what was asked for; a running domain may have other disks attached besides. One that is not
-    defined has no other than it runs with.
+    One that is not defined is told as it runs.
     """
     domain, xml = defined
     facts = read_domain(xml)
     state, reason = domain.state()
-    runs_with, runs, saved = Uses(), None, ""
-    if live and _STATES.get(state) in RUNNING and not _of(facts, leaving):
-        runs_with, has = read_live(domain.XMLDesc())
-        runs = has if facts.metadata is not None else None
+    saved = ""
     if state == libvirt.VIR_DOMAIN_SHUTOFF and facts.metadata is not None:
         known = "file" if reason == libvirt.VIR_DOMAIN_SHUTOFF_SAVED else ""
         saved = "libvirt" if domain.hasManagedSaveImage() else known
-    return _Seen(facts, _STATES.get(state, "unknown"), runs_with, saved, runs)
+    return ObservedDomain(facts, _STATES.get(state, "unknown"), frozenset(), host, saved)
 
 
 def _network(network: "libvirt.virNetwork", active: Container[bytes]) -> ObservedNetwork:

@@ -16,7 +16,10 @@ from vmlab.virt.connection import CALL_S, Host, lost, refused
 from vmlab.virt.deeds import Place, Places, act
 
 _LONG_S = 900.0  # a start locks all memory of a guest with devices, page by page
-_AT_ONCE = 8  # actions of one call: enough that handing it to its thread costs little beside them
+# Actions of one call: enough that handing it to its thread costs little beside them, which takes more of those of a
+# driver in this process; few enough that all of them are done before anybody takes the call for one that hangs.
+_AT_ONCE, _AT_ONCE_HERE = 8, 64
+_LONG = (StartDomain, CreateVfs)
 
 Lane = Sequence[Action]
 """Actions in their order."""
@@ -51,16 +54,17 @@ def perform_lanes(
         return _Call(places, part, begin, end).made()
 
     # A driver in this process has no requests on their way: threads only take the interpreter from each other.
-    made = each(make, _parts(lanes), jobs=1 if host.simulated else jobs, failed=failed)
+    threads, actions = (1, _AT_ONCE_HERE) if host.simulated else (jobs, _AT_ONCE)
+    made = each(make, _parts(lanes, actions), jobs=threads, failed=failed)
     if errors := [error for part in made for error in part]:
         raise together(errors, failed)
 
 
-def _parts(lanes: Iterable[Lane]) -> Iterator[list[Lane]]:
+def _parts(lanes: Iterable[Lane], actions: int) -> Iterator[list[Lane]]:
     part: list[Lane] = []
     for lane in lanes:
         part.append(lane)
-        if sum(map(len, part)) >= _AT_ONCE:
+        if sum(map(len, part)) >= actions:
             yield part
             part = []
     if part:
@@ -91,7 +95,7 @@ class _Call:
 
     def made(self) -> list[VmlabError]:
         """Do all; why lanes failed, if any did."""
-        long = any(isinstance(action, StartDomain | CreateVfs) for lane in self._lanes for action in lane)
+        long = any(isinstance(action, _LONG) for lane in self._lanes for action in lane)
         try:
             self._places.host.call(self._make, deadline_s=_LONG_S if long else CALL_S)
         except LibvirtError as error:

@@ -201,7 +201,7 @@ def test_addresses_are_read_as_iproute2_prints_them() -> None:
 def test_a_stand_in_is_on_the_fabrics_whose_network_the_host_has_an_address_in() -> None:
     addresses = (
         Address("mgmt", "management", "virtio", "mgmt", "52:54:00:00:00:01", IPv4Interface("127.0.0.9/8")),
-        Address("ib0", "infiniband", "virtio", "ib0", "52:54:00:00:00:02", IPv4Interface("250.7.7.9/24")),
+        Address("ib0", "infiniband", "virtio", "ib0", "52:54:00:00:00:02", IPv4Interface("198.19.255.9/24")),
     )
     one = StandIn(NodeMetadata("bed", "n1", ("oss",), "demo", "root", "", addresses), (CPUS[0],), {})
     asked = one.ask(OnHost((CPUS[0],)), Counts())

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from vmlab.domainxml.hostdev import alias_of, interfaces_of
 from vmlab.domainxml.read import NetworkFacts, VolumeFacts, read_domain
+from vmlab.domainxml.text import text
+from vmlab.domainxml.volume import Volume, volume_xml
 from vmlab.errors import HostError
 from vmlab.guest.keys import BedKeys
 from vmlab.inventory.model import Claim, HostInventory
@@ -68,6 +70,10 @@ def decided(
     )
 
 
+def _file(volume: Volume) -> VolumeFacts:
+    return VolumeFacts(volume.name, f"/pool/beds/{volume.name}", text(volume_xml(volume)))
+
+
 def exists(prepared: Prepared, states: Mapping[str, str]) -> Observed:
     """The bed as its plan leaves it, with the nodes' domains in these states."""
     desired = prepared.parts["local"].desired
@@ -82,8 +88,8 @@ def exists(prepared: Prepared, states: Mapping[str, str]) -> Observed:
     volumes = {}
     for node in desired.nodes.values():
         root = node.root
-        volumes[root.name] = VolumeFacts(root.name, f"/pool/beds/{root.name}", root.capacity, "qcow2", root.backing)
-        volumes[node.seed] = VolumeFacts(node.seed, f"/pool/beds/{node.seed}", 1, "raw", None)
+        volumes[root.name] = _file(root)
+        volumes[node.seed] = _file(Volume(node.seed, 1, "raw"))
     return Observed(domains, networks, volumes, pool_path="/pool/beds")
 
 

@@ -64,7 +64,7 @@ def bed(**nodes: ObservedDomain) -> ObservedBed:
     found = {node: domain(node) for node in NODES} | nodes
     names = [*(identity.root_volume("ha", node) for node in found), SHARED, identity.seed_volume("ha", "oss1")]
     names += [identity.console_volume("ha", "oss1"), identity.snapshot_disk("ha", "old", SHARED)]
-    volumes = {name: VolumeFacts(name, str(POOL / name), 1, "raw", None) for name in names}
+    volumes = {name: VolumeFacts(name, str(POOL / name), "<volume/>") for name in names}
     return ObservedBed("ha", found, {}, volumes)
 
 

@@ -41,7 +41,7 @@ def domain(ports: dict[str, PciAddress], *addresses: Address) -> str:
     places = (*addresses, Address("mgmt", "management", "virtio", "mgmt", MAC, IPv4Interface("10.77.0.11/24")))
     root = etree.Element("domain", type="kvm")
     etree.SubElement(root, "name").text = "b.n1"
-    etree.SubElement(root, "uuid").text = str(domain_uuid("b", "n1"))
+    etree.SubElement(root, "uuid").text = domain_uuid("b", "n1")
     etree.SubElement(root, "memory").text = "1024"
     etree.SubElement(root, "metadata").append(node_element(NodeMetadata("b", "n1", (), "demo", "root", "", places)))
     devices = etree.SubElement(root, "devices")

@@ -29,24 +29,18 @@ _BANNER_S = 8.0  # a guest that is emulated on a busy host takes seconds to say 
 def reached(
     hosts: Hosts, bed: ObservedBed, nodes: Sequence[NodeStatus], tell: Callable[[NodeStatus], None] = lambda _: None
 ) -> list[NodeStatus]:
-    """The same nodes with the stages of those that run; `tell` hears of each as soon as it has answered, or has not.
-
-    Where nobody is behind the domains, as on libvirt's test driver, they come as far as those.
-    """
+    """The same nodes with the stages of those that run; `tell` hears of each as soon as it has answered, or has not."""
     running = [node for node in nodes if not node.stage]
-    if hosts.have_guests:
-        question = _Question(hosts, bed, doors(hosts, bed), bed.metadata, Deadline.after(_ANSWER_S))
+    if not running:
+        return list(nodes)
+    question = _Question(hosts, bed, doors(hosts, bed), bed.metadata, Deadline.after(_ANSWER_S))
 
-        def ask(node: NodeStatus) -> NodeStatus:
-            answer = question.ask(node)
-            tell(answer)
-            return answer
+    def ask(node: NodeStatus) -> NodeStatus:
+        answer = question.ask(node)
+        tell(answer)
+        return answer
 
-        asked = each(ask, running, jobs=len(running), failed="not all nodes could be asked")
-    else:
-        asked = [replace(node, stage="domain") for node in running]
-        for node in asked:
-            tell(node)
+    asked = each(ask, running, jobs=len(running), failed="not all nodes could be asked")
     told = {node.name: node for node in asked}
     return [told.get(node.name, node) for node in nodes]
 

@@ -8,6 +8,7 @@ from ipaddress import IPv4Address, IPv4Interface
 from vmlab.domainxml.metadata import Address, NodeMetadata
 from vmlab.lab.ground.hosts import Hosts
 from vmlab.plan.observed import CRASHED, ObservedBed, ObservedDomain
+from vmlab.runtime.garbage import uncollected
 from vmlab.topology import Fabric, Topology
 from vmlab.values import identity
 from vmlab.values.pci import PciAddress
@@ -70,15 +71,18 @@ def beds(host: Host) -> list[BedLine]:
 
 
 def known(hosts: Hosts, bed: ObservedBed) -> list[NodeStatus]:
-    """Each node of the bed, as far as libvirt tells."""
+    """Each node of the bed, as far as libvirt tells: all there is where nobody is behind the domains that run."""
     folders = {name: host.call(lambda connection: pool_path(connection, BEDS)) for name, host in hosts.items()}
     domains = {domain.facts.name for domain in bed.nodes.values()}
     cpus = {name: host_cpus(host, domains) for name, host in hosts.items()}
 
-    def node(metadata: NodeMetadata, domain: ObservedDomain) -> NodeStatus:
-        return _node(metadata, domain, cpus[domain.host].get(domain.facts.name, ""), folders[domain.host])
+    runs = "" if hosts.have_guests else "domain"
 
-    return [node(metadata, bed.nodes[name]) for name, metadata in bed.metadata.items()]
+    def node(metadata: NodeMetadata, domain: ObservedDomain) -> NodeStatus:
+        return _node(metadata, domain, cpus[domain.host].get(domain.facts.name, ""), folders[domain.host], runs)
+
+    with uncollected():
+        return [node(metadata, bed.nodes[name]) for name, metadata in bed.metadata.items()]
 
 
 def externals(topology: Topology) -> list[NodeStatus]:
@@ -107,9 +111,9 @@ def _written(fabric: Fabric, address: IPv4Address) -> Address:
     return Address(fabric.name, fabric.kind, EXTERNAL, fabric.name, "", IPv4Interface((address, prefix)))
 
 
-def _node(metadata: NodeMetadata, domain: ObservedDomain, cpus: str, folder: str) -> NodeStatus:
+def _node(metadata: NodeMetadata, domain: ObservedDomain, cpus: str, folder: str, runs: str) -> NodeStatus:
     facts = domain.facts
-    stage, problem, hint = _dead(domain)
+    stage, problem, hint = _dead(domain) or (runs, "", "")
     return NodeStatus(
         name=metadata.node,
         roles=metadata.roles,
@@ -128,14 +132,14 @@ def _node(metadata: NodeMetadata, domain: ObservedDomain, cpus: str, folder: str
     )
 
 
-def _dead(domain: ObservedDomain) -> tuple[str, str, str]:
-    """Stage, problem and hint of a domain that does not run, or whose kernel does not; "" of any other."""
+def _dead(domain: ObservedDomain) -> tuple[str, str, str] | None:
+    """Stage, problem and hint of a domain that does not run, or whose kernel does not; None of any other."""
     bed, _, node = domain.facts.name.partition(".")
     if domain.state == CRASHED:
         kept = f"its kernel crashed; its memory is kept for `vmlab collect {bed}`"
         return "panic", f"{node}: {kept}", f"vmlab power cycle {bed} {node}"
     if domain.running:
-        return "", "", ""
+        return None
     if not domain.saved:
         return "off", "", ""
     if domain.saved == "libvirt":
