@@ -66,7 +66,8 @@ class NodeMetadata:
 
     `kernel` is where its kernel was taken from, for whoever looks for symbols beside it; "" for the image's own.
     `powers` is the node set that it may switch off and on from inside; "" for none. `first_boot` is the way that it
-    becomes this node: LEAN, by the unit of its image, or CLOUD_INIT; "" for one that an older vmlab defined.
+    becomes this node: LEAN, by the unit of its image, or CLOUD_INIT; "" for one that an older vmlab defined. `gateway`
+    is its host's address in the management network, "" for the network's first.
     """
 
     bed: str
@@ -80,6 +81,7 @@ class NodeMetadata:
     kernel: str = ""
     powers: str = ""
     first_boot: str = ""
+    gateway: str = ""
 
     @property
     def management(self) -> Address:
@@ -101,6 +103,7 @@ def node_element(node: NodeMetadata) -> etree._Element:
             **({"kernel": node.kernel} if node.kernel else {}),
             **({"powers": node.powers} if node.powers else {}),
             **({"first-boot": node.first_boot} if node.first_boot else {}),
+            **({"gateway": node.gateway} if node.gateway else {}),
         },
         nsmap={"vmlab": NAMESPACE},
     )
@@ -185,6 +188,7 @@ def _node(element: etree._Element) -> NodeMetadata:
         kernel=element.get("kernel", ""),
         powers=element.get("powers", ""),
         first_boot=element.get("first-boot", ""),
+        gateway=element.get("gateway", ""),
     )
 
 

@@ -21,6 +21,7 @@ _RED, _GREEN, _YELLOW = "31", "32", "33"
 # By the first word of an action's kind.
 _SIGNS = {
     "create": ("+", _GREEN),
+    "join": ("+", _GREEN),
     "define": ("+", _GREEN),
     "start": ("+", _GREEN),
     "write": ("+", _GREEN),
@@ -29,6 +30,7 @@ _SIGNS = {
     "stop": ("-", _RED),
     "undefine": ("-", _RED),
     "remove": ("-", _RED),
+    "leave": ("-", _RED),
     "discard": ("-", _RED),
     "attach": ("+", _GREEN),
     "set": ("~", _YELLOW),
@@ -218,6 +220,7 @@ def removal_lines(bed: str, plans: Iterable[Plan]) -> list[str]:
 
 
 def _listed(names: list[str]) -> str:
+    names = list(dict.fromkeys(names))  # several hosts of a bed have networks of one name
     more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
     return ", ".join(sorted(names)[:_LISTED]) + more
 
