@@ -61,7 +61,7 @@ def collect(
 
     now = datetime.now(UTC)
     wanted = Wanted(nodes, parse_moment(since, now) if since else None, dump, timeout)
-    with at(bed, guests_only(bed, nodes)) as (hosts, name), shown() as progress:
+    with at(bed, guests_only(bed, nodes), tolerant=True) as (hosts, name), shown() as progress:
         to = folder or folder_of(name, now)
         found = collect_all(hosts, name, wanted, to, texts=_of_bed(hosts, bed, name), progress=progress)
     if output is Form.JSON:

@@ -1,11 +1,14 @@
 """What libvirt knows: beds, and the nodes of one. Asked anew each time, never remembered; `reached` asks the guests."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface
 
 from vmlab.domainxml.metadata import Address, NodeMetadata
+from vmlab.errors import HostError
+from vmlab.lab.ground.bed import hosts_at
+from vmlab.lab.ground.bed_folder import hosts_of_beds
 from vmlab.lab.ground.hosts import Hosts
 from vmlab.plan.observed import CRASHED, ObservedBed, ObservedDomain
 from vmlab.topology import Fabric, Topology
@@ -66,6 +69,25 @@ def beds(host: Host) -> list[BedLine]:
     for name in sorted({*observed.beds, *(bed for _, bed in files)}):
         nodes = observed.bed(name).nodes.values()
         lines.append(BedLine(name, len(nodes), sum(node.running for node in nodes), disks[name]))
+    return lines
+
+
+def beds_elsewhere(tell: Callable[[str], None]) -> list[BedLine]:
+    """The beds that are on several hosts, or on another machine; `tell` hears of hosts that are away."""
+    lines = []
+    for folder, uris in hosts_of_beds().items():
+        try:
+            with hosts_at(uris, tolerant=True) as hosts:
+                for away in hosts.away.values():
+                    tell(f"{folder.name}: the host {away.name} is away: {away.why.message}")
+                parts = [line for host in hosts.values() for line in beds(host) if line.name == folder.name]
+        except HostError as error:
+            tell(f"{folder.name}: {error.message}")
+            continue
+        counts = ((part.nodes, part.running, part.disks) for part in parts)
+        lines.append(
+            BedLine(folder.name, *map(sum, zip(*counts, strict=True))) if parts else BedLine(folder.name, 0, 0, 0)
+        )
     return lines
 
 
