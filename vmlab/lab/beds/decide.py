@@ -1,6 +1,6 @@
 """From what was seen on a bed's hosts to what is to be done there: one plan for each host, nothing asked any more."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from ipaddress import IPv4Address
@@ -156,7 +156,13 @@ def decide_all(
     leases = lease(topology, bed, looks)
     draft = _Draft(topology, looks, bed, leases, images, keys, accel, share_drivers, fit, carried)
     places = _placed(draft, inventories, restart=restart)
-    parts = {host: _part(draft, host, places, inventories, restart=restart, strict=not recorded) for host in looks}
+    here: dict[str, list[Node]] = {host: [] for host in looks}
+    for node in topology.nodes.values():
+        here[draft.host(node.name, places)].append(node)
+    parts = {
+        host: _part(draft, host, nodes, places, inventories, restart=restart, strict=not recorded)
+        for host, nodes in here.items()
+    }
     _refuse_undoable(topology, places, parts, inventories)
     notes = tuple(dict.fromkeys(remark for fitted in draft.fits.values() for remark in fitted.remarks))
     return Prepared(topology, parts, accel, keys, places, notes)
@@ -347,6 +353,7 @@ def _placed(draft: _Draft, inventories: Mapping[str, HostInventory], *, restart:
 def _part(
     draft: _Draft,
     host: str,
+    here: Sequence[Node],
     places: Places,
     inventories: Mapping[str, HostInventory],
     *,
@@ -354,7 +361,6 @@ def _part(
     strict: bool,
 ) -> Part:
     topology, look = draft.topology, draft.looks[host]
-    here = [node for node in topology.nodes.values() if draft.host(node.name, places) == host]
 
     def place(name: str) -> NodePlace | None:
         found = places.node(name)

@@ -93,12 +93,18 @@ def beds_elsewhere(tell: Callable[[str], None]) -> list[BedLine]:
 
 def known(hosts: Hosts, bed: ObservedBed) -> list[NodeStatus]:
     """Each node of the bed, as far as libvirt tells."""
-    folders = {name: host.call(lambda connection: pool_path(connection, BEDS)) for name, host in hosts.items()}
-    domains = {domain.facts.name for domain in bed.nodes.values()}
-    cpus = {name: host_cpus(host, domains) for name, host in hosts.items()}
+    domains: dict[str, set[str]] = {name: set() for name in hosts}
+    for domain in bed.nodes.values():
+        domains[domain.host].add(domain.facts.name)
+
+    def asked(host: Host) -> tuple[str, Mapping[str, str]]:
+        return host.call(lambda connection: pool_path(connection, BEDS)), host_cpus(host, domains[host.name])
+
+    told = hosts.each(asked, failed="not all hosts could be asked")
 
     def node(metadata: NodeMetadata, domain: ObservedDomain) -> NodeStatus:
-        return _node(metadata, domain, cpus[domain.host].get(domain.facts.name, ""), folders[domain.host])
+        folder, cpus = told[domain.host]
+        return _node(metadata, domain, cpus.get(domain.facts.name, ""), folder)
 
     return [node(metadata, bed.nodes[name]) for name, metadata in bed.metadata.items()]
 

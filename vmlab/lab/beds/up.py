@@ -82,9 +82,7 @@ def up(
             make_for(hosts.keeper, topology.name, sweep)
         _refuse_forgotten(hosts, topology)
         _tell_hosts(hosts, topology.name)
-        for host in hosts.values():
-            ensure_pool(host, BEDS)
-            ensure_pool(host, IMAGES)
+        hosts.each(_ensure_pools, failed="not all hosts could be made ready")
         settle(hosts, topology.name, progress)
         with cloning(), cloning_elsewhere(hosts):
             images = images_of(hosts, topology)
@@ -119,6 +117,11 @@ def up(
                     hosts, topology, going, overall, recovery=recovery, alone=not held, sure=sure
                 )
         return Raised(prepared, (*made, *prepared.plan.actions), stages)
+
+
+def _ensure_pools(host: Host) -> None:
+    ensure_pool(host, BEDS)
+    ensure_pool(host, IMAGES)
 
 
 def _refuse_forgotten(hosts: Hosts, topology: Topology) -> None:

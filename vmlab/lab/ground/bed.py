@@ -111,8 +111,10 @@ def _in_order(hosts: Hosts) -> list[Host]:
     by_slug = {slug(host): host for host in hosts.values()}
     if len(by_slug) == 1:
         return list(by_slug.values())
-    machines = {place: host.call(lambda connection: connection.getHostname()) for place, host in by_slug.items()}
-    return [by_slug[place] for place in sorted(by_slug, key=lambda place: (machines[place], place))]
+    machines = hosts.each(
+        lambda host: host.call(lambda connection: connection.getHostname()), failed="not all hosts could be asked"
+    )
+    return sorted(by_slug.values(), key=lambda host: (machines[host.name], slug(host)))
 
 
 @contextlib.contextmanager

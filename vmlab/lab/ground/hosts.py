@@ -1,8 +1,9 @@
 """The hosts of a bed: whoever looks, waits, writes or deletes for a node does it through that node's host."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from vmlab.errors import HostError
 from vmlab.plan.observed import Observed, ObservedDomain
@@ -10,6 +11,8 @@ from vmlab.runtime.parallel import each
 from vmlab.runtime.wait import Deadline
 from vmlab.virt.connection import Away, Host
 from vmlab.virt.observe import observe
+
+T = TypeVar("T")
 
 _JOBS = 16
 
@@ -81,10 +84,13 @@ class Hosts(Mapping[str, Host]):
         def observed(host: Host) -> Observed:
             return observe(host, whole=whole, leaving=leaving, links=self.several)
 
+        return self.each(observed, failed="not all hosts could be looked at")
+
+    def each(self, ask: Callable[[Host], T], *, failed: str) -> dict[str, T]:
+        """What `ask` says of each host that answers, by name, all at once. Raises as `parallel.each`."""
         if len(self) == 1:  # no thread for that
-            return {name: observed(host) for name, host in self.items()}
-        looks = each(observed, self.values(), jobs=_JOBS, failed="not all hosts could be looked at")
-        return dict(zip(self, looks, strict=True))
+            return {name: ask(host) for name, host in self.items()}
+        return dict(zip(self, each(ask, self.values(), jobs=_JOBS, failed=failed), strict=True))
 
     @contextlib.contextmanager
     def until(self, hard_end: Deadline) -> Iterator[None]:
