@@ -13,6 +13,7 @@ from vmlab.guest.keys import BedKeys
 from vmlab.inventory.model import HostInventory
 from vmlab.lab.beds.decide import DOMAIN_TYPES, Prepared, decide_all
 from vmlab.lab.beds.named import refuse_unusable
+from vmlab.lab.beds.same_disks import refuse_other_disks
 from vmlab.lab.ground.bed_folder import folder, new_folder
 from vmlab.lab.ground.hosts import Hosts
 from vmlab.lab.ground.images_elsewhere import elsewhere, store_here
@@ -48,8 +49,12 @@ def images_of(hosts: Hosts, topology: Topology) -> Images:
     """The images that the nodes name, on each host: what is known of them is told by the store of this machine."""
     found = {}
     here = store_here(hosts)
+    stores = hosts.each(
+        lambda host: Path(host.call(lambda connection: pool_path(connection, IMAGES))),
+        failed="not all hosts could be asked",
+    )
     for host in hosts.values():
-        store = Path(host.call(lambda connection: pool_path(connection, IMAGES)))
+        store = stores[host.name]
         for name in {node.image: None for node in topology.nodes.values()}:
             if "/" in name:
                 if elsewhere(host):
@@ -134,9 +139,9 @@ def prepare(
                 )
     inventories: dict[str, HostInventory] = {}
     if not hosts.simulated and (accel == "kvm" or wants_devices(topology)):
-        for name, host in hosts.items():
-            found = inventory(host)
-            inventories[name] = _passable(hosts, host, found) if wants_devices(topology) else found
+        inventories = hosts.each(inventory, failed="not all hosts could be asked")
+        if wants_devices(topology):
+            inventories = {name: _passable(hosts, hosts[name], found) for name, found in inventories.items()}
     prepared_images = {
         where: _image(manifest, store, accel, hosts[where[0]]) for where, (manifest, store) in images.items()
     }
@@ -146,6 +151,8 @@ def prepare(
         return Fitted(template) if hosts[host].simulated else fitted(hosts[host], name, template, kind)
 
     refuse_unusable(hosts, topology, prepared_images)
+    if not hosts.simulated:
+        refuse_other_disks(hosts, topology, over_all(topology.name, looks))
     sharing = any(node.shares for node in topology.nodes.values())
     with uncollected():
         return decide_all(
