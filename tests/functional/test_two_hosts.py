@@ -1,5 +1,6 @@
 """A bed over two hosts, on two test drivers in one process: what is done for a node is done on the node's host."""
 
+import io
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from vmlab.errors import BusyError, HostError, UsageError
 from vmlab.lab.beds.down import down
 from vmlab.lab.beds.power import power
+from vmlab.lab.beds.prepare import images_of, prepare
 from vmlab.lab.beds.reached import reached
 from vmlab.lab.beds.status import known
 from vmlab.lab.beds.up import Raised, up
@@ -16,6 +18,7 @@ from vmlab.lab.ground.bed import existing, hosts_at, known_hosts, locked
 from vmlab.lab.ground.bed_folder import nodes_on
 from vmlab.lab.ground.hosts import Hosts, only, refuse_several
 from vmlab.lab.ground.progress import Silent
+from vmlab.report.plan import document, text
 from vmlab.runtime.files import state_dir
 from vmlab.topology import Topology, loads
 from vmlab.values.nodeset import fold
@@ -215,3 +218,20 @@ def test_who_only_looks_does_without_a_host_that_is_away(tmp_path: Path) -> None
             found.home  # noqa: B018
         with pytest.raises(HostError, match="snapshots: the bed is on near, far"):
             refuse_several(found, "snapshots")
+
+
+def test_a_plan_says_what_is_done_on_which_host(hosts: Hosts, wide: Topology) -> None:
+    prepared = prepare(hosts, wide, accel="test", restart=False, images=images_of(hosts, wide))
+    told = document(prepared)["actions"]
+    assert {action["host"] for action in told if action["node"] is None} == {"kvm1", "kvm2"}
+    assert {action["node"]: action["host"] for action in told if action["kind"] == "start-domain"} == {
+        **dict.fromkeys(ON_1, "kvm1"),
+        **dict.fromkeys(ON_2, "kvm2"),
+    }
+    lines = text(prepared, io.StringIO()).splitlines()
+    assert sum("(kvm1)" in line and "create-network" in line for line in lines) == 2
+    assert any(line.startswith("+  oss1 (kvm2)") for line in lines)
+    alone = loads("name: alone\nhosts: {kvm2: {}}\nnodes: {n1: {role: client, memory: 256MiB}}\n", "alone.yaml")
+    one = only(hosts["kvm2"])
+    told = document(prepare(one, alone, accel="test", restart=False, images=images_of(one, alone)))["actions"]
+    assert all("host" not in action for action in told)

@@ -195,7 +195,7 @@ def power(
       vmlab power off ha oss1
       vmlab power status ha
     """
-    from vmlab.cli.target import at, guests_only
+    from vmlab.cli.target import at, guests_only, refuse_away
     from vmlab.lab.beds.power import power as switch
     from vmlab.report.plain import dumped
     from vmlab.report.progress import shown
@@ -207,6 +207,8 @@ def power(
         typer.echo(dumped(states))
     else:
         show(power_table(states))
+    if nodes in (None, "*"):
+        refuse_away(hosts, name)
 
 
 def _command(words: list[str]) -> tuple[str, ...]:
