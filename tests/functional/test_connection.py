@@ -50,6 +50,23 @@ def test_which_libvirt_is_another_machines(uri: str, *, elsewhere: bool) -> None
 
 
 @pytest.mark.parametrize(
+    "argv", [("list",), ("gc",), ("image", "list"), ("cp", "n1:/etc/hostname", "."), ("host", "check")]
+)
+def test_another_machine_is_refused_in_one_sentence(
+    argv: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VMLAB_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("LIBVIRT_DEFAULT_URI", "qemu+ssh://kvm1.invalid/system")
+    Path("far.yaml").write_text(BED)
+    result = CliRunner().invoke(app, argv)
+    assert result.exit_code == 4, result.output
+    said, hint = result.stderr.splitlines()
+    assert said.startswith("vmlab: qemu+ssh://kvm1.invalid/system is another machine's libvirt")
+    assert "name that host in a topology's `hosts`" in hint
+
+
+@pytest.mark.parametrize(
     "argv",
     [
         ("up", "far.yaml"),
@@ -63,25 +80,19 @@ def test_which_libvirt_is_another_machines(uri: str, *, elsewhere: bool) -> None
         ("fs", "status", "far.yaml"),
         ("lnet", "show", "far.yaml"),
         ("run", "far.yaml", "rdma"),
-        ("list",),
-        ("gc",),
-        ("image", "list"),
-        ("cp", "n1:/etc/hostname", "."),
-        ("host", "check"),
     ],
 )
-def test_another_machine_is_refused_in_one_sentence(
+def test_another_machine_without_a_shell_is_refused_in_one_sentence(
     argv: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("VMLAB_STATE_DIR", str(tmp_path / "state"))
-    monkeypatch.setenv("LIBVIRT_DEFAULT_URI", "qemu+ssh://kvm1.invalid/system")
-    Path("far.yaml").write_text(BED)
+    Path("far.yaml").write_text(BED.replace("qemu+ssh", "qemu+tls"))
     result = CliRunner().invoke(app, argv)
     assert result.exit_code == 4, result.output
     said, hint = result.stderr.splitlines()
-    assert said.startswith("vmlab: qemu+ssh://kvm1.invalid/system is another machine's libvirt")
-    assert "plan FILE --inventory DIR" in hint
+    assert said.startswith("vmlab: qemu+tls://kvm1.invalid/system leads to another machine's libvirt, and to no shell")
+    assert "qemu+ssh://root@HOST/system" in hint
 
 
 def test_a_call_that_does_not_come_back_is_given_up_and_the_next_one_works() -> None:

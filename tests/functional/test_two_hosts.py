@@ -1,23 +1,30 @@
 """A bed over two hosts, on two test drivers in one process: what is done for a node is done on the node's host."""
 
+import io
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from vmlab.errors import BusyError, HostError
+from vmlab.errors import BusyError, HostError, UsageError
 from vmlab.lab.beds.down import down
 from vmlab.lab.beds.power import power
+from vmlab.lab.beds.prepare import images_of, prepare
 from vmlab.lab.beds.reached import reached
 from vmlab.lab.beds.status import known
 from vmlab.lab.beds.up import Raised, up
-from vmlab.lab.ground.bed import existing, locked
-from vmlab.lab.ground.hosts import Hosts, only
+from vmlab.lab.ground.bed import existing, hosts_at, known_hosts, locked
+from vmlab.lab.ground.bed_folder import nodes_on
+from vmlab.lab.ground.hosts import Hosts, only, refuse_several
 from vmlab.lab.ground.progress import Silent
+from vmlab.report.plan import document, text
 from vmlab.runtime.files import state_dir
 from vmlab.topology import Topology, loads
-from vmlab.virt.connection import Host
+from vmlab.values.nodeset import fold
+from vmlab.virt.connection import Away, Host
 from vmlab.virt.observe import observe
+from vmlab.virt.perform import perform_lanes
 
 from .conftest import EMPTY_HOST
 
@@ -52,7 +59,7 @@ def hosts(host: Host, tmp_path: Path) -> Iterator[Hosts]:
         description = tmp_path / f"{name}.xml"
         description.write_text(EMPTY_HOST)
         made[name] = Host(f"test://{description}", name)
-    yield Hosts(made)
+    yield Hosts(made, first="kvm1")
     for one in made.values():
         one.close()
 
@@ -129,3 +136,102 @@ def test_a_stop_between_the_hosts_is_made_good(hosts: Hosts, wide: Topology) -> 
     down(only(hosts["kvm2"]), "wide", keep_disks=True, progress=Silent())
     bring_up(hosts, wide)
     assert (domains(hosts["kvm1"]), domains(hosts["kvm2"])) == (ON_1, ON_2)
+
+
+def test_its_name_suffices_to_find_its_hosts(hosts: Hosts, wide: Topology) -> None:
+    assert known_hosts("wide") is None
+    bring_up(hosts, wide)
+    assert known_hosts("wide") == {name: host.uri for name, host in hosts.items()}
+    assert nodes_on(hosts.keeper, "wide", "kvm2") == sorted(ON_2)
+    down(hosts, "wide", keep_disks=False, progress=Silent())
+    assert known_hosts("wide") is None
+
+
+def without(hosts: Hosts, name: str) -> Hosts:
+    """As `hosts_of` opens them when that one does not answer."""
+    away = Away(name, hosts[name].uri, HostError(f"no libvirt at {hosts[name].uri}"))
+    return Hosts({other: host for other, host in hosts.items() if other != name}, {name: away}, "kvm1")
+
+
+@pytest.mark.parametrize(("away", "there", "left"), [("kvm2", "kvm1", ON_2), ("kvm1", "kvm2", ON_1)])
+def test_down_without_a_host_says_what_is_left_and_finishes_later(
+    hosts: Hosts, wide: Topology, away: str, there: str, left: set[str]
+) -> None:
+    bring_up(hosts, wide)
+    with pytest.raises(HostError, match=rf"wide: on {away} the nodes .*are left: no libvirt at test:") as caught:
+        down(without(hosts, away), "wide", keep_disks=False, progress=Silent())
+    assert fold(sorted(left)) in caught.value.message
+    assert caught.value.hint == f"vmlab down wide, when {away} answers"
+    assert (domains(hosts[there]), domains(hosts[away])) == (set(), left)
+    assert not any(host_left(hosts[there]))
+    # The way into its guests and the way to its hosts are kept.
+    assert known_hosts("wide") == {name: host.uri for name, host in hosts.items()}
+    assert len(list(state_dir().glob("**/secret"))) == 1
+    assert down(hosts, "wide", keep_disks=False, progress=Silent())
+    assert not any(host_left(hosts[away]))
+    assert list(state_dir().glob("**/beds/wide")) == []
+
+
+def host_left(host: Host) -> tuple[object, ...]:
+    observed = observe(host)
+    return dict(observed.domains), dict(observed.networks), dict(observed.volumes)
+
+
+def test_a_host_that_fails_keeps_no_other_from_its_part(
+    hosts: Hosts, wide: Topology, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bring_up(hosts, wide)
+
+    def fails(host: Host, *rest: object, **how: object) -> None:
+        if host.name == "kvm1":
+            raise HostError("kvm1 is gone")
+        perform_lanes(host, *rest, **how)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(sys.modules["vmlab.lab.beds.down"], "perform_lanes", fails)
+    with pytest.raises(HostError, match="kvm1 is gone"):
+        down(hosts, "wide", keep_disks=False, progress=Silent())
+    assert not any(host_left(hosts["kvm2"]))
+
+
+def test_a_host_that_the_file_forgets_is_asked_for(hosts: Hosts, wide: Topology) -> None:
+    bring_up(hosts, wide)
+    text = BED.replace("hosts: {kvm1: {}, kvm2: {}}", "hosts: {kvm1: {}}").replace("host: kvm2, ", "")
+    with pytest.raises(HostError, match=r"wide is on kvm2, too, which wide\.yaml does not have"):
+        bring_up(Hosts({"kvm1": hosts["kvm1"]}, first="kvm1"), loads(text, "wide.yaml"))
+
+
+def test_two_names_of_one_host_are_refused() -> None:
+    with (
+        pytest.raises(UsageError, match="the hosts a and b are one: test:///default"),
+        hosts_at({"a": "test:///default", "b": "test:///default"}),
+    ):
+        pass
+
+
+def test_who_only_looks_does_without_a_host_that_is_away(tmp_path: Path) -> None:
+    uris = {"far": f"qemu+unix:///system?socket={tmp_path}/none", "near": "test:///default"}
+    with pytest.raises(HostError, match="no libvirt at qemu"), hosts_at(uris):
+        pass
+    with hosts_at(uris, tolerant=True) as found:
+        assert (list(found), list(found.away), found.keeper.name) == (["near"], ["far"], "far")
+        with pytest.raises(HostError, match="no libvirt at qemu"):
+            found.home  # noqa: B018
+        with pytest.raises(HostError, match="snapshots: the bed is on near, far"):
+            refuse_several(found, "snapshots")
+
+
+def test_a_plan_says_what_is_done_on_which_host(hosts: Hosts, wide: Topology) -> None:
+    prepared = prepare(hosts, wide, accel="test", restart=False, images=images_of(hosts, wide))
+    told = document(prepared)["actions"]
+    assert {action["host"] for action in told if action["node"] is None} == {"kvm1", "kvm2"}
+    assert {action["node"]: action["host"] for action in told if action["kind"] == "start-domain"} == {
+        **dict.fromkeys(ON_1, "kvm1"),
+        **dict.fromkeys(ON_2, "kvm2"),
+    }
+    lines = text(prepared, io.StringIO()).splitlines()
+    assert sum("(kvm1)" in line and "create-network" in line for line in lines) == 2
+    assert any(line.startswith("+  oss1 (kvm2)") for line in lines)
+    alone = loads("name: alone\nhosts: {kvm2: {}}\nnodes: {n1: {role: client, memory: 256MiB}}\n", "alone.yaml")
+    one = only(hosts["kvm2"])
+    told = document(prepare(one, alone, accel="test", restart=False, images=images_of(one, alone)))["actions"]
+    assert all("host" not in action for action in told)

@@ -70,7 +70,7 @@ FILES = {
 
 
 def desired(topology: Topology, *, kind: str = "qemu") -> Desired:
-    leases = lease(topology, ObservedBed(topology.name), ())
+    leases = lease(topology, ObservedBed(topology.name), {})
     template = keep_crashed(parse_template(TEMPLATE.read_bytes(), TEMPLATE))
     nodes = {
         node.name: desired_node(
@@ -154,7 +154,7 @@ def test_a_template_without_controllers(machine: str, first: list[tuple[str, str
     system = f"<os><type machine='{machine}'>hvm</type></os>"
     template = etree.fromstring(f"<domain><name>t</name>{system}<devices/></domain>")
     topology = loads("name: b\nnodes: {n1: {role: client}}\n")
-    places = addresses(topology, lease(topology, ObservedBed(topology.name), ()), {}, "n1")
+    places = addresses(topology, lease(topology, ObservedBed(topology.name), {}), {}, "n1")
     node = desired_node(
         topology,
         topology.nodes["n1"],

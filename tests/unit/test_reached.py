@@ -15,7 +15,8 @@ from vmlab.lab.beds import reached as module
 from vmlab.lab.beds.status import NodeStatus
 from vmlab.plan.observed import ObservedBed
 
-HOSTS: Any = SimpleNamespace(have_guests=True, of=lambda _: None)
+HOST = SimpleNamespace(local=True, simulated=False)
+HOSTS: Any = SimpleNamespace(have_guests=True, whole=True, of=lambda _: HOST)
 DOMAIN: Any = SimpleNamespace(state="running", facts=SimpleNamespace(name="bed.oss"))
 MANY = 60
 

@@ -101,7 +101,7 @@ def down(bed: Bed, yes: Yes = False, keep_disks: KeepDisks = False, keep_warm: K
 
     if keep_disks and keep_warm:
         raise UsageError("--keep-warm keeps the disks, too", hint=f"vmlab down {bed} --keep-warm")
-    with at(bed) as (hosts, name):
+    with at(bed, tolerant=True) as (hosts, name):
         refuse_of_another_host(hosts, name)
         if keep_warm:
             _keep_warm(hosts, name)
@@ -182,18 +182,21 @@ def _doomed(hosts: "Hosts", topology: "Topology", nodes: str, *, yes: bool) -> "
 
 
 def list_(output: Output = Form.TABLE) -> None:
-    """List the beds on the host.
+    """List the beds here, and those of yours on other hosts.
 
     \b
     Example:
       vmlab list -o json
     """
     from vmlab.cli.target import here
-    from vmlab.lab.beds.status import beds
+    from vmlab.lab.beds.status import beds, beds_elsewhere
     from vmlab.report.tables import bed_table, show
 
     with here() as host:
         found = beds(host)
+    spread = beds_elsewhere(lambda told: typer.echo(f"vmlab: warning: {told}", err=True))
+    names = {line.name for line in spread}
+    found = sorted((*spread, *(line for line in found if line.name not in names)), key=lambda line: line.name)
     if output is Form.JSON:
         from vmlab.report.plain import dumped
 
@@ -221,7 +224,7 @@ def status(
       vmlab status ha
       vmlab status ha --no-guests -o json
     """
-    from vmlab.cli.target import at, with_externals
+    from vmlab.cli.target import at, refuse_away, with_externals
     from vmlab.lab.beds.channel import ensure
     from vmlab.lab.beds.status import externals, known
     from vmlab.lab.ground.bed import existing
@@ -230,7 +233,7 @@ def status(
     from vmlab.report.tables import node_table, show
 
     topology = with_externals(bed)
-    with at(bed, topology) as (hosts, name):
+    with at(bed, topology, tolerant=True) as (hosts, name):
         there = existing(hosts, name)
         ensure(hosts, name, there.metadata.values(), Plain(sys.stderr), tell=True)
         found, mark = known(hosts, there), reverting(hosts, name)
@@ -255,6 +258,7 @@ def status(
         problems = [(half.message, half.hint)]  # what helps a single node would do harm
     for problem, hint in problems:
         typer.echo(f"vmlab: warning: {problem}\nhint: {hint}", err=True)
+    refuse_away(hosts, name)
 
 
 def _up(

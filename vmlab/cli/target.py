@@ -140,21 +140,59 @@ def guests_only(bed: str, nodes: str | None) -> "Topology | None":
 
 
 @contextlib.contextmanager
-def at(bed: str, topology: "Topology | None" = None) -> "Iterator[tuple[Hosts, str]]":
-    """A bed's hosts, and the bed's name, from its name or its topology file, which may have been loaded already."""
+def at(bed: str, topology: "Topology | None" = None, *, tolerant: bool = False) -> "Iterator[tuple[Hosts, str]]":
+    """A bed's hosts, and the bed's name, from its name or its topology file, which may have been loaded already.
+
+    The `tolerant` tells of hosts that are away and does without them; `refuse_away` says so with its status.
+    """
     from vmlab.errors import UsageError
-    from vmlab.lab.ground.bed import hosts_of
-    from vmlab.lab.ground.hosts import only
+    from vmlab.lab.ground.bed import default_uri, hosts_at, hosts_of, known_hosts
 
     if is_file(bed):
         topology = topology or load(bed)
-        with hosts_of(topology) as hosts:
+        with hosts_of(topology, tolerant=tolerant) as hosts:
+            _tell_away(hosts)
             yield hosts, topology.name
     elif _BED.fullmatch(bed):
-        with here() as host:
-            yield only(host), bed
+        uris = known_hosts(bed) or {"local": default_uri()}
+        with hosts_at(uris, tolerant=tolerant) as hosts:
+            _tell_away(hosts)
+            yield hosts, bed
     else:
         raise UsageError(f"{bed!r:.80} is neither a bed's name nor a topology file", hint="vmlab list")
+
+
+@contextlib.contextmanager
+def of_places(*places: str) -> "Iterator[Hosts]":
+    """The hosts of the bed that one of the places (`BED.NODE:PATH`) names; where none does, this machine."""
+    from vmlab.lab.ground.hosts import only
+
+    if (bed := next(filter(None, map(_named_in, places)), None)) is not None:
+        with at(bed, tolerant=True) as (hosts, _):
+            yield hosts
+    else:
+        with here() as host:
+            yield only(host)
+
+
+def _named_in(place: str) -> str | None:
+    nodes, colon, _ = place.partition(":")
+    bed, dot, _ = nodes.partition(".")
+    return bed if colon and dot and "/" not in nodes and _BED.fullmatch(bed) else None
+
+
+def _tell_away(hosts: "Hosts") -> None:
+    for one in hosts.away.values():
+        typer.echo(f"vmlab: warning: the host {one.name} is away: {one.why.message}", err=True)
+
+
+def refuse_away(hosts: "Hosts", bed: str) -> None:
+    """Raise HostError when all is done that can be done without the hosts that are away."""
+    from vmlab.errors import HostError
+
+    if hosts.away:
+        names = ", ".join(hosts.away)
+        raise HostError(f"{bed}: nothing is known of what is on {names}, which is away", hint="vmlab host check there")
 
 
 @contextlib.contextmanager

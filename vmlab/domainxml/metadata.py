@@ -67,7 +67,8 @@ class NodeMetadata:
 
     `kernel` is where its kernel was taken from, for whoever looks for symbols beside it; "" for the image's own.
     `powers` is the node set that it may switch off and on from inside; "" for none. `first_boot` is the way that it
-    becomes this node: LEAN, by the unit of its image, or CLOUD_INIT; "" for one that an older vmlab defined.
+    becomes this node: LEAN, by the unit of its image, or CLOUD_INIT; "" for one that an older vmlab defined. `gateway`
+    is its host's address in the management network, "" for the network's first.
     """
 
     bed: str
@@ -81,6 +82,7 @@ class NodeMetadata:
     kernel: str = ""
     powers: str = ""
     first_boot: str = ""
+    gateway: str = ""
 
     @property
     def management(self) -> Address:
@@ -102,6 +104,7 @@ def node_element(node: NodeMetadata) -> etree._Element:
             **({"kernel": node.kernel} if node.kernel else {}),
             **({"powers": node.powers} if node.powers else {}),
             **({"first-boot": node.first_boot} if node.first_boot else {}),
+            **({"gateway": node.gateway} if node.gateway else {}),
         },
         nsmap={"vmlab": NAMESPACE},
     )
@@ -203,6 +206,7 @@ def _node(element: etree._Element) -> NodeMetadata:
         kernel=told.get("kernel", ""),
         powers=told.get("powers", ""),
         first_boot=told.get("first-boot", ""),
+        gateway=told.get("gateway", ""),
     )
 
 

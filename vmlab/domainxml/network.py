@@ -10,7 +10,10 @@ from vmlab.domainxml.metadata import NetworkMetadata, network_element
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """A libvirt network of one bed: `routed` with the host as gateway (NAT) and name server, otherwise isolated."""
+    """A libvirt network of one bed: `routed` with the host as gateway (NAT) and name server, otherwise isolated.
+
+    `gateway` is the host's address, "" for the subnet's first.
+    """
 
     name: str
     uuid: str
@@ -18,6 +21,7 @@ class Network:
     routed: bool
     mtu: int | None
     metadata: NetworkMetadata
+    gateway: str = ""
 
 
 def gateway(subnet: IPv4Network) -> str:
@@ -38,7 +42,9 @@ def network_xml(network: Network) -> etree._Element:
         etree.SubElement(element, "mtu", {"size": str(network.mtu)})
     if network.routed:
         subnet = network.metadata.subnet
-        etree.SubElement(element, "ip", {"address": gateway(subnet), "prefix": str(subnet.prefixlen)})
+        etree.SubElement(
+            element, "ip", {"address": network.gateway or gateway(subnet), "prefix": str(subnet.prefixlen)}
+        )
     else:
         etree.SubElement(element, "dns", {"enable": "no"})
     return element

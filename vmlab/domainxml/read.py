@@ -327,7 +327,7 @@ def _functions(hostdev: etree._Element) -> Iterator[tuple[PciAddress, tuple[str,
 class NetworkFacts:
     """A libvirt network: ours if it has `metadata`. `subnets` are those that the host has an address in.
 
-    `unreadable` is as that of a domain.
+    `unreadable` is as that of a domain, `gateway` the first address of the host in it.
     """
 
     name: str
@@ -337,6 +337,7 @@ class NetworkFacts:
     subnets: tuple[IPv4Network, ...]
     metadata: NetworkMetadata | None
     unreadable: str = ""
+    gateway: str = ""
 
 
 def read_network_xml(xml: str) -> NetworkFacts:
@@ -357,6 +358,7 @@ def read_network_xml(xml: str) -> NetworkFacts:
         subnets=subnets,
         metadata=metadata,
         unreadable=unreadable,
+        gateway=next((ip.get("address", "") for ip in root.findall("ip") if ip.get("family", "ipv4") == "ipv4"), ""),
     )
 
 

@@ -9,8 +9,11 @@ from ipaddress import IPv4Address
 from vmlab.guest.block import block_step
 from vmlab.steps import Step
 
+NAMES = "hosts"
+"""The step's name."""
+
 
 def hosts_step(addresses: Mapping[str, IPv4Address]) -> Step:
     """All nodes' short names with their management addresses, in the order given."""
     lines = "\n".join(f"{address} {name}" for name, address in addresses.items())
-    return block_step("hosts", "/etc/hosts", lines)
+    return block_step(NAMES, "/etc/hosts", lines)

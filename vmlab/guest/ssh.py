@@ -21,7 +21,7 @@ from vmlab.guest.child import Background, Watch, no_watch, stream
 from vmlab.guest.control import ControlPlace
 from vmlab.guest.keys import IDENTITY, KNOWN_HOSTS, host_alias
 from vmlab.guest.trouble import SshTrouble, Unreachable
-from vmlab.runtime.process import Result
+from vmlab.runtime.process import Result, run
 from vmlab.runtime.wait import Deadline, sleep, until
 
 _FAILED = 255  # ssh's own status: no connection, or none any more
@@ -43,6 +43,8 @@ _TRY_S = 1.0  # what a try takes on a busy machine: one with less time would end
 _OF_THE_MASTER = 4  # tries over the shared connection, before a command gets one of its own
 _OPEN = "vmlab: open"
 _HANDSHAKE_S = 900.0
+_BANNER = "SSH-2.0-"
+_THROUGH_S = 20.0  # two handshakes, one of them with a guest that may be emulated
 _LONGEST_S = 7 * 86400.0  # of a command without an end of its own
 # The session that holds a shared connection open. It ends when its standard input does, that is when we do.
 _HOLD = ("sh", "-c", 'echo "$1"; exec cat >/dev/null', "vmlab", _OPEN)
@@ -330,17 +332,31 @@ class Guest(Door):
     """A guest by way of ssh."""
 
     def __init__(
-        self, bed: str, node: str, address: IPv4Address, user: str, keys_folder: Path, *, port: int = 22
+        self,
+        bed: str,
+        node: str,
+        address: IPv4Address,
+        user: str,
+        keys_folder: Path,
+        *,
+        port: int = 22,
+        through: str = "",
     ) -> None:
-        """`keys_folder` is where `BedKeys.write` put the keys."""
+        """`keys_folder` is where `BedKeys.write` put the keys.
+
+        `through` is ssh's ProxyCommand by way of the guest's host, "" where this machine is in its network.
+        """
         super().__init__(node, user, keys_folder)
         self.bed = bed
         self.address = address
         self.keys_folder = keys_folder
         self.port = port
+        self.through = through
 
     def listens(self, timeout_s: float) -> bool:
         """Something listens at the port; costs the guest less than `answers`. A port forwarder always listens."""
+        if self.through:
+            return self.answers(timeout_s)
         try:
             socket.create_connection((str(self.address), self.port), timeout=timeout_s).close()
         except OSError:
@@ -349,6 +365,9 @@ class Guest(Door):
 
     def reached(self, timeout_s: float) -> bool:
         """The guest has its address: it answers there, be it with a refusal."""
+        if self.through:
+            asked = self._asked(timeout_s)
+            return asked.stdout.startswith(_BANNER) or "refused" in asked.stderr
         try:
             socket.create_connection((str(self.address), self.port), timeout=timeout_s).close()
         except ConnectionRefusedError:
@@ -362,11 +381,18 @@ class Guest(Door):
 
         Not for going on asking once it answered: sshd since OpenSSH 9.8 shuts out who often connects without a login.
         """
+        if self.through:
+            return self._asked(timeout_s).stdout.startswith(_BANNER)
         try:
             with socket.create_connection((str(self.address), self.port), timeout=timeout_s) as connection:
-                return connection.recv(8, socket.MSG_WAITALL) == b"SSH-2.0-"
+                return connection.recv(8, socket.MSG_WAITALL) == _BANNER.encode()
         except OSError:
             return False
+
+    def _asked(self, timeout_s: float) -> Result:
+        """What its host says to who goes through it, and the guest behind it; our own end of input ends both."""
+        way = self.through.replace("%h", str(self.address)).replace("%p", str(self.port)).replace("%%", "%")
+        return run(("sh", "-c", way), deadline_s=max(timeout_s, _THROUGH_S))
 
     def exported_options(self) -> dict[str, str]:
         """ssh options by which somebody else reaches this guest as we do, in the form of `ssh_config`."""
@@ -377,6 +403,7 @@ class Guest(Door):
             "IdentityFile": _quoted(self.keys_folder / IDENTITY),
             "UserKnownHostsFile": _quoted(self.keys_folder / KNOWN_HOSTS),
             "HostKeyAlias": host_alias(self.bed, self.node),
+            **({"ProxyCommand": self.through} if self.through else {}),
         }
 
     @property

@@ -60,6 +60,13 @@ def read_emulator(capabilities: str, architecture: str) -> Emulator | None:
     return None
 
 
+def read_tsc(capabilities: str) -> int | None:
+    """The speed of the host's time stamp counter in Hz, as `virsh capabilities` tells; None where it does not."""
+    counter = document(capabilities, "capabilities", "capabilities").find("host/cpu/counter[@name='tsc']")
+    told = None if counter is None else counter.get("frequency", "")
+    return int(told) if told and told.isdecimal() else None
+
+
 def read_qemu(domain_capabilities: str) -> Qemu:
     """What `virsh domcapabilities` tells."""
     root = document(domain_capabilities, "domain capabilities", "domainCapabilities")

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from vmlab.domainxml.network import Network
 from vmlab.domainxml.volume import Volume
+from vmlab.plan.overlay import Overlay
 from vmlab.values.pci import PciAddress
 
 
@@ -39,6 +40,22 @@ class RemoveNetwork(Action):
     """Stop and undefine a network of the bed."""
 
     kind = "remove-network"
+
+
+@dataclass(frozen=True, slots=True)
+class JoinNetwork(Action):
+    """Join a network of the bed with those of the same name on its other hosts; `name` is the network's."""
+
+    kind = "join-network"
+    overlay: Overlay
+
+
+@dataclass(frozen=True, slots=True)
+class LeaveNetwork(Action):
+    """Remove the link that joins a network of the bed with other hosts; `name` is the network's."""
+
+    kind = "leave-network"
+    link: str
 
 
 @dataclass(frozen=True, slots=True)

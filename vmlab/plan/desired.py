@@ -20,6 +20,7 @@ from vmlab.domainxml.volume import Volume
 from vmlab.plan.kernel import BootFile, BootFiles, boot_of, files_of
 from vmlab.plan.lease import Leases, interface_name, ports
 from vmlab.plan.node_place import NodePlace
+from vmlab.plan.overlay import Overlay
 from vmlab.plan.placing import HARDWARE, Attach
 from vmlab.topology import MANAGEMENT, Node, Topology
 from vmlab.values import identity
@@ -95,10 +96,18 @@ class Desired:
     nodes: Mapping[str, DesiredNode]
     vfs: Mapping[PciAddress, int]
     hidden: Mapping[PciAddress, str] = field(default_factory=dict)
+    overlays: tuple[Overlay, ...] = ()
 
 
-def desired_networks(topology: Topology, leases: Leases, attach: Attach) -> tuple[Network, ...]:
-    """The management network, and one isolated network for each virtio fabric."""
+def over_networks(topology: Topology, attach: Attach) -> tuple[str, ...]:
+    """The networks that a bed has on each of its hosts: the management network, and the virtio fabrics."""
+    return (MANAGEMENT, *(name for name in topology.fabrics if attach[name] == "virtio"))
+
+
+def desired_networks(
+    topology: Topology, leases: Leases, attach: Attach, *, host: str = "", management_mtu: int | None = None
+) -> tuple[Network, ...]:
+    """The management network, and one isolated network for each virtio fabric; as they are on that host."""
     bed = topology.name
 
     def network(fabric: str, *, mtu: int | None) -> Network:
@@ -109,10 +118,13 @@ def desired_networks(topology: Topology, leases: Leases, attach: Attach) -> tupl
             routed=fabric == MANAGEMENT,
             mtu=mtu,
             metadata=NetworkMetadata(bed, fabric, leases.subnets[fabric]),
+            gateway=leases.gateways.get(host, "") if fabric == MANAGEMENT else "",
         )
 
-    fabrics = [f for f in topology.fabrics.values() if attach[f.name] == "virtio"]
-    return (network(MANAGEMENT, mtu=None), *(network(f.name, mtu=f.mtu) for f in fabrics))
+    return tuple(
+        network(name, mtu=management_mtu if name == MANAGEMENT else topology.fabrics[name].mtu)
+        for name in over_networks(topology, attach)
+    )
 
 
 def desired_targets(topology: Topology, here: AbstractSet[str]) -> tuple[Volume, ...]:
@@ -164,11 +176,13 @@ def desired_node(
     place: NodePlace | None = None,
     files: BootFiles = NO_FILES,
     share_driver: Driver = "virtiofs",
+    gateway: str = "",
 ) -> DesiredNode:
     """One node's domain and volumes. `seeds` makes its seed; a change of that is a change of the node.
 
     `addresses` are those before it is known which devices it gets; `place` says that, and where on the host it goes.
     `files` are all that the bed's nodes boot of the user's. Where one was taken from does not matter, only what it is.
+    `gateway` is as in the metadata.
     """
     bed = topology.name
     root = Volume(
@@ -196,6 +210,7 @@ def desired_node(
         shares=tuple(ShareMount(share.tag, share.at, share.driver, share.read_only) for share in shares),
         powers=node.powers or "",
         first_boot=first_boot,
+        gateway=gateway,
     )
     machine = WantedDomain(
         name=identity.domain_name(bed, node.name),

@@ -1,6 +1,6 @@
 """From what is there to what is wanted, and from what is there to nothing."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import PurePath
 
 from vmlab.domainxml.metadata import NodeMetadata
@@ -15,6 +15,8 @@ from vmlab.plan.actions import (
     CreateVolume,
     DefineDomain,
     DiscardMemory,
+    JoinNetwork,
+    LeaveNetwork,
     Plan,
     RemoveNetwork,
     RemoveVolume,
@@ -30,6 +32,7 @@ from vmlab.plan.actions import (
 from vmlab.plan.desired import Desired, DesiredNode
 from vmlab.plan.growing import grows, growth
 from vmlab.plan.observed import Observed, ObservedBed, ObservedDomain
+from vmlab.plan.overlay import is_as
 from vmlab.values import identity
 
 
@@ -46,6 +49,7 @@ def diff(desired: Desired, observed: Observed, *, restart: bool) -> Plan:
     refuse_foreign(desired, observed)
     refuse_used_elsewhere(bed, observed, {volume.path for volume in bed.volumes.values()})
     networks = [action for network in desired.networks for action in _network(network, bed)]
+    networks += _joins(desired, bed, {action.name for action in networks if not isinstance(action, StartNetwork)})
     lanes = {node.name: tuple(_node(node, bed)) for node in desired.nodes.values()}
     owned = _by_node(bed.volumes)
     for name, domain in bed.nodes.items():
@@ -102,7 +106,8 @@ def removal(bed: ObservedBed, observed: Observed, *, keep_disks: bool) -> Plan:
     lanes = {name: tuple(_gone(name, domain, owned.get(name, ()), "down")) for name, domain in bed.nodes.items()}
     left = [volume for node, volumes in owned.items() if node not in lanes for volume in volumes]
     volumes = tuple(RemoveVolume(name, None, "down") for name in left)
-    networks = tuple(RemoveNetwork(n.facts.name, None, "down") for n in bed.networks.values())
+    links = (LeaveNetwork(network, None, "down", link.name) for network, link in bed.links.items())
+    networks = (*links, *(RemoveNetwork(n.facts.name, None, "down") for n in bed.networks.values()))
     unmarked = keep_disks and disks and mark.name not in bed.volumes
     marked = (CreateVolume(mark.name, None, "disks are kept", mark),) if unmarked else ()
     return Plan(networks, volumes, lanes, host=marked)
@@ -157,6 +162,18 @@ def _network(network: Network, bed: ObservedBed) -> Iterator[Action]:
         yield CreateNetwork(network.name, None, reason, network)
     elif not found.active:
         yield StartNetwork(network.name, None, "not active")
+
+
+def _joins(desired: Desired, bed: ObservedBed, anew: Container[str]) -> Iterator[Action]:
+    """Where a network is made `anew`, its bridge is another one."""
+    wanted = {identity.network_name(overlay.bed, overlay.fabric): overlay for overlay in desired.overlays}
+    for network, overlay in wanted.items():
+        found = bed.links.get(network)
+        if network in anew or not is_as(found, overlay, identity.bridge_name(overlay.bed, overlay.fabric)):
+            yield JoinNetwork(network, None, "absent" if found is None else "its hosts or its network changed", overlay)
+    for network, link in bed.links.items():
+        if network not in wanted:
+            yield LeaveNetwork(network, None, "the bed is on one host", link.name)
 
 
 def _volume(volume: Volume, bed: ObservedBed, node: str | None) -> Iterator[Action]:

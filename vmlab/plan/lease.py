@@ -5,7 +5,7 @@ until the networks exist.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 from vmlab.errors import HostError
@@ -19,10 +19,14 @@ _FIRST_HOST = 11  # leaves room for the gateway and for what a lab puts beside t
 
 @dataclass(frozen=True, slots=True)
 class Leases:
-    """The bed's subnets by fabric (`mgmt` too), and each node's addresses by (node, fabric, index)."""
+    """The bed's subnets by fabric (`mgmt` too), and each node's addresses by (node, fabric, index).
+
+    `gateways` are those of the management network by host, where it is not the network's first address.
+    """
 
     subnets: Mapping[str, IPv4Network]
     addresses: Mapping[tuple[str, str, int], IPv4Interface]
+    gateways: Mapping[str, str] = field(default_factory=dict)
 
 
 def interface_name(fabric: str, index: int) -> str:
@@ -38,14 +42,15 @@ def ports(topology: Topology, node: str) -> Iterator[tuple[str, int]]:
             yield fabric, index
 
 
-def lease(topology: Topology, bed: ObservedBed, looks: Collection[Observed]) -> Leases:
+def lease(topology: Topology, bed: ObservedBed, looks: Mapping[str, Observed]) -> Leases:
     """Subnets and addresses for every node; those in force stay as they are. `looks` are at each host of the bed.
 
+    One of several hosts has an address of its own in the management network, at its far end, but for the first.
     Raises HostError when a subnet that the file asks for is taken, or when none is free.
     """
-    taken = [found for look in looks for found in _taken(topology.name, look)]
+    taken = [found for look in looks.values() for found in _taken(topology.name, look)]
     subnets = _subnets_in_force(bed, taken)
-    sizes = {MANAGEMENT: len(topology.nodes)}
+    sizes = {MANAGEMENT: len(topology.nodes) + len(looks) - 1}
     for node in topology.nodes.values():
         for fabric, count in node.fabrics.items():
             sizes[fabric] = sizes.get(fabric, 0) + count
@@ -57,7 +62,32 @@ def lease(topology: Topology, bed: ObservedBed, looks: Collection[Observed]) -> 
     for name in (MANAGEMENT, *topology.fabrics):
         if name not in subnets:
             subnets[name] = _free(sizes.get(name, 0), [*taken, *((n, "this bed") for n in subnets.values())])
-    return Leases(subnets, dict(_addresses(topology, bed, subnets, _of_others(topology.name, looks))))
+    gateways = _gateways(topology.name, bed, looks, subnets[MANAGEMENT])
+    others = {*_of_others(topology.name, looks.values()), *map(IPv4Address, gateways.values())}
+    return Leases(subnets, dict(_addresses(topology, bed, subnets, others)), gateways)
+
+
+def _gateways(name: str, bed: ObservedBed, looks: Mapping[str, Observed], subnet: IPv4Network) -> dict[str, str]:
+    """Those of all hosts but one, which has the subnet's first address; what is in force stays."""
+    if len(looks) <= 1:
+        return {}
+    networks = {host: look.bed(name).networks.get(MANAGEMENT) for host, look in looks.items()}
+    in_force = {
+        host: network.facts.gateway
+        for host, network in networks.items()
+        if network is not None and network.facts.gateway and IPv4Address(network.facts.gateway) in subnet
+    }
+    taken = {*in_force.values(), *(str(address.ip.ip) for node in bed.metadata.values() for address in node.addresses)}
+    found = {}
+    free = (str(subnet[offset]) for offset in (1, *range(-2, -subnet.num_addresses + _FIRST_HOST, -1)))
+    for host in looks:
+        found[host] = in_force.get(host) or next((address for address in free if address not in taken), "")
+        if not found[host]:
+            raise HostError(
+                f"the management network {subnet} has no address left for {host}", hint=f"vmlab down {name}"
+            )
+        taken.add(found[host])
+    return {host: address for host, address in found.items() if address != str(subnet[1])}
 
 
 def _of_others(bed: str, looks: Collection[Observed]) -> set[IPv4Address]:

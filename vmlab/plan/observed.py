@@ -8,6 +8,7 @@ from vmlab.domainxml.live import LiveFacts
 from vmlab.domainxml.metadata import NodeMetadata, not_understood
 from vmlab.domainxml.read import DomainFacts, NetworkFacts, VolumeFacts
 from vmlab.errors import HostError
+from vmlab.plan.overlay import HostLinks, ObservedLink
 from vmlab.values import identity
 
 CRASHED = "crashed"
@@ -57,7 +58,7 @@ class ObservedNetwork:
 class Observed:
     """One look at a host. `routes` are the networks that it reaches without a default route, by interface.
 
-    `volumes` are the files of vmlab's pool, of whomever they are.
+    `volumes` are the files of vmlab's pool, of whomever they are; `links` are looked at for a bed over several hosts.
     """
 
     domains: Mapping[str, ObservedDomain]
@@ -66,6 +67,7 @@ class Observed:
     routes: tuple[tuple[str, IPv4Network], ...] = ()
     bridges: frozenset[str] = frozenset()
     pool_path: str = ""
+    links: HostLinks = field(default_factory=HostLinks)
 
     @property
     def unreadable(self) -> tuple[str, ...]:
@@ -76,6 +78,11 @@ class Observed:
 
     def bed(self, name: str) -> "ObservedBed":
         """The part that belongs to a bed."""
+        networks = {
+            n.facts.metadata.fabric: n
+            for n in self.networks.values()
+            if n.facts.metadata is not None and n.facts.metadata.bed == name
+        }
         return ObservedBed(
             name=name,
             nodes={
@@ -83,16 +90,13 @@ class Observed:
                 for _, d in sorted(self.domains.items())
                 if d.facts.metadata is not None and d.facts.metadata.bed == name
             },
-            networks={
-                n.facts.metadata.fabric: n
-                for n in self.networks.values()
-                if n.facts.metadata is not None and n.facts.metadata.bed == name
-            },
+            networks=networks,
             volumes={
                 v.name: v
                 for v in self.volumes.values()
                 if (owner := identity.owner_of(v.name)) is not None and owner.bed == name
             },
+            links=self.links.of(name, networks),
         )
 
     @property
@@ -100,18 +104,21 @@ class Observed:
         """The names of all beds of which anything exists: a domain, a network or a volume."""
         names = {d.facts.metadata.bed for d in self.domains.values() if d.facts.metadata}
         names |= {n.facts.metadata.bed for n in self.networks.values() if n.facts.metadata}
+        links = (identity.overlay_owner(link.alias) for link in self.links.links.values())
+        names |= {owner[0] for owner in links if owner is not None}
         names |= {owner.bed for v in self.volumes if (owner := identity.owner_of(v)) is not None}
         return tuple(sorted(names))
 
 
 @dataclass(frozen=True, slots=True)
 class ObservedBed:
-    """What exists of one bed: domains by node, networks by fabric, volumes by name."""
+    """What exists of one bed: domains by node, networks by fabric, volumes by name; links to other hosts by network."""
 
     name: str
     nodes: Mapping[str, ObservedDomain] = field(default_factory=dict)
     networks: Mapping[str, ObservedNetwork] = field(default_factory=dict)
     volumes: Mapping[str, VolumeFacts] = field(default_factory=dict)
+    links: Mapping[str, ObservedLink] = field(default_factory=dict)
 
     @property
     def metadata(self) -> dict[str, NodeMetadata]:
@@ -126,7 +133,7 @@ class ObservedBed:
     @property
     def exists(self) -> bool:
         """Anything of it is there."""
-        return bool(self.nodes or self.networks or self.volumes)
+        return bool(self.nodes or self.networks or self.volumes or self.links)
 
 
 def over_all(name: str, looks: Mapping[str, Observed]) -> ObservedBed:
@@ -151,4 +158,5 @@ def over_all(name: str, looks: Mapping[str, Observed]) -> ObservedBed:
         nodes,
         {fabric: network for part in parts.values() for fabric, network in part.networks.items()},
         {volume: facts for part in parts.values() for volume, facts in part.volumes.items()},
+        {network: link for part in parts.values() for network, link in part.links.items()},
     )

@@ -1,6 +1,6 @@
 """A plan: for people by node, with signs and reasons; for programs as the topology page specifies it."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TextIO
 
 from vmlab.domainxml.metadata import CLOUD_INIT
@@ -21,6 +21,7 @@ _RED, _GREEN, _YELLOW = "31", "32", "33"
 # By the first word of an action's kind.
 _SIGNS = {
     "create": ("+", _GREEN),
+    "join": ("+", _GREEN),
     "define": ("+", _GREEN),
     "start": ("+", _GREEN),
     "write": ("+", _GREEN),
@@ -29,6 +30,7 @@ _SIGNS = {
     "stop": ("-", _RED),
     "undefine": ("-", _RED),
     "remove": ("-", _RED),
+    "leave": ("-", _RED),
     "discard": ("-", _RED),
     "attach": ("+", _GREEN),
     "set": ("~", _YELLOW),
@@ -42,6 +44,7 @@ def document(prepared: Prepared) -> dict[str, Any]:
     """What `vmlab plan -o json` prints. Cells are empty where guests are bound to nothing: emulated ones."""
     topology = prepared.topology
     roles = {name: node.roles for name, node in topology.nodes.items()}
+    on = _hosts(prepared)
     return {
         "bed": topology.name,
         "changes": bool(prepared.plan.actions or prepared.plan.pending),
@@ -60,9 +63,21 @@ def document(prepared: Prepared) -> dict[str, Any]:
         ],
         "externals": [_external(topology, external) for external in topology.externals.values()],
         "routes": list(_routes(prepared)),
-        "actions": [_action(action) for action in prepared.plan.actions],
-        "pending": [_action(action) for action in prepared.plan.pending],
+        "actions": [_action(action) | _on(action, on) for action in prepared.plan.actions],
+        "pending": [_action(action) | _on(action, on) for action in prepared.plan.pending],
     }
+
+
+def _hosts(prepared: Prepared) -> dict[int, str]:
+    """The host of each action, by the action's `id`, of a bed on several hosts; nothing of a bed on one."""
+    if len(prepared.parts) == 1:
+        return {}
+    plans = ((host, part.plan) for host, part in prepared.parts.items())
+    return {id(action): host for host, plan in plans for action in (*plan.actions, *plan.pending)}
+
+
+def _on(action: Action, hosts: Mapping[int, str]) -> dict[str, str]:
+    return {"host": hosts[id(action)]} if id(action) in hosts else {}
 
 
 def _external(topology: Topology, external: External) -> dict[str, Any]:
@@ -164,7 +179,8 @@ def text(prepared: Prepared, to: TextIO) -> str:
     if plan.actions:
         parts.append(_columns(_rows(prepared), to))
     if plan.pending:
-        held = [("~", _YELLOW, action.node or "-", _what(action), action.reason) for action in plan.pending]
+        on = _hosts(prepared)
+        held = [("~", _YELLOW, _who(action, on), _what(action), action.reason) for action in plan.pending]
         parts.append(painted("Only with --restart:", "1", to) + "\n" + _columns(held, to))
     if not parts:
         parts.append(painted(f"{prepared.topology.name}: nothing to change", _GREEN, to))
@@ -179,14 +195,21 @@ Row = tuple[str, str, str, str, str]
 
 def _rows(prepared: Prepared) -> Iterator[Row]:
     plan = prepared.plan
-    there = prepared.bed.nodes
+    there, on = prepared.bed.nodes, _hosts(prepared)
     for action in (*plan.host, *plan.networks, *plan.volumes):
-        yield *_SIGNS[action.kind.partition("-")[0]], "-", _what(action), action.reason
+        host = on.get(id(action))
+        yield *_SIGNS[action.kind.partition("-")[0]], f"({host})" if host else "-", _what(action), action.reason
     for node, lane in plan.lanes.items():
         changed = node in there and node in prepared.nodes
         for number, action in enumerate(lane):
             sign, style = ("~", _YELLOW) if changed else _SIGNS[action.kind.partition("-")[0]]
-            yield sign, style, "" if number else node, _what(action), action.reason
+            yield sign, style, "" if number else _who(action, on), _what(action), action.reason
+
+
+def _who(action: Action, hosts: Mapping[int, str]) -> str:
+    """The node of an action, and the host in brackets where there are several."""
+    host = hosts.get(id(action))
+    return " ".join(filter(None, (action.node, host and f"({host})"))) or "-"
 
 
 def _columns(found: Iterable[Row], to: TextIO) -> str:
@@ -218,6 +241,7 @@ def removal_lines(bed: str, plans: Iterable[Plan]) -> list[str]:
 
 
 def _listed(names: list[str]) -> str:
+    names = list(dict.fromkeys(names))  # several hosts of a bed have networks of one name
     more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
     return ", ".join(sorted(names)[:_LISTED]) + more
 

@@ -49,10 +49,10 @@ def held(name: str, *, what: str, wait_s: float = 0.0, shared: bool = False) -> 
         hint = f"ls -ld {_quoted(path)}"
         raise HostError(f"cannot use the lock folder {path}: {error.strerror}", hint=hint) from error
     try:
-        file = _file_name(name)
+        file = file_name(name)
         descriptor = _acquire(path, folder, file, what, Deadline.after(wait_s), shared=shared)
         try:
-            _tell(descriptor, _owner())
+            _tell(descriptor, owner())
             yield
         finally:
             _tell(descriptor, b"")
@@ -97,7 +97,8 @@ def _make_safe(path: Path, folder: int, *, made: bool) -> None:
         )
 
 
-def _file_name(name: str) -> str:
+def file_name(name: str) -> str:
+    """Of a lock in its folder."""
     if len(os.fsencode(name)) > _LONGEST:
         name = f"{name[:32]}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:32]}"
     return f"{name.replace('/', '-')}.lock"
@@ -116,7 +117,7 @@ def _acquire(path: Path, folder: int, file: str, what: str, deadline: Deadline, 
         owner = os.pread(descriptor, 8 * _TOLD, 0)
         os.close(descriptor)
         if held_ is False and deadline.passed:
-            raise _busy(what, owner)
+            raise busy(what, owner)
         if held_ is False:
             sleep(0.05)
 
@@ -151,14 +152,16 @@ def _open(folder: int, file: str) -> int:
             return descriptor
 
 
-def _owner() -> bytes:
-    owner = {
+def owner(*, machine: str = "") -> bytes:
+    """What we say of ourselves, as JSON; `machine` is ours, for a lock on another one."""
+    told = {
         "user": owner_name(os.geteuid()),
         "pid": os.getpid(),
         "command": " ".join(Path(a).name if i == 0 else a for i, a in enumerate(sys.argv))[:_TOLD],
         "since": datetime.now(UTC).astimezone().isoformat(timespec="seconds"),
     }
-    return json.dumps(owner, ensure_ascii=False).encode(errors="backslashreplace")
+    told |= {"machine": machine} if machine else {}
+    return json.dumps(told, ensure_ascii=False).encode(errors="backslashreplace")
 
 
 def _tell(descriptor: int, owner: bytes) -> None:
@@ -167,15 +170,18 @@ def _tell(descriptor: int, owner: bytes) -> None:
         os.pwrite(descriptor, owner, 0)
 
 
-def _busy(what: str, owner: bytes) -> BusyError:
+def busy(what: str, owner: bytes) -> BusyError:
+    """The error that names who has it, from what he said of himself."""
     by, hint = "another vmlab", "try again in a moment"
     with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
         told = json.loads(owner)
         pid, texts = told["pid"], (told["user"], told["command"], told["since"])
         if isinstance(pid, int) and 1 < pid < _PIDS and all(isinstance(text, str) for text in texts):
             user, command, since = (" ".join(text.split()) for text in texts)
-            by = f"{user} (pid {pid}) with `{command}` since {since}"
-            hint = f"wait for it, or: kill {pid}"
+            machine = str(told.get("machine", ""))[:_TOLD]
+            at = f" on {machine}" if machine else ""
+            by = f"{user} (pid {pid}{at}) with `{command}` since {since}"
+            hint = f"wait for it, or{at}: kill {pid}"
     return BusyError(f"{what} is in use by {by}", hint=hint)
 
 

@@ -41,11 +41,15 @@ class Reserve:
 
 @dataclass(frozen=True, slots=True)
 class HostSpec:
-    """A machine that runs nodes. No `uri`: LIBVIRT_DEFAULT_URI, or qemu:///system."""
+    """A machine that runs nodes. No `uri`: LIBVIRT_DEFAULT_URI, or qemu:///system.
+
+    `address` is its own in the network that joins the guests of several hosts.
+    """
 
     name: str
     uri: str | None = None
     reserve: Reserve = Reserve()
+    address: IPv4Address | None = None
 
 
 @dataclass(frozen=True, slots=True)

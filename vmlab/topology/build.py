@@ -50,7 +50,7 @@ def _hosts(draft: Draft) -> dict[str, HostSpec]:
     hosts = {}
     for name, parsed in draft.hosts.items():
         reserve = Reserve(parsed.value.reserve.cpus, parsed.value.reserve.memory)
-        hosts[name] = HostSpec(name, parsed.value.uri, reserve)
+        hosts[name] = HostSpec(name, parsed.value.uri, reserve, parsed.value.address)
     return hosts or {DEFAULT_HOST: HostSpec(DEFAULT_HOST)}
 
 

@@ -20,6 +20,7 @@ from vmlab.topology.scalars import (
     DevicePath,
     DiskName,
     ExternalRoles,
+    HostAddress,
     HostDevice,
     LnetNet,
     MachineAddresses,
@@ -76,6 +77,9 @@ class HostEntry(Part):
 
     uri: Uri | None = Field(None, description="libvirt's URI; default: LIBVIRT_DEFAULT_URI, or qemu:///system")
     reserve: ReserveEntry = Field(default_factory=ReserveEntry)
+    address: HostAddress | None = Field(
+        None, description="its own in the network that joins guests of several hosts (VXLAN: only the hosts are in it)"
+    )
 
 
 class DeviceEntry(Part):

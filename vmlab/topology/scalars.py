@@ -109,6 +109,16 @@ def _subnet(value: object) -> IPv4Network:
     return network
 
 
+def _host_address(value: object) -> IPv4Address:
+    try:
+        address = IPv4Address(value if isinstance(value, str) else str(value))
+    except ValueError:
+        raise ValueError(f"{quote(value)} is no IPv4 address (expected the form 10.1.0.1)") from None
+    if address.is_loopback or address.is_multicast or address.is_unspecified:
+        raise ValueError(f"{address} is no address that other hosts reach (expected the form 10.1.0.1)")
+    return address
+
+
 def _machines(value: object) -> SshUri:
     return SshUri.parse(value if isinstance(value, str) else str(value))
 
@@ -255,6 +265,7 @@ MachineAddresses = Annotated[
     PlainValidator(_machine_addresses),
     _text(examples=["10.1.0.7", "10.1.0.[7-10]", "10.1.0.7-10.1.0.10"]),
 ]
+HostAddress = Annotated[IPv4Address, PlainValidator(_host_address), _text(format="ipv4", examples=["10.1.0.1"])]
 AddressSpan = Annotated[AddressRange, PlainValidator(_address_range), _text(examples=["10.1.0.50-10.1.0.99"])]
 Nids = Annotated[
     tuple[Nid, ...],

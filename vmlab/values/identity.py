@@ -224,3 +224,24 @@ def mac(bed: str, node: str, fabric: str, index: int = 0) -> str:
 def bridge_name(bed: str, fabric: str) -> str:
     """A host bridge's name: the kernel allows 15 characters."""
     return "vl" + hashlib.sha256(f"{bed}/{fabric}".encode()).hexdigest()[:10]
+
+
+OVERLAY = "vx"
+"""How the names of links begin that join a bed's networks on several hosts."""
+
+
+def overlay_name(bed: str, fabric: str) -> str:
+    """The VXLAN link of a fabric, on each host."""
+    return OVERLAY + hashlib.sha256(f"{bed}/{fabric}".encode()).hexdigest()[:10]
+
+
+def overlay_alias(bed: str, fabric: str) -> str:
+    """What the kernel keeps beside such a link's name."""
+    return f"vmlab {network_name(bed, fabric)}"
+
+
+def overlay_owner(alias: str) -> tuple[str, str] | None:
+    """The bed and the fabric that a link's alias names; None for what is not ours."""
+    word, _, network = alias.partition(" ")
+    bed, dot, fabric = network.partition(".")
+    return (bed, fabric) if word == "vmlab" and dot else None

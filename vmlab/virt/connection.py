@@ -3,11 +3,12 @@
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import TypeVar
 
 import libvirt
 
-from vmlab.errors import HostError, LibvirtError
+from vmlab.errors import HostError, LibvirtError, VmlabError
 from vmlab.runtime.bounded import Late, within
 from vmlab.runtime.distribution import install_hint
 from vmlab.runtime.log import log
@@ -22,6 +23,7 @@ T = TypeVar("T")
 # How long a restarting libvirtd may take until we give up on it.
 _RECONNECT_S = 30.0
 _OPEN_S = 60.0
+_OPEN_ELSEWHERE_S = 30.0
 # Ample: where /dev/kvm is root's alone one define takes 90 s, and a guest with much memory starts for minutes.
 CALL_S = 300.0
 # Beyond the end of a command that is to end: looking once more is always allowed.
@@ -29,6 +31,7 @@ _GRACE_S = 10.0
 _SLOW_S = 5.0
 # A libvirtd that hangs as a whole is found out in a minute; one that only hangs in a call, by that call's deadline.
 _KEEPALIVE_S, _KEEPALIVES = 10, 5
+_KEEPALIVE_ELSEWHERE_S, _KEEPALIVES_ELSEWHERE = 5, 4
 
 libvirt.registerErrorHandler(lambda _context, _error: None, None)  # errors are raised; libvirt need not print them too
 
@@ -104,8 +107,10 @@ class Host:
             return within(seconds, lambda: action(connection), every_s=_SLOW_S, meanwhile=self._tell_why)
         except Late:
             self._hanging = connection
+            where = "" if self.local or self.simulated else f" at {self.uri}"
             raise LibvirtError(
-                f"libvirt has not answered for {seconds:.0f} s", hint=f"does this come back? virsh -c {self.uri} list"
+                f"libvirt{where} has not answered for {seconds:.0f} s",
+                hint=f"does this come back? virsh -c {self.uri} list",
             ) from None
 
     def _tell_why(self) -> None:
@@ -138,7 +143,7 @@ class Host:
 
     def _open(self) -> "libvirt.virConnect":
         try:
-            return within(_OPEN_S, self._opened)
+            return within(_OPEN_S if self.local or self.simulated else _OPEN_ELSEWHERE_S, self._opened)
         except Late:
             raise HostError(
                 f"libvirt at {self.uri} does not answer", hint=f"does this come back? virsh -c {self.uri} list"
@@ -153,8 +158,25 @@ class Host:
         run_events()
         connection = libvirt.open(self.uri)
         with contextlib.suppress(libvirt.libvirtError):  # a libvirtd that knows no keepalive
-            connection.setKeepAlive(_KEEPALIVE_S, _KEEPALIVES)
+            if self.local:
+                connection.setKeepAlive(_KEEPALIVE_S, _KEEPALIVES)
+            else:
+                connection.setKeepAlive(_KEEPALIVE_ELSEWHERE_S, _KEEPALIVES_ELSEWHERE)
         return connection
+
+
+@dataclass(frozen=True, slots=True)
+class Away:
+    """A host that does not answer, and why."""
+
+    name: str
+    uri: str
+    why: VmlabError
+
+    @property
+    def local(self) -> bool:
+        """As of a `Host`."""
+        return not leads_elsewhere(self.uri)
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """A guest's serial console: what it printed so far, and live."""
 
+import contextlib
 import os
 import select
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 import libvirt
 
 from vmlab.errors import HostError, UsageError
-from vmlab.virt.connection import Host, connected, missing
+from vmlab.virt.connection import Host, missing
 from vmlab.virt.pool import BEDS, find_pool, refresh
 
 _TAIL = 16_384
@@ -47,6 +48,8 @@ def console_end(host: Host, pool_path: str, volume: str) -> int:
 
 def _read(host: Host, pool_path: str, volume: str, start: Callable[[int], int]) -> tuple[int, bytes]:
     """Where it was read from, and all from there: `start` tells that from the size."""
+    if not host.local and not host.simulated:  # a file of that name here is another one
+        return host.call(lambda connection: _download(connection, volume, start))
     path = Path(pool_path) / volume
     try:
         with path.open("rb") as file:
@@ -65,8 +68,7 @@ def _download(connection: "libvirt.virConnect", name: str, start: Callable[[int]
     if pool is None:
         return 0, b""
     try:
-        refresh(pool)
-        volume = pool.storageVolLookupByName(name)
+        volume = _volume(pool, name)
         position = max(0, start(volume.info()[1]))
         stream = connection.newStream()
         volume.download(stream, position, 0)
@@ -81,20 +83,27 @@ def _download(connection: "libvirt.virConnect", name: str, start: Callable[[int]
     return position, b"".join(parts)
 
 
-def attach(uri: str, domain: str) -> None:
+def _volume(pool: "libvirt.virStoragePool", name: str) -> "libvirt.virStorageVol":
+    """By its name; libvirt has not seen yet what virtlogd has made."""
+    with contextlib.suppress(libvirt.libvirtError):
+        return pool.storageVolLookupByName(name)
+    refresh(pool)
+    return pool.storageVolLookupByName(name)
+
+
+def attach(host: Host, domain: str) -> None:
     """Join the terminal with the guest's console until Ctrl+] is typed or the guest goes off."""
     if not sys.stdin.isatty():
         raise UsageError("`vmlab console` needs a terminal", hint="what it printed: vmlab console BED NODE --log")
-    with connected(uri) as host:
-        stream = host.call(lambda connection: _open(connection, domain))
-        sys.stderr.write(f"Connected to {domain}; leave with Ctrl+]\r\n")
-        before = termios.tcgetattr(sys.stdin)
-        try:
-            tty.setraw(sys.stdin)
-            _join(stream)
-        finally:
-            termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
-            stream.abort()
+    stream = host.call(lambda connection: _open(connection, domain))
+    sys.stderr.write(f"Connected to {domain}; leave with Ctrl+]\r\n")
+    before = termios.tcgetattr(sys.stdin)
+    try:
+        tty.setraw(sys.stdin)
+        _join(stream)
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
+        stream.abort()
 
 
 def _open(connection: "libvirt.virConnect", domain: str) -> "libvirt.virStream":

@@ -21,6 +21,8 @@ from vmlab.plan.actions import (
     CreateVolume,
     DefineDomain,
     DiscardMemory,
+    JoinNetwork,
+    LeaveNetwork,
     RemoveNetwork,
     RemoveVolume,
     ReturnDevices,
@@ -36,7 +38,7 @@ from vmlab.plan.actions import (
 from vmlab.runtime.iso import iso
 from vmlab.runtime.wait import Deadline
 from vmlab.values import identity
-from vmlab.virt import sriov
+from vmlab.virt import overlay, sriov
 from vmlab.virt.borrowed import Notes
 from vmlab.virt.connection import Host, gone_is_fine, missing
 from vmlab.virt.inventory import inventory
@@ -136,6 +138,17 @@ def _remove_network(action: RemoveNetwork, place: Place) -> None:
         if network.isActive():
             network.destroy()
         network.undefine()
+
+
+@act.register
+def _join_network(action: JoinNetwork, place: Place) -> None:
+    if not place.host.simulated:
+        overlay.join(place.host, action.overlay)
+
+
+@act.register
+def _leave_network(action: LeaveNetwork, place: Place) -> None:
+    overlay.leave(place.host, action.link)
 
 
 @act.register

@@ -9,9 +9,9 @@ from vmlab.errors import HostError
 from vmlab.runtime.process import Result, run
 from vmlab.shell import script
 from vmlab.virt.connection import Host
+from vmlab.virt.elsewhere import has_shell
 
 _SSH_FAILED = 255  # ssh's own status
-_TRANSPORTS = ("ssh", "libssh", "libssh2")
 
 # The user's own configuration says the rest, as it does for libvirt's qemu+ssh.
 _OPTIONS = ("-o", "BatchMode=yes", "-o", "ConnectTimeout=15", "-o", "ServerAliveInterval=10")
@@ -38,13 +38,32 @@ class Machine:
         """
         if self.local:
             return run(argv, deadline_s=deadline_s, stdin=stdin, env={"LC_ALL": "C"})
-        # ssh joins its arguments to one text for the remote shell, so they are quoted; the script is constant.
-        remote = shlex.join(("sh", "-c", _AS_ROOT, "vmlab", *argv))
-        result = run((*self.ssh, remote), deadline_s=deadline_s, stdin=stdin)
+        result = run(self.argv(argv), deadline_s=deadline_s, stdin=stdin)
         if result.status == _SSH_FAILED or result.timed_out:
             cause = f"no answer in {deadline_s:g} s" if result.timed_out else result.last_line
-            raise HostError(f"{self.name} is not reached over ssh: {cause}", hint=shlex.join((*self.ssh, "true")))
+            raise HostError(f"{self.name} is not reached over ssh: {cause}", hint=self.try_it)
         return result
+
+    def argv(self, argv: Sequence[str]) -> tuple[str, ...]:
+        """What runs a command there, as `run` does, whoever starts it."""
+        if self.local:
+            return tuple(argv)
+        # ssh joins its arguments to one text for the remote shell, so they are quoted; the script is constant.
+        return (*self.ssh, shlex.join(("sh", "-c", _AS_ROOT, "vmlab", *argv)))
+
+    @property
+    def try_it(self) -> str:
+        """What to type to see whether it is reached."""
+        return shlex.join((*self.ssh, "true"))
+
+    @property
+    def through(self) -> str:
+        """ssh's ProxyCommand for what is reached from there, "" for what this machine reaches itself."""
+        if self.local:
+            return ""
+        *options, end, destination = self.ssh
+        told = shlex.join(options).replace("%", "%%")
+        return f"{told} -W %h:%p {end} {shlex.quote(destination).replace('%', '%%')}"
 
 
 def over_ssh(destination: str, *options: str) -> Machine:
@@ -59,13 +78,13 @@ def machine_of(host: Host) -> Machine:
     """
     if host.local:
         return Machine()
-    parts = urlsplit(host.uri)
-    if parts.scheme.partition("+")[2] not in _TRANSPORTS or not parts.hostname:
+    if not has_shell(host.uri):
         raise HostError(
             f"no way to the sysfs of {host.uri}: only local and qemu+ssh:// connections have one",
             hint="LIBVIRT_DEFAULT_URI=qemu+ssh://root@HOST/system",
         )
+    parts = urlsplit(host.uri)
     options = ("-p", str(parts.port)) if parts.port else ()
     for keyfile in parse_qs(parts.query).get("keyfile", ()):
         options = (*options, "-i", keyfile)
-    return over_ssh(f"{parts.username}@{parts.hostname}" if parts.username else parts.hostname, *options)
+    return over_ssh(f"{parts.username}@{parts.hostname}" if parts.username else str(parts.hostname), *options)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import replace
 from ipaddress import IPv4Network
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import libvirt
 
@@ -18,6 +18,7 @@ from vmlab.domainxml.read import (
     read_network_xml,
 )
 from vmlab.plan.observed import Observed, ObservedDomain, ObservedNetwork
+from vmlab.plan.overlay import HostLinks
 from vmlab.runtime.garbage import uncollected
 from vmlab.runtime.log import log
 from vmlab.virt.connection import Host, missing
@@ -42,20 +43,39 @@ _WHY_PAUSED = {
 }
 
 
-def observe(host: Host, *, whole: bool = True, leaving: str = "") -> Observed:
+class OfHost(NamedTuple):
+    """The networks that the host reaches without a default route, by interface; its bridges; its VXLAN links."""
+
+    routes: tuple[tuple[str, IPv4Network], ...]
+    bridges: frozenset[str]
+    links: HostLinks
+
+
+def observe(host: Host, *, whole: bool = True, leaving: str = "", links: bool = False) -> Observed:
     """What is there now. An object that vanishes while we look is as good as never seen.
 
     Unless it is the `whole` only domains and networks are looked at: neither the pool's files, nor what QEMUs have
     beyond their definitions, nor what those say of files by name or link only, nor routes and bridges. Nor is that of
     the domains of a bed that is `leaving`, whose needs keep nobody from anything. Metadata that
-    cannot be understood is warned of. Raises HostError if the pool is somebody else's.
+    cannot be understood is warned of. `links`: what joins networks over several hosts is looked for, too, which is done
+    without being asked on another machine, and where it seems to be there. Raises HostError if the pool is somebody
+    else's, or another machine's shell is not reached.
     """
+    seen = _networks(host, links=links) if whole and not host.simulated else OfHost((), frozenset(), HostLinks())
 
     def look(connection: "libvirt.virConnect") -> Observed:
         with uncollected():
-            return _observe(host, connection, whole=whole, leaving=leaving)
+            return _observe(host, connection, seen, whole=whole, leaving=leaving)
 
     return host.call(look)
+
+
+def _networks(host: Host, *, links: bool) -> OfHost:
+    from vmlab.virt import overlay  # noqa: PLC0415  slow to import
+
+    if host.local and not links and not overlay.any_here():
+        return OfHost(_routes(), _bridges(), HostLinks())
+    return overlay.look_at(host)
 
 
 def domain_state(host: Host, name: str) -> str:
@@ -78,7 +98,7 @@ def domain_state(host: Host, name: str) -> str:
     return host.call(act)
 
 
-def _observe(host: Host, connection: "libvirt.virConnect", *, whole: bool, leaving: str) -> Observed:
+def _observe(host: Host, connection: "libvirt.virConnect", of_host: OfHost, *, whole: bool, leaving: str) -> Observed:
     runs_with: dict[str, Uses] = {}
 
     def seen(defined: "_Defined") -> ObservedDomain:
@@ -108,9 +128,10 @@ def _observe(host: Host, connection: "libvirt.virConnect", *, whole: bool, leavi
         domains=domains,
         networks={n.facts.name: n for n in networks},
         volumes=files,
-        routes=_routes() if whole and host.local else (),
-        bridges=_bridges() if whole and host.local else frozenset(),
+        routes=of_host.routes,
+        bridges=of_host.bridges,
         pool_path=path,
+        links=of_host.links,
     )
     for line in observed.unreadable:
         log.warning("%s", line)
@@ -174,8 +195,13 @@ def _routes() -> tuple[tuple[str, IPv4Network], ...]:
     from vmlab.runtime.process import run  # noqa: PLC0415  slow to import
 
     listed = run(("ip", "-json", "-4", "route", "show"), deadline_s=10)
+    return read_routes(json.loads(listed.stdout or "[]"))
+
+
+def read_routes(listed: list[dict[str, Any]]) -> tuple[tuple[str, IPv4Network], ...]:
+    """From `ip -json -4 route show`."""
     return tuple(
         (route.get("dev", ""), IPv4Network(route["dst"], strict=False))
-        for route in json.loads(listed.stdout or "[]")
+        for route in listed
         if route.get("dst", "default") != "default"
     )

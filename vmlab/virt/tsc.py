@@ -11,7 +11,9 @@ import mmap
 import platform
 import time
 
+from vmlab.inventory.qemu import read_tsc
 from vmlab.runtime.wait import sleep
+from vmlab.virt.connection import Host
 from vmlab.virt.this_boot import known
 
 _RDTSC = bytes.fromhex("0f3148c1e2204809d0c3")  # rdtsc; shl rdx, 32; or rax, rdx; ret
@@ -20,9 +22,16 @@ _MEASURE_S = 0.05
 _STEP_KHZ = 10_000
 
 
-def kernel_parameters() -> str:
-    """What to add to the command line of an emulated guest's kernel."""
-    khz = known("tsc", [], _measure) if platform.machine() == "x86_64" else None
+def kernel_parameters(host: Host | None = None) -> str:
+    """What to add to the command line of the kernel of an emulated guest on `host`, or here.
+
+    Of another machine the counter's speed is what its libvirt says, if it does.
+    """
+    if host is None or host.local:
+        khz = known("tsc", [], _measure) if platform.machine() == "x86_64" else None
+    else:
+        hz = read_tsc(host.call(lambda connection: connection.getCapabilities()))
+        khz = round(hz / 1000 / _STEP_KHZ) * _STEP_KHZ if hz is not None else None
     return " no_timer_check" + (f" tsc=reliable tsc_early_khz={khz}" if khz is not None else "")
 
 

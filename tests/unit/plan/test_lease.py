@@ -33,7 +33,7 @@ def bed(first: int, count: int) -> Topology:
 @given(first=st.integers(1, 200), count=st.integers(2, 40))
 def test_no_guest_gets_the_address_of_a_machine(first: int, count: int) -> None:
     topology = bed(first, count)
-    leases = lease(topology, ObservedBed("mixed"), ())
+    leases = lease(topology, ObservedBed("mixed"), {})
     guests = {leases.addresses[node, "eth", 0].ip for node in topology.nodes}
     assert len(guests) == 20
     assert guests.isdisjoint(machine.addresses["eth"] for machine in topology.externals.values())
@@ -46,7 +46,7 @@ def test_an_address_that_a_guest_has_is_refused_for_a_machine() -> None:
     facts = DomainFacts("mixed.n2", "", "kvm", 1, 1024, (), (), there)
     domain = ObservedDomain(facts, "running", frozenset())
     with pytest.raises(HostError, match=r"10\.1\.0\.12 on eth is written for the external node cn1, and n2 has it"):
-        lease(topology, ObservedBed("mixed", {"n2": domain}), ())
+        lease(topology, ObservedBed("mixed", {"n2": domain}), {})
 
 
 SITE = """
@@ -74,7 +74,7 @@ def there(bed_name: str, node: str, address: str) -> ObservedDomain:
 
 def of_site(observed: dict[str, ObservedDomain]) -> dict[str, str]:
     look = Observed(observed, {}, {}, routes=(("br0", IPv4Network("10.1.0.0/24")),))
-    leases = lease(loads(SITE), look.bed("tenant"), [look])
+    leases = lease(loads(SITE), look.bed("tenant"), {"local": look})
     return {node: str(address) for (node, fabric, _), address in leases.addresses.items() if fabric == "eth"}
 
 

@@ -133,7 +133,8 @@ def shipped() -> dict[str, Topology]:
 
 def test_what_they_are(shipped: dict[str, Topology]) -> None:
     assert set(shipped) == {
-        "burst-buffer", "ha-topology", "minimal", "two-hop-routing",
+        "burst-buffer", "ha-topology", "ha-two-hosts", "minimal", "oss-benchmark-two-hosts", "two-hop-routing",
+        "two-hop-two-hosts",
         *PUBLISHED, *(f"{name}-small" for name in PUBLISHED),
     }  # fmt: skip
     assert list(shipped["ha-topology"].nodes) == ["mds1", "mds2", "oss1", "oss2", "client1"]
@@ -164,6 +165,24 @@ def test_the_published_ones_fit_the_hosts_that_they_are_for(shipped: dict[str, T
         for shape in (bed, *(shape.topology for shape in bed.shapes)):
             prepared = look_at_records(shape, [str(HOSTS / record)], progress=Silent())
             assert set(prepared.nodes) == set(shape.nodes)
+
+
+def test_those_on_two_hosts_are_on_both_and_share_what_both_see(shipped: dict[str, Topology]) -> None:
+    for name, record in (("ha-two-hosts", "two-cores"), ("two-hop-two-hosts", "two-cores")):
+        prepared = look_at_records(
+            shipped[name], [f"{host}={HOSTS / record}" for host in shipped[name].hosts], progress=Silent()
+        )
+        assert all(part.desired.nodes for part in prepared.parts.values())
+    bed = shipped["oss-benchmark-two-hosts"]
+    prepared = look_at_records(bed, [f"{host}={HOSTS / 'oss-x5670'}" for host in bed.hosts], progress=Silent())
+    passed = [[len(node.functions) for node in part.desired.nodes.values()] for part in prepared.parts.values()]
+    assert passed == [[2, 2], [2, 2]]
+    ha = shipped["ha-two-hosts"]
+    for target in ha.targets:
+        assert len({ha.nodes[server].host for server in target.servers}) == len(target.servers) == 2
+        # The disk of an MGT without one is MDT0000's.
+        wanted = {target.device} - {None}
+        assert all(wanted <= {disk.device for disk in ha.nodes[server].disks} for server in target.servers)
 
 
 def test_what_the_papers_vary_is_varied(shipped: dict[str, Topology]) -> None:

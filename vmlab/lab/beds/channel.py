@@ -10,12 +10,11 @@ from collections.abc import Iterable
 
 from vmlab.domainxml.metadata import NodeMetadata
 from vmlab.errors import HostError
-from vmlab.lab.ground.bed_folder import folder, new_folder, slug
+from vmlab.lab.ground.bed_folder import Named, folder, new_folder, slug
 from vmlab.lab.ground.hosts import Hosts
 from vmlab.lab.ground.progress import Progress
 from vmlab.runtime.wait import Deadline, until
 from vmlab.service import process, unit
-from vmlab.virt.connection import Host
 
 _SERVE = "vmlab.lab.beds.serve"
 _COMES_S = 20.0
@@ -29,14 +28,14 @@ def begin(hosts: Hosts, bed: str, nodes: Iterable[NodeMetadata]) -> bool:
     """
     if not (_possible(hosts) and any(node.powers for node in nodes)):
         return False
-    place = folder(hosts.home, bed)
+    place = folder(hosts.keeper, bed)
     if process.alive(place):
         return False
     process.end(place)
-    argv = (sys.executable, "-m", _SERVE, hosts.home.uri, hosts.home.name, bed, str(place.absolute()))
-    if _by_systemd(hosts.home):
+    argv = (sys.executable, "-m", _SERVE, hosts.keeper.uri, hosts.home.name, bed, str(place.absolute()))
+    if _by_systemd(hosts.keeper):
         variables = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
-        unit.install(_unit(hosts.home, bed), unit.text(bed, argv, variables, place.absolute() / process.LOG))
+        unit.install(_unit(hosts.keeper, bed), unit.text(bed, argv, variables, place.absolute() / process.LOG))
     else:
         process.begin(place, argv)
     return True
@@ -47,14 +46,14 @@ def ensure(hosts: Hosts, bed: str, nodes: Iterable[NodeMetadata], progress: Prog
     asking = sorted(node.node for node in nodes if node.powers)
     try:
         began = begin(hosts, bed, (node for node in nodes if node.powers))
-        came = not began or until(lambda: process.alive(folder(hosts.home, bed)), Deadline.after(_COMES_S))
-        why = "" if came else f"see {folder(hosts.home, bed) / process.LOG}"
+        came = not began or until(lambda: process.alive(folder(hosts.keeper, bed)), Deadline.after(_COMES_S))
+        why = "" if came else f"see {folder(hosts.keeper, bed) / process.LOG}"
     except HostError as error:
         began, why = True, error.message
     who = ", ".join(asking)
     if why:
         progress.warn(f"{bed}: the power service is away, and does not come: {why}; {who} can power no node")
-    elif asking and _possible(hosts) and hosts.home.uri.endswith("/system") and os.geteuid() != 0:
+    elif asking and _possible(hosts) and hosts.keeper.uri.endswith("/system") and os.geteuid() != 0:
         progress.warn(f"{bed}: only root may answer {who}, who can power no node: sudo vmlab up FILE")
     elif began and tell:
         progress.warn(f"{bed}: the power service was away; it is started again, {who} can power nodes")
@@ -64,19 +63,19 @@ def end(hosts: Hosts, bed: str) -> None:
     """Return when there is none any more, now or after a reboot."""
     if not _possible(hosts):
         return
-    if _by_systemd(hosts.home):
-        unit.remove(_unit(hosts.home, bed))
-    for place in {folder(hosts.home, bed), new_folder(hosts.home, bed)}:
+    if _by_systemd(hosts.keeper):
+        unit.remove(_unit(hosts.keeper, bed))
+    for place in {folder(hosts.keeper, bed), new_folder(hosts.keeper, bed)}:
         process.end(place)
 
 
 def _possible(hosts: Hosts) -> bool:
-    return hosts.have_guests and hosts.home.local
+    return hosts.have_guests and hosts.keeper.local and not hosts.several
 
 
-def _by_systemd(host: Host) -> bool:
+def _by_systemd(host: Named) -> bool:
     return unit.possible() and host.uri.endswith("/system")
 
 
-def _unit(host: Host, bed: str) -> str:
+def _unit(host: Named, bed: str) -> str:
     return f"vmlab-power-{slug(host)}-{bed}.service"

@@ -1,6 +1,6 @@
 """From what was seen on a bed's hosts to what is to be done there: one plan for each host, nothing asked any more."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from ipaddress import IPv4Address
@@ -35,6 +35,7 @@ from vmlab.plan.desired import (
     desired_networks,
     desired_node,
     desired_targets,
+    over_networks,
 )
 from vmlab.plan.diff import diff
 from vmlab.plan.fitting import Fitted
@@ -44,6 +45,7 @@ from vmlab.plan.lease import Leases, lease
 from vmlab.plan.native import guest_architectures
 from vmlab.plan.node_place import NodePlace, hidden, macs, place_of
 from vmlab.plan.observed import Observed, ObservedBed, ObservedDomain, over_all
+from vmlab.plan.overlay import Overlays, narrowed, overlays
 from vmlab.plan.placing import Attach, Places, decide, virtual
 from vmlab.runtime.shipped import shipped
 from vmlab.topology import MANAGEMENT, Node, Topology
@@ -135,19 +137,32 @@ def decide_all(
     share_drivers: Mapping[str, Driver] = MappingProxyType({}),
     recorded: bool = False,
     fit: Fit = as_it_is,
+    joined: bool = False,
 ) -> Prepared:
     """Everything that follows from what was seen, by host. Without `inventories` nothing is placed or passed.
 
     `images` are by host and name, `share_drivers` by host (else virtiofs). A `recorded` host may lack the MAC addresses
     and GUIDs of its functions. A node that is there stays on its host. `fit` makes of a template what
-    the host's QEMU has of it. Raises HostError where that, or the bed as a whole, cannot be.
+    the host's QEMU has of it. Networks are `joined` over the hosts, if that is wanted. Raises HostError where that, or
+    the bed as a whole, cannot be.
     """
     bed = over_all(topology.name, looks)
     _refuse_moves(topology, bed)
-    leases = lease(topology, bed, looks.values())
-    draft = _Draft(topology, looks, bed, leases, images, keys, accel, share_drivers, fit)
+    carried = None
+    if joined:
+        over = over_networks(topology, virtual(topology))
+        carried = overlays(topology, {host: look.links for host, look in looks.items()}, over)
+        topology = narrowed(topology, carried)
+    leases = lease(topology, bed, looks)
+    draft = _Draft(topology, looks, bed, leases, images, keys, accel, share_drivers, fit, carried)
     places = _placed(draft, inventories, restart=restart)
-    parts = {host: _part(draft, host, places, inventories, restart=restart, strict=not recorded) for host in looks}
+    here: dict[str, list[Node]] = {host: [] for host in looks}
+    for node in topology.nodes.values():
+        here[draft.host(node.name, places)].append(node)
+    parts = {
+        host: _part(draft, host, nodes, places, inventories, restart=restart, strict=not recorded)
+        for host, nodes in here.items()
+    }
     _refuse_undoable(topology, places, parts, inventories)
     notes = tuple(dict.fromkeys(remark for fitted in draft.fits.values() for remark in fitted.remarks))
     return Prepared(topology, parts, accel, keys, places, notes)
@@ -166,6 +181,7 @@ class _Draft:
     accel: str
     share_drivers: Mapping[str, Driver]
     fit: Fit
+    carried: Overlays | None
     fits: dict[tuple[str, str, bool], Fitted] = field(default_factory=dict)
 
     @property
@@ -218,7 +234,7 @@ class _Draft:
 
         @cache
         def seeds(places: tuple[Address, ...]) -> Seed:
-            return self._seed(asked.name, image.user, places, way, grow=grow)
+            return self._seed(asked.name, image.user, places, way, host, grow=grow)
 
         def made(topology: Topology, node: Node) -> DesiredNode:
             return desired_node(
@@ -234,6 +250,7 @@ class _Draft:
                 place=place,
                 files=self.files,
                 share_driver=self.share_drivers.get(host, "virtiofs"),
+                gateway=self.leases.gateways.get(host, ""),
             )
 
         wanted = made(self.topology, asked)
@@ -248,9 +265,9 @@ class _Draft:
         before = made(replace(self.topology, targets=targets), replace(asked, disks=disks, memory=memory))
         return replace(wanted, digest_as_it_runs=before.digest)
 
-    def _seed(self, node: str, user: str, places: tuple[Address, ...], way: str, *, grow: bool) -> Seed:
+    def _seed(self, node: str, user: str, places: tuple[Address, ...], way: str, host: str, *, grow: bool) -> Seed:
         """What a node is told of itself: cloud-init's documents in any case, as an image may promise too much."""
-        interfaces = [_interface(self.topology, self.leases, place) for place in places if not has_guid(place)]
+        interfaces = [self._interface(place, host) for place in places if not has_guid(place)]
         told = documents(
             bed=self.topology.name,
             node=node,
@@ -274,6 +291,18 @@ class _Draft:
             grow=grow,
         )
         return Seed(told, first_boot(identity))
+
+    @property
+    def management_mtu(self) -> int | None:
+        """None for what interfaces have by themselves."""
+        return self.carried.narrow if self.carried is not None else None
+
+    def _interface(self, place: Address, host: str) -> SeedInterface:
+        if place.fabric != MANAGEMENT:
+            return SeedInterface(place.interface, place.mac, place.ip, mtu=self.topology.fabrics[place.fabric].mtu)
+        way = IPv4Address(self.leases.gateways.get(host) or gateway(self.leases.subnets[MANAGEMENT]))
+        mtu = self.management_mtu
+        return SeedInterface(place.interface, place.mac, place.ip, gateway=way, nameserver=way, mtu=mtu)
 
     def unchanged(self, name: str, attach: Attach) -> bool:
         """The node is there, and as it is asked for, or can become so while it runs."""
@@ -324,6 +353,7 @@ def _placed(draft: _Draft, inventories: Mapping[str, HostInventory], *, restart:
 def _part(
     draft: _Draft,
     host: str,
+    here: Sequence[Node],
     places: Places,
     inventories: Mapping[str, HostInventory],
     *,
@@ -331,7 +361,6 @@ def _part(
     strict: bool,
 ) -> Part:
     topology, look = draft.topology, draft.looks[host]
-    here = [node for node in topology.nodes.values() if draft.host(node.name, places) == host]
 
     def place(name: str) -> NodePlace | None:
         found = places.node(name)
@@ -353,11 +382,14 @@ def _part(
 
     desired = Desired(
         bed=topology.name,
-        networks=desired_networks(topology, draft.leases, places.attach) if here else (),
+        networks=desired_networks(topology, draft.leases, places.attach, host=host, management_mtu=draft.management_mtu)
+        if here or draft.carried is not None
+        else (),
         targets=desired_targets(topology, {node.name for node in here}),
         nodes={node.name: draft.node(node, places.attach, place(node.name), host) for node in here},
         vfs=places.vfs(host),
         hidden={address: name for name, found in away() for address in hidden(found, inventories[host])},
+        overlays=draft.carried.on(host, over_networks(topology, places.attach)) if draft.carried is not None else (),
     )
     return Part(look, desired, diff(desired, look, restart=restart))
 
@@ -397,10 +429,3 @@ def _template(topology: Topology, name: str) -> etree._Element:
         message = f"template {name}: {path}: {error.strerror} (templates: {known}, or a path)"
         raise TopologyError([Problem(topology.file, 1, 1, message)]) from error
     return parse_template(content, path)
-
-
-def _interface(topology: Topology, leases: Leases, place: Address) -> SeedInterface:
-    if place.fabric == MANAGEMENT:
-        host = IPv4Address(gateway(leases.subnets[MANAGEMENT]))
-        return SeedInterface(place.interface, place.mac, place.ip, gateway=host, nameserver=host)
-    return SeedInterface(place.interface, place.mac, place.ip, mtu=topology.fabrics[place.fabric].mtu)

@@ -3,18 +3,20 @@
 import shlex
 import shutil
 
-from vmlab.errors import HostError
+from vmlab.errors import HostError, VmlabError, together
 from vmlab.lab.beds import channel
 from vmlab.lab.beds.settle import settle
 from vmlab.lab.beds.shut_down import shut_down
 from vmlab.lab.ground.bed import beds_there, locked
-from vmlab.lab.ground.bed_folder import elsewhere, move, new_folder
+from vmlab.lab.ground.bed_folder import elsewhere, move, new_folder, nodes_on
 from vmlab.lab.ground.hosts import Hosts
 from vmlab.lab.ground.lanes import node_lanes
 from vmlab.lab.ground.progress import Progress
 from vmlab.plan.actions import Action, Plan, by_name
 from vmlab.plan.diff import removal
 from vmlab.plan.observed import over_all
+from vmlab.runtime.parallel import each
+from vmlab.values.nodeset import fold
 from vmlab.virt.connection import Host
 from vmlab.virt.perform import perform, perform_lanes
 from vmlab.virt.pool import BEDS, refresh_pool
@@ -38,7 +40,7 @@ def refuse_of_another_host(hosts: Hosts, bed: str) -> None:
 
     Raises HostError naming it. Its secret is the only way into its guests.
     """
-    home = hosts.home
+    home = hosts.keeper
     if new_folder(home, bed).exists() or over_all(bed, hosts.look()).exists:
         return
     for place, uri in elsewhere(home, bed).items():
@@ -53,31 +55,44 @@ def down(hosts: Hosts, bed: str, *, keep_disks: bool, progress: Progress) -> tup
     """Remove the bed and return what was done: nothing, if nothing of it was there.
 
     With `keep_disks` its disks and ssh secret stay, and the next `up` takes them up again; guests are shut down first.
-    Snapshots go in any case.
+    Snapshots go in any case. Of a host that is away, or that fails, the others are no part: HostError says in the end
+    what is left where, and `down` does the rest when it answers.
     """
     with locked(hosts, bed):
         done: tuple[Action, ...] = ()
         channel.end(hosts, bed)  # before a guest starts what is about to go
         plans = planned_removal(hosts, bed, keep_disks=keep_disks)
         if any(plan.actions for plan in plans.values()):
-            move(hosts.home, bed)
+            move(hosts.keeper, bed)
         if keep_disks:
             settle(hosts, bed, progress)  # disks that are half put back are not worth keeping
             found = over_all(bed, hosts.look(whole=False))
             shut_down(hosts, found, found.nodes, progress)
         while any(plan.actions for plan in plans.values()):
-            for name, plan in plans.items():
-                _perform(hosts[name], plan, progress)
-                done += plan.actions
+            todo = [(hosts[name], plan) for name, plan in plans.items()]
+            each(lambda part: _perform(*part, progress), todo, jobs=len(todo), failed=f"{bed}: not all of it is gone")
+            done += tuple(action for plan in plans.values() for action in plan.actions)
             # Look again: a console's log, for one, is closed only when its guest is gone.
             again = planned_removal(hosts, bed, keep_disks=keep_disks)
             if again == plans:
                 break
             plans = again
-        secret = new_folder(hosts.home, bed)
-        if not keep_disks and secret.exists():
+        secret = new_folder(hosts.keeper, bed)
+        if not keep_disks and hosts.whole and secret.exists():
             shutil.rmtree(secret)
+        _refuse_rest(hosts, bed)
     return done
+
+
+def _refuse_rest(hosts: Hosts, bed: str) -> None:
+    errors: list[VmlabError] = []
+    for name, away in hosts.away.items():
+        nodes = nodes_on(hosts.keeper, bed, name)
+        left = f"the nodes {fold(nodes)}, their disks and networks" if nodes else "whatever is there"
+        told = f"{bed}: on {name} {left} are left: {away.why.message}"
+        errors.append(HostError(told, hint=f"vmlab down {bed}, when {name} answers"))
+    if errors:
+        raise together(errors, f"{bed}: not all of it is gone")
 
 
 def _perform(host: Host, plan: Plan, progress: Progress) -> None:

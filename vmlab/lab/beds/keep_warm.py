@@ -12,7 +12,7 @@ from vmlab.lab.beds import channel
 from vmlab.lab.beds.settle import settle
 from vmlab.lab.beds.standing import all_go_on, set_clocks, stand_still, stop_saving
 from vmlab.lab.ground.bed import existing, locked
-from vmlab.lab.ground.hosts import Hosts
+from vmlab.lab.ground.hosts import Hosts, refuse_several
 from vmlab.lab.ground.progress import Progress
 from vmlab.plan.actions import StartDomain
 from vmlab.plan.observed import ObservedBed, over_all
@@ -33,6 +33,7 @@ def keep_warm(hosts: Hosts, bed: str, progress: Progress) -> tuple[str, ...]:
     """
     with locked(hosts, bed):
         existing(hosts, bed)
+        refuse_several(hosts, "--keep-warm")
         settle(hosts, bed, progress)
         found = over_all(bed, hosts.look())
         running = tuple(node for node, domain in found.nodes.items() if domain.running)

@@ -13,8 +13,10 @@ from vmlab.guest.keys import BedKeys
 from vmlab.inventory.model import HostInventory
 from vmlab.lab.beds.decide import DOMAIN_TYPES, Prepared, decide_all
 from vmlab.lab.beds.named import refuse_unusable
+from vmlab.lab.beds.same_disks import refuse_other_disks
 from vmlab.lab.ground.bed_folder import folder, new_folder
 from vmlab.lab.ground.hosts import Hosts
+from vmlab.lab.ground.images_elsewhere import elsewhere, store_here
 from vmlab.lab.ground.progress import Progress
 from vmlab.plan.actions import StartDomain
 from vmlab.plan.desired import (
@@ -23,7 +25,7 @@ from vmlab.plan.desired import (
 from vmlab.plan.filesystems import check_backends, check_images
 from vmlab.plan.fitting import Fitted
 from vmlab.plan.observed import ObservedBed, over_all
-from vmlab.plan.placing import wants_devices
+from vmlab.plan.placing import HARDWARE, wants_devices
 from vmlab.runtime.garbage import uncollected
 from vmlab.store.images import Manifest, at_path, find
 from vmlab.topology import Topology
@@ -47,16 +49,26 @@ Images = Mapping[tuple[str, str], tuple[Manifest, Path]]
 
 
 def images_of(hosts: Hosts, topology: Topology) -> Images:
-    """The images that the nodes name, on each host."""
+    """The images that the nodes name, on each host: what is known of them is told by the store of this machine."""
     found = {}
+    here = store_here(hosts)
+    stores = hosts.each(
+        lambda host: Path(host.call(lambda connection: pool_path(connection, IMAGES))),
+        failed="not all hosts could be asked",
+    )
     for host in hosts.values():
-        store = Path(host.call(lambda connection: pool_path(connection, IMAGES)))
+        store = stores[host.name]
         for name in {node.image: None for node in topology.nodes.values()}:
             if "/" in name:
+                if elsewhere(host):
+                    raise HostError(
+                        f"the image {name} is a file of this machine, and {host.name} gets only images of the store",
+                        hint=f"vmlab image import NAME {name}",
+                    )
                 path = Path(topology.file).parent / name
                 found[host.name, name] = (at_path(path), path.resolve().parent)
             else:
-                found[host.name, name] = (find(store, name), store)
+                found[host.name, name] = (find(here if elsewhere(host) else store, name), store)
     return found
 
 
@@ -80,9 +92,13 @@ def acceleration(hosts: Hosts, wish: str, images: Images, progress: Progress) ->
         progress.warn("only root may open /dev/kvm, which slows libvirt down: chgrp kvm /dev/kvm; chmod 660 /dev/kvm")
     if wish == "tcg":
         return "tcg"
-    kernels = [folder / manifest.files.kernel for manifest, folder in images.values() if manifest.files.kernel]
-    why_not = None
-    if local is not None:
+    why_not = no_kvm_elsewhere(hosts)
+    if local is not None and why_not is None:
+        kernels = [
+            folder / manifest.files.kernel
+            for (host, _), (manifest, folder) in images.items()
+            if host == local.name and manifest.files.kernel
+        ]
         why_not = why_no_kvm(emulator(local).path, kernels[0] if kernels else None, say=progress.say)
     if why_not is None:
         return "kvm"
@@ -101,6 +117,14 @@ def at_once(hosts: Hosts, accel: str) -> int:
     return max(_FEWEST_AT_ONCE, cpus * _PER_CPU if accel == "kvm" else cpus + 1)
 
 
+def no_kvm_elsewhere(hosts: Hosts) -> str | None:
+    """Why the other machines of a bed run no guests under KVM, as far as their libvirts say; nobody tries it there."""
+    for host in filter(elsewhere, hosts.values()):
+        if "kvm" not in emulator(host).kinds:
+            return f"libvirt on {host.name} offers none"
+    return None
+
+
 def prepare(
     hosts: Hosts,
     topology: Topology,
@@ -110,6 +134,7 @@ def prepare(
     images: Images,
 ) -> Prepared:
     """Look at the hosts and decide; nothing is changed."""
+    _refuse_over_hosts(hosts, topology)
     looks = hosts.look()
     if lustre_in(images):
         manifests = {node.name: images[hosts.home.name, node.image][0] for node in topology.nodes.values()}
@@ -118,23 +143,28 @@ def prepare(
         check_backends(topology, {name: manifests[name].backends for name in told})
     for fabric in topology.fabrics.values():
         for name, look in looks.items():
-            if fabric.bridge is not None and hosts[name].local and fabric.bridge not in look.bridges:
+            if fabric.bridge is not None and not hosts.simulated and fabric.bridge not in look.bridges:
+                which = f"the host {name}" if hosts.several else "the host"
                 raise HostError(
-                    f"the host has no bridge {fabric.bridge}, which the fabric {fabric.name} asks for",
+                    f"{which} has no bridge {fabric.bridge}, which the fabric {fabric.name} asks for",
                     hint=f"ip link add {fabric.bridge} type bridge",
                 )
     inventories: dict[str, HostInventory] = {}
     if not hosts.simulated and (accel == "kvm" or wants_devices(topology)):
-        for name, host in hosts.items():
-            found = inventory(host)
-            inventories[name] = _passable(host, found) if wants_devices(topology) else found
-    prepared_images = {where: _image(manifest, store, accel) for where, (manifest, store) in images.items()}
+        inventories = hosts.each(inventory, failed="not all hosts could be asked")
+        if wants_devices(topology):
+            inventories = {name: _passable(hosts, hosts[name], found) for name, found in inventories.items()}
+    prepared_images = {
+        where: _image(manifest, store, accel, hosts[where[0]]) for where, (manifest, store) in images.items()
+    }
     keys = _keys(hosts, over_all(topology.name, looks))
 
     def fit(host: str, name: str, template: etree._Element, kind: str) -> Fitted:
         return Fitted(template) if hosts[host].simulated else fitted(hosts[host], name, template, kind)
 
     refuse_unusable(hosts, topology, prepared_images)
+    if not hosts.simulated:
+        refuse_other_disks(hosts, topology, over_all(topology.name, looks))
     sharing = any(node.shares for node in topology.nodes.values())
     with uncollected():
         return decide_all(
@@ -147,11 +177,43 @@ def prepare(
             restart=restart,
             share_drivers={name: share_driver(host, DOMAIN_TYPES[accel]) for name, host in hosts.items() if sharing},
             fit=fit,
+            joined=hosts.several and not hosts.simulated,
         )
 
 
-def _passable(host: Host, found: HostInventory) -> HostInventory:
+def _refuse_over_hosts(hosts: Hosts, topology: Topology) -> None:
+    """Raise HostError for what a bed on several hosts, or on another machine, does not get yet."""
+    if hosts.simulated or not (hosts.several or any(map(elsewhere, hosts.values()))):
+        return
+    for fabric in topology.fabrics.values():
+        if fabric.attach in HARDWARE:
+            raise HostError(
+                f"fabric {fabric.name}: `attach: {fabric.attach}` is only done on this machine, for a bed on it alone",
+                hint=f"write `attach: virtio` at {fabric.name} (soft: its figures mean nothing)",
+            )
+    if not hosts.several:
+        return
+    for target in topology.targets:
+        if (
+            target.size is not None
+            and len(target.servers) > 1
+            and len({_pinned(topology, s) for s in target.servers}) > 1
+        ):
+            raise HostError(
+                f"{target.label} is a disk of {', '.join(target.servers)}, which may be on hosts that do not share it",
+                hint="`host:` for each of them, the same one; or `device:`, a LUN that both hosts see",
+            )
+
+
+def _pinned(topology: Topology, node: str) -> str:
+    """The host that the file names for a node; where it names none, no two nodes are sure to be on one."""
+    return topology.nodes[node].host or f" {node}"
+
+
+def _passable(hosts: Hosts, host: Host, found: HostInventory) -> HostInventory:
     """A session's libvirt runs as an ordinary user, who may neither rebind functions nor lock memory for them."""
+    if hosts.several or elsewhere(host):
+        return replace(found, no_iommu="devices are only passed on this machine, to a bed on it alone")
     if host.uri.endswith("/session"):
         return replace(found, no_iommu="devices take the system's libvirt (qemu:///system), not a session's")
     if found.no_iommu is None and (reason := without_vfio(sysfs_of(host), machine_of(host))) is not None:
@@ -164,7 +226,7 @@ def _keys(hosts: Hosts, bed: ObservedBed) -> BedKeys:
 
     A secret in the old place, which may be another host's, is only taken for this bed's if anything of it is here.
     """
-    place = folder(hosts.home, bed.name) if bed.exists else new_folder(hosts.home, bed.name)
+    place = folder(hosts.keeper, bed.name) if bed.exists else new_folder(hosts.keeper, bed.name)
     if bed.nodes or (place / "secret").exists():
         return BedKeys.of(place)
     return BedKeys.fresh(place)
@@ -225,11 +287,11 @@ def admit(hosts: Hosts, prepared: Prepared) -> None:
             )
 
 
-def _image(manifest: Manifest, store: Path, accel: str) -> Image:
+def _image(manifest: Manifest, store: Path, accel: str, host: Host) -> Image:
     files = manifest.files
     boot = None
     if files.kernel is not None:
-        cmdline = manifest.cmdline + (kernel_parameters() if accel == "tcg" else "")
+        cmdline = manifest.cmdline + (kernel_parameters(host) if accel == "tcg" else "")
         boot = Boot(str(store / files.kernel), str(store / files.initrd) if files.initrd else None, cmdline)
     disk = str(store / files.disk)
     return Image(manifest.name, disk, manifest.size, manifest.user, boot, manifest.architecture, manifest.lean)

@@ -42,7 +42,7 @@ def _begin_anew(hosts: Hosts, bed: ObservedBed, name: str, *, progress: Progress
 
     kind = observed.facts.kind
     boot = Boot(hosts, host, domain, kind, folder, metadata, observed.facts, bed.metadata, progress, deadline)
-    with guest_of(hosts, metadata) as guest:
+    with guest_of(hosts, host, metadata) as guest:
         boot.ready(guest)
         boot.take_steps(guest)
     progress.stage(name, "ready")

@@ -17,7 +17,7 @@ from vmlab.lab.beds.put_back import put_back
 from vmlab.lab.beds.settle import settle
 from vmlab.lab.beds.standing import all_go_on, set_clocks, stand_still, stop_saving
 from vmlab.lab.ground.bed import existing, locked
-from vmlab.lab.ground.hosts import Hosts
+from vmlab.lab.ground.hosts import Hosts, refuse_several
 from vmlab.lab.ground.kept import snapshots_of
 from vmlab.lab.ground.progress import Progress
 from vmlab.plan.diff import refuse_used_elsewhere
@@ -56,6 +56,7 @@ def create(hosts: Hosts, bed: str, name: str | None, progress: Progress) -> Snap
     """
     with locked(hosts, bed):
         existing(hosts, bed)
+        refuse_several(hosts, "snapshots")
         files = PoolFiles.of(hosts.home)
         settle(hosts, bed, progress)
         moment = datetime.now(UTC)
@@ -143,6 +144,7 @@ def revert(hosts: Hosts, bed: str, name: str, progress: Progress) -> Snapshot:
     """
     with locked(hosts, bed):
         existing(hosts, bed)
+        refuse_several(hosts, "snapshots")
         files = PoolFiles.of(hosts.home)
         settle(hosts, bed, progress)
         snapshot = find(snapshots_of(hosts, bed), bed, name)

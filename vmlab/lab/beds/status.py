@@ -1,11 +1,14 @@
 """What libvirt knows: beds, and the nodes of one. Asked anew each time, never remembered; `reached` asks the guests."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface
 
 from vmlab.domainxml.metadata import Address, NodeMetadata
+from vmlab.errors import HostError
+from vmlab.lab.ground.bed import hosts_at
+from vmlab.lab.ground.bed_folder import hosts_of_beds
 from vmlab.lab.ground.hosts import Hosts
 from vmlab.plan.observed import CRASHED, ObservedBed, ObservedDomain
 from vmlab.runtime.garbage import uncollected
@@ -70,16 +73,40 @@ def beds(host: Host) -> list[BedLine]:
     return lines
 
 
+def beds_elsewhere(tell: Callable[[str], None]) -> list[BedLine]:
+    """The beds that are on several hosts, or on another machine; `tell` hears of hosts that are away."""
+    lines = []
+    for folder, uris in hosts_of_beds().items():
+        try:
+            with hosts_at(uris, tolerant=True) as hosts:
+                for away in hosts.away.values():
+                    tell(f"{folder.name}: the host {away.name} is away: {away.why.message}")
+                parts = [line for host in hosts.values() for line in beds(host) if line.name == folder.name]
+        except HostError as error:
+            tell(f"{folder.name}: {error.message}")
+            continue
+        counts = ((part.nodes, part.running, part.disks) for part in parts)
+        lines.append(
+            BedLine(folder.name, *map(sum, zip(*counts, strict=True))) if parts else BedLine(folder.name, 0, 0, 0)
+        )
+    return lines
+
+
 def known(hosts: Hosts, bed: ObservedBed) -> list[NodeStatus]:
     """Each node of the bed, as far as libvirt tells: all there is where nobody is behind the domains that run."""
-    folders = {name: host.call(lambda connection: pool_path(connection, BEDS)) for name, host in hosts.items()}
-    domains = {domain.facts.name for domain in bed.nodes.values()}
-    cpus = {name: host_cpus(host, domains) for name, host in hosts.items()}
+    domains: dict[str, set[str]] = {name: set() for name in hosts}
+    for domain in bed.nodes.values():
+        domains[domain.host].add(domain.facts.name)
 
+    def asked(host: Host) -> tuple[str, Mapping[str, str]]:
+        return host.call(lambda connection: pool_path(connection, BEDS)), host_cpus(host, domains[host.name])
+
+    told = hosts.each(asked, failed="not all hosts could be asked")
     runs = "" if hosts.have_guests else "domain"
 
     def node(metadata: NodeMetadata, domain: ObservedDomain) -> NodeStatus:
-        return _node(metadata, domain, cpus[domain.host].get(domain.facts.name, ""), folders[domain.host], runs)
+        folder, cpus = told[domain.host]
+        return _node(metadata, domain, cpus.get(domain.facts.name, ""), folder, runs)
 
     with uncollected():
         return [node(metadata, bed.nodes[name]) for name, metadata in bed.metadata.items()]

@@ -22,11 +22,12 @@ from vmlab.lab.beds.taken import refuse_taken
 from vmlab.lab.beds.warm import refuse_cold, sources
 from vmlab.lab.filesystems.bring_up import raise_filesystems, wanted
 from vmlab.lab.ground.bed import leasing, locked
-from vmlab.lab.ground.bed_folder import make_for, register
+from vmlab.lab.ground.bed_folder import make_for, nodes_on, register, spread, spread_over
 from vmlab.lab.ground.guests import guest_of
 from vmlab.lab.ground.hard_end import UP_S, Going, limit_s, told
 from vmlab.lab.ground.hosts import Hosts
 from vmlab.lab.ground.image_store import cloning
+from vmlab.lab.ground.images_elsewhere import bring, cloning_elsewhere, elsewhere
 from vmlab.lab.ground.lanes import node_lanes
 from vmlab.lab.ground.progress import Progress
 from vmlab.lab.ground.stages import StageTime
@@ -82,13 +83,14 @@ def up(
     begin = now()
     with nullcontext() if held else locked(hosts, topology.name):
         if sweep is not None:
-            make_for(hosts.home, topology.name, sweep)
-        for host in hosts.values():
-            ensure_pool(host, BEDS)
-            ensure_pool(host, IMAGES)
+            make_for(hosts.keeper, topology.name, sweep)
+        _refuse_forgotten(hosts, topology)
+        _tell_hosts(hosts, topology.name)
+        hosts.each(_ensure_pools, failed="not all hosts could be made ready")
         settle(hosts, topology.name, progress)
-        with cloning():
+        with cloning(), cloning_elsewhere(hosts):
             images = images_of(hosts, topology)
+            bring(hosts, images, progress)
             accel = acceleration(hosts, accel, images, progress)
             seconds = limit_s(timeout_s, UP_S, emulated=accel != "kvm")
             overall, going = Deadline(begin + seconds), Going(progress)
@@ -125,6 +127,31 @@ def up(
                     hosts, topology, going, overall, recovery=recovery, alone=not held, sure=sure
                 )
         return Raised(prepared, (*made, *prepared.plan.actions), stages, frozenset(cloned))
+
+
+def _ensure_pools(host: Host) -> None:
+    ensure_pool(host, BEDS)
+    ensure_pool(host, IMAGES)
+
+
+def _refuse_forgotten(hosts: Hosts, topology: Topology) -> None:
+    """Raise HostError for a host of the bed that the file does not have any more: nobody would look there."""
+    here = {host.uri for host in hosts.values()}
+    if gone := [name for uri, name in spread_over(hosts.keeper, topology.name).items() if uri not in here]:
+        raise HostError(
+            f"{topology.name} is on {', '.join(gone)}, too, which {topology.file} does not have under `hosts`",
+            hint=f"add it again, without nodes; or: vmlab down {topology.name}",
+        )
+
+
+def _tell_hosts(hosts: Hosts, bed: str, prepared: Prepared | None = None) -> None:
+    """What `down` needs of a bed's hosts when it is told no more than the bed's name, or one of them is away."""
+    if hosts.several or any(map(elsewhere, hosts.values())):
+        parts = {} if prepared is None else prepared.parts
+        nodes = {name: {*part.desired.nodes, *part.observed.bed(bed).nodes} for name, part in parts.items()}
+        before = {name: nodes_on(hosts.keeper, bed, name) for name in hosts}
+        uris = {name: host.uri for name, host in hosts.items()}
+        spread(hosts.keeper, bed, uris, {name: sorted({*nodes.get(name, ()), *before[name]}) for name in hosts})
 
 
 def _claimed(
@@ -179,7 +206,8 @@ def _decided(
 
 def _make_room(hosts: Hosts, prepared: Prepared, progress: Progress) -> None:
     """What is to be there before nodes are: keys, networks, shared disks; and what is to go."""
-    register(hosts.home)
+    register(hosts.keeper)
+    _tell_hosts(hosts, prepared.topology.name, prepared)
     prepared.keys.write(tuple(prepared.members))
     for name, part in prepared.parts.items():
         _make_room_on(hosts[name], part, progress)
@@ -283,7 +311,7 @@ def _follow(
     def whole_console() -> str:
         return console_lines(host, boot.folder, boot.log, 0)[0]
 
-    with guest_of(hosts, boot.metadata) as guest:
+    with guest_of(hosts, host, boot.metadata) as guest:
         try:
             complaints = boot.ready(guest)
         except DeadGuest as error:

@@ -2,17 +2,20 @@
 
 import contextlib
 import os
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
-from vmlab.errors import BusyError, UsageError
-from vmlab.lab.ground.bed_folder import slug
+from vmlab.errors import BusyError, UsageError, VmlabError, together
+from vmlab.lab.ground.bed_folder import hosts_of_beds, slug, slug_there
 from vmlab.lab.ground.hosts import Hosts
 from vmlab.plan.observed import Observed, ObservedBed, ObservedDomain, over_all
 from vmlab.runtime.log import log
+from vmlab.runtime.parallel import each
 from vmlab.virt.borrowed import possible_here
-from vmlab.virt.connection import Host, connected
+from vmlab.virt.connection import Away, Host, connected
+from vmlab.virt.elsewhere import refuse_without_shell
 
 if TYPE_CHECKING:
     from vmlab.topology import Topology
@@ -26,32 +29,107 @@ def default_uri() -> str:
 
 
 @contextlib.contextmanager
-def hosts_of(topology: "Topology") -> Iterator[Hosts]:
-    """The hosts that a topology names, for the `with` block.
+def hosts_of(topology: "Topology", *, tolerant: bool = False) -> Iterator[Hosts]:
+    """The hosts that a topology names, for the `with` block; the `tolerant` does without those that are away.
 
-    Raises HostError for another machine than this one, UsageError for more than one: what lies above works with
-    several, but networks do not reach from one to the other yet.
+    Raises HostError for a host that is away, or all that are, and for one whose machine has no shell that ssh leads to.
     """
-    if len(topology.hosts) > 1:
-        raise UsageError("this version of vmlab puts a bed on one host", hint="leave one entry under `hosts`")
+    with hosts_at(
+        {name: asked.uri or default_uri() for name, asked in topology.hosts.items()}, tolerant=tolerant
+    ) as it:
+        yield it
+
+
+@contextlib.contextmanager
+def hosts_at(uris: Mapping[str, str], *, tolerant: bool = False) -> Iterator[Hosts]:
+    """The hosts of these URIs by name, as `hosts_of`; all are asked at once."""
+    _refuse_one_twice(uris)
+    if len(uris) == 1:
+        ((name, uri),) = uris.items()
+        refuse_without_shell(uri)
+        with opened(uri, name=name, anywhere=True) as host:
+            yield Hosts({name: host}, first=name)
+        return
     with contextlib.ExitStack() as stack:
-        yield Hosts(
-            {
-                name: stack.enter_context(opened(asked.uri or default_uri(), name=name))
-                for name, asked in topology.hosts.items()
-            }
+        guard = threading.Lock()
+
+        def come(name: str) -> Host | Away:
+            try:
+                refuse_without_shell(uris[name])
+                host = Host(uris[name], name)
+            except VmlabError as error:
+                return Away(name, uris[name], error)
+            with guard:
+                stack.callback(host.close)
+            return host
+
+        came = each(come, uris, jobs=len(uris), failed="not all hosts answer")
+        away = {one.name: one for one in came if isinstance(one, Away)}
+        if away and (not tolerant or len(away) == len(uris)):
+            raise together([one.why for one in away.values()], "not all hosts answer")
+        here = {one.name: one for one in came if isinstance(one, Host)}
+        for host in here.values():
+            _put_back_if_free(host)
+        yield Hosts(here, away, next(iter(uris)))
+
+
+def _refuse_one_twice(uris: Mapping[str, str]) -> None:
+    names: dict[str, str] = {}
+    for name, uri in uris.items():
+        other = names.setdefault(uri, name)
+        if other != name:
+            raise UsageError(f"the hosts {other} and {name} are one: {uri}", hint="give each its `uri`")
+
+
+def known_hosts(bed: str) -> dict[str, str] | None:
+    """The URIs, by name, of a bed of which only the name is told, and that is not just on the default host.
+
+    Raises UsageError if there are several of that name.
+    """
+    found = [uris for folder, uris in hosts_of_beds().items() if folder.name == bed]
+    if (asked := os.environ.get("LIBVIRT_DEFAULT_URI")) is not None:
+        found = [uris for uris in found if asked in uris.values()]
+    if len(found) > 1:
+        raise UsageError(
+            f"beds of the name {bed} are on {' and on '.join(', '.join(uris) for uris in found)}",
+            hint="name the topology file of the one that is meant",
         )
+    return found[0] if found else None
 
 
 @contextlib.contextmanager
 def locked(hosts: Hosts, bed: str) -> Iterator[None]:
     """Hold the bed against other vmlabs, on all its hosts; BusyError names who has it."""
+    with contextlib.ExitStack() as stack:
+        for host in _in_order(hosts):
+            stack.enter_context(_held(host, bed, what=f"the bed {bed}"))
+        yield
+
+
+def _in_order(hosts: Hosts) -> list[Host]:
+    """One order for all who hold something of several hosts, whatever they call them; each host once."""
+    by_slug = {slug(host): host for host in hosts.values()}
+    if len(by_slug) == 1:
+        return list(by_slug.values())
+    machines = hosts.each(
+        lambda host: host.call(lambda connection: connection.getHostname()), failed="not all hosts could be asked"
+    )
+    return sorted(by_slug.values(), key=lambda host: (machines[host.name], slug(host)))
+
+
+@contextlib.contextmanager
+def _held(host: Host, name: str, *, what: str, wait_s: float = 0.0) -> Iterator[None]:
+    """A lock of a host, here and, for another machine, there: a vmlab that runs on it takes the same."""
     from vmlab.runtime import lock  # noqa: PLC0415  who only looks does not pay for it
 
-    with contextlib.ExitStack() as stack:
-        for place in sorted({slug(host) for host in hosts.values()}):
-            stack.enter_context(lock.held(f"{place}.{bed}", what=f"the bed {bed}"))
-        yield
+    with lock.held(f"{slug(host)}.{name}", what=what, wait_s=wait_s):
+        if host.local or host.simulated:
+            yield
+            return
+        from vmlab.virt.held_there import held_there  # noqa: PLC0415  rarely needed
+
+        with held_there(host, f"{slug_there(host)}.{name}", what=what, wait_s=wait_s):
+            yield
 
 
 @contextlib.contextmanager
@@ -61,10 +139,9 @@ def leasing(hosts: Hosts) -> Iterator[None]:
     What a killed vmlab left changed on a host is put back first.
     """
     with contextlib.ExitStack() as stack:
-        by_slug = {slug(host): host for host in hosts.values()}
-        for place in sorted(by_slug):
-            stack.enter_context(_leases(by_slug[place], wait_s=60))
-            _put_back(by_slug[place])
+        for host in _in_order(hosts):
+            stack.enter_context(_leases(host, wait_s=60))
+            _put_back(host)
         yield
 
 
@@ -72,17 +149,18 @@ def leasing(hosts: Hosts) -> Iterator[None]:
 def opened(uri: str, *, name: str = "local", anywhere: bool = False) -> Iterator[Host]:
     """A host for the `with` block, as `connected`; on this machine with what a killed vmlab left changed put back."""
     with connected(uri, name=name, anywhere=anywhere) as host:
-        if host.local and not host.simulated and possible_here():
-            with contextlib.suppress(BusyError), _leases(host, wait_s=0):  # whoever has them is at work, or does it
-                _put_back(host)
+        _put_back_if_free(host)
         yield host
 
 
-def _leases(host: Host, *, wait_s: float) -> AbstractContextManager[None]:
-    from vmlab.runtime import lock  # noqa: PLC0415
+def _put_back_if_free(host: Host) -> None:
+    if host.local and not host.simulated and possible_here():
+        with contextlib.suppress(BusyError), _leases(host, wait_s=0):  # whoever has them is at work, or does it
+            _put_back(host)
 
-    what = f"the choice of subnets, CPUs and devices on {host.uri}"
-    return lock.held(f"{slug(host)}.leases", what=what, wait_s=wait_s)
+
+def _leases(host: Host, *, wait_s: float) -> AbstractContextManager[None]:
+    return _held(host, "leases", what=f"the choice of subnets, CPUs and devices on {host.uri}", wait_s=wait_s)
 
 
 def _put_back(host: Host) -> None:

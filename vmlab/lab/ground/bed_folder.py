@@ -6,47 +6,72 @@ then is it sure that nobody uses the old place, and on which host the bed is.
 
 import hashlib
 import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any, Protocol
 
 from vmlab.errors import HostError
 from vmlab.runtime.files import state_dir, write_atomically
-from vmlab.virt.connection import Host
 
 _SECRET = "secret"  # noqa: S105 - the file's name, as guest.keys has it
 _URI = "uri"
 _SWEEP = "sweep"
+_HOSTS = "hosts"
 _READABLE = 40  # characters of a folder's name that are there for people
 
 
-def slug(host: Host) -> str:
+class Named(Protocol):
+    """What tells a host from others, whether or not it answers."""
+
+    @property
+    def uri(self) -> str:
+        """libvirt's."""
+
+    @property
+    def local(self) -> bool:
+        """It is this machine."""
+
+
+def slug(host: Named) -> str:
     """The host in the name of a file."""
-    return re.sub(r"[^a-zA-Z0-9]+", "-", _place(host)).strip("-")
+    return _readable(_place(host))
 
 
-def _place(host: Host) -> str:
+def slug_there(host: Named) -> str:
+    """As `slug`, in the names that a vmlab on that machine itself gives to files."""
+    scheme, _, rest = host.uri.partition("://")
+    path = "/" + rest.partition("?")[0].partition("/")[2]
+    return _readable(f"{scheme.partition('+')[0]}://{path}")
+
+
+def _readable(uri: str) -> str:
+    return re.sub(r"[^a-zA-Z0-9]+", "-", uri).strip("-")
+
+
+def _place(host: Named) -> str:
     """One text for all ways to a libvirtd of this machine: `qemu+unix:///system` is `qemu:///system`."""
     scheme, _, rest = host.uri.partition("://")
     path, _, query = rest.partition("?")
     return f"{scheme.partition('+')[0]}://{path}" if host.local and "socket=" not in query else host.uri
 
 
-def new_folder(host: Host, bed: str) -> Path:
+def new_folder(host: Named, bed: str) -> Path:
     """Where the secret of a bed goes that has none yet."""
     return _of(host) / "beds" / bed
 
 
-def folder(host: Host, bed: str) -> Path:
+def folder(host: Named, bed: str) -> Path:
     """Where the secret of a bed is that is there, on this host."""
     new, old = new_folder(host, bed), _old(bed)
     return old if not new.exists() and (old / _SECRET).exists() else new
 
 
-def named(host: Host) -> list[str]:
+def named(host: Named) -> list[str]:
     """The beds that we have secrets of on this host."""
     return sorted(path.name for path in (_of(host) / "beds").glob("*"))
 
 
-def register(host: Host) -> None:
+def register(host: Named) -> None:
     """Write down which host the secrets are for, so that `elsewhere` can tell."""
     path = _of(host) / _URI
     try:
@@ -56,7 +81,7 @@ def register(host: Host) -> None:
         raise HostError(f"{path}: {error.strerror}", hint=f"ls -ld {state_dir()}") from error
 
 
-def move(host: Host, bed: str) -> None:
+def move(host: Named, bed: str) -> None:
     """Bring a secret from the old place to the new one. The bed must be on this host."""
     old, new = folder(host, bed), new_folder(host, bed)
     if old != new:
@@ -65,7 +90,7 @@ def move(host: Host, bed: str) -> None:
         old.rename(new)
 
 
-def made_for(host: Host, bed: str) -> str:
+def made_for(host: Named, bed: str) -> str:
     """The sweep that the bed was brought up for, which may take it down; "" for a bed that somebody wants."""
     try:
         return (new_folder(host, bed) / _SWEEP).read_text(encoding="utf-8").strip()
@@ -73,7 +98,7 @@ def made_for(host: Host, bed: str) -> str:
         return ""
 
 
-def make_for(host: Host, bed: str, sweep: str) -> None:
+def make_for(host: Named, bed: str, sweep: str) -> None:
     """Say for which sweep the bed is brought up; "" for none. Raises HostError."""
     path = new_folder(host, bed) / _SWEEP
     try:
@@ -86,7 +111,7 @@ def make_for(host: Host, bed: str, sweep: str) -> None:
         raise HostError(f"{path}: {error.strerror}", hint=f"ls -ld {path.parent}") from error
 
 
-def elsewhere(host: Host, bed: str) -> dict[Path, str | None]:
+def elsewhere(host: Named, bed: str) -> dict[Path, str | None]:
     """Secrets of a bed of this name on other hosts: folders, with the URIs of those that are known."""
     found: dict[Path, str | None] = {
         path.parent: _uri(path.parents[2])
@@ -97,7 +122,56 @@ def elsewhere(host: Host, bed: str) -> dict[Path, str | None]:
     return found | ({old: None} if (old / _SECRET).exists() else {})
 
 
-def _of(host: Host) -> Path:
+def spread(home: Named, bed: str, uris: Mapping[str, str], nodes: Mapping[str, Iterable[str]]) -> None:
+    """Write down, for who only has its name, which hosts the bed is about to be on, and which nodes on each.
+
+    Raises HostError.
+    """
+    import json  # noqa: PLC0415  slow to import
+
+    path = new_folder(home, bed) / _HOSTS
+    told = {name: {"uri": uri, "nodes": list(nodes.get(name, ()))} for name, uri in uris.items()}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        write_atomically(path, json.dumps(told) + "\n")
+    except OSError as error:
+        raise HostError(f"{path}: {error.strerror}", hint=f"ls -ld {path.parent}") from error
+
+
+def hosts_of_beds() -> dict[Path, dict[str, str]]:
+    """The beds that are on several hosts, or on another machine: by folder, whose name is the bed's, the hosts' URIs.
+
+    Each has its hosts in its topology's order.
+    """
+    paths = sorted((state_dir() / "hosts").glob(f"*/beds/*/{_HOSTS}"))
+    return {path.parent: {name: str(host["uri"]) for name, host in _spread(path).items()} for path in paths}
+
+
+def spread_over(home: Named, bed: str) -> dict[str, str]:
+    """The hosts that a bed is on, if they were written down: names by URI."""
+    path = new_folder(home, bed) / _HOSTS
+    return {str(host["uri"]): name for name, host in _spread(path).items()} if path.exists() else {}
+
+
+def nodes_on(home: Named, bed: str, host: str) -> list[str]:
+    """The nodes that the last `up` had on one of the bed's hosts."""
+    path = new_folder(home, bed) / _HOSTS
+    return list(_spread(path).get(host, {}).get("nodes", ())) if path.exists() else []
+
+
+def _spread(path: Path) -> dict[str, Any]:
+    import json  # noqa: PLC0415  slow to import
+
+    try:
+        told = json.loads(path.read_text())
+        return {name: {"uri": host["uri"], "nodes": host["nodes"]} for name, host in told.items()}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise HostError(
+            f"{path}: {error}", hint=f"vmlab down FILE; if that bed is gone: rm -r {path.parent}"
+        ) from error
+
+
+def _of(host: Named) -> Path:
     digest = hashlib.sha256(_place(host).encode()).hexdigest()[:8]
     return state_dir() / "hosts" / f"{slug(host)[:_READABLE]}-{digest}"
 

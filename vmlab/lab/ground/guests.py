@@ -23,35 +23,45 @@ from vmlab.lab.ground.bed_folder import folder
 from vmlab.lab.ground.hosts import Hosts
 from vmlab.plan.observed import ObservedBed
 from vmlab.steps import Step
+from vmlab.virt.connection import Host
+from vmlab.virt.machine import machine_of
 
 
 def guests(hosts: Hosts, bed: ObservedBed) -> dict[str, Guest]:
     """A door to each node."""
-    secret = folder(hosts.home, bed.name)
-    return {name: _guest(metadata, secret) for name, metadata in bed.metadata.items()}
+    secret = folder(hosts.keeper, bed.name)
+    return {
+        name: _guest(metadata, secret, _through(hosts, hosts.of(bed.nodes[name])))
+        for name, metadata in bed.metadata.items()
+    }
 
 
-def guest_of(hosts: Hosts, metadata: NodeMetadata) -> Guest:
-    """The door to one node."""
-    return _guest(metadata, folder(hosts.home, metadata.bed))
+def guest_of(hosts: Hosts, host: Host, metadata: NodeMetadata) -> Guest:
+    """The door to one node, which is on that host."""
+    return _guest(metadata, folder(hosts.keeper, metadata.bed), _through(hosts, host))
 
 
-def _guest(metadata: NodeMetadata, secret: Path) -> Guest:
-    return Guest(metadata.bed, metadata.node, metadata.management.ip.ip, metadata.user, secret)
+def _guest(metadata: NodeMetadata, secret: Path, through: str) -> Guest:
+    return Guest(metadata.bed, metadata.node, metadata.management.ip.ip, metadata.user, secret, through=through)
+
+
+def _through(hosts: Hosts, host: Host) -> str:
+    """What leads to a guest of that host where this machine is not in the bed's networks."""
+    return "" if hosts.routed or host.simulated else machine_of(host).through
 
 
 def steps_of(
     hosts: Hosts, metadata: NodeMetadata, facts: DomainFacts, nodes: Mapping[str, NodeMetadata]
 ) -> tuple[Step, ...]:
     """What a node has to satisfy, whose domain says `facts`; `nodes` is the whole bed."""
-    keys = BedKeys.of(folder(hosts.home, metadata.bed))
+    keys = BedKeys.of(folder(hosts.keeper, metadata.bed))
     names = (metadata.node, *(str(address.ip.ip) for address in metadata.addresses))
     lean = metadata.first_boot == LEAN
     return (
         *((lean_step(),) if lean else ()),
         _hosts_file(tuple((name, nodes[name].management.ip.ip) for name in sorted(nodes))),
         *trust_steps(keys.authority, keys.host_certificate(metadata.node, names), keys.root_certificate(metadata.node)),
-        names_step(gateway(metadata.management.ip.network)),
+        names_step(metadata.gateway or gateway(metadata.management.ip.network)),
         *disk_steps(facts.details.links, facts.details.paths),
         *share_steps(metadata.shares),
         *((power_step(),) if metadata.powers else ()),

@@ -1,23 +1,32 @@
 """The hosts of a bed: whoever looks, waits, writes or deletes for a node does it through that node's host."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
 
+from vmlab.errors import HostError
 from vmlab.plan.observed import Observed, ObservedDomain
 from vmlab.runtime.parallel import each
 from vmlab.runtime.wait import Deadline
-from vmlab.virt.connection import Host
+from vmlab.virt.connection import Away, Host
 from vmlab.virt.observe import observe
+
+T = TypeVar("T")
 
 _JOBS = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Hosts(Mapping[str, Host]):
-    """By the names that the topology gives them, in its order. Raises no KeyError that a user could cause."""
+    """By the names that the topology gives them, in its order. Raises no KeyError that a user could cause.
+
+    `away` are those that do not answer, where that is no reason to do nothing. `first` is the name of the first of all.
+    """
 
     by_name: Mapping[str, Host]
+    away: Mapping[str, Away] = field(default_factory=dict)
+    first: str = ""
 
     def __getitem__(self, name: str) -> Host:
         return self.by_name[name]
@@ -30,8 +39,30 @@ class Hosts(Mapping[str, Host]):
 
     @property
     def home(self) -> Host:
-        """The first: it stands for the bed where something is the whole bed's, as its secret is."""
+        """The first: it stands for the bed where something is the whole bed's. Raises HostError if it is away."""
+        if self.first in self.away:
+            raise self.away[self.first].why
         return next(iter(self.by_name.values()))
+
+    @property
+    def keeper(self) -> Host | Away:
+        """The first, which may be away: the bed's secret lies here under its name."""
+        return self.away.get(self.first) or self.home
+
+    @property
+    def whole(self) -> bool:
+        """All answer."""
+        return not self.away
+
+    @property
+    def several(self) -> bool:
+        """The bed is on more than one, whether or not they answer."""
+        return len(self) + len(self.away) > 1
+
+    @property
+    def routed(self) -> bool:
+        """The bed's networks are this machine's, too; else what leads to a guest is its host."""
+        return any(host.local for host in self.values())
 
     @property
     def simulated(self) -> bool:
@@ -51,12 +82,15 @@ class Hosts(Mapping[str, Host]):
         """What is on each of them now, by name; see `observe`."""
 
         def observed(host: Host) -> Observed:
-            return observe(host, whole=whole, leaving=leaving)
+            return observe(host, whole=whole, leaving=leaving, links=self.several)
 
+        return self.each(observed, failed="not all hosts could be looked at")
+
+    def each(self, ask: Callable[[Host], T], *, failed: str) -> dict[str, T]:
+        """What `ask` says of each host that answers, by name, all at once. Raises as `parallel.each`."""
         if len(self) == 1:  # no thread for that
-            return {name: observed(host) for name, host in self.items()}
-        looks = each(observed, self.values(), jobs=_JOBS, failed="not all hosts could be looked at")
-        return dict(zip(self, looks, strict=True))
+            return {name: ask(host) for name, host in self.items()}
+        return dict(zip(self, each(ask, self.values(), jobs=_JOBS, failed=failed), strict=True))
 
     @contextlib.contextmanager
     def until(self, hard_end: Deadline) -> Iterator[None]:
@@ -65,6 +99,16 @@ class Hosts(Mapping[str, Host]):
             for host in self.values():
                 stack.enter_context(host.until(hard_end))
             yield
+
+
+def refuse_several(hosts: Hosts, what: str) -> None:
+    """Raise HostError for what is only done with a bed on one host."""
+    if hosts.several:
+        names = ", ".join([*hosts, *hosts.away])
+        raise HostError(
+            f"{what}: the bed is on {names}, and that is only done with a bed on one host so far",
+            hint="one entry under `hosts`",
+        )
 
 
 def only(host: Host) -> Hosts:

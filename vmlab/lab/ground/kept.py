@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 
 def file_names(hosts: Hosts, bed: str) -> frozenset[str]:
-    """All files of the bed, as they are now."""
+    """All files of the bed on its first host, as they are now; of several none: those have no snapshots."""
+    if hosts.several:
+        return frozenset()
     refresh_pool(hosts.home, BEDS)
     return names_of(hosts.home, bed)
 
@@ -35,6 +37,8 @@ def snapshots_of(hosts: Hosts, bed: str) -> "list[Snapshot]":
 
 def reverting(hosts: Hosts, bed: str) -> "Reverting | None":
     """The way back to a snapshot that the bed is on, if any."""
+    if hosts.several:
+        return None
     told = content(hosts.home, identity.reverting(bed))
     if not told:
         return None

@@ -10,7 +10,7 @@ from vmlab.errors import BusyError
 from vmlab.lab.beds.settle import let_go
 from vmlab.lab.beds.template import making
 from vmlab.lab.ground.bed import locked
-from vmlab.lab.ground.bed_folder import folder, named, new_folder
+from vmlab.lab.ground.bed_folder import folder, named, new_folder, spread_over
 from vmlab.lab.ground.hosts import only
 from vmlab.lab.ground.image_store import folder as image_folder
 from vmlab.lab.ground.image_store import removing, used
@@ -73,6 +73,8 @@ def _of_bed(host: Host, observed: Observed, name: str) -> list[Leftover]:
     bed = observed.bed(name)
     if bed.nodes or bed.kept:
         return list(_of_snapshots(host, bed))
+    if bed.links or spread_over(host, name):  # of its other hosts nothing is known here; `down` takes what is left
+        return []
     if not bed.exists:
         keys = new_folder(host, name)
         return [Leftover("keys", str(keys), "nothing of its bed is there", name)] if keys.exists() else []

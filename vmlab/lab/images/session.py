@@ -92,7 +92,7 @@ class Session:
         bed, pool = prepared.topology.name, prepared.parts[host.name].observed.pool_path
         self.disk = Path(pool) / identity.root_volume(bed, NODE)
         self._key = prepared.keys.public_key
-        self._guest = guest_of(only(host), node.metadata)
+        self._guest = guest_of(only(host), host, node.metadata)
         self._deadline = deadline
         self._progress = progress
         self._brought = False

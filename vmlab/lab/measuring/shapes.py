@@ -99,7 +99,7 @@ def measure_shapes(
     bed is there, UsageError if nothing was cut off.
     """
     bed = topology.name
-    with lock.held(f"{slug(hosts.home)}.{bed}.sweep", what=f"the sweep of the bed {bed}"):
+    with lock.held(f"{slug(hosts.keeper)}.{bed}.sweep", what=f"the sweep of the bed {bed}"):
         sweep = _sweep(hosts, topology, todo, often, resume=resume)
         errors: list[VmlabError] = []
         for shape in topology.shapes:
@@ -117,7 +117,7 @@ def _sweep(hosts: Hosts, topology: Topology, todo: Todo, often: Often, *, resume
     """The one that goes on, its bed taken down, or a new one."""
     bed = topology.name
     there = over_all(bed, hosts.look()).exists
-    marked = made_for(hosts.home, bed)
+    marked = made_for(hosts.keeper, bed)
     if there and not (marked and resume):
         raise BusyError(
             f"{bed} is up, or its disks are kept{', for a sweep that was cut off' if marked else ''}: "

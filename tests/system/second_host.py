@@ -1,0 +1,141 @@
+"""A second complete host on this machine: namespaces with a libvirtd, a virtlogd and an sshd of their own.
+
+It is reached as any other machine is, `qemu+ssh://root@ADDRESS:PORT/system` over a veth pair, and shares neither
+networks nor iptables nor files of libvirt's with the first. What ends is this process's own: the first process of the
+namespace, and by --kill-child all that runs there.
+"""
+
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from sshd import Sshd
+
+from vmlab.guest.keys import IDENTITY, BedKeys
+from vmlab.runtime.wait import sleep
+
+from .conftest import ROOT
+
+FIRST, SECOND = "198.18.77.1", "198.18.77.2"
+"""The addresses of the two hosts in the network between them (of RFC 2544's range, which is for tests)."""
+_PREFIX = 24
+_LIBVIRTD_S = 60
+
+
+@dataclass(frozen=True, slots=True)
+class SecondHost:
+    """`holder` is the process id, seen from here, of its first process.
+
+    `path` is to stand first in PATH: its ssh knows the host, whoever calls it, libvirt or vmlab.
+    """
+
+    holder: int
+    sshd: Sshd
+    path: Path
+    folder: Path
+
+    @property
+    def uri(self) -> str:
+        """As a topology's `hosts` names it."""
+        return f"qemu+ssh://root@{SECOND}:{self.sshd.port}/system"
+
+    def sh(self, script: str) -> str:
+        """Run a script there; its standard output."""
+        done = subprocess.run([*_inside(self.holder), "sh", "-ec", script], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def cut_off(self, *, really: bool = True) -> None:
+        """Nobody hears anything of the other any more, and nothing says so; or they do again."""
+        how = "-I" if really else "-D"
+        self.sh(f"iptables -w {how} INPUT -i eth0 -j DROP; iptables -w {how} OUTPUT -o eth0 -j DROP")
+
+    @property
+    def images(self) -> Path:
+        """Its image store, seen from here."""
+        return self.folder / "lib/vmlab/images"
+
+    def remains(self, bed: str) -> list[str]:
+        """Whatever is left of a bed there: libvirt's objects, files, locks, links."""
+        found = self.sh("virsh -q list --all --name; virsh -q net-list --all --name; ls /run/lock/vmlab || :").split()
+        found += [path.name for path in (self.folder / "lib/vmlab/beds").glob("*")]
+        left = [name for name in found if name.startswith(f"{bed}.") or f".{bed}." in name]
+        return left + self.sh(f"ip -o link show | grep -F 'vmlab {bed}.' || :").splitlines()
+
+
+@contextmanager
+def second_host(work: Path) -> Iterator[SecondHost]:
+    """The host, whose files are below `work`; all of it is gone afterwards. Only root may."""
+    (work / "lib/vmlab").mkdir(parents=True)
+    (work / "lib").chmod(0o755)
+    unshare = ("unshare", "--mount", "--net", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc")
+    argv = (*unshare, "sh", str(Path(__file__).with_suffix(".sh")), str(work), sys.executable)
+    with (work / "setup.log").open("w") as log:
+        process = subprocess.Popen(argv, cwd=ROOT, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+    sshd = None
+    try:
+        holder = _holder(process, work)
+        link = f"vmt{process.pid}"
+        there = ("ip", "link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", str(holder))
+        subprocess.run(there, check=True)
+        _address(link, FIRST)
+        _address("eth0", SECOND, *_inside(holder))
+        keys = BedKeys.fresh(work / "keys")
+        keys.write(("second",))
+        sshd = Sshd(work / "sshd", keys, "second", address=SECOND, inside=_inside(holder))
+        sshd.start()
+        yield SecondHost(holder, sshd, _ssh(work, keys, sshd), work)
+    finally:
+        if sshd is not None:
+            sshd.stop()
+        process.kill()  # and with it, by --kill-child, all that runs there; its end of the veth pair ends the other
+        process.wait()
+        shutil.rmtree(work / "lib", ignore_errors=True)
+
+
+def _inside(holder: int) -> tuple[str, ...]:
+    return "nsenter", "--target", str(holder), "--mount", "--net", "--uts", "--pid"
+
+
+def _address(link: str, address: str, *inside: str) -> None:
+    subprocess.run((*inside, "ip", "address", "add", f"{address}/{_PREFIX}", "dev", link), check=True)
+    subprocess.run((*inside, "ip", "link", "set", link, "up"), check=True)
+
+
+def _holder(process: "subprocess.Popen[bytes]", work: Path) -> int:
+    """The first process there, when libvirtd answers."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    for _ in range(_LIBVIRTD_S * 10):
+        assert process.poll() is None, (work / "setup.log").read_text()
+        sleep(0.1)
+        for child in children.read_text().split():
+            # Before its last step the machine's own libvirtd would answer.
+            if b"reaper.py" not in Path(f"/proc/{child}/cmdline").read_bytes():
+                continue
+            asked = (*_inside(int(child)), "virsh", "-q", "-c", "qemu:///system", "uri")
+            if subprocess.run(asked, capture_output=True, check=False).returncode == 0:
+                return int(child)
+    raise AssertionError((work / "setup.log").read_text())
+
+
+def _ssh(work: Path, keys: BedKeys, sshd: Sshd) -> Path:
+    """A folder with the ssh of a user who knows the host: ssh finds its own files by passwd, whatever HOME says."""
+    folder = work / "ssh"
+    folder.mkdir()
+    known = folder / "known_hosts"
+    known.write_text(f"[{SECOND}]:{sshd.port} {keys.host_key('second').public}\n")
+    config = folder / "config"
+    config.write_text(
+        f"IdentityFile {keys.folder / IDENTITY}\nUserKnownHostsFile {known}\nGlobalKnownHostsFile none\n"
+        "IdentityAgent none\nIdentitiesOnly yes\n"
+    )
+    for name in ("ssh", "scp"):
+        program = folder / name
+        program.write_text(f'#!/bin/sh\nexec {shutil.which(name)} -F {shlex.quote(str(config))} "$@"\n')
+        program.chmod(0o755)
+    return folder

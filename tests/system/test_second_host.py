@@ -1,0 +1,206 @@
+"""A bed on this machine and a second complete host: real guests on both, reached, joined, cut off and taken down.
+
+All tests go by the bed's name once it is up. They share one bed of two small guests, in their order.
+"""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import libvirt
+import pytest
+
+from vmlab.runtime.wait import Deadline, until
+
+from .conftest import MINUTES, Vmlab, image_store, remains
+from .second_host import FIRST, SECOND, SecondHost, second_host
+
+BED, FAR = "t-hosts", "t-far"
+TOPOLOGY = """
+name: {bed}
+image: demo
+hosts:
+  first: {{address: {first}}}
+  second: {{uri: "{uri}", address: {second}}}
+fabrics: {{net: {{kind: ethernet, lnet: tcp, attach: virtio}}}}
+nodes:
+  n1: {{role: client, cpus: 1, memory: 512MiB, fabrics: [net], host: first}}
+  n2: {{role: client, cpus: 1, memory: 512MiB, fabrics: [net], host: second}}
+"""
+ALONE = """
+name: {bed}
+image: demo
+hosts: {{second: {{uri: "{uri}"}}}}
+nodes: {{n1: {{role: client, cpus: 1, memory: 512MiB}}}}
+"""
+_CARRIED = 1500 - 50
+_PING = 28  # bytes of its headers
+
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="only root makes namespaces"),
+    pytest.mark.xdist_group("second host"),
+]
+
+
+class Both(Vmlab):
+    """The command, whose ssh knows the second host."""
+
+    def __init__(self, state: Path, second: SecondHost, work: Path) -> None:
+        super().__init__(state)
+        self.environment["PATH"] = f"{second.path}:{self.environment['PATH']}"
+        self.second = second
+        self.file = self._write(work / "two.yaml", TOPOLOGY, BED)
+        self.alone = self._write(work / "alone.yaml", ALONE, FAR)
+
+    def _write(self, path: Path, text: str, bed: str) -> str:
+        path.write_text(text.format(bed=bed, first=FIRST, second=SECOND, uri=self.second.uri))
+        return str(path)
+
+    def up(self, file: str) -> None:
+        self.run("up", file, "--accel", "tcg", deadline_s=15 * MINUTES)
+
+    def stages(self, bed: str, status: int = 0) -> dict[str, str]:
+        return {
+            node["name"]: node["stage"] for node in json.loads(self.run("status", bed, "-o", "json", status=status))
+        }
+
+    def answers(self, *command: str) -> dict[str, str]:
+        return {a["node"]: a["stdout"].strip() for a in self.json("exec", BED, "--", *command)}
+
+    def json(self, *arguments: str) -> Any:
+        """Options come before a command's own words."""
+        verb, *rest = arguments
+        return json.loads(self.run(verb, "-o", "json", *rest))
+
+
+@pytest.fixture(scope="module")
+def both(vmlab: Vmlab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
+    work = tmp_path_factory.mktemp("second")
+    with second_host(work) as second:
+        command = Both(vmlab.state, second, work)
+        yield command
+        for file in (command.file, command.alone):
+            subprocess.run(command.argv("down", file, "--yes"), env=command.environment, check=False)
+
+
+def domains(uri: str) -> list[str]:
+    connection = libvirt.open(uri)
+    try:
+        return [domain.name() for domain in connection.listAllDomains() if domain.name().startswith(f"{BED}.")]
+    finally:
+        connection.close()
+
+
+def test_each_node_comes_up_on_its_host(both: Both) -> None:
+    both.up(both.file)
+    assert domains("qemu:///system") == [f"{BED}.n1"]
+    assert both.second.sh("virsh -q list --name").split() == [f"{BED}.n2"]
+    # The other host has got the image's files, whole, and under their own names.
+    for file in both.second.images.glob("demo-*"):
+        assert digest(file) == digest(image_store() / file.name)
+    assert {path.suffix for path in both.second.images.glob("demo-*")} == {".qcow2", ".vmlinuz", ".initrd"}
+    assert json.loads(both.run("plan", both.file, "--accel", "tcg", "-o", "json"))["actions"] == []
+    assert both.stages(BED) == {"n1": "ready", "n2": "ready"}
+    (line,) = [line for line in both.json("list") if line["name"] == BED]
+    assert (line["nodes"], line["running"], line["disks"]) == (2, 2, 2)
+
+
+def digest(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def test_guests_reach_each_other_with_whole_packets_and_no_larger_ones(both: Both) -> None:
+    largest = _CARRIED - _PING
+    ping = "ping -c 1 -W 5 -M do -s {size} {to} >/dev/null 2>&1 && echo yes || echo no"
+    for node, other in (("n1", "n2"), ("n2", "n1")):
+        address = (
+            both.run("exec", BED, "-n", other, "--", "ip -4 -o address show dev net").split("inet ")[1].split("/")[0]
+        )
+        for to in (other, address):
+            line = "; ".join(ping.format(size=size, to=to) for size in (largest, largest + 1))
+            assert both.run("exec", BED, "-n", node, "--", line).split()[-2:] == ["yes", "no"], (node, to)
+    # Each has its own host for a gateway, and is asked for names there.
+    ways = both.answers(
+        "sh", "-c", "ip route show default | cut -d' ' -f3; awk '/^nameserver/ {print $2}' /etc/resolv.conf"
+    )
+    assert all(len(set(way.split())) == 1 for way in ways.values())
+    assert len(set(ways.values())) == 2
+
+
+def test_files_consoles_shells_and_power_are_of_the_nodes_own_host(both: Both, tmp_path: Path) -> None:
+    there, back = tmp_path / "there", tmp_path / "back"
+    there.write_bytes(os.urandom(100_000))
+    both.run("cp", str(there), f"{BED}.*:/root/file")
+    both.run("cp", f"{BED}.n2:/root/file", str(back))
+    assert back.read_bytes() == there.read_bytes()
+    assert both.run("ssh", BED, "n2", "--", "uname", "-n").strip() == "n2"
+    assert "first boot: n2" in both.run("console", BED, "n2", "--log")
+    assert both.json("power", "off", BED, "n2") == {"n2": "shut off"}
+    assert both.second.sh("virsh -q list --name").split() == []
+    assert both.stages(BED) == {"n1": "ready", "n2": "off"}
+    both.up(both.file)
+    # What it printed before is kept there, and is told from here.
+    assert both.run("console", BED, "n2", "--log", "--since", "1").count("first boot: n2") == 2
+
+
+def test_whoever_holds_the_bed_there_holds_it_here(both: Both) -> None:
+    lock = f"/run/lock/vmlab/qemu-system.{BED}.lock"
+    owner = '{"user": "eve", "pid": 77, "command": "vmlab up", "since": "today"}'
+    held = f"flock -x {lock} sh -c 'echo held; read x'; rm {lock}"
+    script = f"mkdir -p -m 1777 /run/lock/vmlab; echo '{owner}' > {lock}; {held}"
+    argv = ("nsenter", "--target", str(both.second.holder), "--mount", "--pid", "sh", "-c", script)
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        both.run("up", both.file, "--accel", "tcg", status=9)
+        assert f"the bed {BED} is in use by eve (pid 77) with `vmlab up` since today" in both.complaints
+        holder.communicate("\n")
+
+
+def test_a_killed_up_leaves_no_lock_and_the_next_one_finishes(both: Both) -> None:
+    both.run("power", "off", BED, "*")
+    killed = both.start("up", both.file, "--accel", "tcg")
+    there = f"test -e /run/lock/vmlab/qemu-system.{BED}.lock && echo held || :"
+    assert until(lambda: both.second.sh(there) == "held\n", Deadline.after(60), every_s=0.1)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    assert until(lambda: both.second.sh(there) == "", Deadline.after(60), every_s=0.1)
+    both.up(both.file)
+    assert both.stages(BED) == {"n1": "ready", "n2": "ready"}
+
+
+def test_a_host_that_is_cut_off_is_named_and_the_rest_goes_down_now_and_it_later(both: Both) -> None:
+    both.second.cut_off()
+    try:
+        assert both.stages(BED, status=4) == {"n1": "ready"}
+        assert "the host second is away" in both.complaints
+        both.run("up", both.file, "--accel", "tcg", status=4)
+        assert both.second.uri in both.complaints
+        both.run("down", BED, "--yes", status=4)
+        assert f"{BED}: on second the nodes n2, their disks and networks are left" in both.complaints
+        assert f"vmlab down {BED}, when second answers" in both.complaints
+    finally:
+        both.second.cut_off(really=False)
+    assert domains("qemu:///system") == []
+    (line,) = [line for line in both.json("list") if line["name"] == BED]
+    assert (line["nodes"], line["running"]) == (1, 1)
+    assert f"beds/{BED}" not in both.run("gc")  # the way to what is left
+    both.run("down", BED, "--yes")
+    assert remains(BED, both) == []
+    assert both.second.remains(BED) == []
+
+
+def test_a_bed_on_another_machine_only_is_reached_through_it(both: Both) -> None:
+    both.up(both.alone)
+    assert "ProxyCommand" in both.run("export", "ssh-config", FAR)
+    assert both.run("exec", FAR, "--", "hostname").split()[-1] == "n1"
+    assert both.stages(FAR) == {"n1": "ready"}
+    both.run("down", FAR, "--yes")
+    assert remains(FAR, both) == []
+    assert both.second.remains(FAR) == []

@@ -1,0 +1,171 @@
+"""What other machines do for us in a shell: locks that are held there, files that arrive there.
+
+A shell here stands in for the one that ssh starts there; everything else is as it is.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from vmlab.errors import BusyError, HostError
+from vmlab.runtime import lock
+from vmlab.runtime.wait import Deadline, until
+from vmlab.virt import held_there as held_module
+from vmlab.virt import send_file
+from vmlab.virt.machine import Machine
+
+THERE = Machine("there", ("sh", "-c"))
+HOST: Any = SimpleNamespace(name="there", local=False, simulated=False)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The lock folder there, which is that of a vmlab on that machine."""
+    path = tmp_path / "vmlab"
+    monkeypatch.setattr(held_module, "_FOLDER", str(path))
+    monkeypatch.setattr(held_module, "machine_of", lambda _: THERE)
+    monkeypatch.setenv("VMLAB_LOCK_DIR", str(tmp_path))
+    return path
+
+
+def test_a_lock_there_is_one_with_that_of_a_vmlab_there(folder: Path) -> None:
+    with held_module.held_there(HOST, "qemu-system.ha", what="the bed ha"):
+        file = folder / "qemu-system.ha.lock"
+        assert json.loads(file.read_text())["pid"] == os.getpid()
+        with (
+            pytest.raises(BusyError, match=rf"the bed ha is in use by .* \(pid {os.getpid()} on "),
+            lock.held("qemu-system.ha", what="the bed ha"),
+        ):
+            pass
+    assert until(lambda: not file.exists(), Deadline.after(60))
+    with (
+        lock.held("qemu-system.ha", what="the bed ha"),
+        pytest.raises(BusyError, match=rf"the bed ha is in use by .* \(pid {os.getpid()}\)"),
+        held_module.held_there(HOST, "qemu-system.ha", what="the bed ha"),
+    ):
+        pass
+    assert list(folder.iterdir()) == []
+
+
+def test_who_waits_gets_it(folder: Path) -> None:
+    over = threading.Event()
+    with contextlib.ExitStack() as first:
+        first.enter_context(held_module.held_there(HOST, "x", what="x"))
+        timer = threading.Timer(0.5, lambda: (first.close(), over.set()))
+        timer.start()
+        with held_module.held_there(HOST, "x", what="x", wait_s=60):
+            assert over.wait(60)
+        timer.join()
+    assert until(lambda: not list(folder.iterdir()), Deadline.after(60))
+
+
+def test_several_share_one_there(folder: Path) -> None:
+    with held_module.held_there(HOST, "images", what="images", shared=True):
+        with held_module.held_there(HOST, "images", what="images", shared=True):
+            pass
+        assert (folder / "images.lock").exists()
+        with pytest.raises(BusyError), held_module.held_there(HOST, "images", what="images"):
+            pass
+    assert until(lambda: not list(folder.iterdir()), Deadline.after(60))
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe", "hard link"])
+def test_what_is_no_lock_is_refused_and_left(folder: Path, tmp_path: Path, kind: str) -> None:
+    folder.mkdir()
+    other, file = tmp_path / "other", folder / "x.lock"
+    other.write_text("precious")
+    if kind == "link":
+        file.symlink_to(other)
+    elif kind == "pipe":
+        os.mkfifo(file)
+    else:
+        file.hardlink_to(other)
+    with (
+        pytest.raises(HostError, match=r"x cannot be held on there: .*x\.lock is"),
+        held_module.held_there(HOST, "x", what="x"),
+    ):
+        pass
+    assert other.read_text() == "precious"
+    assert file.is_symlink() or file.exists()
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The image store there."""
+    path = tmp_path / "store"
+    path.mkdir()
+    monkeypatch.setattr(send_file, "machine_of", lambda _: THERE)
+    monkeypatch.setattr(HOST, "call", lambda _: str(path), raising=False)
+    return path
+
+
+def image(tmp_path: Path) -> Path:
+    """Half of it is a hole."""
+    file = tmp_path / "demo-0123456789ab.qcow2"
+    with file.open("wb") as to:
+        to.write(os.urandom(3 << 20))
+        to.truncate(9 << 20)
+        to.seek(8 << 20)
+        to.write(os.urandom(100))
+    return file
+
+
+def test_a_file_arrives_as_it_is_and_its_holes_are_holes(store: Path, tmp_path: Path) -> None:
+    file = image(tmp_path)
+    assert send_file.missing(HOST, (file.name,)) == [file.name]
+    send_file.send(HOST, file)
+    assert send_file.missing(HOST, (file.name,)) == []
+    there = store / file.name
+    assert there.read_bytes() == file.read_bytes()
+    assert there.stat().st_blocks * 512 < 6 << 20
+    assert there.stat().st_mode & 0o777 == 0o644
+    assert [path.name for path in store.iterdir()] == [file.name]
+    before = there.stat()
+    send_file.send(HOST, file)
+    assert there.stat().st_mtime_ns == before.st_mtime_ns
+
+
+def test_what_was_cut_off_goes_on_and_what_is_wrong_is_not_kept(store: Path, tmp_path: Path) -> None:
+    file = image(tmp_path)
+    part = store / f".{file.name}.partial"
+    part.write_bytes(file.read_bytes()[: 2 << 20])
+    sent: list[int] = []
+    tell = send_file.Talk.tell
+
+    def counted(talk: send_file.Talk, data: bytes) -> bool:
+        sent.append(len(data))
+        return tell(talk, data)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(send_file.Talk, "tell", counted)
+        send_file.send(HOST, file)
+    assert sum(sent) == file.stat().st_size - (2 << 20)
+    assert (store / file.name).read_bytes() == file.read_bytes()
+    (store / file.name).unlink()
+    part.write_bytes(b"x" * (2 << 20))
+    send_file.send(HOST, file)
+    assert (store / file.name).read_bytes() == file.read_bytes()
+    assert not part.exists()
+
+
+def test_two_who_send_at_once_send_it_once(store: Path, tmp_path: Path) -> None:
+    file = image(tmp_path)
+    part = store / f".{file.name}.partial"
+    part.touch()
+    with part.open("rb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        sender = threading.Thread(target=send_file.send, args=(HOST, file))
+        sender.start()
+        # The other one is ready meanwhile.
+        (store / file.name).write_bytes(file.read_bytes())
+        inode = (store / file.name).stat().st_ino
+    sender.join()
+    assert (store / file.name).stat().st_ino == inode
+    assert not part.exists()
