@@ -309,7 +309,7 @@ def _up(
     done = len(raised.actions) + sum(stage.applied for stage in raised.stages)
     changed = f"{done} action{'s' * (done != 1)}" if done else ""
     if clones := len(raised.clones):
-        changed += f", {clones} clone{'s' * (clones != 1)} of templates"
+        changed += f", {clones} from a template's memory"
     if waiting := len({action.node or action.name for action in raised.prepared.plan.pending}):
         held = f"{waiting} change{'s' * (waiting != 1)} wait{'s' * (waiting == 1)} for --restart"
         changed = ", ".join(filter(None, (changed, held)))

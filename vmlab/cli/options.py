@@ -148,7 +148,7 @@ _MOST_JOBS = 1024
 Jobs = Annotated[int, option("--jobs", "-j", help="Nodes that are worked on at the same time.", min=1, max=_MOST_JOBS)]
 
 
-def _at_once(text: str | int) -> int:
+def at_once(text: str | int) -> int:
     """A number, or 0 for `auto`."""
     if text == "auto":
         return 0
@@ -164,7 +164,7 @@ StartJobs = Annotated[
         "-j",
         help="Nodes that are worked on at the same time; auto: as many as the host has CPUs for.",
         metavar="N|auto",
-        parser=_at_once,
+        parser=at_once,
     ),
 ]
 RecoveryTime = Annotated[

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 import vmlab
 from vmlab.cli.app import _SECTIONS, app
-from vmlab.cli.options import duration
+from vmlab.cli.options import at_once, duration
 
 RUNNER = CliRunner()
 HEAVY = {
@@ -190,6 +190,17 @@ def test_wrong_usage_exits_2(argv: list[str]) -> None:
 )
 def test_durations(text: str | float, seconds: float) -> None:
     assert duration(text) == seconds
+
+
+@pytest.mark.parametrize(("text", "jobs"), [("auto", 0), ("1", 1), (32, 32), ("1024", 1024)])
+def test_nodes_at_a_time(text: str | int, jobs: int) -> None:
+    assert at_once(text) == jobs
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "1025", "many", "", "1.5", "१"])
+def test_nodes_at_a_time_that_are_no_number(text: str) -> None:
+    with pytest.raises(typer.BadParameter, match="neither auto nor a number"):
+        at_once(text)
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

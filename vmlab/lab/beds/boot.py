@@ -44,7 +44,7 @@ class Boot:
         """The file of its console, in the pool."""
         return identity.console_volume(self.metadata.bed, self.metadata.node)
 
-    def ready(self, guest: Guest) -> tuple[str, ...]:
+    def ready(self, guest: Guest, *, clone: bool = False) -> tuple[str, ...]:
         """Until it answers; what cloud-init complained of. Raises GuestError."""
         return wait_until_ready(
             guest,
@@ -55,6 +55,7 @@ class Boot:
             overall=self.overall,
             advances=self._advances,
             lean=self.metadata.first_boot == LEAN,
+            clone=clone,
         )
 
     def take_steps(self, guest: Guest) -> None:

@@ -313,7 +313,7 @@ def _follow(
 
     with guest_of(hosts, host, boot.metadata) as guest:
         try:
-            complaints = boot.ready(guest)
+            complaints = boot.ready(guest, clone=cloned)
         except DeadGuest as error:
             # QEMU's emulation lets a kernel down at its start now and then, when the host is busy: it panics, or hangs.
             # It may have done so before we came, when another `up` had started it and was killed.

@@ -69,19 +69,21 @@ def _cold(hosts: Hosts, prepared: Prepared, images: Images) -> dict[str, str]:
     """Why nodes that are about to boot for the first time can be no clones."""
     found = {}
     for name, nodes in _fresh(prepared):
-        host = hosts[name]
+        here = _why_not_here(hosts[name]) if nodes else ""
         for node in nodes:
             manifest, _ = images[name, prepared.topology.nodes[node.name].image]
-            if reason := _why_cold(host, node, clonable=manifest.clonable):
+            if reason := here or _why_cold(node, clonable=manifest.clonable):
                 found[node.name] = reason
     return found
 
 
-def _why_cold(host: Host, node: DesiredNode, *, clonable: bool) -> str:
+def _why_not_here(host: Host) -> str:
     if not host.local:
         return "its host is another machine"
-    if not usable(folder(host)):
-        return "only root keeps templates"
+    return "" if usable(folder(host)) else "only root keeps templates"
+
+
+def _why_cold(node: DesiredNode, *, clonable: bool) -> str:
     if node.metadata.first_boot != LEAN:
         return "cloud-init makes it what it is"
     if not clonable:
