@@ -1,7 +1,6 @@
 """The command line from end to end on libvirt's test driver, in this process: its objects live as long as that."""
 
 import _thread
-import gc
 import json
 import os
 import re
@@ -33,7 +32,7 @@ from vmlab.runtime.wait import Deadline, until
 from vmlab.store.runs import open_run
 from vmlab.virt.connection import connected
 
-from .conftest import EMPTY_HOST
+from .conftest import EMPTY_HOST, forget_beds
 
 BED = """
 name: ha
@@ -70,7 +69,7 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, disk: Path) -> Iterator
     yield cli
     kept.close()
     del kept
-    gc.collect()  # an error's traceback keeps the connection that it came over
+    forget_beds()
 
 
 class Cli:

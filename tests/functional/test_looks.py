@@ -4,7 +4,6 @@ libvirt's test driver stands for the host, and nobody answers behind its domains
 test driver nobody has any, so that nobody may ask for them.
 """
 
-import gc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
@@ -19,6 +18,8 @@ from vmlab.lab.beds import execute, reached
 from vmlab.lab.filesystems import lustre_bed
 from vmlab.lab.measuring import run as measuring
 from vmlab.virt import inventory, observe
+
+from .conftest import forget_beds
 
 BED = """
 name: ha
@@ -104,7 +105,7 @@ def looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, disk: Path) -> Iterat
     yield seen
     kept.close()
     del kept
-    gc.collect()
+    forget_beds()
 
 
 @pytest.mark.parametrize("nodes", [1, 12])

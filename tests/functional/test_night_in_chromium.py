@@ -1,6 +1,7 @@
 """The page of a night as a browser shows it: green, red and as large as all of Lustre's suites are."""
 
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -44,9 +45,14 @@ def window(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
         yield found
 
 
+@cache  # 20,000 sub-tests take seconds
+def rendered(name: str) -> str:
+    return html.render(page(*NIGHTS[name]()))
+
+
 def written(name: str, folder: Path) -> Path:
     file = folder / f"{name}.html"
-    file.write_text(html.render(page(*NIGHTS[name]())))
+    file.write_text(rendered(name))
     return file
 
 

@@ -186,9 +186,9 @@ class _Disks:
         )
 
 
-def read_domain(xml: str) -> DomainFacts:
-    """Read what `virDomainGetXMLDesc` gives (or what `build` made)."""
-    root = _shown(xml)
+def read_domain(xml: str, *, disks: bool = True) -> DomainFacts:
+    """Read what `virDomainGetXMLDesc` gives (or what `build` made); no `disks` may be told where nobody wants them."""
+    root = _shown(xml, disks=disks)
     parts = {part.tag: part for part in root.iterchildren("name", "uuid", "metadata", "memory", "vcpu", "devices")}
     name, uuid, vcpus = (_text(parts.get(part)) for part in ("name", "uuid", "vcpu"))
     metadata, unreadable = _understood(_node, name, uuid, parts.get("metadata"))
@@ -220,19 +220,22 @@ def _text(element: etree._Element | None) -> str:
     return "" if element is None else element.text or ""
 
 
-def _shown(xml: str) -> etree._Element:
+def _shown(xml: str, *, disks: bool) -> etree._Element:
     """The domain with what it is, and of its devices those from the first disk to the last disk or passed function.
 
     That is a third of it. libvirt tells what it is first, `<vcpu>` last of what is asked here, then the devices, disks
     first of these. Where that does not hold the cuts leave something open, or there is nothing to cut at: what is no
-    XML then is all read.
+    XML then is all read. Without `disks` a domain that has no passed function is told without devices.
     """
-    head = xml.find(_HEAD_ENDS)
-    first, last = xml.find("<disk ", head), max(xml.rfind("</disk>"), xml.rfind("</hostdev>"))
-    if 0 < head < first < last:
-        with contextlib.suppress(etree.XMLSyntaxError):
-            head, last = head + len(_HEAD_ENDS), xml.index(">", last) + 1
-            return etree.fromstring(f"{xml[:head]}<devices>{xml[first:last]}</devices></domain>", PARSER)
+    head = xml.find(_HEAD_ENDS) + len(_HEAD_ENDS)
+    devices = ""
+    if disks or "<hostdev" in xml:
+        first, last = xml.find("<disk ", head), max(xml.rfind("</disk>"), xml.rfind("</hostdev>"))
+        if not head < first < last:
+            return etree.fromstring(xml, PARSER)
+        devices = xml[first : xml.index(">", last) + 1]
+    with contextlib.suppress(etree.XMLSyntaxError):
+        return etree.fromstring(f"{xml[:head]}<devices>{devices}</devices></domain>", PARSER)
     return etree.fromstring(xml, PARSER)
 
 

@@ -21,6 +21,7 @@ from vmlab.plan.observed import Observed, ObservedDomain, ObservedNetwork
 from vmlab.plan.overlay import HostLinks
 from vmlab.runtime.garbage import uncollected
 from vmlab.runtime.log import log
+from vmlab.values import identity
 from vmlab.virt.connection import Host, missing
 from vmlab.virt.pool import BEDS, MARK, locate
 
@@ -102,7 +103,7 @@ def _observe(host: Host, connection: "libvirt.virConnect", of_host: OfHost, *, w
     runs_with: dict[str, Uses] = {}
 
     def seen(defined: "_Defined") -> ObservedDomain:
-        domain = _domain(defined, host.name)
+        domain = _domain(defined, host.name, leaving)
         # What runs may have other disks attached than it is defined with.
         if whole and domain.running and not _of(domain.facts, leaving):
             runs_with[domain.facts.name], live = read_live(defined[0].XMLDesc())
@@ -166,13 +167,17 @@ def _defined(domain: "libvirt.virDomain") -> _Defined:
     return domain, domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
 
 
-def _domain(defined: _Defined, host: str) -> ObservedDomain:
+def _domain(defined: _Defined, host: str, leaving: str) -> ObservedDomain:
     """A domain as it is defined, which is what was asked for, and its state.
 
-    One that is not defined is told as it runs.
+    One that is not defined is told as it runs. What is `leaving` is told without its disks: those of the bed are known
+    by their names.
     """
     domain, xml = defined
-    facts = read_domain(xml)
+    goes = bool(leaving) and domain.name().startswith(identity.domain_name(leaving, ""))
+    facts = read_domain(xml, disks=not goes)
+    if goes and not _of(facts, leaving):  # it only has such a name
+        facts = read_domain(xml)
     state, reason = domain.state()
     saved = ""
     if state == libvirt.VIR_DOMAIN_SHUTOFF and facts.metadata is not None:
