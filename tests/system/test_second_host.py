@@ -20,7 +20,7 @@ from vmlab.runtime.wait import Deadline, until
 from .conftest import MINUTES, Vmlab, image_store, remains
 from .second_host import FIRST, SECOND, SecondHost, second_host
 
-BED, FAR = "t-hosts", "t-far"
+BED, FAR, WIDE = "t-hosts", "t-far", "t-wide"
 TOPOLOGY = """
 name: {bed}
 image: demo
@@ -37,6 +37,23 @@ name: {bed}
 image: demo
 hosts: {{second: {{uri: "{uri}"}}}}
 nodes: {{n1: {{role: client, cpus: 1, memory: 512MiB}}}}
+"""
+IMAGE = os.environ.get("VMLAB_LUSTRE_IMAGE", "")
+LUSTRE = """
+name: {bed}
+image: {image}
+hosts:
+  first: {{address: {first}}}
+  second: {{uri: "{uri}", address: {second}}}
+fabrics: {{net: {{kind: ethernet, lnet: tcp, attach: virtio}}}}
+nodes:
+  mds1: {{role: [mds, oss], cpus: 1, memory: 1GiB, fabrics: [net], host: first}}
+  client1: {{role: client, cpus: 1, memory: 1GiB, fabrics: [net], host: second}}
+filesystems:
+  lustre:
+    mgt: {{servers: mds1, size: 256MiB}}
+    mdts: [{{servers: mds1, size: 512MiB}}]
+    osts: [{{servers: mds1, size: 512MiB}}]
 """
 _CARRIED = 1500 - 50
 _PING = 28  # bytes of its headers
@@ -56,9 +73,10 @@ class Both(Vmlab):
         self.second = second
         self.file = self._write(work / "two.yaml", TOPOLOGY, BED)
         self.alone = self._write(work / "alone.yaml", ALONE, FAR)
+        self.lustre = self._write(work / "lustre.yaml", LUSTRE, WIDE)
 
     def _write(self, path: Path, text: str, bed: str) -> str:
-        path.write_text(text.format(bed=bed, first=FIRST, second=SECOND, uri=self.second.uri))
+        path.write_text(text.format(bed=bed, first=FIRST, second=SECOND, uri=self.second.uri, image=IMAGE or "demo"))
         return str(path)
 
     def up(self, file: str) -> None:
@@ -84,7 +102,7 @@ def both(vmlab: Vmlab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bot
     with second_host(work) as second:
         command = Both(vmlab.state, second, work)
         yield command
-        for file in (command.file, command.alone):
+        for file in (command.file, command.alone, command.lustre):
             subprocess.run(command.argv("down", file, "--yes"), env=command.environment, check=False)
 
 
@@ -204,3 +222,20 @@ def test_a_bed_on_another_machine_only_is_reached_through_it(both: Both) -> None
     both.run("down", FAR, "--yes")
     assert remains(FAR, both) == []
     assert both.second.remains(FAR) == []
+
+
+@pytest.mark.skipif(not IMAGE, reason="VMLAB_LUSTRE_IMAGE names no image that carries Lustre")
+def test_a_client_mounts_what_a_server_on_the_other_host_has(both: Both) -> None:
+    both.up(both.lustre)
+    told = json.loads(both.run("fs", "status", both.lustre, "-o", "json"))
+    assert {target["state"] for target in told["targets"]} == {"mounted"}
+    assert {client["state"] for client in told["clients"]} == {"mounted"}
+    both.run("lnet", "ping", both.lustre)
+    write = "dd if=/dev/urandom of=/mnt/lustre/file bs=1M count=4 2>/dev/null; sync; md5sum < /mnt/lustre/file"
+    wrote = both.run("exec", WIDE, "-n", "client1", "--", write).split()[-2]
+    both.run("power", "cycle", WIDE, "client1")
+    both.up(both.lustre)
+    assert both.run("exec", WIDE, "-n", "client1", "--", "md5sum < /mnt/lustre/file").split()[-2] == wrote
+    both.run("down", WIDE, "--yes")
+    assert remains(WIDE, both) == []
+    assert both.second.remains(WIDE) == []

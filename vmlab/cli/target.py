@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -192,7 +193,10 @@ def refuse_away(hosts: "Hosts", bed: str) -> None:
 
     if hosts.away:
         names = ", ".join(hosts.away)
-        raise HostError(f"{bed}: nothing is known of what is on {names}, which is away", hint="vmlab host check there")
+        tried = "; ".join(f"virsh -c {shlex.quote(away.uri)} list" for away in hosts.away.values())
+        raise HostError(
+            f"{bed}: nothing is known of what is on {names}, which is away", hint=f"does it answer? {tried}"
+        )
 
 
 @contextlib.contextmanager

@@ -280,9 +280,10 @@ def admit(hosts: Hosts, prepared: Prepared) -> None:
         wanted = sum(node.memory_kib for node in starting)
         free = available_memory(hosts[host])
         if free is not None and wanted > free:
+            which = f"the host {host}" if hosts.several else "the host"
             raise HostError(
                 f"{len(starting)} nodes want {wanted // 1024} MiB of memory, "
-                f"and the host has {free // 1024} MiB available",
+                f"and {which} has {free // 1024} MiB available",
                 hint="take other beds down (`vmlab list`), or give the nodes less `memory`",
             )
 

@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv4Interface
 from vmlab.domainxml.metadata import Address, NodeMetadata
 from vmlab.errors import HostError
 from vmlab.lab.ground.bed import hosts_at
-from vmlab.lab.ground.bed_folder import hosts_of_beds
+from vmlab.lab.ground.bed_folder import spread_beds, uris_of
 from vmlab.lab.ground.hosts import Hosts
 from vmlab.plan.observed import CRASHED, ObservedBed, ObservedDomain
 from vmlab.runtime.garbage import uncollected
@@ -76,9 +76,9 @@ def beds(host: Host) -> list[BedLine]:
 def beds_elsewhere(tell: Callable[[str], None]) -> list[BedLine]:
     """The beds that are on several hosts, or on another machine; `tell` hears of hosts that are away."""
     lines = []
-    for folder, uris in hosts_of_beds().items():
+    for folder in spread_beds():
         try:
-            with hosts_at(uris, tolerant=True) as hosts:
+            with hosts_at(uris_of(folder), tolerant=True) as hosts:
                 for away in hosts.away.values():
                     tell(f"{folder.name}: the host {away.name} is away: {away.why.message}")
                 parts = [line for host in hosts.values() for line in beds(host) if line.name == folder.name]

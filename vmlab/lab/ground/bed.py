@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from vmlab.errors import BusyError, UsageError, VmlabError, together
-from vmlab.lab.ground.bed_folder import hosts_of_beds, slug, slug_there
+from vmlab.lab.ground.bed_folder import slug, slug_there, spread_beds, uris_of
 from vmlab.lab.ground.hosts import Hosts
 from vmlab.plan.observed import Observed, ObservedBed, ObservedDomain, over_all
 from vmlab.runtime.log import log
@@ -86,7 +86,7 @@ def known_hosts(bed: str) -> dict[str, str] | None:
 
     Raises UsageError if there are several of that name.
     """
-    found = [uris for folder, uris in hosts_of_beds().items() if folder.name == bed]
+    found = [uris_of(folder) for folder in spread_beds(bed)]
     if (asked := os.environ.get("LIBVIRT_DEFAULT_URI")) is not None:
         found = [uris for uris in found if asked in uris.values()]
     if len(found) > 1:

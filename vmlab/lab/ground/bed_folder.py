@@ -138,13 +138,14 @@ def spread(home: Named, bed: str, uris: Mapping[str, str], nodes: Mapping[str, I
         raise HostError(f"{path}: {error.strerror}", hint=f"ls -ld {path.parent}") from error
 
 
-def hosts_of_beds() -> dict[Path, dict[str, str]]:
-    """The beds that are on several hosts, or on another machine: by folder, whose name is the bed's, the hosts' URIs.
+def spread_beds(bed: str = "*") -> list[Path]:
+    """The folders of all beds, or those of one name, that are on several hosts or on another machine."""
+    return [path.parent for path in sorted((state_dir() / "hosts").glob(f"*/beds/{bed}/{_HOSTS}"))]
 
-    Each has its hosts in its topology's order.
-    """
-    paths = sorted((state_dir() / "hosts").glob(f"*/beds/*/{_HOSTS}"))
-    return {path.parent: {name: str(host["uri"]) for name, host in _spread(path).items()} for path in paths}
+
+def uris_of(folder: Path) -> dict[str, str]:
+    """The hosts of such a bed, in its topology's order: URIs by name. Raises HostError if that cannot be read."""
+    return {name: str(host["uri"]) for name, host in _spread(folder / _HOSTS).items()}
 
 
 def spread_over(home: Named, bed: str) -> dict[str, str]:

@@ -1,0 +1,63 @@
+"""How a host is called in files, here and on the machine itself; and what is written down of a bed on several."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from vmlab.errors import HostError
+from vmlab.lab.ground.bed_folder import (
+    new_folder,
+    nodes_on,
+    slug,
+    slug_there,
+    spread,
+    spread_beds,
+    spread_over,
+    uris_of,
+)
+
+
+def host(uri: str, *, local: bool = False) -> Any:
+    return SimpleNamespace(uri=uri, local=local)
+
+
+@pytest.mark.parametrize(
+    ("uri", "there"),
+    [
+        ("qemu+ssh://root@kvm2/system", "qemu-system"),
+        ("qemu+ssh://root@10.0.0.2:2222/system?keyfile=/k", "qemu-system"),
+        ("qemu+libssh2://kvm2/session", "qemu-session"),
+    ],
+)
+def test_a_lock_there_is_called_as_it_is_there(uri: str, there: str) -> None:
+    assert slug_there(host(uri)) == there == slug(host(uri.partition("+")[0] + f":///{there[5:]}", local=True))
+    assert slug(host(uri)) != there
+
+
+def test_what_is_written_down_of_a_bed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VMLAB_STATE_DIR", str(tmp_path))
+    home = host("qemu:///system", local=True)
+    uris = {"kvm1": home.uri, "kvm2": "qemu+ssh://root@kvm2/system"}
+    assert (spread_over(home, "ha"), nodes_on(home, "ha", "kvm2"), spread_beds()) == ({}, [], [])
+    spread(home, "ha", uris, {"kvm2": ["oss2"]})
+    assert spread_beds() == spread_beds("ha") == [new_folder(home, "ha")]
+    assert spread_beds("other") == []
+    assert uris_of(new_folder(home, "ha")) == uris
+    assert spread_over(home, "ha") == {uri: name for name, uri in uris.items()}
+    assert (nodes_on(home, "ha", "kvm1"), nodes_on(home, "ha", "kvm2")) == ([], ["oss2"])
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"kvm1": "qemu:///system"}', '{"kvm1": {"uri": "x"}}', "\xff"])
+def test_what_cannot_be_read_is_named_with_what_helps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setenv("VMLAB_STATE_DIR", str(tmp_path))
+    home = host("qemu:///system", local=True)
+    file = new_folder(home, "ha") / "hosts"
+    file.parent.mkdir(parents=True)
+    file.write_text(text, encoding="latin-1")
+    with pytest.raises(HostError, match=str(file)) as caught:
+        uris_of(file.parent)
+    assert f"rm -r {file.parent}" in caught.value.hint
