@@ -75,7 +75,7 @@ def _keep_console(host: Host, connection: "libvirt.virConnect", facts: DomainFac
 
 def _forget_clone(host: Host, connection: "libvirt.virConnect", facts: DomainFacts) -> None:
     """What the clone of a template is made of, of a node that boots instead: it has a past from now on."""
-    if facts.metadata is None or not host.local:
+    if facts.metadata is None or host.simulated or not host.local:
         return
     folder, node = Path(pool_path(connection, BEDS)), facts.metadata
     for name in (identity.clone_memory(node.bed, node.node), identity.clone_disk(node.bed, node.node)):

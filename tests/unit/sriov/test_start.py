@@ -92,6 +92,7 @@ def test_settings_of_a_vf_are_written_and_read() -> None:
 def no_console(monkeypatch: pytest.MonkeyPatch) -> None:
     """The console of an earlier start is another door's: `test_kept_consoles`."""
     monkeypatch.setattr(door, "put_aside", lambda *_: None)
+    monkeypatch.setattr(door, "pool_path", lambda *_: "/nowhere")
 
 
 class Libvirt(Host):

@@ -288,9 +288,9 @@ def _follow(
     node: DesiredNode,
     facts: DomainFacts,
     *,
-    cloned: bool,
     progress: Progress,
     overall: Deadline,
+    cloned: bool = False,
 ) -> None:
     """See a started node through its boot and its steps."""
     on, part = prepared.place(node.name)
