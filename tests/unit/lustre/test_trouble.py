@@ -54,6 +54,9 @@ WANTED = {
     "mount-err-no-mount.lustre_tgt-helper": (
         "the guest has no /sbin/mount.lustre_tgt, so mount gives Lustre no target"
     ),
+    "mount-err-no-quota_v2": (
+        "the guest's kernel has no module quota_v2, without which /dev/vdc cannot count its quota"
+    ),
     "mount-err-no-such-fs": (
         "the MGS has no file system of the name that 10.77.0.10@tcp:/nofs ends in, or its MDT was never mounted"
     ),

@@ -119,11 +119,8 @@ class Session:
             manifest = self._manifest(job, before, release)
             names = [one.name for one in packages]
             manifest = manifest.model_copy(update=self._carries(job.manifest, manager, names, release))
-            if "ldiskfs" in manifest.backends and "dirdata" in self._look().lacks:
-                self._progress.warn(
-                    f"{job.name}: its e2fsprogs are without Lustre's patches (no dirdata in mke2fs): they format "
-                    f"no MDT on ldiskfs; add Lustre's own to --packages"
-                )
+            if "ldiskfs" in manifest.backends:
+                self._warn_of_ldiskfs(job.name, release)
             if self._needs_no_cloud_init(job.manifest.user):
                 manifest = manifest.model_copy(update={"carries": {**manifest.carries, **first_boot.CARRIED}})
             if job.kernel:
@@ -220,6 +217,19 @@ class Session:
         if foreign:
             theirs = ", ".join(foreign)
             raise UsageError(f"the packages' modules are for kernel {theirs}, and the image boots {release}")
+
+    def _warn_of_ldiskfs(self, name: str, release: str) -> None:
+        """Lustre loads without them, and its targets are neither formatted nor mounted."""
+        if "dirdata" in self._look().lacks:
+            self._progress.warn(
+                f"{name}: its e2fsprogs are without Lustre's patches (no dirdata in mke2fs): they format "
+                f"no MDT on ldiskfs; add Lustre's own to --packages"
+            )
+        if not self._run((*_IN_ENGLISH, "modprobe", "-S", release, "-n", "-q", "quota_v2")).ok:
+            self._progress.warn(
+                f"{name}: its kernel has no module quota_v2: no target on ldiskfs can be mounted; "
+                f"build it from an image with all of the kernel's modules"
+            )
 
     def _manifest(self, job: Job, facts: Facts, release: str) -> Manifest:
         from_loader = job.kernel and job.manifest.files.kernel is None

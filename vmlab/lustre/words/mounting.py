@@ -114,6 +114,12 @@ ROWS = (
         "the backend file system of {what} is damaged",
         "unmounted, on its server: e2fsck -f {what}",
     ),
+    # dquot_load_quota_sb (fs/quota/dquot.c), when nothing knows the format of the quota that mkfs.lustre has set up
+    Row(
+        r"mount (?P<what>/\S+) at (?P<where>\S+) failed: No such process",
+        "the guest's kernel has no module quota_v2, without which {what} cannot count its quota",
+        "use an image whose kernel has it (vmlab image build makes its own anew); in the guest: modprobe quota_v2",
+    ),
     Row(
         _MOUNT + r": (?:Read-only file system|No space left on device)",
         "the disk of {what} cannot be written",
