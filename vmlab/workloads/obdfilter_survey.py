@@ -2,6 +2,7 @@
 
 An echo client beside the OST's own device makes the load. `case: disk` drives the OSTs where they are, each OSS alone
 and then all at once; `netdisk` drives them through the OSCs of a client, `network` a server that has no OST at all.
+Lustre 2.17.57 takes no echo client over an OSC that a mount has connected (EALREADY): `netdisk` is for older ones.
 
 Each row of its table, so many objects and threads, is a run of its own: a failure costs no other row, and a run that
 was broken off goes on. What a killed survey left behind is removed before and after: its echo clients, its processes,
@@ -201,6 +202,10 @@ class ObdfilterSurvey(Workload[Options]):
         return matched(_FAILURES, f"{output.stderr}\n{output.stdout}") or super().explain(output)
 
 
+_NO_NETDISK = (
+    "Lustre takes no echo client over the OSC of a file system that is mounted, and lustre-iokit has no netdisk since "
+    "2.16 (LU-10994): `case: disk` drives the OSTs in place, `ior` from clients"
+)
 # iokit-libecho and obdfilter-survey
 _FAILURES = (
     (r"^ssh: ([^\n]{1,200})", "the survey cannot reach a node: {}"),
@@ -213,6 +218,7 @@ _FAILURES = (
     (r"The existing setup must be cleaned", "a file system is mounted on the node"),
     (r"(Can't find any OSTs|no devices or hosts specified)", "{}"),
     (r"(Can't setup echo-client)", "{}"),
+    (r"error: setup: Operation already in progress", _NO_NETDISK),
     (r"(\S+): command not found", "the node has no {}"),
 )
 

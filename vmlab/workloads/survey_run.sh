@@ -6,9 +6,9 @@ shift 6
 on() {
     if [ "$1" = localhost ] || [ "$1" = "$(uname -n)" ]; then sh -c "$2"; else ssh -o BatchMode=yes "$1" "$2"; fi
 }
-drive() {
+drive() { # a UUID has at most 39 bytes, and the name of an OSC is longer
     echo "modprobe obdecho; lctl dl | grep -q ' $1_ecc ' ||
-        printf 'attach echo_client %s %s_UUID\nsetup %s\n' '$1_ecc' '$1_ecc' '$1' | lctl"
+        printf 'attach echo_client %s ecc_UUID\nsetup %s\n' '$1_ecc' '$1' | lctl"
 }
 tidy() {
     for host in $hosts; do on "$host" "$clean"; done
@@ -20,7 +20,9 @@ tidy() {
 }
 tidy </dev/null >/dev/null 2>&1
 for host in $hosts; do on "$host" "rm -rf '$folder' && umask 077 && mkdir -p '$folder'" </dev/null || exit; done
-for device in $devices; do sh -c "$(drive "$device")" </dev/null || exit; done
+for device in $devices; do
+    sh -c "$(drive "$device")" </dev/null || { status=$?; tidy </dev/null >/dev/null 2>&1; exit $status; }
+done
 env "$@" rslt="$folder/survey" timeout -k 30 "$limit" obdfilter-survey </dev/null
 status=$?
 cp "$folder/survey.detail" . 2>/dev/null

@@ -208,10 +208,10 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def survey(place: Path, body: str, limit: str = "60") -> process.Result:
+def survey(place: Path, body: str, limit: str = "60", **options: object) -> process.Result:
     (place / "obdfilter-survey").write_text(f"#!/bin/sh\n{body}\n")
     (place / "obdfilter-survey").chmod(0o755)
-    [found] = measured(together=True)
+    [found] = measured(**(options or {"together": True}))
     argv = list(found.commands[0].argv)
     argv[4], argv[5] = str(place / "survey"), limit
     return process.run(argv, deadline_s=60)
@@ -254,6 +254,30 @@ def test_a_survey_that_does_not_end_is_ended(place: Path) -> None:
     assert SURVEY.explain(Output(result.status, result.stdout, result.stderr, 1.0)) == (
         "obdfilter-survey did not end in time"
     )
+
+
+def test_a_client_has_echo_clients_over_its_oscs_while_it_is_surveyed(place: Path) -> None:
+    """2.17.57: `class_attach_name()) lustre-OST0000-osc-ffff888008cce800_ecc: uuid must be < 40 bytes long`."""
+    result = survey(place, "grep _ecc $DEVICES", case="netdisk")
+    made = [line.split() for line in result.stdout.splitlines()]
+    assert [words[3] for words in made] == ["lab-OST0000-osc-ffff9f_ecc", "lab-OST0001-osc-ffff9f_ecc"]
+    assert all(len(words[4]) < 20 for words in made)
+    assert (place / "devices").read_text() == "".join(
+        line for line in DEVICES.splitlines(keepends=True) if "_ecc" not in line
+    )
+
+
+def test_an_osc_that_takes_no_echo_client_is_told_and_nothing_is_left(place: Path) -> None:
+    """What lctl of 2.17.57 said of a client that had the file system mounted."""
+    refusing = LCTL.replace(
+        ">>$DEVICES ;;", ">>$DEVICES; echo 'error: setup: Operation already in progress'; exit 114 ;;"
+    )
+    (place / "lctl").write_text(refusing)
+    result = survey(place, "echo surveyed", case="netdisk")
+    assert (result.status, "surveyed" in result.stdout) == (114, False)
+    assert "_ecc" not in (place / "devices").read_text()
+    told = SURVEY.explain(Output(result.status, result.stdout, result.stderr, 1.0))
+    assert told.startswith("Lustre takes no echo client over the OSC of a file system that is mounted")
 
 
 # --- reading -------------------------------------------------------------------------------------------------------
@@ -325,6 +349,7 @@ def test_truncated_whatever_it_says_at_the_end(path: Path) -> None:
 SAID = {
     "error-and-short": r"over within a second \(SHORT\): read of 1 objects, 4 threads",
     "short": r"\(SHORT\): write of 1 objects, 1 threads, rewrite of",
+    "short-behind-a-figure": r"\(SHORT\): rewrite of 1 objects, 1 threads, read of 1 objects, 1 threads",
     "no-gawk": "is cut off, or none|the node has no gawk",
     "no-target": "printed no figures: there is no OST lab-OST0009 on the node",
     "no-result-dir": "a row of obdfilter-survey is cut off",
