@@ -49,7 +49,7 @@ def sources(hosts: Hosts, prepared: Prepared, images: Images, progress: Progress
         nodes = fold([node for node, why in cold.items() if why == reason])
         progress.say(f"{nodes} boots, and is no template's clone: {reason}")
     found: dict[str, Source] = {}
-    missing: dict[str, tuple[Host, Wanted]] = {}
+    missing: dict[str, tuple[_Place, Wanted]] = {}
     for name, fresh in _fresh(prepared):
         warm = [node for node in fresh if node.name not in cold]
         if not warm:
@@ -60,7 +60,7 @@ def sources(hosts: Hosts, prepared: Prepared, images: Images, progress: Progress
             wanted = place.wanted(node, grow=node.root.capacity > manifest.size)
             found[node.name] = Source(place.templates, wanted.key, wanted.xml, place.pool)
             if place.templates.find(wanted.key) is None:
-                missing.setdefault(wanted.key, (place.host, wanted))
+                missing.setdefault(wanted.key, (place, wanted))
     failed = _make(missing, found, wish, progress)
     return {node: source for node, source in found.items() if source.key not in failed}
 
@@ -91,16 +91,18 @@ def _why_cold(node: DesiredNode, *, clonable: bool) -> str:
     return "it has a kernel of its own" if node.files else why_none(node.xml)
 
 
-def _make(missing: Mapping[str, tuple[Host, Wanted]], found: Sources, wish: str, progress: Progress) -> frozenset[str]:
+def _make(
+    missing: Mapping[str, tuple["_Place", Wanted]], found: Sources, wish: str, progress: Progress
+) -> frozenset[str]:
     """Make them; the keys of those that could not be."""
     failed = []
 
     def one(key: str) -> None:
-        host, wanted = missing[key]
+        place, wanted = missing[key]
         nodes = fold([node for node, source in found.items() if source.key == key])
         progress.say(f"{wanted.image}: a template of {nodes} boots, once")
         try:
-            make(host, found[next(node for node, source in found.items() if source.key == key)].templates, wanted)
+            make(place.host, place.templates, wanted)
         except VmlabError as error:
             if wish == "only":
                 raise
