@@ -1,7 +1,6 @@
 """Two real guests that go on from a template's memory, and are themselves all the same."""
 
 import contextlib
-import json
 import signal
 import time
 from collections.abc import Iterator
@@ -58,8 +57,7 @@ def bed(vmlab: Vmlab, file: str) -> Iterator[Vmlab]:
 
 
 def on_all(bed: Vmlab, script: str) -> dict[str, str]:
-    told = json.loads(bed.run("exec", BED, "-o", "json", "--", "sh", "-c", script))
-    return {answer["node"]: answer["stdout"].strip() for answer in told}
+    return bed.on_all(BED, script)
 
 
 def test_nothing_boots(bed: Vmlab) -> None:

@@ -72,11 +72,10 @@ def _go_on(host: Host, connection: "libvirt.virConnect", name: str, memory: Path
     domain.resume()
 
 
-def begin_anew(host: Host, bed: str, node: DesiredNode) -> None:
-    """Take back what `clone` has done: the node is off, with the disk that it was to boot from."""
+def begin_anew(host: Host, node: DesiredNode) -> None:
+    """Take back what `clone` has done: the node is off, with a new disk to boot from; its start does the rest."""
     perform(host, StopDomain(node.domain, node.name, _WHY))
-    for volume in (identity.clone_memory(bed, node.name), identity.clone_disk(bed, node.name), node.root.name):
-        perform(host, RemoveVolume(volume, node.name, _WHY))
+    perform(host, RemoveVolume(node.root.name, node.name, _WHY))
     perform(host, CreateVolume(node.root.name, node.name, _WHY, node.root))
 
 

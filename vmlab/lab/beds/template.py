@@ -26,6 +26,7 @@ from vmlab.runtime.wait import Deadline, now, until
 from vmlab.store.templates import Template, Templates
 from vmlab.virt.connection import Host, gone_is_fine
 from vmlab.virt.machine import machine_of
+from vmlab.virt.observe import domain_state
 from vmlab.virt.save_image import make_room
 
 READY = "vmlab: template"
@@ -144,9 +145,8 @@ class _Making:
     def _await(self) -> None:
         def ready() -> bool:
             text = _text(self._console)
-            state = self._state()
             line = death(text)
-            if line is not None or state != libvirt.VIR_DOMAIN_RUNNING:
+            if line is not None or domain_state(self._host, self._wanted.name) != "running":
                 raise self._failure(line or "its guest has ended", text)
             return READY in text
 
@@ -159,15 +159,6 @@ class _Making:
             domain.saveFlags(str(self._saved), None, libvirt.VIR_DOMAIN_SAVE_PAUSED)
 
         self._host.call(act, deadline_s=_SAVE_S)
-
-    def _state(self) -> int:
-        def act(connection: "libvirt.virConnect") -> int:
-            state = libvirt.VIR_DOMAIN_SHUTOFF
-            with gone_is_fine():
-                state = connection.lookupByName(self._wanted.name).state()[0]
-            return int(state)
-
-        return self._host.call(act)
 
     def _end(self) -> None:
         def act(connection: "libvirt.virConnect") -> None:

@@ -271,13 +271,12 @@ def _node(
 
 def _cloned(host: Host, prepared: Prepared, node: DesiredNode, source: Source, progress: Progress) -> bool:
     """Whether it goes on from the template's memory; if not, it is as it was before."""
-    bed = prepared.topology.name
     progress.stage(node.name, "clone")
     try:
-        clone(host, source, bed, node)
+        clone(host, source, prepared.topology.name, node)
     except VmlabError as error:
         progress.warn(f"{node.name}: {error.message}; it boots")
-        begin_anew(host, bed, node)
+        begin_anew(host, node)
         return False
     return True
 
