@@ -58,7 +58,9 @@ def arguments(image: Path, run: Path, port: int, kernel_parameters: str) -> list
     told += ["-append", _cmdline(kernel_parameters)]
     told += ["-chardev", f"file,id=console,path={run / 'console'}", "-serial", "chardev:console"]
     told += ["-qmp", f"unix:{run / 'monitor'},server=on,wait=off"]
-    told += ["-device", "intel-iommu,intremap=on,caching-mode=on,device-iotlb=on"]
+    # eim: x2APIC, whose registers are MSRs. While PCI functions change hands QEMU's memory map changes, and now and
+    # then a CPU's write to its APIC's page got lost: its timer never fired again, and the host hung. MSRs have no page.
+    told += ["-device", "intel-iommu,intremap=on,caching-mode=on,device-iotlb=on,eim=on"]
     told += ["-netdev", f"user,id=mgmt,restrict=on,hostfwd=tcp:127.0.0.1:{port}-:22"]
     told += ["-netdev", "hubport,id=fabric0,hubid=0", "-netdev", "hubport,id=fabric1,hubid=0"]
     told += ["-device", "virtio-net-pci,addr=2,netdev=mgmt,mac=52:54:00:00:00:01,romfile="]

@@ -25,27 +25,48 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.labhost)
 
 
+_NO_WORD = (124, 137, 255)  # of `timeout`, the same with its KILL, and ssh's own
+_STALL = "detected stalls on CPUs/tasks"  # Documentation/RCU/stallwarn.rst
+
+
 class Lab:
     """The lab host; every bed that a test makes is named `t-...`. `complaints`: the last command's standard error."""
 
     complaints = ""
+    lost = ""
+    """Once the host itself is broken: why. What would follow fails at once, not by its deadline."""
 
     def run(
         self, *command: str, status: int | None = 0, deadline_s: float = 2 * MINUTES, stdin: str | bytes = ""
     ) -> str:
         """Standard output of an argv there; the exit status must be `status`, or any for None. 124: deadline."""
         bounded = shlex.join(("timeout", "-k", "5", f"{deadline_s:.0f}", *command))
-        done = subprocess.run(
-            (DOOR, "ssh", bounded),
-            input=stdin.encode() if isinstance(stdin, str) else stdin,
-            capture_output=True,
-            timeout=deadline_s + MINUTES,
-            check=False,
-        )
+        done = self._enter(bounded, stdin=stdin, deadline_s=deadline_s + MINUTES)
+        if done.returncode in _NO_WORD:
+            self.lost = self._broken()
+        if self.lost:
+            pytest.fail(self.lost)
         out, self.complaints = done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
         told = f"{shlex.join(command)}: {done.returncode}\n{out}\n{self.complaints}"
         assert status is None or done.returncode == status, told
         return out
+
+    def _broken(self) -> str:
+        """What says that it is the host that hangs, and not what was asked of it; "" if nothing does."""
+        console = subprocess.run((DOOR, "console"), capture_output=True, text=True, check=False).stdout
+        stalled = _STALL in console
+        if not stalled and self._enter("true", stdin="", deadline_s=MINUTES).returncode == 0:
+            return ""
+        return f"the lab host {'has lost a CPU' if stalled else 'does not answer'}:\n{console[-4000:]}"
+
+    def _enter(self, command: str, *, stdin: str | bytes, deadline_s: float) -> "subprocess.CompletedProcess[bytes]":
+        if self.lost:
+            pytest.fail(self.lost)
+        argv, told = (DOOR, "ssh", command), stdin.encode() if isinstance(stdin, str) else stdin
+        try:
+            return subprocess.run(argv, input=told, capture_output=True, timeout=deadline_s, check=False)
+        except subprocess.TimeoutExpired:
+            return subprocess.CompletedProcess(argv, _NO_WORD[0], b"", b"")
 
     def sh(self, script: str, *, status: int | None = 0, deadline_s: float = 2 * MINUTES) -> str:
         """Standard output of a shell script there."""
