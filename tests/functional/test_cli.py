@@ -268,6 +268,33 @@ def test_down_keeps_disks(cli: Cli) -> None:
     assert kept == []
 
 
+def test_down_keeps_warm_what_its_file_says(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "bed.yaml").write_text(f"keep: warm\n{BED}")
+    cli("up", "bed.yaml", "--no-wait")
+    connection = libvirt.open("test:///default")
+    for node in ("mds1", "oss1", "oss2"):
+        connection.lookupByName(f"ha.{node}").managedSave()
+    for bed in ("ha", "bed.yaml", "ha"):
+        kept = cli("down", bed, "-y")
+        assert (kept.exit_code, "with the memory of 3 nodes kept" in kept.stderr) == (0, True)
+    assert cli.json("list") == [{"name": "ha", "nodes": 3, "running": 0, "disks": 5}]
+    assert "nodes: mds1,oss[1-2]" in cli("down", "ha", "--no-keep-warm").stderr
+    assert cli("down", "ha", "--keep-disks", "-y").exit_code == 0
+    assert cli.json("list") == [{"name": "ha", "nodes": 0, "running": 0, "disks": 5}]
+    assert "ha: gone" in cli("down", "bed.yaml", "-y").stderr  # nothing of it runs
+
+
+def test_down_keeps_nothing_warm_when_the_file_does_not_say_so_any_more(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "bed.yaml").write_text(f"keep: warm\n{BED}")
+    cli("up", "bed.yaml", "--no-wait")
+    refused = cli("down", "ha", "-y")  # there is no memory to save at libvirt's test driver
+    assert (refused.exit_code, "has no files behind its volumes" in refused.stderr) == (4, True)
+    (tmp_path / "bed.yaml").write_text(BED)
+    assert "take it down?" in cli("down", "bed.yaml").stderr
+    assert cli("up", "bed.yaml", "--no-wait").exit_code == 0
+    assert "ha: gone" in cli("down", "ha", "-y").stderr
+
+
 def test_down_of_a_bed_of_another_host_names_that_and_exits_4(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -133,6 +133,15 @@ def test_memory_of_a_clone_is_kept_and_goes_on(bed: Vmlab, file: str) -> None:
     assert set(on_all(bed, "cat /run/word").values()) == {"here"}
 
 
+def test_down_keeps_the_memory_of_a_bed_whose_file_says_so(bed: Vmlab, file: str) -> None:
+    bed.run("up", file, "--set", "keep=warm")
+    on_all(bed, "echo kept >/run/word")
+    bed.run("down", BED)
+    assert {node["stage"] for node in bed.json("status", BED)} == {"saved"}
+    bed.run("up", file)
+    assert set(on_all(bed, "cat /run/word").values()) == {"kept"}
+
+
 def test_whoever_cannot_be_a_clone_is_told_before_anything_is_done(vmlab: Vmlab, file: str) -> None:
     vmlab.run("up", file, "--name", "t-cold", "--set", "first_boot=cloud-init", *ONLY, status=4)
     assert "oss[1-2] cannot be a template's clone: cloud-init makes it what it is" in vmlab.complaints

@@ -84,7 +84,7 @@ def up(
         )
 
 
-def down(bed: Bed, yes: Yes = False, keep_disks: KeepDisks = False, keep_warm: KeepWarm = False) -> None:
+def down(bed: Bed, yes: Yes = False, keep_disks: KeepDisks = False, keep_warm: KeepWarm = None) -> None:
     """Take a bed down: nodes, networks and disks go.
 
     Lists them and asks. Nothing else is touched; a disk that another domain uses stops it.
@@ -95,14 +95,18 @@ def down(bed: Bed, yes: Yes = False, keep_disks: KeepDisks = False, keep_warm: K
       vmlab down ha-topology.yaml -y --keep-disks
       vmlab down ha --keep-warm
     """
-    from vmlab.cli.target import at
+    from vmlab.cli.target import at, is_file, load
     from vmlab.errors import UsageError
     from vmlab.lab.beds.down import refuse_of_another_host
+    from vmlab.lab.beds.keep_warm import to_be_kept
 
     if keep_disks and keep_warm:
         raise UsageError("--keep-warm keeps the disks, too", hint=f"vmlab down {bed} --keep-warm")
-    with at(bed, tolerant=True) as (hosts, name):
+    topology = load(bed) if is_file(bed) else None
+    with at(bed, topology, tolerant=True) as (hosts, name):
         refuse_of_another_host(hosts, name)
+        if keep_warm is None and not keep_disks:
+            keep_warm = to_be_kept(hosts, name, topology)
         if keep_warm:
             _keep_warm(hosts, name)
             return
@@ -325,7 +329,7 @@ def _keep_warm(hosts: "Hosts", bed: str) -> None:
 
     with shown() as progress:
         kept = keep_warm(hosts, bed, progress)
-    again = f"`vmlab up` of its file goes on from there, `vmlab down {bed}` gives it up"
+    again = f"`vmlab up` of its file goes on from there, `vmlab down {bed} --no-keep-warm` gives it up"
     typer.echo(f"{bed}: off, with the memory of {len(kept)} node{'s' * (len(kept) != 1)} kept: {again}", err=True)
 
 

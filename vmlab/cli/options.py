@@ -126,10 +126,11 @@ KeepDisks = Annotated[
     ),
 ]
 KeepWarm = Annotated[
-    bool,
+    bool | None,
     option(
-        "--keep-warm",
-        help="Keep all, the memory of the nodes, too: they are off, and the next `up` goes on from there.",
+        "--keep-warm/--no-keep-warm",
+        help="Keep all, the memory of the nodes, too: they are off, and the next `up` goes on from there. "
+        "As the file says by default (`keep: warm`).",
     ),
 ]
 HardEnd = Annotated[

@@ -22,7 +22,7 @@ from vmlab.lab.beds.taken import refuse_taken
 from vmlab.lab.beds.warm import refuse_cold, sources
 from vmlab.lab.filesystems.bring_up import raise_filesystems, wanted
 from vmlab.lab.ground.bed import leasing, locked
-from vmlab.lab.ground.bed_folder import make_for, nodes_on, register, spread, spread_over
+from vmlab.lab.ground.bed_folder import keep, make_for, nodes_on, register, spread, spread_over
 from vmlab.lab.ground.guests import guest_of
 from vmlab.lab.ground.hard_end import UP_S, Going, limit_s, told
 from vmlab.lab.ground.hosts import Hosts
@@ -209,6 +209,7 @@ def _make_room(hosts: Hosts, prepared: Prepared, progress: Progress) -> None:
     register(hosts.keeper)
     _tell_hosts(hosts, prepared.topology.name, prepared)
     prepared.keys.write(tuple(prepared.members))
+    keep(hosts.keeper, prepared.topology.name, prepared.topology.keep or "")
     for name, part in prepared.parts.items():
         _make_room_on(hosts[name], part, progress)
 
