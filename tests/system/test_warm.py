@@ -1,6 +1,7 @@
 """Two real guests that go on from a template's memory, and are themselves all the same."""
 
 import contextlib
+import os
 import signal
 import time
 from collections.abc import Iterator
@@ -169,6 +170,37 @@ def test_a_clone_that_was_killed_on_its_way_is_begun_anew(bed: Vmlab, file: str,
     assert on_all(bed, "hostname") == {node: node for node in NODES}
     with contextlib.suppress(FileNotFoundError):
         assert not list(Path("/var/lib/libvirt/vmlab/beds").glob(f"{BED}.*.clone.*"))
+
+
+def test_a_template_that_is_not_what_it_was_is_told_once_and_made_anew(vmlab: Vmlab, tmp_path: Path) -> None:
+    """One of its own shape. What its disk lost shows when a clone fails; what was cut shows at once."""
+    path = tmp_path / "rot.yaml"
+    path.write_text("name: t-rot\nimage: demo\nnodes: {n1: {role: client, memory: 480MiB}}\n")
+    up = ("up", str(path), "--warm", "auto")
+    vmlab.run(*up, *ONLY)
+    there = (line["template"] for line in vmlab.json("warm", "list"))
+    (key,) = (one["key"] for one in there if one["memory_kib"] == 480 << 10)
+    memory = Path(f"/var/lib/libvirt/vmlab/images/templates/{key}.memory")
+    vmlab.run("down", "t-rot", "--yes")
+    facts = memory.stat()
+    with memory.open("r+b") as file:
+        file.seek(1 << 20)
+        file.write(b"x" * (1 << 20))
+    os.utime(memory, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    vmlab.run(*up)
+    assert f"the template {key} is not what it was, and is removed" in vmlab.complaints
+    assert vmlab.on_all("t-rot", "hostname") == {"n1": "n1"}
+    vmlab.run("down", "t-rot", "--yes")
+    vmlab.run(*up, *ONLY)
+    assert "boots, once" in vmlab.complaints
+    vmlab.run("down", "t-rot", "--yes")
+    os.truncate(memory, 1 << 20)
+    vmlab.run(*up, *ONLY)
+    assert f"the template {key} of demo was cut or written to: it is made anew" in vmlab.complaints
+    assert "n1: clone" in vmlab.complaints
+    vmlab.run("down", "t-rot", "--yes")
+    assert remains("t-rot", vmlab) == []
+    vmlab.run("warm", "rm", key)
 
 
 def test_a_template_that_was_killed_leaves_no_guest_and_is_made_again(

@@ -12,7 +12,7 @@ from vmlab.guest.console import panicked_early
 from vmlab.inventory.passable import stranded
 from vmlab.lab.beds import channel
 from vmlab.lab.beds.boot import Boot
-from vmlab.lab.beds.clone import Source, begin_anew, clone
+from vmlab.lab.beds.clone import Source, begin_anew, clone, rotten
 from vmlab.lab.beds.decide import Part, Prepared
 from vmlab.lab.beds.prepare import Images, acceleration, admit, at_once, images_of, lustre_in, prepare, remarks
 from vmlab.lab.beds.settle import settle
@@ -278,6 +278,8 @@ def _cloned(host: Host, prepared: Prepared, node: DesiredNode, source: Source, p
     except VmlabError as error:
         progress.warn(f"{node.name}: {error.message}; it boots")
         begin_anew(host, node)
+        if rotten(source):
+            progress.warn(f"the template {source.key} is not what it was, and is removed: the next `up` makes it anew")
         return False
     return True
 
