@@ -403,6 +403,7 @@ def test_rebuild(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     rebuilt = cli("rebuild", "ha")
     assert rebuilt.exit_code == 0, rebuilt.output
     assert "oss2: undefine-domain" in rebuilt.stderr
+    assert "\nha: rebuilt: cold\n" in rebuilt.stderr
     assert len(cli.json("status", "ha")) == 3
 
 
@@ -417,7 +418,9 @@ def test_rebuild_of_nodes_leaves_the_others_and_what_is_shared(cli: Cli) -> None
     assert {"oss1: made anew", "oss1: create-volume", "oss1: start-domain"} <= told
     assert not {"oss2: made anew", "oss2: create-volume", "oss2: start-domain", "oss1: define-domain"} & told
     assert {node["state"] for node in cli.json("status", "ha")} == {"running"}
+    assert "\nha: rebuilt: cold\n" in rebuilt.stderr
     assert cli("rebuild", "ha", "-n", "none", "-y").exit_code == 2
+    assert cli("rebuild", "ha", "-n", "oss1", "-y", "--keep-new").exit_code == 2
 
 
 def test_rebuild_of_what_cannot_come_up_again_takes_nothing_down(cli: Cli, tmp_path: Path) -> None:

@@ -133,6 +133,14 @@ KeepWarm = Annotated[
         "As the file says by default (`keep: warm`).",
     ),
 ]
+KeepNew = Annotated[
+    bool,
+    option(
+        "--keep-new",
+        help="Keep the bed as it is then, in a snapshot `new`: the next rebuild goes back to it, if the topology, the "
+        "images and QEMU are the same, and keeps another if not.",
+    ),
+]
 HardEnd = Annotated[
     float | None,
     option(

@@ -50,12 +50,16 @@ _UNDEFINED = "not all nodes could be defined"
 
 @dataclass(frozen=True, slots=True)
 class Raised:
-    """What `up` did. `stages` are those of LNet and the file systems, with what they took; `clones` did not boot."""
+    """What `up` did. `stages` are those of LNet and the file systems, with what they took; `clones` did not boot.
+
+    `reverted`: when the bed was as it is again (ISO 8601, UTC), if it went back to that.
+    """
 
     prepared: Prepared
     actions: tuple[Action, ...]
     stages: tuple[StageTime, ...] = ()
     clones: frozenset[str] = frozenset()
+    reverted: str = ""
 
 
 def up(
