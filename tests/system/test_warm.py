@@ -38,6 +38,8 @@ echo 'random: crng reseeded due to virtual machine fork' >&3
 wait; stat -c %Y /etc/ssh/ssh_host_ed25519_key
 """
 
+LOG_INS = "journalctl -q -b -t sshd -t sshd-session -o cat | grep -c '^Accepted publickey'"
+
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> str:
@@ -129,9 +131,14 @@ def test_after_a_power_cycle_it_boots_and_is_the_same(bed: Vmlab, file: str) -> 
 
 def test_memory_of_a_clone_is_kept_and_goes_on(bed: Vmlab, file: str) -> None:
     on_all(bed, "echo here >/run/word")
+    before = on_all(bed, LOG_INS)
     bed.run("down", BED, "--keep-warm")
     bed.run("up", file)
     assert set(on_all(bed, "cat /run/word").values()) == {"here"}
+    # Ours were two by now; all of `up` takes one.
+    assert {node: int(number) - int(before[node]) for node, number in on_all(bed, LOG_INS).items()} == dict.fromkeys(
+        NODES, 3
+    )
 
 
 def test_down_keeps_the_memory_of_a_bed_whose_file_says_so(bed: Vmlab, file: str) -> None:

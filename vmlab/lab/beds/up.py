@@ -1,6 +1,7 @@
 """Bring a bed up: look, plan, act in parallel, verify."""
 
-from contextlib import nullcontext, suppress
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -9,6 +10,7 @@ from vmlab.errors import GuestError, HostError, VmlabError
 from vmlab.guest.boot import DeadGuest, FailedStart
 from vmlab.guest.clock import set_clock
 from vmlab.guest.console import panicked_early
+from vmlab.guest.ssh import Guest
 from vmlab.inventory.passable import stranded
 from vmlab.lab.beds import channel
 from vmlab.lab.beds.boot import Boot
@@ -34,6 +36,7 @@ from vmlab.lab.ground.stages import StageTime
 from vmlab.lustre.target import Recovery
 from vmlab.plan.actions import Action, ReturnDevices, StartDomain, StopDomain, before_start, by_name
 from vmlab.plan.desired import DesiredNode
+from vmlab.runtime.descriptors import STARTING, require
 from vmlab.runtime.parallel import LIBVIRT_JOBS, each
 from vmlab.runtime.wait import Deadline, now
 from vmlab.topology import Topology
@@ -108,12 +111,18 @@ def up(
             clones = sources(hosts, prepared, images, going)
 
         cloned: set[str] = set()
+        lustre = lustre_in(images)
+        mounts = wait and hosts.have_guests and lustre is not False and wanted(topology)
+        again = frozenset(prepared.nodes if mounts else prepared.from_memory if wait else ())
+        require(len(again) + STARTING, f"connections to {len(again)} guests")
+        there: dict[str, Guest] = {}
 
         def node(asked: DesiredNode) -> None:
-            if _node(hosts, prepared, asked, going, overall, source=clones.get(asked.name), wait=wait):
+            source = clones.get(asked.name)
+            if _node(hosts, prepared, asked, going, overall, source=source, wait=wait, again=again, there=there):
                 cloned.add(asked.name)
 
-        with ending():
+        with ending(), _closed_after(there):
             with suppress(HostError):  # told when all are up
                 channel.begin(hosts, topology.name, prepared.members.values())
             # Whoever waits for guests has many in hand; whoever does not has libvirt to wait for.
@@ -121,16 +130,25 @@ def up(
             jobs = jobs if wait else min(jobs, LIBVIRT_JOBS)
             each(node, prepared.nodes.values(), jobs=jobs, failed=f"{topology.name}: not all nodes came up")
             if wait:
-                set_clocks(hosts, prepared.bed, prepared.from_memory, going)
+                set_clocks(hosts, prepared.bed, prepared.from_memory, going, there)
             channel.ensure(hosts, topology.name, prepared.members.values(), going)
             stages: tuple[StageTime, ...] = ()
-            lustre = lustre_in(images)
-            if wait and hosts.have_guests and lustre is not False and wanted(topology):
+            if mounts:
                 sure = lustre is not None
                 stages = raise_filesystems(
-                    hosts, topology, going, overall, recovery=recovery, alone=not held, sure=sure
+                    hosts, topology, going, overall, recovery=recovery, alone=not held, sure=sure, there=there
                 )
         return Raised(prepared, (*made, *prepared.plan.actions), stages, frozenset(cloned))
+
+
+@contextmanager
+def _closed_after(there: Mapping[str, Guest]) -> Iterator[None]:
+    """One log-in for all stages: it is what an emulated guest takes longest for."""
+    try:
+        yield
+    finally:
+        for guest in tuple(there.values()):
+            guest.close()
 
 
 def _ensure_pools(host: Host) -> None:
@@ -246,8 +264,13 @@ def _node(
     *,
     source: Source | None,
     wait: bool,
+    again: Collection[str],
+    there: dict[str, Guest],
 ) -> bool:
-    """The rest of one node's lane, then, if that is to be waited for, its boot and its steps; whether it is a clone."""
+    """The rest of one node's lane, then, if that is to be waited for, its boot and its steps; whether it is a clone.
+
+    The connection to who is needed `again` stays open, `there`.
+    """
     if overall.passed:
         progress.stage(node.name, "waiting for its turn")
         raise GuestError(f"{node.name} was not begun", node=node.name, stage="waiting")
@@ -269,7 +292,12 @@ def _node(
     observed = prepared.bed.nodes.get(node.name)
     held = any(action.node == node.name for action in part.plan.pending)
     facts = observed.facts if held and observed is not None else read_domain(node.xml)
-    _follow(hosts, prepared, node, facts, cloned=cloned, progress=progress, overall=overall)
+    with ExitStack() as stack:
+        guest = stack.enter_context(guest_of(hosts, host, facts.metadata or node.metadata))
+        _follow(hosts, prepared, node, facts, guest, cloned=cloned, progress=progress, overall=overall)
+        if node.name in again:
+            there[node.name] = guest
+            stack.pop_all()
     progress.stage(node.name, "ready")
     return cloned
 
@@ -293,6 +321,7 @@ def _follow(
     prepared: Prepared,
     node: DesiredNode,
     facts: DomainFacts,
+    guest: Guest,
     *,
     progress: Progress,
     overall: Deadline,
@@ -317,25 +346,24 @@ def _follow(
     def whole_console() -> str:
         return console_lines(host, boot.folder, boot.log, 0)[0]
 
-    with guest_of(hosts, host, boot.metadata) as guest:
-        try:
-            complaints = boot.ready(guest, clone=cloned)
-        except DeadGuest as error:
-            # QEMU's emulation lets a kernel down at its start now and then, when the host is busy: it panics, or hangs.
-            # It may have done so before we came, when another `up` had started it and was killed.
-            if prepared.accel != "tcg" or not (isinstance(error, FailedStart) or panicked_early(whole_console())):
-                raise
-            progress.warn(f"{error.message}; under emulation that happens, so it is started once more")
-            for kind in (StopDomain, StartDomain):
-                perform(host, kind(node.domain, node.name, "it failed at its start"))
-            complaints = boot.ready(guest)
-        for complaint in complaints:
-            progress.warn(f"{node.name}: cloud-init: {complaint}")
-        if cloned:
-            set_clock(guest, node.name)
-        boot.take_steps(guest)
-        if facts.details.paths and not guest.run(("sh", "-c", "command -v multipathd"), deadline_s=_ASK_S).ok:
-            progress.warn(f"{node.name}: the image has no multipathd: each path to a disk is a disk of its own")
+    try:
+        complaints = boot.ready(guest, clone=cloned)
+    except DeadGuest as error:
+        # QEMU's emulation lets a kernel down at its start now and then, when the host is busy: it panics, or hangs.
+        # It may have done so before we came, when another `up` had started it and was killed.
+        if prepared.accel != "tcg" or not (isinstance(error, FailedStart) or panicked_early(whole_console())):
+            raise
+        progress.warn(f"{error.message}; under emulation that happens, so it is started once more")
+        for kind in (StopDomain, StartDomain):
+            perform(host, kind(node.domain, node.name, "it failed at its start"))
+        complaints = boot.ready(guest)
+    for complaint in complaints:
+        progress.warn(f"{node.name}: cloud-init: {complaint}")
+    if cloned:
+        set_clock(guest, node.name)
+    boot.take_steps(guest)
+    if facts.details.paths and not guest.run(("sh", "-c", "command -v multipathd"), deadline_s=_ASK_S).ok:
+        progress.warn(f"{node.name}: the image has no multipathd: each path to a disk is a disk of its own")
 
 
 def _take_back(hosts: Hosts, prepared: Prepared) -> bool:
