@@ -268,6 +268,33 @@ def test_down_keeps_disks(cli: Cli) -> None:
     assert kept == []
 
 
+def test_down_keeps_warm_what_its_file_says(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "bed.yaml").write_text(f"keep: warm\n{BED}")
+    cli("up", "bed.yaml", "--no-wait")
+    connection = libvirt.open("test:///default")
+    for node in ("mds1", "oss1", "oss2"):
+        connection.lookupByName(f"ha.{node}").managedSave()
+    for bed in ("ha", "bed.yaml", "ha"):
+        kept = cli("down", bed, "-y")
+        assert (kept.exit_code, "with the memory of 3 nodes kept" in kept.stderr) == (0, True)
+    assert cli.json("list") == [{"name": "ha", "nodes": 3, "running": 0, "disks": 5}]
+    assert "nodes: mds1,oss[1-2]" in cli("down", "ha", "--no-keep-warm").stderr
+    assert cli("down", "ha", "--keep-disks", "-y").exit_code == 0
+    assert cli.json("list") == [{"name": "ha", "nodes": 0, "running": 0, "disks": 5}]
+    assert "ha: gone" in cli("down", "bed.yaml", "-y").stderr  # nothing of it runs
+
+
+def test_down_keeps_nothing_warm_when_the_file_does_not_say_so_any_more(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "bed.yaml").write_text(f"keep: warm\n{BED}")
+    cli("up", "bed.yaml", "--no-wait")
+    refused = cli("down", "ha", "-y")  # there is no memory to save at libvirt's test driver
+    assert (refused.exit_code, "has no files behind its volumes" in refused.stderr) == (4, True)
+    (tmp_path / "bed.yaml").write_text(BED)
+    assert "take it down?" in cli("down", "bed.yaml").stderr
+    assert cli("up", "bed.yaml", "--no-wait").exit_code == 0
+    assert "ha: gone" in cli("down", "ha", "-y").stderr
+
+
 def test_down_of_a_bed_of_another_host_names_that_and_exits_4(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -376,6 +403,7 @@ def test_rebuild(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     rebuilt = cli("rebuild", "ha")
     assert rebuilt.exit_code == 0, rebuilt.output
     assert "oss2: undefine-domain" in rebuilt.stderr
+    assert "\nha: rebuilt: cold\n" in rebuilt.stderr
     assert len(cli.json("status", "ha")) == 3
 
 
@@ -390,7 +418,9 @@ def test_rebuild_of_nodes_leaves_the_others_and_what_is_shared(cli: Cli) -> None
     assert {"oss1: made anew", "oss1: create-volume", "oss1: start-domain"} <= told
     assert not {"oss2: made anew", "oss2: create-volume", "oss2: start-domain", "oss1: define-domain"} & told
     assert {node["state"] for node in cli.json("status", "ha")} == {"running"}
+    assert "\nha: rebuilt: cold\n" in rebuilt.stderr
     assert cli("rebuild", "ha", "-n", "none", "-y").exit_code == 2
+    assert cli("rebuild", "ha", "-n", "oss1", "-y", "--keep-new").exit_code == 2
 
 
 def test_rebuild_of_what_cannot_come_up_again_takes_nothing_down(cli: Cli, tmp_path: Path) -> None:

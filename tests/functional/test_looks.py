@@ -99,7 +99,7 @@ def looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, disk: Path) -> Iterat
 
         monkeypatch.setattr(module, name, counted)
     for module in (execute, lustre_bed, measuring, reached):
-        monkeypatch.setattr(module, "doors", lambda _, bed: {name: Nobody(name) for name in bed.nodes})
+        monkeypatch.setattr(module, "doors", lambda _, bed, *_there: {name: Nobody(name) for name in bed.nodes})
     kept = libvirt.open("test:///default")  # all beds are gone with the last connection
     assert CliRunner().invoke(app, ("image", "import", "demo", str(disk))).exit_code == 0
     yield seen

@@ -30,6 +30,7 @@ STAND_IN = (sys.executable, str(TESTS / "night_stand_in.py"))
 TOPOLOGY = "name: small\nimage: demo\nnodes: {client1: {role: client, memory: 512MiB}}\n"
 KIB = 512 << 10
 PATIENCE_S = 150
+DOWN = "down n-b1 --yes --no-keep-warm"
 
 
 class Suites(BaseModel):
@@ -106,7 +107,7 @@ def test_what_fails_is_a_failed_test_with_evidence_and_its_bed_is_kept(lab: Lab)
     for entry in record.entries:
         folder = lab.places.nights / record.id / entry.steps[1].evidence
         assert (folder / "index.md").read_text() == f"# Evidence of {entry.bed}\n"
-    assert lab.did("down") == ["down n-b1 --yes", "down n-b2 --yes"] or len(lab.did("down")) == 2
+    assert lab.did("down") == [DOWN, DOWN.replace("b1", "b2")] or len(lab.did("down")) == 2
 
 
 def test_a_kept_bed_goes_when_the_next_night_begins(lab: Lab) -> None:
@@ -124,8 +125,8 @@ def test_what_the_lab_broke_is_tried_once_more_and_not_counted(lab: Lab) -> None
     assert [one.status for one in results(record)] == ["pass"]
     assert (record.lab, record.status, record.entries[0].steps[0].tries) == (0, 0, 2)
     assert lab.did("up", "down", "run") == [
-        *("down n-b1 --yes", "up n-b1", "down n-b1 --yes", "up n-b1", "run n-b1 -o json"),
-        *("down n-b1 --yes", "up n-b1", "run n-b1 -o json", "down n-b1 --yes"),
+        *(DOWN, "up n-b1", DOWN, "up n-b1", "run n-b1 -o json"),
+        *(DOWN, "up n-b1", "run n-b1 -o json", DOWN),
     ]
 
 

@@ -13,6 +13,7 @@ from vmlab.guest.boot import DeadGuest, FailedStart
 from vmlab.lab.beds import boot
 from vmlab.lab.beds import up as module
 from vmlab.lab.beds.up import up
+from vmlab.lab.ground.guests import guest_of
 from vmlab.lab.ground.hosts import only
 from vmlab.lab.ground.progress import Silent
 from vmlab.plan.actions import Action
@@ -65,7 +66,9 @@ class Bed:
         node = self.prepared.nodes["n1"]
         prepared = replace(self.prepared, accel=accel)
         end = Deadline.after(60)
-        module._follow(only(self.host), prepared, node, read_domain(node.xml), progress=self.told, overall=end)
+        hosts = only(self.host)
+        guest = guest_of(hosts, self.host, node.metadata)
+        module._follow(hosts, prepared, node, read_domain(node.xml), guest, progress=self.told, overall=end)
 
 
 def dead(stage: str, kind: type[GuestError] = DeadGuest) -> GuestError:

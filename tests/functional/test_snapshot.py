@@ -6,6 +6,7 @@ The driver has no memory to save: a file says that a node had some, and a node w
 import subprocess
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import libvirt
 import pytest
 
 from vmlab.errors import HostError, UsageError, VmlabError
-from vmlab.lab.beds import put_back, settle, snapshot, snapshots, standing
+from vmlab.lab.beds import as_new, put_back, settle, snapshot, snapshots, standing
 from vmlab.lab.beds.down import down, planned_removal
 from vmlab.lab.beds.power import power
 from vmlab.lab.beds.up import up
@@ -25,13 +26,17 @@ from vmlab.lab.hosts import gc
 from vmlab.plan.actions import Action, RemoveVolume
 from vmlab.plan.snapshots import Reverting
 from vmlab.report.plan import removal_lines
+from vmlab.store.images import Files, Manifest, add
 from vmlab.topology import Topology, loads
 from vmlab.values import identity
+from vmlab.values.size import Bytes
 from vmlab.virt import pool_files
 from vmlab.virt.connection import Host
 from vmlab.virt.machine import Machine
 from vmlab.virt.observe import domain_state, observe
 from vmlab.virt.perform import perform
+from vmlab.virt.pool import IMAGES
+from vmlab.virt.pool import folder as pool_folder
 from vmlab.virt.pool_files import PoolFiles
 
 BED = """
@@ -414,3 +419,61 @@ def test_libvirts_test_driver_keeps_nothing(host: Host, bed: Topology) -> None:
     up(only(host), bed, accel="auto", restart=False, timeout_s=60, jobs=1, wait=False, progress=Silent())
     with pytest.raises(HostError, match="has no files behind its volumes"):
         create(only(host))
+
+
+def rebuild(hosts: Hosts, topology: Topology, *, keep: bool = False) -> str:
+    return as_new.rebuild(hosts, topology, accel="auto", timeout_s=60, jobs=1, keep=keep, progress=Silent()).reverted
+
+
+def test_a_rebuild_goes_back_to_what_a_rebuild_kept_as_long_as_it_would_be_the_same(
+    hosts: Hosts, bed: Topology, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*given: Any, **named: Any) -> Any:
+        """Files of snapshots are no volumes of the test driver."""
+        done = down(*given, **named)
+        for name in of_snapshots(folder):
+            (folder / name).unlink()
+        return done
+
+    monkeypatch.setattr(as_new, "down", gone)
+    create(hosts)
+    assert rebuild(hosts, bed) == ""
+    assert listed(hosts) == []
+    assert rebuild(hosts, bed, keep=True) == ""
+    assert listed(hosts) == ["new"]
+    write(folder, "newer")
+    other = replace(bed, description="other words", warm="only", file="elsewhere.yaml")
+    (kept_then,) = snapshots.listed(hosts, "ha")
+    assert rebuild(hosts, other) == kept_then.created
+    assert set(disks(folder).values()) == {"new"}
+    assert all(state == "running" for state in states(hosts).values())
+    for differs in (
+        replace(bed, warm="never"),
+        replace(bed, management_lnet="tcp9"),
+        replace(bed, nodes=bed.nodes | {"oss3": replace(bed.nodes["oss3"], memory=Bytes(384 << 20))}),
+    ):
+        write(folder, "newer")
+        assert rebuild(hosts, differs) == ""
+        assert set(disks(folder).values()) == {"newer"}  # the test driver makes no files
+        assert listed(hosts) == ["new"]
+    assert rebuild(hosts, differs) != ""
+    monkeypatch.setattr(as_new, "_qemu", lambda _: 1)
+    assert rebuild(hosts, differs) == ""
+
+
+def test_an_image_that_was_built_anew_is_no_way_back(hosts: Hosts, bed: Topology, tmp_path: Path) -> None:
+    rebuild(hosts, bed, keep=True)
+    disk = tmp_path / "demo.qcow2"
+    subprocess.run(("qemu-img", "create", "-q", "-f", "qcow2", str(disk), "2G"), check=True)
+    add(pool_folder(IMAGES), Manifest(name="demo", files=Files(disk=disk.name)), tmp_path)
+    assert rebuild(hosts, bed) == ""
+
+
+def test_a_bed_that_cannot_be_kept_as_new_is_new_all_the_same(
+    hosts: Hosts, bed: Topology, effects: Effects, folder: Path
+) -> None:
+    effects.begin(0, kill=False)
+    assert rebuild(hosts, bed, keep=True) == ""
+    effects.end()
+    assert listed(hosts) == []
+    assert of_snapshots(folder) == set()

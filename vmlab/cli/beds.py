@@ -14,6 +14,7 @@ from vmlab.cli.options import (
     Form,
     HardEnd,
     KeepDisks,
+    KeepNew,
     KeepWarm,
     Name,
     Output,
@@ -29,10 +30,13 @@ from vmlab.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
+    from vmlab.lab.beds.up import Raised
     from vmlab.lab.ground.hosts import Hosts
+    from vmlab.lab.ground.progress import Progress
     from vmlab.lustre.target import Recovery
+    from vmlab.report.timings import Timed
     from vmlab.topology import Topology
 
 _JOBS = 32
@@ -84,7 +88,7 @@ def up(
         )
 
 
-def down(bed: Bed, yes: Yes = False, keep_disks: KeepDisks = False, keep_warm: KeepWarm = False) -> None:
+def down(bed: Bed, yes: Yes = False, keep_disks: KeepDisks = False, keep_warm: KeepWarm = None) -> None:
     """Take a bed down: nodes, networks and disks go.
 
     Lists them and asks. Nothing else is touched; a disk that another domain uses stops it.
@@ -95,18 +99,22 @@ def down(bed: Bed, yes: Yes = False, keep_disks: KeepDisks = False, keep_warm: K
       vmlab down ha-topology.yaml -y --keep-disks
       vmlab down ha --keep-warm
     """
-    from vmlab.cli.target import at
+    from vmlab.cli.target import at, is_file, load
     from vmlab.errors import UsageError
     from vmlab.lab.beds.down import refuse_of_another_host
+    from vmlab.lab.beds.keep_warm import to_be_kept
 
     if keep_disks and keep_warm:
         raise UsageError("--keep-warm keeps the disks, too", hint=f"vmlab down {bed} --keep-warm")
-    with at(bed, tolerant=True) as (hosts, name):
+    topology = load(bed) if is_file(bed) else None
+    with at(bed, topology, tolerant=True) as (hosts, name):
         refuse_of_another_host(hosts, name)
+        if keep_warm is None and not keep_disks:
+            keep_warm = to_be_kept(hosts, name, topology)
         if keep_warm:
             _keep_warm(hosts, name)
             return
-        _down(hosts, name, yes=yes, keep_disks=keep_disks, verb="down")
+        _down(hosts, name, yes=yes, keep_disks=keep_disks)
 
 
 def rebuild(
@@ -125,32 +133,37 @@ def rebuild(
     yes: Yes = False,
     accel: Acceleration = Accel.AUTO,
     warm: WarmStart = None,
+    keep_new: KeepNew = False,
     timeout: HardEnd = None,
     jobs: StartJobs = _JOBS,
 ) -> None:
     """Take a bed down, disks and all, and bring it up anew.
 
     With -n only some nodes, while the others run on. For a bed's name, its topology file is looked for here, then among
-    those that ship with vmlab.
+    those that ship with vmlab. The last line says which way it went: revert, warm or cold.
 
     \b
     Examples:
       vmlab rebuild ha-topology.yaml -y
+      vmlab rebuild ha -y --keep-new
       vmlab rebuild ha -n oss1
     """
     from vmlab.cli.target import file_of, load
+    from vmlab.errors import UsageError
     from vmlab.lab.beds.prepare import images_of
     from vmlab.lab.ground.bed import hosts_of
 
     topology = _warm(load(file_of(bed), name, settings or ()), warm)
     with hosts_of(topology) as hosts:
         images_of(hosts, topology)  # what cannot come up again is not taken down
+        doomed = None
         if nodes is not None:
+            if keep_new:
+                raise UsageError("--keep-new keeps a bed that is new, and -n makes some of its nodes anew")
             doomed = _doomed(hosts, topology, nodes, yes=yes)
-            _up(hosts, topology, accel=accel, restart=False, timeout_s=timeout, jobs=jobs, wait=True, anew=doomed)
-            return
-        _down(hosts, topology.name, yes=yes, keep_disks=False, verb="rebuild")
-        _up(hosts, topology, accel=accel, restart=False, timeout_s=timeout, jobs=jobs, wait=True)
+        elif not yes:
+            _agreed_down(hosts, topology.name, keep_disks=False, verb="rebuild")
+        _rebuild(hosts, topology, doomed, accel=accel, timeout_s=timeout, jobs=jobs, keep=keep_new)
 
 
 def _warm(topology: "Topology", wish: Warm | None) -> "Topology":
@@ -270,42 +283,82 @@ def _up(
     timeout_s: float | None,
     jobs: int,
     wait: bool,
-    recovery: "Recovery | None" = None,
-    timings: bool = False,
-    anew: "Collection[str] | None" = None,
+    recovery: "Recovery | None",
+    timings: bool,
 ) -> None:
-    """Bring it up and tell of it; with `anew`, after these nodes were made anew."""
-    from vmlab.lab.beds.anew import rebuild as make_anew
+    """Bring it up and tell of it."""
     from vmlab.lab.beds.up import up as bring_up
+    from vmlab.report.tables import show
+    from vmlab.report.timings import stage_table, timing_table
+
+    def work(progress: "Progress") -> "Raised":
+        return bring_up(
+            hosts,
+            topology,
+            accel=accel,
+            restart=restart,
+            timeout_s=timeout_s,
+            jobs=jobs,
+            wait=wait,
+            progress=progress,
+            recovery=recovery,
+            sweep="",
+        )
+
+    raised, progress = _raised(topology, work, state="ready" if wait else "started")
+    if timings:
+        show(timing_table(progress))
+        if raised.stages:
+            show(stage_table(raised.stages))
+
+
+def _rebuild(
+    hosts: "Hosts",
+    topology: "Topology",
+    doomed: "Collection[str] | None",
+    *,
+    accel: Accel,
+    timeout_s: float | None,
+    jobs: int,
+    keep: bool,
+) -> None:
+    """Make the bed anew, or only what is doomed of it, and tell of it and of the way."""
+    from vmlab.lab.beds.anew import rebuild as make_anew
+    from vmlab.lab.beds.as_new import rebuild as make_new
+
+    def work(progress: "Progress") -> "Raised":
+        if doomed is not None:
+            return make_anew(hosts, topology, doomed, accel=accel, timeout_s=timeout_s, jobs=jobs, progress=progress)
+        return make_new(hosts, topology, accel=accel, timeout_s=timeout_s, jobs=jobs, keep=keep, progress=progress)
+
+    raised, _ = _raised(topology, work, state="ready")
+    typer.echo(f"{topology.name}: rebuilt: {_way(raised, doomed or topology.nodes)}", err=True)
+
+
+def _way(raised: "Raised", nodes: "Collection[str]") -> str:
+    from vmlab.values.nodeset import fold
+
+    if raised.reverted:
+        return f"revert to what was new at {raised.reverted}"
+    warm = [node for node in nodes if node in raised.clones]
+    cold = [node for node in nodes if node not in raised.clones]
+    if warm and cold:
+        return f"{fold(warm)} warm, {fold(cold)} cold"
+    return "warm" if warm else "cold"
+
+
+def _raised(topology: "Topology", work: "Callable[[Progress], Raised]", *, state: str) -> "tuple[Raised, Timed]":
+    """Have it done, and tell what came of it."""
     from vmlab.report.progress import shown
     from vmlab.report.tables import raised_table, show
-    from vmlab.report.timings import Timed, stage_table, timing_table
+    from vmlab.report.timings import Timed
     from vmlab.runtime.wait import now
 
     begin = now()
     with shown(tuple(topology.nodes)) as seen:
         progress = Timed(seen)
-        if anew is not None:
-            raised = make_anew(hosts, topology, anew, accel=accel, timeout_s=timeout_s, jobs=jobs, progress=progress)
-        else:
-            raised = bring_up(
-                hosts,
-                topology,
-                accel=accel,
-                restart=restart,
-                timeout_s=timeout_s,
-                jobs=jobs,
-                wait=wait,
-                progress=progress,
-                recovery=recovery,
-                sweep="",
-            )
+        raised = work(progress)
     show(raised_table(raised))
-    if timings:
-        show(timing_table(progress))
-        if raised.stages:
-            show(stage_table(raised.stages))
-    state = "ready" if wait else "started"
     done = len(raised.actions) + sum(stage.applied for stage in raised.stages)
     changed = f"{done} action{'s' * (done != 1)}" if done else ""
     if clones := len(raised.clones):
@@ -315,8 +368,8 @@ def _up(
         changed = ", ".join(filter(None, (changed, held)))
     number = len(raised.prepared.nodes)
     took = f"{now() - begin:.1f} s ({changed or 'nothing to change'})"
-    told = f"{topology.name}: {number} node{'s' * (number != 1)} {state} in {took}"
-    typer.echo(told, err=True)
+    typer.echo(f"{topology.name}: {number} node{'s' * (number != 1)} {state} in {took}", err=True)
+    return raised, progress
 
 
 def _keep_warm(hosts: "Hosts", bed: str) -> None:
@@ -325,25 +378,26 @@ def _keep_warm(hosts: "Hosts", bed: str) -> None:
 
     with shown() as progress:
         kept = keep_warm(hosts, bed, progress)
-    again = f"`vmlab up` of its file goes on from there, `vmlab down {bed}` gives it up"
+    again = f"`vmlab up` of its file goes on from there, `vmlab down {bed} --no-keep-warm` gives it up"
     typer.echo(f"{bed}: off, with the memory of {len(kept)} node{'s' * (len(kept) != 1)} kept: {again}", err=True)
 
 
-def _down(hosts: "Hosts", bed: str, *, yes: bool, keep_disks: bool, verb: str) -> None:
-    from vmlab.cli.target import agreed
+def _down(hosts: "Hosts", bed: str, *, yes: bool, keep_disks: bool) -> None:
     from vmlab.lab.beds.down import down as take_down
-    from vmlab.lab.beds.down import others, planned_removal
-    from vmlab.report.plan import removal_lines
+    from vmlab.lab.beds.down import others
     from vmlab.report.progress import shown
 
     if not yes:
-        doomed = planned_removal(hosts, bed, keep_disks=keep_disks)
-        agreed(
-            f"{bed}: take it down?",
-            removal_lines(bed, doomed.values()),
-            yes=False,
-            again=f"vmlab {verb} {bed} -y",
-        )
+        _agreed_down(hosts, bed, keep_disks=keep_disks, verb="down")
     with shown() as progress:
         done = take_down(hosts, bed, keep_disks=keep_disks, progress=progress)
     typer.echo(f"{bed}: gone" if done else f"{bed}: nothing of it is there ({others(hosts)})", err=True)
+
+
+def _agreed_down(hosts: "Hosts", bed: str, *, keep_disks: bool, verb: str) -> None:
+    from vmlab.cli.target import agreed
+    from vmlab.lab.beds.down import planned_removal
+    from vmlab.report.plan import removal_lines
+
+    doomed = planned_removal(hosts, bed, keep_disks=keep_disks)
+    agreed(f"{bed}: take it down?", removal_lines(bed, doomed.values()), yes=False, again=f"vmlab {verb} {bed} -y")

@@ -126,10 +126,19 @@ KeepDisks = Annotated[
     ),
 ]
 KeepWarm = Annotated[
+    bool | None,
+    option(
+        "--keep-warm/--no-keep-warm",
+        help="Keep all, the memory of the nodes, too: they are off, and the next `up` goes on from there. "
+        "As the file says by default (`keep: warm`).",
+    ),
+]
+KeepNew = Annotated[
     bool,
     option(
-        "--keep-warm",
-        help="Keep all, the memory of the nodes, too: they are off, and the next `up` goes on from there.",
+        "--keep-new",
+        help="Keep the bed as it is then, in a snapshot `new`: the next rebuild goes back to it, if the topology, the "
+        "images and QEMU are the same, and keeps another if not.",
     ),
 ]
 HardEnd = Annotated[

@@ -23,6 +23,9 @@ SPARE = 64 << 20
 KEEP_WARM = "keep-warm"
 """Of what stands still, or stood, for `down --keep-warm`: no snapshot may have this name."""
 
+NEW = "new"
+"""Of what `rebuild --keep-new` keeps, and goes back to: no other snapshot may have this name."""
+
 State = Literal["running", "paused", "off"]
 
 
@@ -47,7 +50,10 @@ class KeptDisk:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A bed as it was at `created` (ISO 8601, UTC). `size` in bytes is what its files took on the disk then."""
+    """A bed as it was at `created` (ISO 8601, UTC). `size` in bytes is what its files took on the disk then.
+
+    `asked`, a digest of the topology, and `qemu`, libvirt's number of its version, are told of a bed that was new.
+    """
 
     bed: str
     name: str
@@ -55,6 +61,8 @@ class Snapshot:
     nodes: tuple[KeptNode, ...]
     disks: tuple[KeptDisk, ...]
     size: int = 0
+    asked: str = ""
+    qemu: int = 0
 
     @property
     def topology(self) -> str:
@@ -242,6 +250,8 @@ def refuse_name(name: str, snapshots: Iterable[Snapshot], bed: str) -> None:
         )
     if name == KEEP_WARM:
         raise UsageError(f"{name} is what `vmlab down {bed} --{name}` does", hint="another name for the snapshot")
+    if name == NEW:
+        raise UsageError(f"{name} is what `vmlab rebuild {bed} --keep-new` does", hint="another name for the snapshot")
     if any(snapshot.name == name for snapshot in snapshots):
         raise UsageError(
             f"{bed} has a snapshot {name} already", hint=f"vmlab snapshot delete {bed} {name}, or another name"

@@ -2,19 +2,22 @@
 
 KEY is a digest of all that a clone must have like them (domainxml.clone.shape), so that a file is never another's. The
 description is written last: what has none is half made. A clone has copies, and needs none of them any more.
+Whose memory or disk is another than the description says (cut, or written by somebody) is no template any more: guests
+that go on from wrong memory need not even fail.
 """
 
+import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 _FOLDER = "templates"
 _FILE = re.compile(r"(?P<key>[0-9a-f]{16})\.[a-z0-9.]+")
-_SUFFIXES = (".json", ".memory", ".qcow2")
+_CONTENT = (".memory", ".qcow2")
 _LONGEST = 1 << 16  # bytes of a description
 
 
@@ -55,20 +58,49 @@ class Templates:
         return self.folder / f"{key}{suffix}"
 
     def find(self, key: str) -> Template | None:
-        """The template, if it is whole."""
+        """The template, if it is whole: its files have the sizes and times that they were made with."""
+        told = self._told(key)
+        return told[0] if told is not None and self._untouched(key, told[1]) else None
+
+    def broken(self, key: str) -> bool:
+        """It was made, and its files are not what they were."""
+        told = self._told(key)
+        return told is not None and not self._untouched(key, told[1])
+
+    def rotten(self, key: str) -> bool:
+        """As `broken`, if need be by reading all of them: a disk may have lost what it was given."""
+        told = self._told(key)
+        if told is None:
+            return False
         try:
-            with self.file(key, ".json").open() as file:
-                found = Template(**json.loads(file.read(_LONGEST)))
-        except (OSError, ValueError, TypeError):
-            return None
-        whole = all(self.file(key, suffix).is_file() for suffix in _SUFFIXES)
-        return found if whole and found.key == key else None
+            return any(content != _content(self.file(key, suffix)) for suffix, content in told[1].items())
+        except OSError:
+            return True
 
     def add(self, template: Template) -> None:
-        """Its files lie ready; from now on it is one."""
+        """Its files lie ready; from now on it is one. Raises OSError."""
+        files = {suffix: asdict(_content(self.file(template.key, suffix))) for suffix in _CONTENT}
         told = self.file(template.key, ".json.partial")
-        told.write_text(json.dumps(asdict(template)) + "\n")
+        told.write_text(json.dumps({"template": asdict(template), "files": files}) + "\n")
         told.replace(self.file(template.key, ".json"))
+
+    def _told(self, key: str) -> "tuple[Template, Mapping[str, _Content]] | None":
+        """What the description says; None if there is none that can be understood."""
+        try:
+            with self.file(key, ".json").open() as file:
+                told = json.loads(file.read(_LONGEST))
+            found = Template(**told["template"])
+            files = {suffix: _Content(**told["files"][suffix]) for suffix in _CONTENT}
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
+        return (found, files) if found.key == key else None
+
+    def _untouched(self, key: str, files: "Mapping[str, _Content]") -> bool:
+        try:
+            facts = {suffix: self.file(key, suffix).stat() for suffix in files}
+        except OSError:
+            return False
+        return all((facts[s].st_size, facts[s].st_mtime_ns) == (file.size, file.written) for s, file in files.items())
 
     def touch(self, key: str) -> None:
         """It is being cloned."""
@@ -117,3 +149,19 @@ class Templates:
 
     def _paths(self) -> list[Path]:
         return list(self.folder.iterdir()) if self.folder.is_dir() else []
+
+
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """Of a file: bytes, when it was written (ns since 1970), and what is in it."""
+
+    size: int
+    written: int
+    sha256: str
+
+
+def _content(path: Path) -> _Content:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    facts = path.stat()
+    return _Content(facts.st_size, facts.st_mtime_ns, digest)

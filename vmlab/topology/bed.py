@@ -25,6 +25,7 @@ TargetKind = Literal["MGT", "MDT", "OST"]
 DiskKind = Literal["virtio", "scsi"]
 FirstBoot = Literal["auto", "cloud-init"]
 Warm = Literal["auto", "never", "only"]
+Keep = Literal["warm"]
 
 DEFAULT_HOST = "local"
 MANAGEMENT = "mgmt"
@@ -251,7 +252,7 @@ class Topology:
 
     LNet is on the management network only if `management_lnet` names its network there. `references` is a file, as
     written, by which its figures are judged. `limit` is what fabrics can carry. `shapes` are the beds that its sweep
-    makes of it. `warm`: whether nodes go on from the memory of a template.
+    makes of it. `warm`: whether nodes go on from the memory of a template. `keep`: what `down` keeps; None: nothing.
     """
 
     name: str
@@ -269,6 +270,7 @@ class Topology:
     limit: Mapping[str, Rate] = field(default_factory=dict)
     shapes: tuple["Shape", ...] = ()
     warm: Warm = "auto"
+    keep: Keep | None = None
 
     def lnet(self, fabric: str) -> str | None:
         """The LNet network on a fabric, or on `mgmt`."""

@@ -43,6 +43,7 @@ def build(draft: Draft, file: str) -> Topology:
         references=draft.head.value.references,
         limit=draft.head.value.limit,
         warm=draft.head.value.warm,
+        keep=draft.head.value.keep,
     )
 
 

@@ -33,6 +33,7 @@ def check(draft: Draft, problems: Problems) -> None:
             _node(node.entry, draft, problems)
             _router(node, draft, problems)
     _limit(draft, problems)
+    _keep(draft, problems)
     check_site.check(draft, problems)
     check_external.check(draft, problems)
 
@@ -43,6 +44,11 @@ def _limit(draft: Draft, problems: Problems) -> None:
             problems.add(
                 draft.head.at("limit", name), f"unknown fabric {quote(name)} ({expected(name, draft.fabrics)})"
             )
+
+
+def _keep(draft: Draft, problems: Problems) -> None:
+    if draft.head.value.keep is not None and len(draft.hosts) > 1:
+        problems.add(draft.head.at("keep"), "`keep` of a bed on several hosts (expected one entry under `hosts`)")
 
 
 def _bridge(name: str, fabric: Parsed[model.FabricEntry], problems: Problems) -> None:

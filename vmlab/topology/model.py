@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from vmlab.topology.bed import Attach, Backend, DiskKind, FirstBoot, Kind, Numa, Pin, Threads, Warm
+from vmlab.topology.bed import Attach, Backend, DiskKind, FirstBoot, Keep, Kind, Numa, Pin, Threads, Warm
 from vmlab.topology.scalars import (
     MIB,
     Addresses,
@@ -330,6 +330,9 @@ class Head(Part):
     warm: Warm = Field(
         "auto",
         description="whether nodes go on from the memory of a template that was booted once: auto, where they can",
+    )
+    keep: Keep | None = Field(
+        None, description="warm: `down` keeps all, the memory of the nodes, too, as with --keep-warm; absent: nothing"
     )
     management: ManagementEntry = ManagementEntry()
     references: Word | None = Field(

@@ -173,7 +173,9 @@ def _wanted(detail: ErrorDetails) -> str:
         case "literal_error":
             words = context["expected"].replace(" or ", ", ").replace("'", "").split(", ")
             close = nearest(given, words) if isinstance(given, str) else None
-            return f"expected one of {', '.join(words)}" + (f"; did you mean `{close}`?" if close else "")
+            return f"expected {'one of ' * (len(words) > 1)}{', '.join(words)}" + (
+                f"; did you mean `{close}`?" if close else ""
+            )
         case "string_type" if isinstance(given, (int, float)):
             return "expected text; quote it"
         case "too_long":

@@ -195,6 +195,8 @@ def test_names() -> None:
             refuse_name(bad, [], "ha")
     with pytest.raises(UsageError, match="is what `vmlab down ha --keep-warm` does"):
         refuse_name("keep-warm", [], "ha")
+    with pytest.raises(UsageError, match="is what `vmlab rebuild ha --keep-new` does"):
+        refuse_name("new", [], "ha")
     with pytest.raises(UsageError, match=r"no snapshot 'two' \(there are: one\)"):
         find([kept], "ha", "two")
 

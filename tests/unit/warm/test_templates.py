@@ -37,11 +37,42 @@ def test_one_that_lacks_a_file_is_half_made(templates: Templates, lost: str) -> 
     key = add(templates, "a")
     templates.file(key, lost).unlink()
     assert templates.find(key) is None
+    assert templates.broken(key) is templates.rotten(key) is (lost != ".json")
     assert templates.all() == []
     assert len(templates.half_made()) == 2
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"key": "b"}', '{"key": 1, "more": 2}'])
+@pytest.mark.parametrize("suffix", [".memory", ".qcow2"])
+@pytest.mark.parametrize("size", [1 << 12, (1 << 13) - 1])
+def test_one_that_was_cut_or_written_to_is_none_any_more(templates: Templates, suffix: str, size: int) -> None:
+    key = add(templates, "a", 1 << 13)
+    assert not templates.broken(key)
+    assert not templates.rotten(key)
+    os.truncate(templates.file(key, suffix), size)
+    os.truncate(templates.file(key, suffix), 1 << 13)  # its size tells nothing
+    assert templates.find(key) is None
+    assert templates.broken(key)
+    assert len(templates.half_made()) == 3
+    templates.remove(key)
+    assert add(templates, "a") == key
+    assert templates.find(key) is not None
+    assert not templates.broken(key)
+
+
+def test_what_a_disk_lost_shows_when_it_is_read(templates: Templates) -> None:
+    key = add(templates, "a", 1 << 13)
+    memory = templates.file(key, ".memory")
+    written = memory.stat().st_mtime_ns
+    memory.write_bytes(b"x" * (1 << 13))
+    os.utime(memory, ns=(written, written))
+    assert templates.find(key) is not None
+    assert not templates.broken(key)
+    assert templates.rotten(key)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "{}", '{"template": {}, "files": {}}', '{"key": "b"}', '{"key": 1, "more": 2}']
+)
 def test_a_broken_description_is_half_made(templates: Templates, text: str) -> None:
     key = add(templates, "a")
     templates.file(key, ".json").write_text(text)

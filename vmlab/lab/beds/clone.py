@@ -13,6 +13,7 @@ import libvirt
 from vmlab.domainxml.clone import parted
 from vmlab.domainxml.read import read_domain
 from vmlab.errors import HostError
+from vmlab.lab.beds.template import making
 from vmlab.plan.actions import CreateVolume, RemoveVolume, StopDomain
 from vmlab.plan.desired import DesiredNode
 from vmlab.plan.observed import ObservedBed
@@ -26,6 +27,7 @@ from vmlab.virt.start import restore
 
 _COPY_S = 900.0
 _RESTORE_S = 300.0
+_LOOK_S = 60.0
 _WHY = "it was to be a template's clone"
 
 
@@ -70,6 +72,15 @@ def _go_on(host: Host, connection: "libvirt.virConnect", name: str, memory: Path
         if not any(place in disk for place in there):
             domain.attachDeviceFlags(disk, libvirt.VIR_DOMAIN_AFFECT_LIVE)
     domain.resume()
+
+
+def rotten(source: Source) -> bool:
+    """Whether the template's files are not what they were, for whom it failed: then it goes, and is made again."""
+    with making(source.key, wait_s=_LOOK_S):
+        if not source.templates.rotten(source.key):
+            return False
+        source.templates.remove(source.key)
+        return True
 
 
 def begin_anew(host: Host, node: DesiredNode) -> None:

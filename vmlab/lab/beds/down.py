@@ -2,6 +2,7 @@
 
 import shlex
 import shutil
+from contextlib import nullcontext
 
 from vmlab.errors import HostError, VmlabError, together
 from vmlab.lab.beds import channel
@@ -51,14 +52,14 @@ def refuse_of_another_host(hosts: Hosts, bed: str) -> None:
         )
 
 
-def down(hosts: Hosts, bed: str, *, keep_disks: bool, progress: Progress) -> tuple[Action, ...]:
+def down(hosts: Hosts, bed: str, *, keep_disks: bool, progress: Progress, held: bool = False) -> tuple[Action, ...]:
     """Remove the bed and return what was done: nothing, if nothing of it was there.
 
     With `keep_disks` its disks and ssh secret stay, and the next `up` takes them up again; guests are shut down first.
-    Snapshots go in any case. Of a host that is away, or that fails, the others are no part: HostError says in the end
-    what is left where, and `down` does the rest when it answers.
+    Snapshots go in any case. `held`: the caller holds the bed. Of a host that is away, or that fails, the others are no
+    part: HostError says in the end what is left where, and `down` does the rest when it answers.
     """
-    with locked(hosts, bed):
+    with nullcontext() if held else locked(hosts, bed):
         done: tuple[Action, ...] = ()
         channel.end(hosts, bed)  # before a guest starts what is about to go
         plans = planned_removal(hosts, bed, keep_disks=keep_disks)

@@ -12,22 +12,27 @@ from vmlab.lab.beds import channel
 from vmlab.lab.beds.settle import settle
 from vmlab.lab.beds.standing import all_go_on, set_clocks, stand_still, stop_saving
 from vmlab.lab.ground.bed import existing, locked
+from vmlab.lab.ground.bed_folder import to_keep
 from vmlab.lab.ground.hosts import Hosts, refuse_several
 from vmlab.lab.ground.progress import Progress
 from vmlab.plan.actions import StartDomain
 from vmlab.plan.observed import ObservedBed, over_all
 from vmlab.plan.snapshots import KEEP_WARM, memory_of, refuse_short, refuse_unsavable, told_need
 from vmlab.runtime.parallel import LIBVIRT_JOBS, each
+from vmlab.topology import Topology
 from vmlab.values import identity
 from vmlab.virt.memory import end_saved
 from vmlab.virt.perform import perform
 from vmlab.virt.pool_files import PoolFiles
 
+WARM = "warm"
+"""What `keep` of a topology says."""
+
 _WHY = "not all could be kept"
 
 
 def keep_warm(hosts: Hosts, bed: str, progress: Progress) -> tuple[str, ...]:
-    """The nodes whose memory was kept. Raises HostError, before anything is done, where it cannot be.
+    """The nodes whose memory is kept. Raises HostError, before anything is done, where it cannot be.
 
     When libvirt fails with one of them, or an interrupt comes, all go on.
     """
@@ -37,9 +42,12 @@ def keep_warm(hosts: Hosts, bed: str, progress: Progress) -> tuple[str, ...]:
         settle(hosts, bed, progress)
         found = over_all(bed, hosts.look())
         running = tuple(node for node, domain in found.nodes.items() if domain.running)
+        kept = _kept(found)
+        if kept and not running:
+            return kept
         if not running:
             raise HostError(f"no node of {bed} runs: there is no memory to keep", hint=f"vmlab status {bed}")
-        refuse_unsavable(found, hint=f"vmlab down {bed} --keep-disks")
+        refuse_unsavable(found, hint=f"vmlab down {bed} --keep-disks; all of it goes with --no-keep-warm")
         files = PoolFiles.of(hosts.home)
         room, needed = files.room(bed, ()), memory_of(found, running)
         refuse_short(f"the memory of {bed}", needed, room, bed)
@@ -57,7 +65,23 @@ def keep_warm(hosts: Hosts, bed: str, progress: Progress) -> tuple[str, ...]:
                 raise Interrupted("all nodes go on") from error
             raise
         files.remove((begun,))
-    return running
+    return (*kept, *running)
+
+
+def to_be_kept(hosts: Hosts, bed: str, topology: Topology | None) -> bool:
+    """Whether `down` keeps it warm without being told: as its file says, or said when it was brought up.
+
+    Where no node runs, and none was kept, there is nothing to keep.
+    """
+    asked = to_keep(hosts.keeper, bed) if topology is None else topology.keep
+    if asked != WARM:
+        return False
+    found = over_all(bed, hosts.look(whole=False))
+    return bool(_kept(found)) or any(domain.running for domain in found.nodes.values())
+
+
+def _kept(bed: ObservedBed) -> tuple[str, ...]:
+    return tuple(node for node, domain in bed.nodes.items() if domain.saved == "libvirt")
 
 
 def _save(hosts: Hosts, bed: ObservedBed, running: tuple[str, ...], progress: Progress) -> None:

@@ -55,21 +55,26 @@ def create(hosts: Hosts, bed: str, name: str | None, progress: Progress) -> Snap
     too little space; LibvirtError when libvirt fails, with everything as it was.
     """
     with locked(hosts, bed):
-        existing(hosts, bed)
-        refuse_several(hosts, "snapshots")
-        files = PoolFiles.of(hosts.home)
-        settle(hosts, bed, progress)
-        moment = datetime.now(UTC)
-        name = name or moment.strftime(_DATED)
+        name = name or datetime.now(UTC).strftime(_DATED)
         refuse_name(name, snapshots_of(hosts, bed), bed)
-        found = over_all(bed, hosts.look())
-        snapshot = wanted(found, name, moment.isoformat(timespec="seconds"))
-        volumes = [disk.volume for disk in snapshot.disks]
-        room = files.room(bed, volumes)
-        needed = memory_of(found, [node.name for node in snapshot.nodes if node.memory]) + room.copied(volumes)
-        refuse_short(f"a snapshot of {bed}", needed, room, bed)
-        progress.say(f"{bed}: snapshot {name} takes {told_need(needed, room)}")
-        return _Taking(hosts, found, snapshot, files, progress).take()
+        return kept(hosts, bed, name, progress)
+
+
+def kept(hosts: Hosts, bed: str, name: str, progress: Progress, *, asked: str = "", qemu: int = 0) -> Snapshot:
+    """As `create`, by who holds the bed and has looked at the name."""
+    existing(hosts, bed)
+    refuse_several(hosts, "snapshots")
+    files = PoolFiles.of(hosts.home)
+    settle(hosts, bed, progress)
+    found = over_all(bed, hosts.look())
+    created = datetime.now(UTC).isoformat(timespec="seconds")
+    snapshot = replace(wanted(found, name, created), asked=asked, qemu=qemu)
+    volumes = [disk.volume for disk in snapshot.disks]
+    room = files.room(bed, volumes)
+    needed = memory_of(found, [node.name for node in snapshot.nodes if node.memory]) + room.copied(volumes)
+    refuse_short(f"a snapshot of {bed}", needed, room, bed)
+    progress.say(f"{bed}: snapshot {name} takes {told_need(needed, room)}")
+    return _Taking(hosts, found, snapshot, files, progress).take()
 
 
 class _Taking:
@@ -143,23 +148,28 @@ def revert(hosts: Hosts, bed: str, name: str, progress: Progress) -> Snapshot:
     another one by now, a disk is used elsewhere, or there is too little space.
     """
     with locked(hosts, bed):
-        existing(hosts, bed)
-        refuse_several(hosts, "snapshots")
-        files = PoolFiles.of(hosts.home)
-        settle(hosts, bed, progress)
-        snapshot = find(snapshots_of(hosts, bed), bed, name)
-        looks = hosts.look()
-        refuse_misfit(snapshot, over_all(bed, looks))
-        for look in looks.values():
-            part = look.bed(bed)
-            refuse_used_elsewhere(part, look, {volume.path for volume in part.volumes.values()})
-        _make_ready(bed, snapshot, files, progress)
-        mark = Reverting(snapshot.name)
-        try:
-            files.write(identity.reverting(bed), mark.text())
-            put_back(hosts, bed, mark, progress)
-        except KeyboardInterrupt as error:
-            raise Interrupted(f"the next `vmlab snapshot revert` or `vmlab up` of {bed} goes on from here") from error
+        return put_back_to(hosts, bed, name, progress)
+
+
+def put_back_to(hosts: Hosts, bed: str, name: str, progress: Progress) -> Snapshot:
+    """As `revert`, by who holds the bed."""
+    existing(hosts, bed)
+    refuse_several(hosts, "snapshots")
+    files = PoolFiles.of(hosts.home)
+    settle(hosts, bed, progress)
+    snapshot = find(snapshots_of(hosts, bed), bed, name)
+    looks = hosts.look()
+    refuse_misfit(snapshot, over_all(bed, looks))
+    for look in looks.values():
+        part = look.bed(bed)
+        refuse_used_elsewhere(part, look, {volume.path for volume in part.volumes.values()})
+    _make_ready(bed, snapshot, files, progress)
+    mark = Reverting(snapshot.name)
+    try:
+        files.write(identity.reverting(bed), mark.text())
+        put_back(hosts, bed, mark, progress)
+    except KeyboardInterrupt as error:
+        raise Interrupted(f"the next `vmlab snapshot revert` or `vmlab up` of {bed} goes on from here") from error
     return snapshot
 
 

@@ -7,7 +7,7 @@ from typing import TypeVar
 from vmlab.errors import GuestError, LibvirtError
 from vmlab.guest.clock import as_before, be_heard, be_patient, set_clock
 from vmlab.guest.ssh import Guest
-from vmlab.lab.ground.doors import doors
+from vmlab.lab.ground.doors import NONE_OPEN, doors
 from vmlab.lab.ground.hosts import Hosts
 from vmlab.lab.ground.progress import Progress
 from vmlab.plan.observed import ObservedBed
@@ -54,8 +54,12 @@ def stop_saving(hosts: Hosts, bed: ObservedBed, nodes: Iterable[str]) -> None:
             end_job(hosts.of(bed.nodes[node]), bed.nodes[node].facts.name)
 
 
-def set_clocks(hosts: Hosts, bed: ObservedBed, nodes: Iterable[str], progress: Progress) -> None:
+def set_clocks(
+    hosts: Hosts, bed: ObservedBed, nodes: Iterable[str], progress: Progress, there: Mapping[str, Guest] = NONE_OPEN
+) -> None:
     """While it stood still a guest's clock did, too. One that does not answer is told of, and keeps its time.
+
+    `there` are doors of the caller's, which stay open.
 
     Where Lustre would take that for silence, its servers and clients are prepared before any clock is set.
     """
@@ -63,7 +67,9 @@ def set_clocks(hosts: Hosts, bed: ObservedBed, nodes: Iterable[str], progress: P
     if not (wanted and hosts.have_guests):
         return
     with contextlib.ExitStack() as stack:
-        guests = {name: stack.enter_context(door) for name, door in doors(hosts, bed).items() if name in wanted}
+        guests = {name: door for name, door in doors(hosts, bed, there).items() if name in wanted}
+        for name in guests.keys() - there.keys():
+            stack.enter_context(guests[name])
 
         def connect(node: str) -> None:
             seconds = _CONNECT_S.get(bed.nodes[node].facts.kind, _CONNECT_S["qemu"])

@@ -1,6 +1,7 @@
 """Bring a bed up: look, plan, act in parallel, verify."""
 
-from contextlib import nullcontext, suppress
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -9,10 +10,11 @@ from vmlab.errors import GuestError, HostError, VmlabError
 from vmlab.guest.boot import DeadGuest, FailedStart
 from vmlab.guest.clock import set_clock
 from vmlab.guest.console import panicked_early
+from vmlab.guest.ssh import Guest
 from vmlab.inventory.passable import stranded
 from vmlab.lab.beds import channel
 from vmlab.lab.beds.boot import Boot
-from vmlab.lab.beds.clone import Source, begin_anew, clone
+from vmlab.lab.beds.clone import Source, begin_anew, clone, rotten
 from vmlab.lab.beds.decide import Part, Prepared
 from vmlab.lab.beds.prepare import Images, acceleration, admit, at_once, images_of, lustre_in, prepare, remarks
 from vmlab.lab.beds.settle import settle
@@ -22,7 +24,7 @@ from vmlab.lab.beds.taken import refuse_taken
 from vmlab.lab.beds.warm import refuse_cold, sources
 from vmlab.lab.filesystems.bring_up import raise_filesystems, wanted
 from vmlab.lab.ground.bed import leasing, locked
-from vmlab.lab.ground.bed_folder import make_for, nodes_on, register, spread, spread_over
+from vmlab.lab.ground.bed_folder import keep, make_for, nodes_on, register, spread, spread_over
 from vmlab.lab.ground.guests import guest_of
 from vmlab.lab.ground.hard_end import UP_S, Going, limit_s, told
 from vmlab.lab.ground.hosts import Hosts
@@ -34,6 +36,7 @@ from vmlab.lab.ground.stages import StageTime
 from vmlab.lustre.target import Recovery
 from vmlab.plan.actions import Action, ReturnDevices, StartDomain, StopDomain, before_start, by_name
 from vmlab.plan.desired import DesiredNode
+from vmlab.runtime.descriptors import STARTING, require
 from vmlab.runtime.parallel import LIBVIRT_JOBS, each
 from vmlab.runtime.wait import Deadline, now
 from vmlab.topology import Topology
@@ -50,12 +53,16 @@ _UNDEFINED = "not all nodes could be defined"
 
 @dataclass(frozen=True, slots=True)
 class Raised:
-    """What `up` did. `stages` are those of LNet and the file systems, with what they took; `clones` did not boot."""
+    """What `up` did. `stages` are those of LNet and the file systems, with what they took; `clones` did not boot.
+
+    `reverted`: when the bed was as it is again (ISO 8601, UTC), if it went back to that.
+    """
 
     prepared: Prepared
     actions: tuple[Action, ...]
     stages: tuple[StageTime, ...] = ()
     clones: frozenset[str] = frozenset()
+    reverted: str = ""
 
 
 def up(
@@ -104,12 +111,18 @@ def up(
             clones = sources(hosts, prepared, images, going)
 
         cloned: set[str] = set()
+        lustre = lustre_in(images)
+        mounts = wait and hosts.have_guests and lustre is not False and wanted(topology)
+        again = frozenset(prepared.nodes if mounts else prepared.from_memory if wait else ())
+        require(len(again) + STARTING, f"connections to {len(again)} guests")
+        there: dict[str, Guest] = {}
 
         def node(asked: DesiredNode) -> None:
-            if _node(hosts, prepared, asked, going, overall, source=clones.get(asked.name), wait=wait):
+            source = clones.get(asked.name)
+            if _node(hosts, prepared, asked, going, overall, source=source, wait=wait, again=again, there=there):
                 cloned.add(asked.name)
 
-        with ending():
+        with ending(), _closed_after(there):
             with suppress(HostError):  # told when all are up
                 channel.begin(hosts, topology.name, prepared.members.values())
             # Whoever waits for guests has many in hand; whoever does not has libvirt to wait for.
@@ -117,16 +130,25 @@ def up(
             jobs = jobs if wait else min(jobs, LIBVIRT_JOBS)
             each(node, prepared.nodes.values(), jobs=jobs, failed=f"{topology.name}: not all nodes came up")
             if wait:
-                set_clocks(hosts, prepared.bed, prepared.from_memory, going)
+                set_clocks(hosts, prepared.bed, prepared.from_memory, going, there)
             channel.ensure(hosts, topology.name, prepared.members.values(), going)
             stages: tuple[StageTime, ...] = ()
-            lustre = lustre_in(images)
-            if wait and hosts.have_guests and lustre is not False and wanted(topology):
+            if mounts:
                 sure = lustre is not None
                 stages = raise_filesystems(
-                    hosts, topology, going, overall, recovery=recovery, alone=not held, sure=sure
+                    hosts, topology, going, overall, recovery=recovery, alone=not held, sure=sure, there=there
                 )
         return Raised(prepared, (*made, *prepared.plan.actions), stages, frozenset(cloned))
+
+
+@contextmanager
+def _closed_after(there: Mapping[str, Guest]) -> Iterator[None]:
+    """One log-in for all stages: it is what an emulated guest takes longest for."""
+    try:
+        yield
+    finally:
+        for guest in tuple(there.values()):
+            guest.close()
 
 
 def _ensure_pools(host: Host) -> None:
@@ -209,6 +231,7 @@ def _make_room(hosts: Hosts, prepared: Prepared, progress: Progress) -> None:
     register(hosts.keeper)
     _tell_hosts(hosts, prepared.topology.name, prepared)
     prepared.keys.write(tuple(prepared.members))
+    keep(hosts.keeper, prepared.topology.name, prepared.topology.keep or "")
     for name, part in prepared.parts.items():
         _make_room_on(hosts[name], part, progress)
 
@@ -241,8 +264,13 @@ def _node(
     *,
     source: Source | None,
     wait: bool,
+    again: Collection[str],
+    there: dict[str, Guest],
 ) -> bool:
-    """The rest of one node's lane, then, if that is to be waited for, its boot and its steps; whether it is a clone."""
+    """The rest of one node's lane, then, if that is to be waited for, its boot and its steps; whether it is a clone.
+
+    The connection to who is needed `again` stays open, `there`.
+    """
     if overall.passed:
         progress.stage(node.name, "waiting for its turn")
         raise GuestError(f"{node.name} was not begun", node=node.name, stage="waiting")
@@ -264,7 +292,12 @@ def _node(
     observed = prepared.bed.nodes.get(node.name)
     held = any(action.node == node.name for action in part.plan.pending)
     facts = observed.facts if held and observed is not None else read_domain(node.xml)
-    _follow(hosts, prepared, node, facts, cloned=cloned, progress=progress, overall=overall)
+    with ExitStack() as stack:
+        guest = stack.enter_context(guest_of(hosts, host, facts.metadata or node.metadata))
+        _follow(hosts, prepared, node, facts, guest, cloned=cloned, progress=progress, overall=overall)
+        if node.name in again:
+            there[node.name] = guest
+            stack.pop_all()
     progress.stage(node.name, "ready")
     return cloned
 
@@ -277,6 +310,8 @@ def _cloned(host: Host, prepared: Prepared, node: DesiredNode, source: Source, p
     except VmlabError as error:
         progress.warn(f"{node.name}: {error.message}; it boots")
         begin_anew(host, node)
+        if rotten(source):
+            progress.warn(f"the template {source.key} is not what it was, and is removed: the next `up` makes it anew")
         return False
     return True
 
@@ -286,6 +321,7 @@ def _follow(
     prepared: Prepared,
     node: DesiredNode,
     facts: DomainFacts,
+    guest: Guest,
     *,
     progress: Progress,
     overall: Deadline,
@@ -310,25 +346,24 @@ def _follow(
     def whole_console() -> str:
         return console_lines(host, boot.folder, boot.log, 0)[0]
 
-    with guest_of(hosts, host, boot.metadata) as guest:
-        try:
-            complaints = boot.ready(guest, clone=cloned)
-        except DeadGuest as error:
-            # QEMU's emulation lets a kernel down at its start now and then, when the host is busy: it panics, or hangs.
-            # It may have done so before we came, when another `up` had started it and was killed.
-            if prepared.accel != "tcg" or not (isinstance(error, FailedStart) or panicked_early(whole_console())):
-                raise
-            progress.warn(f"{error.message}; under emulation that happens, so it is started once more")
-            for kind in (StopDomain, StartDomain):
-                perform(host, kind(node.domain, node.name, "it failed at its start"))
-            complaints = boot.ready(guest)
-        for complaint in complaints:
-            progress.warn(f"{node.name}: cloud-init: {complaint}")
-        if cloned:
-            set_clock(guest, node.name)
-        boot.take_steps(guest)
-        if facts.details.paths and not guest.run(("sh", "-c", "command -v multipathd"), deadline_s=_ASK_S).ok:
-            progress.warn(f"{node.name}: the image has no multipathd: each path to a disk is a disk of its own")
+    try:
+        complaints = boot.ready(guest, clone=cloned)
+    except DeadGuest as error:
+        # QEMU's emulation lets a kernel down at its start now and then, when the host is busy: it panics, or hangs.
+        # It may have done so before we came, when another `up` had started it and was killed.
+        if prepared.accel != "tcg" or not (isinstance(error, FailedStart) or panicked_early(whole_console())):
+            raise
+        progress.warn(f"{error.message}; under emulation that happens, so it is started once more")
+        for kind in (StopDomain, StartDomain):
+            perform(host, kind(node.domain, node.name, "it failed at its start"))
+        complaints = boot.ready(guest)
+    for complaint in complaints:
+        progress.warn(f"{node.name}: cloud-init: {complaint}")
+    if cloned:
+        set_clock(guest, node.name)
+    boot.take_steps(guest)
+    if facts.details.paths and not guest.run(("sh", "-c", "command -v multipathd"), deadline_s=_ASK_S).ok:
+        progress.warn(f"{node.name}: the image has no multipathd: each path to a disk is a disk of its own")
 
 
 def _take_back(hosts: Hosts, prepared: Prepared) -> bool:

@@ -100,6 +100,8 @@ def _make(
     def one(key: str) -> None:
         place, wanted = missing[key]
         nodes = fold([node for node, source in found.items() if source.key == key])
+        if place.templates.broken(key):
+            progress.warn(f"the template {key} of {wanted.image} was cut or written to: it is made anew")
         progress.say(f"{wanted.image}: a template of {nodes} boots, once")
         try:
             make(place.host, place.templates, wanted)

@@ -1,9 +1,11 @@
 """LNet and the file systems of a bed come up: what `up` does after its guests are ready."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
+from vmlab.guest.ssh import Guest
 from vmlab.lab.filesystems.lustre_bed import LustreBed, opened
 from vmlab.lab.filesystems.recovery import recovered
+from vmlab.lab.ground.doors import NONE_OPEN
 from vmlab.lab.ground.hosts import Hosts
 from vmlab.lab.ground.leftovers import end_leftovers
 from vmlab.lab.ground.progress import Progress
@@ -47,16 +49,17 @@ def raise_filesystems(
     alone: bool = False,
     only: Callable[[Stage], bool] = lambda _: True,
     sure: bool = True,
+    there: Mapping[str, Guest] = NONE_OPEN,
 ) -> tuple[StageTime, ...]:
     """LNet, then the file systems: formatted where a disk is empty, mounted where nobody has a target; what it took.
 
     A target that a partner has stays there. A file system in memory that is gone begins anew, empty. Targets that are
     mounted have recovered before clients are. `alone`: no run goes on, and what one left is ended. `only` leaves out
     stages. Unless it is `sure` that images carry Lustre, all guests may turn out to have none, which is told, and
-    nothing is done. Raises GuestError naming the node, the step and what is wrong, for LNet the pair that cannot talk;
-    HostError if a file system lost a part that was in memory.
+    nothing is done. `there` are doors of the caller's. Raises GuestError naming the node, the step and what is wrong,
+    for LNet the pair that cannot talk; HostError if a file system lost a part that was in memory.
     """
-    with opened(hosts, topology) as bed:
+    with opened(hosts, topology, there=there) as bed:
         if not sure and all(survey.version is None for survey in bed.surveys.values()):
             told = ", ".join(("LNet", *topology.filesystems))
             progress.say(f"{topology.name}: its guests were asked, and have no Lustre: the bed is up without {told}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from vmlab.errors import GuestError, HostError, UsageError
 from vmlab.guest.ssh import Guest
 from vmlab.lab.ground.bed import existing
-from vmlab.lab.ground.doors import advances, doors, open_door
+from vmlab.lab.ground.doors import NONE_OPEN, advances, doors, open_door
 from vmlab.lab.ground.hosts import Hosts
 from vmlab.lab.ground.progress import Progress
 from vmlab.lab.ground.stages import StageTime, drive
@@ -163,8 +163,10 @@ class LustreBed:
 
 
 @contextlib.contextmanager
-def opened(hosts: Hosts, topology: Topology, *, tolerant: bool = False) -> Iterator[LustreBed]:
-    """A bed with connections to its guests, and what each of them says.
+def opened(
+    hosts: Hosts, topology: Topology, *, tolerant: bool = False, there: Mapping[str, Guest] = NONE_OPEN
+) -> Iterator[LustreBed]:
+    """A bed with connections to its guests, and what each of them says. `there` are doors of the caller's.
 
     Raises UsageError if there is no such bed or it has not all nodes, GuestError if one does not answer; `tolerant`
     goes on without those that are off or do not answer.
@@ -178,11 +180,13 @@ def opened(hosts: Hosts, topology: Topology, *, tolerant: bool = False) -> Itera
     if silent and not tolerant:
         told = fold(silent)
         raise UsageError(f"{topology.name}: off: {told}", hint=f"vmlab power on {topology.name} '{told}'")
-    require(len(running) + STARTING, f"connections to {len(running)} guests")
+    require(len(set(running) - there.keys()) + STARTING, f"connections to {len(running)} guests")
     configs = lnet(topology, {name: metadata.addresses for name, metadata in found.metadata.items()})
     with contextlib.ExitStack() as stack:
-        known, on = doors(hosts, found), advances(hosts, found)
-        guests = {name: stack.enter_context(known[name]) for name in running}
+        known, on = doors(hosts, found, there), advances(hosts, found)
+        guests = {name: known[name] for name in running}
+        for name in guests.keys() - there.keys():
+            stack.enter_context(guests[name])
 
         def ask(name: str) -> tuple[str, Survey | str]:
             try:

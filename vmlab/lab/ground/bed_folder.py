@@ -16,6 +16,7 @@ from vmlab.runtime.files import state_dir, write_atomically
 _SECRET = "secret"  # noqa: S105 - the file's name, as guest.keys has it
 _URI = "uri"
 _SWEEP = "sweep"
+_KEEP = "keep"
 _HOSTS = "hosts"
 _READABLE = 40  # characters of a folder's name that are there for people
 
@@ -92,19 +93,37 @@ def move(host: Named, bed: str) -> None:
 
 def made_for(host: Named, bed: str) -> str:
     """The sweep that the bed was brought up for, which may take it down; "" for a bed that somebody wants."""
-    try:
-        return (new_folder(host, bed) / _SWEEP).read_text(encoding="utf-8").strip()
-    except FileNotFoundError:
-        return ""
+    return _noted(host, bed, _SWEEP)
 
 
 def make_for(host: Named, bed: str, sweep: str) -> None:
     """Say for which sweep the bed is brought up; "" for none. Raises HostError."""
-    path = new_folder(host, bed) / _SWEEP
+    _note(host, bed, _SWEEP, sweep)
+
+
+def to_keep(host: Named, bed: str) -> str:
+    """What `down` keeps of the bed as its file said when it was brought up; "" for nothing."""
+    return _noted(host, bed, _KEEP)
+
+
+def keep(host: Named, bed: str, what: str) -> None:
+    """Say what `down` keeps of the bed when it is told no more than its name. Raises HostError."""
+    _note(host, bed, _KEEP, what)
+
+
+def _noted(host: Named, bed: str, name: str) -> str:
     try:
-        if sweep:
+        return (new_folder(host, bed) / name).read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        return ""
+
+
+def _note(host: Named, bed: str, name: str, text: str) -> None:
+    path = new_folder(host, bed) / name
+    try:
+        if text:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            write_atomically(path, f"{sweep}\n")
+            write_atomically(path, f"{text}\n")
         else:
             path.unlink(missing_ok=True)
     except OSError as error:

@@ -1,6 +1,6 @@
 """The doors to a bed's guests, each watched: who waits behind one hears at once that its guest is dead."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 
 from vmlab.guest.external import External
@@ -25,10 +25,15 @@ _SOCKETS = "externals"
 _CONNECT_S, _CONNECT_AT_MOST_S = 60.0, 600.0
 
 
-def doors(hosts: Hosts, bed: ObservedBed) -> dict[str, Guest]:
-    """A door to each node of the bed."""
+NONE_OPEN: Mapping[str, Guest] = {}
+"""Of who has no connections yet."""
+
+
+def doors(hosts: Hosts, bed: ObservedBed, there: Mapping[str, Guest] = NONE_OPEN) -> dict[str, Guest]:
+    """A door to each node of the bed; those that are `there` are the caller's, who closes them."""
     folder = _folders(hosts)
     found = guests(hosts, bed)
+    found |= {name: guest for name, guest in there.items() if name in found}
     for name, guest in found.items():
         _watch(guest, hosts, bed.nodes[name], folder)
     return found

@@ -59,7 +59,7 @@ def leftovers(host: Host, runs: Path) -> list[Leftover]:
         *(Leftover("image build", name, "it was cut off") for name in abandoned(host)),
         *(Leftover("image file", str(p), "no image, no clone") for p in no_use),
         *(Leftover("template", line.template.key, line.useless) for line in templates(host) if line.useless),
-        *(Leftover("template file", str(p), "it was cut off") for p in Templates(image_folder(host)).half_made()),
+        *(Leftover("template file", str(p), "of no whole template") for p in Templates(image_folder(host)).half_made()),
         *(Leftover("run", str(p), "it was cut off") for p in incomplete(runs)),
     ]
 

@@ -84,7 +84,7 @@ class Verbs:
 
     def down(self) -> Ended:
         """Take it down, also when the night is being ended."""
-        return self._run("down", str(self._file), "--yes", limit_s=_DOWN_S, called_off=never)
+        return self._run("down", str(self._file), "--yes", "--no-keep-warm", limit_s=_DOWN_S, called_off=never)
 
     def run(
         self,
