@@ -26,11 +26,16 @@ name: {bed}
 image: demo
 hosts:
   first: {{address: {first}}}
-  second: {{uri: "{uri}", address: {second}}}
+  second: {{uri: "{uri}", address: {second}{fence}}}
 fabrics: {{net: {{kind: ethernet, lnet: tcp, attach: virtio}}}}
 nodes:
-  n1: {{role: client, cpus: 1, memory: 512MiB, fabrics: [net], host: first}}
-  n2: {{role: client, cpus: 1, memory: 512MiB, fabrics: [net], host: second}}
+  n1: {{role: [mds, oss], cpus: 1, memory: 512MiB, fabrics: [net], host: first}}
+  n2: {{role: oss, cpus: 1, memory: 512MiB, fabrics: [net], host: second}}
+filesystems:
+  lustre: # for who decides who mounts: the image has no Lustre
+    mgt: {{servers: n1}}
+    mdts: [{{servers: n1, device: /dev/disk/by-id/wwn-0x5000c500a1b2c300}}]
+    osts: [{{servers: [n2, n1], device: /dev/disk/by-id/wwn-0x5000c500a1b2c301}}]
 """
 ALONE = """
 name: {bed}
@@ -72,11 +77,15 @@ class Both(Vmlab):
         self.environment["PATH"] = f"{second.path}:{self.environment['PATH']}"
         self.second = second
         self.file = self._write(work / "two.yaml", TOPOLOGY, BED)
+        self.fenced = self._write(
+            work / "fenced.yaml", TOPOLOGY, BED, f", fence: {json.dumps(second.fence_agent(f'{BED}.n2'))}"
+        )
         self.alone = self._write(work / "alone.yaml", ALONE, FAR)
         self.lustre = self._write(work / "lustre.yaml", LUSTRE, WIDE)
 
-    def _write(self, path: Path, text: str, bed: str) -> str:
-        path.write_text(text.format(bed=bed, first=FIRST, second=SECOND, uri=self.second.uri, image=IMAGE or "demo"))
+    def _write(self, path: Path, text: str, bed: str, fence: str = "") -> str:
+        known = {"first": FIRST, "second": SECOND, "uri": self.second.uri, "image": IMAGE or "demo"}
+        path.write_text(text.format(bed=bed, fence=fence, **known))
         return str(path)
 
     def up(self, file: str) -> None:
@@ -198,8 +207,15 @@ def test_a_host_that_is_cut_off_is_named_and_the_rest_goes_down_now_and_it_later
     try:
         assert both.stages(BED, status=4) == {"n1": "ready"}
         assert "the host second is away" in both.complaints
+        both.run("fs", "failover", both.file, "n2", status=4)
+        assert "n2 is on second, which does not answer: that is no proof that it is off" in both.complaints
+        assert both.second.sh("virsh -q list --name").split() == [f"{BED}.n2"]
         both.run("up", both.file, "--accel", "tcg", status=4)
         assert both.second.uri in both.complaints
+        both.run("fs", "failover", both.fenced, "OST0000", status=4)
+        assert "n2: off, says its host's fence agent" in both.complaints
+        assert "the image has no Lustre" in both.complaints  # what follows is tried where an image has it
+        assert both.second.sh("virsh -q list --name").split() == []
         both.run("down", BED, "--yes", status=4)
         assert f"{BED}: on second the nodes n2, their disks and networks are left" in both.complaints
         assert f"vmlab down {BED}, when second answers" in both.complaints
@@ -207,7 +223,7 @@ def test_a_host_that_is_cut_off_is_named_and_the_rest_goes_down_now_and_it_later
         both.second.cut_off(really=False)
     assert domains("qemu:///system") == []
     (line,) = [line for line in both.json("list") if line["name"] == BED]
-    assert (line["nodes"], line["running"]) == (1, 1)
+    assert (line["nodes"], line["running"]) == (1, 0)
     assert f"beds/{BED}" not in both.run("gc")  # the way to what is left
     both.run("down", BED, "--yes")
     assert remains(BED, both) == []

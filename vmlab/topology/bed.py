@@ -43,13 +43,15 @@ class Reserve:
 class HostSpec:
     """A machine that runs nodes. No `uri`: LIBVIRT_DEFAULT_URI, or qemu:///system.
 
-    `address` is its own in the network that joins the guests of several hosts.
+    `address` is its own in the network that joins the guests of several hosts. `fence` are the words of a command that
+    switches its power, as fence agents do; empty for none.
     """
 
     name: str
     uri: str | None = None
     reserve: Reserve = Reserve()
     address: IPv4Address | None = None
+    fence: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from vmlab.topology.scalars import (
     AddressSpan,
     BedName,
     Bridge,
+    CommandLine,
     DevicePath,
     DiskName,
     ExternalRoles,
@@ -79,6 +80,9 @@ class HostEntry(Part):
     reserve: ReserveEntry = Field(default_factory=ReserveEntry)
     address: HostAddress | None = Field(
         None, description="its own in the network that joins guests of several hosts (VXLAN: only the hosts are in it)"
+    )
+    fence: CommandLine | None = Field(
+        None, description="a fence agent and its options, to switch the whole host off when it does not answer"
     )
 
 
