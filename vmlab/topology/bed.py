@@ -226,6 +226,7 @@ class FileSystem:
     """What all targets and clients of one file system have in common.
 
     `external` are the NIDs of the MGS of one that is there anyway: it has no targets here, and is only mounted.
+    `shared` "export": disks with a `size` that several servers have lie on the first host, which exports them.
     """
 
     name: str
@@ -235,6 +236,7 @@ class FileSystem:
     mount_options: str
     clients: tuple[str, ...]
     external: tuple[Nid, ...] = ()
+    shared: Literal["", "export"] = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -178,4 +178,5 @@ def _filesystem(filesystem: FileSystemDraft, draft: Draft) -> FileSystem:
         mount_options=head.mount_options,
         clients=clients_of(filesystem, draft),
         external=filesystem.external,
+        shared=head.shared or "",
     )
