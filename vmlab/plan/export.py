@@ -81,7 +81,7 @@ def exports(topology: "Topology", looks: Mapping[str, "Observed"]) -> Exports:
 
 def _ports(bed: str, volumes: Iterable[str], home: str, looks: Mapping[str, "Observed"]) -> Iterator[tuple[str, int]]:
     """What is in force stays; else the first that nobody listens on or has, from one that derives from the name."""
-    in_force = dict(_in_force(bed, looks)) | {name: nbd.port for name, nbd in looks[home].bed(bed).exports.items()}
+    in_force = {name: nbd.port for name, nbd in looks[home].bed(bed).exports.items()} | dict(_in_force(bed, looks))
     taken = set(looks[home].links.listening) | {port for look in looks.values() for port in _named(look)}
     for volume in volumes:
         if volume in in_force:

@@ -6,6 +6,7 @@ from ipaddress import IPv4Address
 import pytest
 
 from vmlab.domainxml.devices import Disk, Nbd, disk_elements
+from vmlab.domainxml.metadata import NodeMetadata
 from vmlab.domainxml.read import VolumeFacts, read_domain
 from vmlab.domainxml.text import text
 from vmlab.errors import HostError
@@ -102,6 +103,14 @@ def test_a_port_stays_and_what_others_have_is_not_taken(bed: Topology) -> None:
     named = exports(bed, looks() | {"kvm2": having(f"nbd://10.1.0.1:{free}/eve._lustre-OST0000.raw")}).places
     assert named is not None
     assert named[OST0].port != free
+    # What a node of the bed has counts more than what runs: that is begun anew.
+    node = having(f"nbd://10.1.0.1:61333/{OST0}", "wide").domains["wide.x"]
+    metadata = NodeMetadata("wide", "s2", ("oss",), "demo", "root", "", ())
+    own = replace(NOTHING, domains={"wide.s2": replace(node, facts=replace(node.facts, metadata=metadata))})
+    stray = looks(kvm1=HostLinks(exports={OST0: Nbd("10.1.0.1", 61444)}))
+    kept = exports(bed, stray | {"kvm2": own}).places
+    assert kept is not None
+    assert kept[OST0].port == 61333
     full = HostLinks(listening=frozenset(PORTS))
     with pytest.raises(HostError, match="no port is free on kvm1 from 61000 to 61999"):
         exports(bed, looks(kvm1=full))
