@@ -886,3 +886,17 @@ def test_a_bed_for_lustres_tests(cli: Cli, tmp_path: Path) -> None:
     )
     device = "/dev/disk/by-id/virtio-lustre-OST0003"
     assert done.stdout == f"{nid}:{other} 4 oss2 oss1 {device} client1 {other}\n"
+
+
+def test_evidence_of_what_answers_is_collected_and_a_host_that_is_away_is_told(cli: Cli, tmp_path: Path) -> None:
+    assert cli("up", "bed.yaml", "--no-wait").exit_code == 0
+    far = f"far: {{uri: 'qemu+unix:///system?socket={tmp_path}/none'}}"
+    wide = BED.replace("fabrics:", f"hosts: {{near: {{uri: 'test:///default'}}, {far}}}\nfabrics:", 1)
+    (tmp_path / "wide.yaml").write_text(wide)
+    for to, nodes, status in (("all", (), 4), ("some", ("-n", "oss1"), 0)):
+        for form in ((), ("-o", "json")):
+            done = cli("collect", "wide.yaml", *nodes, "--to", f"{to}{len(form)}", *form)
+            assert done.exit_code == status, done.output
+            assert "the host far is away" in done.stderr
+            assert ("nothing is known of what is on far" in done.stderr) == bool(status)
+            assert (tmp_path / f"{to}{len(form)}/oss1/domain.xml").exists()

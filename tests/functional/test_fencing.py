@@ -13,6 +13,7 @@ from vmlab.guest.trouble import SshTrouble, Unreachable
 from vmlab.lab.beds.up import up
 from vmlab.lab.filesystems import failover as module
 from vmlab.lab.filesystems import lustre_bed as lustre
+from vmlab.lab.filesystems.away import away_nodes
 from vmlab.lab.filesystems.failover import failback, failover
 from vmlab.lab.filesystems.lustre_bed import LustreBed
 from vmlab.lab.ground.bed import existing
@@ -52,6 +53,7 @@ class Lab:
 
     def __init__(self, host: Host, topology: Topology, monkeypatch: pytest.MonkeyPatch) -> None:
         self.host = host
+        self.hosts = only(host)
         self.topology = topology
         self.says: dict[str, Survey | str] = {}
         self.asked: dict[str, Guest] = {}
@@ -69,23 +71,27 @@ class Lab:
     def opened(self, hosts: Hosts, topology: Topology, *, tolerant: bool) -> Iterator[LustreBed]:
         assert tolerant
         found = existing(hosts, topology.name)
+        away = away_nodes(hosts, topology, found)
         on = {name for name, domain in found.nodes.items() if domain.running}
-        said = {name: said if name in on else "off" for name, said in self.says.items()}
+        said = {name: said if name in on else "off" for name, said in self.says.items() if name not in away.places}
         guests = {
             name: Guest("ha", name, found.metadata[name].management.ip.ip, "root", lustre_folder())
             for name, told in said.items()
-            if isinstance(told, Survey) and name in topology.nodes
+            if isinstance(told, Survey) and name in topology.nodes and name in found.nodes
         }
-        configs = lnet(topology, {name: found.metadata[name].addresses for name in topology.nodes})
+        known = {name: metadata.addresses for name, metadata in found.metadata.items()}
+        configs = lnet(topology, {name: known.get(name, ()) for name in topology.nodes})
         yield LustreBed(
             hosts,
             topology,
             found,
             guests,
-            {n: s for n, s in said.items() if isinstance(s, str) and n in topology.nodes},
+            {n: s for n, s in said.items() if isinstance(s, str) and n in topology.nodes}
+            | dict.fromkeys(away.places, "its host is away"),
             {n: s for n, s in said.items() if isinstance(s, Survey) and n in topology.nodes},
             configs,
             {n: s for n, s in said.items() if n not in topology.nodes and n in on},
+            away,
         )
 
     def said(self, guest: Guest) -> Survey | str:
@@ -102,9 +108,7 @@ class Lab:
 
     def failover(self, what: str, how: Any = "power") -> module.Failover:
         deadline = Deadline.after(10)
-        return failover(
-            only(self.host), self.topology, what, how=how, recovery=None, progress=Silent(), deadline=deadline
-        )
+        return failover(self.hosts, self.topology, what, how=how, recovery=None, progress=Silent(), deadline=deadline)
 
     def state(self, node: str) -> str:
         return domain_state(self.host, f"ha.{node}")

@@ -235,3 +235,39 @@ def test_a_plan_says_what_is_done_on_which_host(hosts: Hosts, wide: Topology) ->
     one = only(hosts["kvm2"])
     told = document(prepare(one, alone, accel="test", restart=False, images=images_of(one, alone)))["actions"]
     assert all("host" not in action for action in told)
+
+
+EXPORTED = """
+name: wide
+hosts: {kvm1: {address: 10.1.0.1}, kvm2: {address: 10.1.0.2}}
+fabrics: {ib0: {kind: infiniband, lnet: o2ib, attach: virtio}}
+nodes:
+  s1: {role: [mds, oss], memory: 256MiB, fabrics: [ib0], host: kvm1}
+  s2: {role: oss, memory: 256MiB, fabrics: [ib0], host: kvm2}
+filesystems:
+  lustre:
+    shared: export
+    mgt: {servers: s1}
+    mdts: [{servers: s1, size: 64MiB}]
+    osts: [{servers: [s2, s1], size: 64MiB}]
+"""
+
+
+def test_the_first_host_has_what_servers_on_both_share_and_exports_it(hosts: Hosts) -> None:
+    topology = loads(EXPORTED, "wide.yaml")
+    prepared = prepare(hosts, topology, accel="test", restart=False, images=images_of(hosts, topology))
+    lines = text(prepared, io.StringIO()).splitlines()
+    assert any("export-volume" in line and "(kvm1)" in line and "OST0000" in line for line in lines)
+    bring_up(hosts, topology)
+    assert shared(hosts["kvm1"]) == {"wide._lustre-MDT0000.raw", "wide._lustre-OST0000.raw"}
+    assert shared(hosts["kvm2"]) == set()
+    there = {node.name: dict(node.disks) for node in known(hosts, existing(hosts, "wide"))}
+    place = there["s2"]["lustre-OST0000"]
+    assert place.startswith("nbd://10.1.0.1:61")
+    assert place.endswith("/wide._lustre-OST0000.raw")
+    assert there["s1"]["lustre-OST0000"].endswith("/beds/wide._lustre-OST0000.raw")
+    # The test driver has no processes, so it is exported anew; what is defined stays, port and all.
+    assert {action.kind for action in bring_up(hosts, topology).actions} == {"export-volume"}
+    down(hosts, "wide", keep_disks=False, progress=Silent())
+    for host in hosts.values():
+        assert not any(host_left(host))

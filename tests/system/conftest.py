@@ -129,7 +129,11 @@ def remains(bed: str, vmlab: Vmlab) -> list[str]:
             line = process.read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except OSError:
             continue
-        if f"guest={bed}." in line or f"/beds/{bed}/" in f"{line.replace(' ', '/')}/":
+        if (
+            f"guest={bed}." in line
+            or f"--export-name={bed}." in line
+            or f"/beds/{bed}/" in f"{line.replace(' ', '/')}/"
+        ):
             found.append(line)
     connection.close()
     return found

@@ -55,6 +55,16 @@ class SecondHost:
         how = "-I" if really else "-D"
         self.sh(f"iptables -w {how} INPUT -i eth0 -j DROP; iptables -w {how} OUTPUT -o eth0 -j DROP")
 
+    def fence_agent(self, domain: str) -> str:
+        """The words of a fence agent, which takes a domain there for the whole host: it kills its QEMU, and looks."""
+        pid = f"/run/libvirt/qemu/{domain}.pid"
+        alive = f'[ -e {pid} ] && kill -0 "$(cat {pid})" 2>/dev/null'
+        script = (
+            f'case $2 in off) kill -9 "$(cat {pid})"; while {alive}; do sleep 0.1; done ;; '
+            f"status) {alive} || exit 2 ;; *) exit 1 ;; esac"
+        )
+        return shlex.join((*_inside(self.holder), "sh", "-c", script, "fence"))
+
     @property
     def images(self) -> Path:
         """Its image store, seen from here."""

@@ -26,11 +26,17 @@ name: {bed}
 image: demo
 hosts:
   first: {{address: {first}}}
-  second: {{uri: "{uri}", address: {second}}}
+  second: {{uri: "{uri}", address: {second}{fence}}}
 fabrics: {{net: {{kind: ethernet, lnet: tcp, attach: virtio}}}}
 nodes:
-  n1: {{role: client, cpus: 1, memory: 512MiB, fabrics: [net], host: first}}
-  n2: {{role: client, cpus: 1, memory: 512MiB, fabrics: [net], host: second}}
+  n1: {{role: [mds, oss], cpus: 1, memory: 512MiB, fabrics: [net], host: first}}
+  n2: {{role: oss, cpus: 1, memory: 512MiB, fabrics: [net], host: second}}
+filesystems:
+  lustre: # for its disks, and who decides who mounts: the image has no Lustre
+    shared: export
+    mgt: {{servers: n1}}
+    mdts: [{{servers: n1, device: /dev/disk/by-id/wwn-0x5000c500a1b2c300}}]
+    osts: [{{servers: [n2, n1], size: 64MiB}}]
 """
 ALONE = """
 name: {bed}
@@ -44,16 +50,18 @@ name: {bed}
 image: {image}
 hosts:
   first: {{address: {first}}}
-  second: {{uri: "{uri}", address: {second}}}
+  second: {{uri: "{uri}", address: {second}{fence}}}
 fabrics: {{net: {{kind: ethernet, lnet: tcp, attach: virtio}}}}
 nodes:
   mds1: {{role: [mds, oss], cpus: 1, memory: 1GiB, fabrics: [net], host: first}}
-  client1: {{role: client, cpus: 1, memory: 1GiB, fabrics: [net], host: second}}
+  oss2: {{role: oss, cpus: 1, memory: 1GiB, fabrics: [net], host: second}}
+  client1: {{role: client, cpus: 1, memory: 1GiB, fabrics: [net], host: first}}
 filesystems:
   lustre:
+    shared: export
     mgt: {{servers: mds1, size: 256MiB}}
     mdts: [{{servers: mds1, size: 512MiB}}]
-    osts: [{{servers: mds1, size: 512MiB}}]
+    osts: [{{servers: [oss2, mds1], size: 512MiB}}]
 """
 _CARRIED = 1500 - 50
 _PING = 28  # bytes of its headers
@@ -72,11 +80,14 @@ class Both(Vmlab):
         self.environment["PATH"] = f"{second.path}:{self.environment['PATH']}"
         self.second = second
         self.file = self._write(work / "two.yaml", TOPOLOGY, BED)
+        self.fenced = self._write(work / "fenced.yaml", TOPOLOGY, BED, second.fence_agent(f"{BED}.n2"))
         self.alone = self._write(work / "alone.yaml", ALONE, FAR)
-        self.lustre = self._write(work / "lustre.yaml", LUSTRE, WIDE)
+        self.lustre = self._write(work / "lustre.yaml", LUSTRE, WIDE, second.fence_agent(f"{WIDE}.oss2"))
 
-    def _write(self, path: Path, text: str, bed: str) -> str:
-        path.write_text(text.format(bed=bed, first=FIRST, second=SECOND, uri=self.second.uri, image=IMAGE or "demo"))
+    def _write(self, path: Path, text: str, bed: str, agent: str = "") -> str:
+        known = {"first": FIRST, "second": SECOND, "uri": self.second.uri, "image": IMAGE or "demo"}
+        fence = f", fence: {json.dumps(agent)}" if agent else ""
+        path.write_text(text.format(bed=bed, fence=fence, **known))
         return str(path)
 
     def up(self, file: str) -> None:
@@ -125,7 +136,7 @@ def test_each_node_comes_up_on_its_host(both: Both) -> None:
     assert json.loads(both.run("plan", both.file, "--accel", "tcg", "-o", "json"))["actions"] == []
     assert both.stages(BED) == {"n1": "ready", "n2": "ready"}
     (line,) = [line for line in both.json("list") if line["name"] == BED]
-    assert (line["nodes"], line["running"], line["disks"]) == (2, 2, 2)
+    assert (line["nodes"], line["running"], line["disks"]) == (2, 2, 3)
 
 
 def digest(file: Path) -> str:
@@ -149,6 +160,29 @@ def test_guests_reach_each_other_with_whole_packets_and_no_larger_ones(both: Bot
     )
     assert all(len(set(way.split())) == 1 for way in ways.values())
     assert len(set(ways.values())) == 2
+
+
+DISK = "/dev/disk/by-id/virtio-lustre-OST0000"
+READ = f"dd if={DISK} bs=4k count=1 iflag=direct 2>/dev/null | head -c 5"
+
+
+def test_a_disk_that_one_host_exports_is_one_disk(both: Both) -> None:
+    write = f"printf '%-4096s' {{word}} | dd of={DISK} bs=4k oflag=direct conv=notrunc,fsync 2>/dev/null"
+    for node, other, word in (("n2", "n1", "there"), ("n1", "n2", "again")):
+        both.run("exec", BED, "-n", node, "--", write.format(word=word))
+        assert both.run("exec", BED, "-n", other, "--", READ).split()[-1] == word
+    assert exported(both).startswith(f"nbd://{FIRST}:61")
+
+
+def exported(both: Both) -> str:
+    """Where the second node has the disk."""
+    return next(dict(node["disks"])["lustre-OST0000"] for node in both.json("status", BED) if node["name"] == "n2")
+
+
+def exporters() -> list[int]:
+    """The processes that export disks of the bed."""
+    commands = {path: path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()}
+    return [int(path.parent.name) for path, line in commands.items() if f"--export-name={BED}.".encode() in line]
 
 
 def test_files_consoles_shells_and_power_are_of_the_nodes_own_host(both: Both, tmp_path: Path) -> None:
@@ -181,8 +215,11 @@ def test_whoever_holds_the_bed_there_holds_it_here(both: Both) -> None:
         holder.communicate("\n")
 
 
-def test_a_killed_up_leaves_no_lock_and_the_next_one_finishes(both: Both) -> None:
+def test_a_killed_up_leaves_no_lock_and_the_next_one_finishes_exports_and_all(both: Both) -> None:
+    place = exported(both)
     both.run("power", "off", BED, "*")
+    (exporter,) = exporters()
+    os.kill(exporter, signal.SIGKILL)
     killed = both.start("up", both.file, "--accel", "tcg")
     there = f"test -e /run/lock/vmlab/qemu-system.{BED}.lock && echo held || :"
     assert until(lambda: both.second.sh(there) == "held\n", Deadline.after(60), every_s=0.1)
@@ -191,6 +228,9 @@ def test_a_killed_up_leaves_no_lock_and_the_next_one_finishes(both: Both) -> Non
     assert until(lambda: both.second.sh(there) == "", Deadline.after(60), every_s=0.1)
     both.up(both.file)
     assert both.stages(BED) == {"n1": "ready", "n2": "ready"}
+    assert len(exporters()) == 1
+    assert exported(both) == place
+    assert both.run("exec", BED, "-n", "n2", "--", READ).split()[-1] == "again"
 
 
 def test_a_host_that_is_cut_off_is_named_and_the_rest_goes_down_now_and_it_later(both: Both) -> None:
@@ -198,8 +238,15 @@ def test_a_host_that_is_cut_off_is_named_and_the_rest_goes_down_now_and_it_later
     try:
         assert both.stages(BED, status=4) == {"n1": "ready"}
         assert "the host second is away" in both.complaints
+        both.run("fs", "failover", both.file, "n2", status=4)
+        assert "n2 is on second, which does not answer: that is no proof that it is off" in both.complaints
+        assert both.second.sh("virsh -q list --name").split() == [f"{BED}.n2"]
         both.run("up", both.file, "--accel", "tcg", status=4)
         assert both.second.uri in both.complaints
+        both.run("fs", "failover", both.fenced, "OST0000", status=4)
+        assert "n2: off, says its host's fence agent" in both.complaints
+        assert "the image has no Lustre" in both.complaints  # what follows is tried where an image has it
+        assert until(lambda: both.second.sh("virsh -q list --name").split() == [], Deadline.after(60), every_s=0.2)
         both.run("down", BED, "--yes", status=4)
         assert f"{BED}: on second the nodes n2, their disks and networks are left" in both.complaints
         assert f"vmlab down {BED}, when second answers" in both.complaints
@@ -207,7 +254,7 @@ def test_a_host_that_is_cut_off_is_named_and_the_rest_goes_down_now_and_it_later
         both.second.cut_off(really=False)
     assert domains("qemu:///system") == []
     (line,) = [line for line in both.json("list") if line["name"] == BED]
-    assert (line["nodes"], line["running"]) == (1, 1)
+    assert (line["nodes"], line["running"]) == (1, 0)
     assert f"beds/{BED}" not in both.run("gc")  # the way to what is left
     both.run("down", BED, "--yes")
     assert remains(BED, both) == []
@@ -224,18 +271,38 @@ def test_a_bed_on_another_machine_only_is_reached_through_it(both: Both) -> None
     assert both.second.remains(FAR) == []
 
 
+@pytest.mark.lustre
 @pytest.mark.skipif(not IMAGE, reason="VMLAB_LUSTRE_IMAGE names no image that carries Lustre")
-def test_a_client_mounts_what_a_server_on_the_other_host_has(both: Both) -> None:
+def test_a_host_that_is_cut_off_loses_its_target_to_the_other_one(both: Both) -> None:
+    """Real Lustre, on a disk that the first host exports: nothing is lost, nobody mounts before the host is off."""
     both.up(both.lustre)
-    told = json.loads(both.run("fs", "status", both.lustre, "-o", "json"))
-    assert {target["state"] for target in told["targets"]} == {"mounted"}
-    assert {client["state"] for client in told["clients"]} == {"mounted"}
+
+    def served() -> dict[str, str]:
+        told = json.loads(both.run("fs", "status", both.lustre, "-o", "json"))
+        assert {client["state"] for client in told["clients"]} == {"mounted"}
+        return {target["target"]: target["node"] for target in told["targets"] if target["state"] == "mounted"}
+
+    home = {"lustre-MGS": "mds1", "lustre-MDT0000": "mds1", "lustre-OST0000": "oss2"}
+    assert served() == home
     both.run("lnet", "ping", both.lustre)
-    write = "dd if=/dev/urandom of=/mnt/lustre/file bs=1M count=4 2>/dev/null; sync; md5sum < /mnt/lustre/file"
+    write = "dd if=/dev/urandom of=/mnt/lustre/file bs=1M count=4 conv=fsync 2>/dev/null; md5sum < /mnt/lustre/file"
+    read = "echo 3 > /proc/sys/vm/drop_caches; md5sum < /mnt/lustre/file"
     wrote = both.run("exec", WIDE, "-n", "client1", "--", write).split()[-2]
-    both.run("power", "cycle", WIDE, "client1")
+    both.second.cut_off()
+    try:
+        told = json.loads(both.run("fs", "failover", both.lustre, "oss2", "-o", "json", deadline_s=30 * MINUTES))
+        (moved,) = told["moved"]
+        assert (moved["source"], moved["destination"]) == ("oss2", "mds1")
+        assert "oss2: off, says its host's fence agent" in both.complaints
+        # All that is asked while a host is away ends with that status.
+        assert both.run("exec", WIDE, "-n", "client1", "--", read, status=4).split()[-2] == wrote
+    finally:
+        both.second.cut_off(really=False)
     both.up(both.lustre)
-    assert both.run("exec", WIDE, "-n", "client1", "--", "md5sum < /mnt/lustre/file").split()[-2] == wrote
+    assert served() == home | {"lustre-OST0000": "mds1"}
+    both.run("fs", "failback", both.lustre)
+    assert served() == home
+    assert both.run("exec", WIDE, "-n", "client1", "--", read).split()[-2] == wrote
     both.run("down", WIDE, "--yes")
     assert remains(WIDE, both) == []
     assert both.second.remains(WIDE) == []

@@ -66,12 +66,12 @@ def collect(
         found = collect_all(hosts, name, wanted, to, texts=_of_bed(hosts, bed, name), progress=progress)
     if output is Form.JSON:
         typer.echo(dumped({"folder": str(to), **as_data(found)}))
-        return
-    for node in found.nodes:
-        if node.silent:
-            typer.echo(f"vmlab: warning: {node.node} did not answer: {node.silent}", err=True)
-    typer.echo(to)
-    if nodes is None:
+    else:
+        for node in found.nodes:
+            if node.silent:
+                typer.echo(f"vmlab: warning: {node.node} did not answer: {node.silent}", err=True)
+        typer.echo(to)
+    if nodes == "*":
         refuse_away(hosts, name)
 
 

@@ -144,18 +144,19 @@ def status(bed: Bed, name: Name = None, output: Output = Form.TABLE) -> None:
       vmlab fs status ha
       vmlab fs status ha -o json
     """
-    from vmlab.cli.target import described
+    from vmlab.cli.target import described, refuse_away
     from vmlab.lab.filesystems.status import status as look
     from vmlab.report.filesystems import fs_tables
     from vmlab.report.plain import dumped
     from vmlab.report.tables import show
 
-    with described(bed, name) as (hosts, topology):
+    with described(bed, name, tolerant=True) as (hosts, topology):
         found = look(hosts, topology)
-    if output is Form.JSON:
-        typer.echo(dumped(found))
-    else:
-        show(fs_tables(found))
+        if output is Form.JSON:
+            typer.echo(dumped(found))
+        else:
+            show(fs_tables(found))
+        refuse_away(hosts, topology.name)
 
 
 @app.command()
@@ -175,6 +176,9 @@ def failover(
     The partner mounts when libvirt says that the server is off. With power and panic all targets of the server move;
     with umount only the one that is named. Waits for recovery. Work may go on in the bed.
 
+    A host that does not answer proves nothing: its servers' partners mount only if its
+    `fence:` switches it off and says so.
+
     \b
     Examples:
       vmlab fs failover ha oss1
@@ -189,7 +193,7 @@ def failover(
     from vmlab.report.tables import show
 
     with (
-        described(bed, name) as (hosts, topology),
+        described(bed, name, tolerant=True) as (hosts, topology),
         shown() as seen,
         ending(hosts, topology.name, timeout, seen, again="vmlab fs failover") as (end, progress),
     ):

@@ -200,8 +200,11 @@ def refuse_away(hosts: "Hosts", bed: str) -> None:
 
 
 @contextlib.contextmanager
-def described(bed: str, name: str | None = None) -> "Iterator[tuple[Hosts, Topology]]":
-    """A bed's hosts and its topology: for what libvirt does not know of a bed. `file_of` says how the file is found."""
+def described(bed: str, name: str | None = None, *, tolerant: bool = False) -> "Iterator[tuple[Hosts, Topology]]":
+    """A bed's hosts and its topology: for what libvirt does not know of a bed. `file_of` says how the file is found.
+
+    The `tolerant` tells of hosts that are away and does without them, as `at`.
+    """
     from vmlab.errors import UsageError
     from vmlab.lab.ground.bed import hosts_of
 
@@ -210,7 +213,8 @@ def described(bed: str, name: str | None = None) -> "Iterator[tuple[Hosts, Topol
     except UsageError as error:
         raise UsageError(error.message, hint=f"name the file, and the bed by --name {bed}") from error
     topology = load(file, name)
-    with hosts_of(topology) as hosts:
+    with hosts_of(topology, tolerant=tolerant) as hosts:
+        _tell_away(hosts)
         yield hosts, topology
 
 

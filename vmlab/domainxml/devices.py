@@ -1,5 +1,6 @@
 """One function per element of `<devices>`."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -10,13 +11,30 @@ from lxml import etree
 SPARE_ROOT_PORTS = 4
 
 
+_NBD = re.compile(r"nbd://([0-9.]{7,15}):(\d{1,5})/")
+
+
+@dataclass(frozen=True, slots=True)
+class Nbd:
+    """Where a disk is exported by QEMU's NBD: an IPv4 address and a TCP port."""
+
+    address: str
+    port: int
+
+    @staticmethod
+    def of(place: str) -> "Nbd | None":
+        """From `nbd://ADDRESS:PORT/NAME`, as a domain's disks are told; None for what is no such place."""
+        found = _NBD.match(place)
+        return None if found is None else Nbd(found[1], int(found[2]))
+
+
 @dataclass(frozen=True, slots=True)
 class Disk:
     """A disk. `serial` becomes /dev/disk/by-id/virtio-SERIAL; virtio-blk carries 20 characters of it.
 
     `sector` in bytes, None: QEMU's 512. Of SCSI disks only: the `wwn`; `paths`, the number of controllers that it is
     on; and `passed`, a block device of the host whose own serial and WWN the guest sees. `reservations`: persistent
-    ones reach it, by a helper that libvirt starts.
+    ones reach it, by a helper that libvirt starts. `nbd`: it is an export of another host, whose name is the `path`.
     """
 
     path: str
@@ -30,6 +48,7 @@ class Disk:
     paths: int = 1
     passed: bool = False
     reservations: bool = False
+    nbd: Nbd | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +96,7 @@ def disk_ports(disks: Sequence[Disk]) -> int:
 
 
 def _disk_element(disk: Disk, index: int, iothread: int | None) -> etree._Element:
-    kind, source = ("block", "dev") if disk.passed else ("file", "file")
+    kind = "block" if disk.passed else "file" if disk.nbd is None else "network"
     element = etree.Element("disk", {"type": kind, "device": "lun" if disk.passed else "disk"})
     driver = etree.SubElement(element, "driver", {"name": "qemu", "type": disk.format})
     shared = disk.shareable or disk.paths > 1
@@ -88,9 +107,7 @@ def _disk_element(disk: Disk, index: int, iothread: int | None) -> etree._Elemen
         driver.set("discard", "unmap")
     if iothread is not None and disk.bus == "virtio":
         driver.set("iothread", str(iothread))
-    whence = etree.SubElement(element, "source", {source: disk.path})
-    if disk.reservations:
-        etree.SubElement(whence, "reservations", {"managed": "yes"})
+    element.append(_source(disk))
     letter = "v" if disk.bus == "virtio" else "s"
     etree.SubElement(element, "target", {"dev": disk_name(index, letter), "bus": disk.bus})
     if disk.sector is not None:
@@ -104,6 +121,17 @@ def _disk_element(disk: Disk, index: int, iothread: int | None) -> etree._Elemen
         etree.SubElement(element, "serial").text = disk.serial
     if disk.wwn is not None:
         etree.SubElement(element, "wwn").text = disk.wwn
+    return element
+
+
+def _source(disk: Disk) -> etree._Element:
+    if disk.nbd is not None:
+        element = etree.Element("source", {"protocol": "nbd", "name": disk.path})
+        etree.SubElement(element, "host", {"name": disk.nbd.address, "port": str(disk.nbd.port)})
+        return element
+    element = etree.Element("source", {"dev" if disk.passed else "file": disk.path})
+    if disk.reservations:
+        etree.SubElement(element, "reservations", {"managed": "yes"})
     return element
 
 

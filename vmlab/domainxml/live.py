@@ -39,8 +39,8 @@ def disks_to_attach(xml: str, serials: frozenset[str]) -> dict[str, str]:
 def placed_disk(disk: str, live: str) -> str | None:
     """The disk's element with a name that is free in the running domain; None if that has the disk already."""
     element, root = etree.fromstring(disk, PARSER), etree.fromstring(live, PARSER)
-    path = element.xpath("string(source/@file)")
-    if any(source.get("file") == path for source in root.iterfind("devices/disk/source")):
+    serial = element.findtext("serial")
+    if any(there.findtext("serial") == serial for there in root.iterfind("devices/disk")):
         return None
     taken = {target.get("dev") for target in root.iterfind("devices/disk/target")}
     target = element.find("target")

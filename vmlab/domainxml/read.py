@@ -77,6 +77,8 @@ class DomainDetails:
 class DomainFacts:
     """A domain as it is defined: ours if it has `metadata`. `disks` are source paths in the domain's order.
 
+    An export of another host is `nbd://ADDRESS:PORT/NAME`.
+
     `hostdevs` are the host's PCI functions in the domain's order, `ports` those of them that are a guest's interface.
     `unreadable` says why the metadata of vmlab's form that it has could not be understood; "" if there is nothing of
     that kind. `xml` is all of it.
@@ -242,10 +244,17 @@ def _shown(xml: str, *, disks: bool) -> etree._Element:
 def _read_disk(disk: etree._Element, sources: list[str], serials: list[str]) -> None:
     for part in disk.iterchildren("source", "serial"):
         if part.tag == "source":
-            if place := part.get("file") or part.get("dev") or part.get("volume"):
+            if place := part.get("file") or part.get("dev") or part.get("volume") or _exported(part):
                 sources.append(place)
         elif part.text:
             serials.append(part.text)
+
+
+def _exported(source: etree._Element) -> str:
+    host = source.find("host")
+    if source.get("protocol") != "nbd" or host is None:
+        return ""
+    return f"nbd://{host.get('name', '')}:{host.get('port', '10809')}/{source.get('name', '')}"
 
 
 def _details(root: etree._Element) -> DomainDetails:

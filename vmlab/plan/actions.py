@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+from vmlab.domainxml.devices import Nbd
 from vmlab.domainxml.network import Network
 from vmlab.domainxml.volume import Volume
 from vmlab.plan.overlay import Overlay
@@ -64,6 +65,21 @@ class CreateVolume(Action):
 
     kind = "create-volume"
     volume: Volume
+
+
+@dataclass(frozen=True, slots=True)
+class ExportVolume(Action):
+    """Export a shared volume to the bed's other hosts; `name` is the volume's."""
+
+    kind = "export-volume"
+    place: Nbd
+
+
+@dataclass(frozen=True, slots=True)
+class EndExport(Action):
+    """End the export of a volume."""
+
+    kind = "end-export"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,14 @@ from types import MappingProxyType
 from lxml import etree
 
 from vmlab.domainxml.build import Boot, WantedDomain, build
-from vmlab.domainxml.devices import Disk, Interface
+from vmlab.domainxml.devices import Disk, Interface, Nbd
 from vmlab.domainxml.metadata import Address, NetworkMetadata, NodeMetadata, ShareMount, write_digest
 from vmlab.domainxml.network import Network
 from vmlab.domainxml.share import Driver, Share
 from vmlab.domainxml.snapshot import add_generation
 from vmlab.domainxml.text import text
 from vmlab.domainxml.volume import Volume
+from vmlab.plan.export import Exports
 from vmlab.plan.kernel import BootFile, BootFiles, boot_of, files_of
 from vmlab.plan.lease import Leases, interface_name, ports
 from vmlab.plan.node_place import NodePlace
@@ -55,6 +56,8 @@ class Seed:
 Seeds = Callable[[tuple[Address, ...]], Seed]
 NO_MACS: Mapping[str, str] = MappingProxyType({})
 NO_FILES: BootFiles = MappingProxyType({})
+NO_EXPORTS: Mapping[str, Nbd] = MappingProxyType({})
+NOTHING_EXPORTED = Exports()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,7 @@ class Desired:
     """What a bed should have on one host. `targets` are the shared volumes of the file systems.
 
     `hidden` are functions whose MAC addresses only show when they are back with their drivers, with their nodes.
+    `exports` are those of the shared volumes that other hosts need.
     """
 
     bed: str
@@ -97,6 +101,7 @@ class Desired:
     vfs: Mapping[PciAddress, int]
     hidden: Mapping[PciAddress, str] = field(default_factory=dict)
     overlays: tuple[Overlay, ...] = ()
+    exports: Mapping[str, Nbd] = field(default_factory=dict)
 
 
 def over_networks(topology: Topology, attach: Attach) -> tuple[str, ...]:
@@ -127,13 +132,22 @@ def desired_networks(
     )
 
 
-def desired_targets(topology: Topology, here: AbstractSet[str]) -> tuple[Volume, ...]:
-    """A raw volume for each Lustre target that vmlab provides the disk of, where one of its servers is `here`."""
-    return tuple(
-        Volume(identity.target_volume(topology.name, target.label), int(target.size), "raw")
+def desired_targets(
+    topology: Topology, here: AbstractSet[str], exports: Exports = NOTHING_EXPORTED, host: str = ""
+) -> tuple[Volume, ...]:
+    """A raw volume for each Lustre target that vmlab provides the disk of, where one of its servers is `here`.
+
+    What is exported is on the host that does it, whoever serves it.
+    """
+    elsewhere = {volume.name for volume in exports.volumes}
+    own = tuple(
+        Volume(name, int(target.size), "raw")
         for target in topology.targets
-        if target.size is not None and not here.isdisjoint(target.servers)
+        if target.size is not None
+        and not here.isdisjoint(target.servers)
+        and (name := identity.target_volume(topology.name, target.label)) not in elsewhere
     )
+    return (*own, *(exports.volumes if host == exports.home else ()))
 
 
 def addresses(
@@ -177,12 +191,13 @@ def desired_node(
     files: BootFiles = NO_FILES,
     share_driver: Driver = "virtiofs",
     gateway: str = "",
+    exports: Mapping[str, Nbd] = NO_EXPORTS,
 ) -> DesiredNode:
     """One node's domain and volumes. `seeds` makes its seed; a change of that is a change of the node.
 
     `addresses` are those before it is known which devices it gets; `place` says that, and where on the host it goes.
     `files` are all that the bed's nodes boot of the user's. Where one was taken from does not matter, only what it is.
-    `gateway` is as in the metadata.
+    `gateway` is as in the metadata, `exports` are the volumes that its host reaches by the network.
     """
     bed = topology.name
     root = Volume(
@@ -224,7 +239,7 @@ def desired_node(
             Disk(f"{pool_path}/{root.name}", "qcow2", "root"),
             Disk(f"{pool_path}/{seed}", "raw", "seed", readonly=True),
             *_node_disks(bed, node, pool_path),
-            *_target_disks(topology, node, pool_path),
+            *_target_disks(topology, node, pool_path, exports),
             *_passed_disks(node),
         ),
         interfaces=tuple(_interface(topology, address) for address in addresses if address.attach not in HARDWARE),
@@ -283,16 +298,14 @@ def _node_disks(bed: str, node: Node, pool_path: str) -> Iterator[Disk]:
             )
 
 
-def _target_disks(topology: Topology, node: Node, pool_path: str) -> Iterator[Disk]:
+def _target_disks(topology: Topology, node: Node, pool_path: str, exports: Mapping[str, Nbd]) -> Iterator[Disk]:
     """Those of the Lustre targets that it serves, as primary or as partner."""
     for target in topology.targets:
         if node.name in target.servers and target.size is not None:
-            yield Disk(
-                f"{pool_path}/{identity.target_volume(topology.name, target.label)}",
-                "raw",
-                target.label,
-                shareable=True,
-            )
+            volume = identity.target_volume(topology.name, target.label)
+            nbd = exports.get(volume)
+            path = f"{pool_path}/{volume}" if nbd is None else volume
+            yield Disk(path, "raw", target.label, shareable=True, nbd=nbd)
 
 
 def _passed_disks(node: Node) -> Iterator[Disk]:

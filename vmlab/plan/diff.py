@@ -15,6 +15,8 @@ from vmlab.plan.actions import (
     CreateVolume,
     DefineDomain,
     DiscardMemory,
+    EndExport,
+    ExportVolume,
     JoinNetwork,
     LeaveNetwork,
     Plan,
@@ -63,6 +65,7 @@ def diff(desired: Desired, observed: Observed, *, restart: bool) -> Plan:
         if domain.running and anew & set(domain.facts.details.sources) and not _stops(lanes.get(name, ())):
             lanes[name] = tuple(_start_again(name, domain))
     volumes = [action for volume in desired.targets for action in _volume(volume, bed, None)]
+    volumes += _exports(desired, bed)
     # What is only done with leave: stop a running node, remove one that is gone from the topology.
     held_networks = set() if restart else anew
     held_nodes = set() if restart else {n for n, lane in lanes.items() if _stops(lane) or n not in desired.nodes}
@@ -105,7 +108,8 @@ def removal(bed: ObservedBed, observed: Observed, *, keep_disks: bool) -> Plan:
     owned = _by_node(doomed)
     lanes = {name: tuple(_gone(name, domain, owned.get(name, ()), "down")) for name, domain in bed.nodes.items()}
     left = [volume for node, volumes in owned.items() if node not in lanes for volume in volumes]
-    volumes = tuple(RemoveVolume(name, None, "down") for name in left)
+    ended = (EndExport(name, None, "down") for name in bed.exports)
+    volumes = (*ended, *(RemoveVolume(name, None, "down") for name in left))
     links = (LeaveNetwork(network, None, "down", link.name) for network, link in bed.links.items())
     networks = (*links, *(RemoveNetwork(n.facts.name, None, "down") for n in bed.networks.values()))
     unmarked = keep_disks and disks and mark.name not in bed.volumes
@@ -174,6 +178,16 @@ def _joins(desired: Desired, bed: ObservedBed, anew: Container[str]) -> Iterator
     for network, link in bed.links.items():
         if network not in wanted:
             yield LeaveNetwork(network, None, "the bed is on one host", link.name)
+
+
+def _exports(desired: Desired, bed: ObservedBed) -> Iterator[Action]:
+    """One that is not wanted any more stays until `down`: nodes that are not restarted may have it."""
+    for volume, place in desired.exports.items():
+        found = bed.exports.get(volume)
+        if found is not None and found != place:
+            yield EndExport(volume, None, "its address changed")
+        if found != place:
+            yield ExportVolume(volume, None, "absent" if found is None else "its address changed", place)
 
 
 def _volume(volume: Volume, bed: ObservedBed, node: str | None) -> Iterator[Action]:

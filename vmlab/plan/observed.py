@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 
+from vmlab.domainxml.devices import Nbd
 from vmlab.domainxml.live import LiveFacts
 from vmlab.domainxml.metadata import NodeMetadata, not_understood
 from vmlab.domainxml.read import DomainFacts, NetworkFacts, VolumeFacts
@@ -97,6 +98,11 @@ class Observed:
                 if (owner := identity.owner_of(v.name)) is not None and owner.bed == name
             },
             links=self.links.of(name, networks),
+            exports={
+                volume: place
+                for volume, place in self.links.exports.items()
+                if (owner := identity.owner_of(volume)) is not None and owner.bed == name
+            },
         )
 
     @property
@@ -112,13 +118,17 @@ class Observed:
 
 @dataclass(frozen=True, slots=True)
 class ObservedBed:
-    """What exists of one bed: domains by node, networks by fabric, volumes by name; links to other hosts by network."""
+    """What exists of one bed: domains by node, networks by fabric, volumes by name; links to other hosts by network.
+
+    `exports` are its disks that are exported to other hosts, by volume.
+    """
 
     name: str
     nodes: Mapping[str, ObservedDomain] = field(default_factory=dict)
     networks: Mapping[str, ObservedNetwork] = field(default_factory=dict)
     volumes: Mapping[str, VolumeFacts] = field(default_factory=dict)
     links: Mapping[str, ObservedLink] = field(default_factory=dict)
+    exports: Mapping[str, Nbd] = field(default_factory=dict)
 
     @property
     def metadata(self) -> dict[str, NodeMetadata]:
@@ -133,7 +143,7 @@ class ObservedBed:
     @property
     def exists(self) -> bool:
         """Anything of it is there."""
-        return bool(self.nodes or self.networks or self.volumes or self.links)
+        return bool(self.nodes or self.networks or self.volumes or self.links or self.exports)
 
 
 def over_all(name: str, looks: Mapping[str, Observed]) -> ObservedBed:
@@ -159,4 +169,5 @@ def over_all(name: str, looks: Mapping[str, Observed]) -> ObservedBed:
         {fabric: network for part in parts.values() for fabric, network in part.networks.items()},
         {volume: facts for part in parts.values() for volume, facts in part.volumes.items()},
         {network: link for part in parts.values() for network, link in part.links.items()},
+        {volume: place for part in parts.values() for volume, place in part.exports.items()},
     )

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
+from vmlab.domainxml.devices import Nbd
 from vmlab.errors import HostError
 from vmlab.values import identity
 
@@ -61,10 +62,15 @@ class ObservedLink:
 
 @dataclass(frozen=True, slots=True)
 class HostLinks:
-    """Of a host that was looked at for it: the addresses that it has, with their links' MTU, and its VXLAN links."""
+    """Of a host that was looked at for it: the addresses that it has, with their links' MTU, and its VXLAN links.
+
+    `exports` are disks that it exports, by the volume's name, whosever; `listening` TCP ports.
+    """
 
     addresses: Mapping[IPv4Address, int] = field(default_factory=dict)
     links: Mapping[str, ObservedLink] = field(default_factory=dict)
+    exports: Mapping[str, Nbd] = field(default_factory=dict)
+    listening: frozenset[int] = frozenset()
 
     def of(self, bed: str, fabrics: Iterable[str]) -> dict[str, ObservedLink]:
         """The bed's own links that are there, by the name of the network: alias and name agree.

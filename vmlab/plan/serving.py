@@ -136,8 +136,11 @@ def holders(topology: Topology, found: ObservedBed) -> dict[str, tuple[str, ...]
     }
 
 
-Evidence = Literal["off", "free", "mounted", "silent"]
-"""Of a node and a target: its domain is off; it answers and has it not, or has it; it runs and does not answer."""
+Evidence = Literal["off", "free", "mounted", "silent", "away"]
+"""Of a node and a target: its domain is off; it answers and has it not, or has it; it runs and does not answer.
+
+Or its host is away, and nobody says that it is switched off.
+"""
 
 
 def refuse_unproven(bed_name: str, label: str, nodes: Iterable[str], evidence: Callable[[str, str], Evidence]) -> None:
@@ -153,6 +156,12 @@ def refuse_unproven(bed_name: str, label: str, nodes: Iterable[str], evidence: C
                 raise HostError(
                     f"{node} runs, does not answer, and could have {label} mounted: nobody else mounts it",
                     hint=f"vmlab power off {bed_name} {node}",
+                )
+            case "away":
+                raise HostError(
+                    f"{node} is on a host that does not answer, which is no proof that it is off, and could have "
+                    f"{label} mounted: nobody else mounts it",
+                    hint=f"again when that host answers (vmlab status {bed_name}), or its `fence:` says that it is off",
                 )
 
 

@@ -34,6 +34,8 @@ _SIGNS = {
     "discard": ("-", _RED),
     "attach": ("+", _GREEN),
     "set": ("~", _YELLOW),
+    "export": ("+", _GREEN),
+    "end": ("-", _RED),
 }
 
 _LISTED = 12

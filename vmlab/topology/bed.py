@@ -44,13 +44,15 @@ class Reserve:
 class HostSpec:
     """A machine that runs nodes. No `uri`: LIBVIRT_DEFAULT_URI, or qemu:///system.
 
-    `address` is its own in the network that joins the guests of several hosts.
+    `address` is its own in the network that joins the guests of several hosts. `fence` are the words of a command that
+    switches its power, as fence agents do; empty for none.
     """
 
     name: str
     uri: str | None = None
     reserve: Reserve = Reserve()
     address: IPv4Address | None = None
+    fence: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +227,7 @@ class FileSystem:
     """What all targets and clients of one file system have in common.
 
     `external` are the NIDs of the MGS of one that is there anyway: it has no targets here, and is only mounted.
+    `shared` "export": disks with a `size` that several servers have lie on the first host, which exports them.
     """
 
     name: str
@@ -234,6 +237,7 @@ class FileSystem:
     mount_options: str
     clients: tuple[str, ...]
     external: tuple[Nid, ...] = ()
+    shared: Literal["", "export"] = ""
 
 
 @dataclass(frozen=True, slots=True)

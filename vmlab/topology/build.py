@@ -50,8 +50,9 @@ def build(draft: Draft, file: str) -> Topology:
 def _hosts(draft: Draft) -> dict[str, HostSpec]:
     hosts = {}
     for name, parsed in draft.hosts.items():
-        reserve = Reserve(parsed.value.reserve.cpus, parsed.value.reserve.memory)
-        hosts[name] = HostSpec(name, parsed.value.uri, reserve, parsed.value.address)
+        entry = parsed.value
+        reserve = Reserve(entry.reserve.cpus, entry.reserve.memory)
+        hosts[name] = HostSpec(name, entry.uri, reserve, entry.address, entry.fence or ())
     return hosts or {DEFAULT_HOST: HostSpec(DEFAULT_HOST)}
 
 
@@ -178,4 +179,5 @@ def _filesystem(filesystem: FileSystemDraft, draft: Draft) -> FileSystem:
         mount_options=head.mount_options,
         clients=clients_of(filesystem, draft),
         external=filesystem.external,
+        shared=head.shared or "",
     )

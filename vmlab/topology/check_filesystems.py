@@ -96,7 +96,7 @@ def _storage(target: TargetDraft, filesystem: FileSystemDraft, draft: Draft, pro
     elif size is not None:
         if size < _LEAST and filesystem.entry.sound("backend") and filesystem.entry.value.backend == "ldiskfs":
             problems.add(entry.at("size"), f"{size} is too small for an {target.kind} (expected at least {_LEAST})")
-        if entry.sound("servers"):
+        if entry.sound("servers") and filesystem.entry.sound("shared") and filesystem.entry.value.shared is None:
             _common_host(target, draft, problems)
 
 
@@ -136,7 +136,10 @@ def _common_host(target: TargetDraft, draft: Draft, problems: Problems) -> None:
             placed.setdefault(node.value.host, server)
     if len(placed) > 1:
         on = ", ".join(f"`{server}` on `{host}`" for host, server in placed.items())
-        message = f"a shared {target.kind} on hosts that do not share the disk: {on} (expected one host, or `device`)"
+        message = (
+            f"a shared {target.kind} on hosts that do not share the disk: {on} "
+            "(expected one host, `device`, or `shared: export`)"
+        )
         problems.add(target.entry.at("servers"), message)
 
 

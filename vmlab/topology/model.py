@@ -6,7 +6,7 @@ and leave as the values of `bed`. A rule that needs two keys is in `check`.
 
 from collections.abc import Mapping
 from ipaddress import IPv4Network
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
@@ -17,6 +17,7 @@ from vmlab.topology.scalars import (
     AddressSpan,
     BedName,
     Bridge,
+    CommandLine,
     DevicePath,
     DiskName,
     ExternalRoles,
@@ -79,6 +80,9 @@ class HostEntry(Part):
     reserve: ReserveEntry = Field(default_factory=ReserveEntry)
     address: HostAddress | None = Field(
         None, description="its own in the network that joins guests of several hosts (VXLAN: only the hosts are in it)"
+    )
+    fence: CommandLine | None = Field(
+        None, description="a fence agent and its options, to switch the whole host off when it does not answer"
     )
 
 
@@ -274,6 +278,10 @@ class FileSystemHead(Part):
     """What a file system's targets have in common."""
 
     backend: Backend = "ldiskfs"
+    shared: Literal["export"] | None = Field(
+        None,
+        description="how servers on several hosts share disks with a `size`; export: the first host exports them",
+    )
     clients: NodeSets | None = Field(None, description="default: every node with role client or fta")
     mount: MountPoint = "/mnt/lustre"
     mkfs_options: Text = ""
@@ -285,7 +293,7 @@ def _without_targets(schema: dict[str, Any]) -> None:
         schema["properties"].pop(key, None)
 
 
-OF_TARGETS = ("mgt", "mdts", "osts", "backend", "mkfs_options")
+OF_TARGETS = ("mgt", "mdts", "osts", "backend", "shared", "mkfs_options")
 """Keys of file systems that vmlab makes."""
 
 

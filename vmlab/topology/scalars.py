@@ -4,6 +4,7 @@ Each type has its message, which names what was expected, and its part of the JS
 """
 
 import re
+import shlex
 from collections import Counter
 from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv4Network
@@ -117,6 +118,18 @@ def _host_address(value: object) -> IPv4Address:
     if address.is_loopback or address.is_multicast or address.is_unspecified:
         raise ValueError(f"{address} is no address that other hosts reach (expected the form 10.1.0.1)")
     return address
+
+
+def _command(value: object) -> tuple[str, ...]:
+    if not isinstance(value, str) or not value.isprintable():
+        raise ValueError(f"{quote(value)} is no command (expected one line)")
+    try:
+        words = tuple(shlex.split(value))
+    except ValueError as error:
+        raise ValueError(f"{quote(value)} is no command: {str(error).lower()} (expected words as in a shell)") from None
+    if not words:
+        raise ValueError(f"{quote(value)} is no command (expected a program and its options)")
+    return words
 
 
 def _machines(value: object) -> SshUri:
@@ -266,6 +279,9 @@ MachineAddresses = Annotated[
     _text(examples=["10.1.0.7", "10.1.0.[7-10]", "10.1.0.7-10.1.0.10"]),
 ]
 HostAddress = Annotated[IPv4Address, PlainValidator(_host_address), _text(format="ipv4", examples=["10.1.0.1"])]
+CommandLine = Annotated[
+    tuple[str, ...], PlainValidator(_command), _text(examples=["fence_ipmilan -P -a kvm1-bmc -l admin -S /root/bmc"])
+]
 AddressSpan = Annotated[AddressRange, PlainValidator(_address_range), _text(examples=["10.1.0.50-10.1.0.99"])]
 Nids = Annotated[
     tuple[Nid, ...],

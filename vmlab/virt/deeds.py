@@ -21,6 +21,8 @@ from vmlab.plan.actions import (
     CreateVolume,
     DefineDomain,
     DiscardMemory,
+    EndExport,
+    ExportVolume,
     JoinNetwork,
     LeaveNetwork,
     RemoveNetwork,
@@ -41,6 +43,7 @@ from vmlab.values import identity
 from vmlab.virt import overlay, sriov
 from vmlab.virt.borrowed import Notes
 from vmlab.virt.connection import Host, gone_is_fine, missing
+from vmlab.virt.export import end_export, export
 from vmlab.virt.inventory import inventory
 from vmlab.virt.machine import machine_of
 from vmlab.virt.passthrough import give_back
@@ -160,6 +163,18 @@ def _create_volume(action: CreateVolume, place: Place) -> None:
         if not missing(error):
             raise
         pool.createXML(text(volume_xml(action.volume)))
+
+
+@act.register
+def _export_volume(action: ExportVolume, place: Place) -> None:
+    if not place.host.simulated:
+        end_export(place.host, action.name)  # done twice, the first one would be in the way
+        export(place.host, action.name, place.pool.storageVolLookupByName(action.name).path(), action.place)
+
+
+@act.register
+def _end_export(action: EndExport, place: Place) -> None:
+    end_export(place.host, action.name)
 
 
 @act.register

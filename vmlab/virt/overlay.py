@@ -1,10 +1,12 @@
 """What a host has and gets for networks over several hosts, by iproute2, here or by ssh: libvirt knows no VXLAN."""
 
 import json
+from dataclasses import replace
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
+from vmlab.domainxml.devices import Nbd
 from vmlab.errors import HostError
 from vmlab.plan.overlay import HostLinks, ObservedLink, Overlay
 from vmlab.shell import script
@@ -29,10 +31,15 @@ def look_at(host: Host) -> OfHost:
     """Raises HostError if it cannot be asked."""
     asked = machine_of(host).run(("sh", "-c", _LOOK), deadline_s=_ASK_S)
     lines = asked.stdout.splitlines()
-    if not asked.ok or len(lines) != 5:  # noqa: PLR2004 (one for each question)
+    if not asked.ok or len(lines) != 7:  # noqa: PLR2004 (one for each question)
         raise HostError(f"the networks of {host.uri} are not known: {asked.last_line}", hint="iproute2 is needed there")
     routes, addresses, links, forwarding = (json.loads(line) for line in lines[:4])
-    return OfHost(read_routes(routes), frozenset(lines[4].split()), _links(addresses, links, forwarding))
+    known = replace(
+        _links(addresses, links, forwarding),
+        exports={volume: Nbd(address, int(port)) for volume, address, port in (e.split(",") for e in lines[5].split())},
+        listening=frozenset(int(port, 16) for port in lines[6].split()),
+    )
+    return OfHost(read_routes(routes), frozenset(lines[4].split()), known)
 
 
 def _links(addresses: list[dict[str, Any]], links: list[dict[str, Any]], forwarding: list[dict[str, Any]]) -> HostLinks:

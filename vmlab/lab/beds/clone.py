@@ -69,7 +69,7 @@ def _go_on(host: Host, connection: "libvirt.virConnect", name: str, memory: Path
     domain = connection.lookupByName(name)
     there = read_domain(domain.XMLDesc()).disks
     for disk in plugged:
-        if not any(place in disk for place in there):
+        if not any(place.rpartition("/")[2] in disk for place in there):
             domain.attachDeviceFlags(disk, libvirt.VIR_DOMAIN_AFFECT_LIVE)
     domain.resume()
 

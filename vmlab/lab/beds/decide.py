@@ -38,6 +38,7 @@ from vmlab.plan.desired import (
     over_networks,
 )
 from vmlab.plan.diff import diff
+from vmlab.plan.export import Exports, exports
 from vmlab.plan.fitting import Fitted
 from vmlab.plan.growing import grows
 from vmlab.plan.kernel import BootFiles
@@ -154,7 +155,9 @@ def decide_all(
         carried = overlays(topology, {host: look.links for host, look in looks.items()}, over)
         topology = narrowed(topology, carried)
     leases = lease(topology, bed, looks)
-    draft = _Draft(topology, looks, bed, leases, images, keys, accel, share_drivers, fit, carried)
+    draft = _Draft(
+        topology, looks, bed, leases, images, keys, accel, share_drivers, fit, carried, exports(topology, looks)
+    )
     places = _placed(draft, inventories, restart=restart)
     here: dict[str, list[Node]] = {host: [] for host in looks}
     for node in topology.nodes.values():
@@ -182,6 +185,7 @@ class _Draft:
     share_drivers: Mapping[str, Driver]
     fit: Fit
     carried: Overlays | None
+    exports: Exports
     fits: dict[tuple[str, str, bool], Fitted] = field(default_factory=dict)
 
     @property
@@ -251,6 +255,7 @@ class _Draft:
                 files=self.files,
                 share_driver=self.share_drivers.get(host, "virtiofs"),
                 gateway=self.leases.gateways.get(host, ""),
+                exports=self.exports.seen_on(host),
             )
 
         wanted = made(self.topology, asked)
@@ -385,11 +390,14 @@ def _part(
         networks=desired_networks(topology, draft.leases, places.attach, host=host, management_mtu=draft.management_mtu)
         if here or draft.carried is not None
         else (),
-        targets=desired_targets(topology, {node.name for node in here}),
+        targets=desired_targets(topology, {node.name for node in here}, draft.exports, host),
         nodes={node.name: draft.node(node, places.attach, place(node.name), host) for node in here},
         vfs=places.vfs(host),
         hidden={address: name for name, found in away() for address in hidden(found, inventories[host])},
         overlays=draft.carried.on(host, over_networks(topology, places.attach)) if draft.carried is not None else (),
+        exports=draft.exports.needed(topology, {name: draft.host(name, places) for name in topology.nodes})
+        if host == draft.exports.home
+        else {},
     )
     return Part(look, desired, diff(desired, look, restart=restart))
 

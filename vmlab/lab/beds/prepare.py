@@ -197,11 +197,12 @@ def _refuse_over_hosts(hosts: Hosts, topology: Topology) -> None:
         if (
             target.size is not None
             and len(target.servers) > 1
+            and topology.filesystems[target.fsname].shared != "export"
             and len({_pinned(topology, s) for s in target.servers}) > 1
         ):
             raise HostError(
                 f"{target.label} is a disk of {', '.join(target.servers)}, which may be on hosts that do not share it",
-                hint="`host:` for each of them, the same one; or `device:`, a LUN that both hosts see",
+                hint="the same `host:` for each of them; or `device:`, a LUN that both hosts see; or `shared: export`",
             )
 
 
@@ -242,6 +243,7 @@ def remarks(prepared: Prepared, images: Images, progress: Progress) -> None:
             )
     for note in prepared.notes:
         progress.warn(note)
+    _remark_on_exports(prepared, progress)
     for name, node in prepared.nodes.items():
         if topology.nodes[name].gdb and not read_domain(node.xml).details.kernel:
             progress.warn(f"{name} boots from its own disk: gdb finds symbols only if its boot loader says nokaslr")
@@ -252,6 +254,15 @@ def remarks(prepared: Prepared, images: Images, progress: Progress) -> None:
     for action in prepared.plan.pending:
         if action.node is not None and action.kind in ("stop-domain", "undefine-domain"):
             progress.warn(f"{action.node}: {action.reason}; left as it is, --restart applies it")
+
+
+def _remark_on_exports(prepared: Prepared, progress: Progress) -> None:
+    for host, part in prepared.parts.items():
+        if number := len(part.desired.exports):
+            progress.warn(
+                f"{host} exports {number} disk{'s' * (number > 1)} to other hosts (`shared: export`, NBD): figures say "
+                f"nothing about disks, and no failover outlives {host}"
+            )
 
 
 def _remark_on_lustre(topology: Topology, images: Images, progress: Progress) -> None:

@@ -15,7 +15,7 @@ from vmlab.lab.ground.progress import Progress
 from vmlab.lustre.target import Recovery
 from vmlab.plan.actions import StopDomain
 from vmlab.plan.filesystems import Stage, Track, Wishes, filesystem_stages
-from vmlab.plan.serving import Move, holders, moves_home, moves_off, presumed, refuse_external, refuse_unproven
+from vmlab.plan.serving import Move, moves_home, moves_off, presumed, refuse_external, refuse_unproven
 from vmlab.roles import unmount
 from vmlab.runtime.wait import Deadline, now, until
 from vmlab.steps import Step
@@ -83,6 +83,7 @@ def failover(
 
     "power" is hard, "panic" crashes its kernel and then takes the power, "umount" is clean and moves a single target.
     A server that is off already, or does not answer, is taken for the one that has what nobody else has.
+    Of one whose host is away the host itself is switched off, if its `fence` can do that and says so afterwards.
     `on_blow` hears which node goes down, before it does.
     Every other node that could have a target has to be off, or to answer and not to have it. Does not hold the bed, so
     that work may go on in it; two of these at once are refused. Raises UsageError and HostError before anything is
@@ -101,6 +102,8 @@ def failover(
                 f"{source} cannot unmount anything: {bed.silent[source]}",
                 hint=f"vmlab fs failover {topology.name} {what} --how power",
             )
+        if source in bed.away.places:
+            bed.away.refuse_unfenced(source)
         _prove(bed, moves, besides_source=True)
         for move in moves:
             progress.say(f"{move.label}: {move.source} -> {move.destination}")
@@ -111,7 +114,8 @@ def failover(
             on_blow(source)
             _take_down(bed, source, how, progress)
         down_s = now() - begin
-        progress.say(f"{source}: {'unmounted' if how == 'umount' else 'off, says libvirt'} after {down_s:.1f} s")
+        who = "its host's fence agent" if source in bed.away.places else "libvirt"
+        progress.say(f"{source}: {'unmounted' if how == 'umount' else f'off, says {who}'} after {down_s:.1f} s")
         moved = _take_over(bed, moves, active, recovery, progress=progress, deadline=deadline)
         return Failover(how, down_s, now() - begin, moved)
 
@@ -143,6 +147,12 @@ def failback(
 
 def _take_down(bed: LustreBed, node: str, how: How, progress: Progress) -> None:
     """Until libvirt says that no QEMU of it exists; a kernel that panics still has its disks, and may write."""
+    if node in bed.away.places:
+        progress.stage(node, "fence")
+        progress.warn(f"{node}: its host {bed.away.places[node]} is away, and is switched off with all that it runs")
+        bed.away.switch_off(node)
+        progress.stage(node, "gone")
+        return
     domain = bed.found.nodes[node].facts.name
     if how == "panic" and node in bed.guests:
         progress.stage(node, "panic")
@@ -170,7 +180,7 @@ def _fenced(host: Host, node: str, domain: str) -> None:
 def _prove(bed: LustreBed, moves: Sequence[Move], *, besides_source: bool = False) -> None:
     """Nobody but the destination, and the source if it is yet to lose the target, has or could have it mounted."""
     bed.refuse_strangers(move.label for move in moves)
-    could = holders(bed.topology, bed.found)
+    could = bed.holders()
     for move in moves:
         spared = {move.destination, move.source} if besides_source else {move.destination}
         others = [node for node in could[move.label] if node not in spared]

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from vmlab.errors import GuestError, HostError, UsageError
 from vmlab.guest.ssh import Guest
+from vmlab.lab.filesystems.away import AwayNodes, away_nodes
 from vmlab.lab.ground.bed import existing
 from vmlab.lab.ground.doors import NONE_OPEN, advances, doors, open_door
 from vmlab.lab.ground.hosts import Hosts
@@ -36,7 +37,8 @@ OFF = ("shut off", "undefined")
 class LustreBed:
     """`guests` and `surveys` are of the nodes that answer; `silent` says why the others do not.
 
-    `left` is what nodes say that the topology no longer has and that still run, or why they say nothing.
+    `left` is what nodes say that the topology no longer has and that still run, or why they say nothing. `away` are
+    nodes whose host does not answer; those of the topology are silent.
     """
 
     hosts: Hosts
@@ -47,6 +49,7 @@ class LustreBed:
     surveys: Mapping[str, Survey]
     configs: Mapping[str, Lnet]
     left: Mapping[str, Survey | str] = field(default_factory=dict)
+    away: AwayNodes = field(default_factory=AwayNodes)
 
     @property
     def targets(self) -> dict[str, Target]:
@@ -95,8 +98,14 @@ class LustreBed:
     @property
     def unheard(self) -> set[str]:
         """Those that run and do not answer."""
-        said = {**self.silent, **self.left}
+        said = {**dict.fromkeys(self.away.places, "away"), **self.silent, **self.left}
         return {node for node, why in said.items() if isinstance(why, str) and why != "off"}
+
+    def holders(self) -> dict[str, tuple[str, ...]]:
+        """The nodes that could have each target mounted, by label; on a host that is away, whoever was there last."""
+        could = holders(self.topology, self.found)
+        unknown = tuple(node for node in self.away.places if node not in self.topology.nodes)
+        return {label: (*nodes, *unknown) for label, nodes in could.items()}
 
     def state(self, node: str) -> str:
         """The state of a node's domain now, in libvirt's words."""
@@ -104,7 +113,9 @@ class LustreBed:
         return domain_state(self.hosts.of(domain), domain.facts.name)
 
     def evidence(self, label: str, node: str) -> Evidence:
-        """Whether a node could have a target mounted now: libvirt and the node itself are asked again."""
+        """Whether a node could have a target mounted now: libvirt, the node, its host's power are asked again."""
+        if node in self.away.places:
+            return "off" if self.away.proven_off else "away"
         if node not in self.found.nodes or self.state(node) in OFF:
             return "off"
         if node in self.guests:
@@ -138,7 +149,7 @@ class LustreBed:
 
     def refuse_left(self, labels: Iterable[str]) -> None:
         """Raise HostError if a node that the topology no longer has may have one of these targets mounted."""
-        could = holders(self.topology, self.found)
+        could = self.holders()
         for label in labels:
             left = [node for node in could.get(label, ()) if node not in self.topology.nodes]
             refuse_unproven(self.topology.name, label, left, self.evidence)
@@ -169,19 +180,24 @@ def opened(
     """A bed with connections to its guests, and what each of them says. `there` are doors of the caller's.
 
     Raises UsageError if there is no such bed or it has not all nodes, GuestError if one does not answer; `tolerant`
-    goes on without those that are off or do not answer.
+    goes on without those that are off or do not answer, or whose host does not.
     """
     found = existing(hosts, topology.name)
-    missing = topology.nodes.keys() - found.nodes.keys()
+    away = away_nodes(hosts, topology, found)
+    missing = topology.nodes.keys() - found.nodes.keys() - away.places.keys()
     if missing:
         raise UsageError(f"{topology.name} has no {fold(missing)} yet", hint="vmlab up FILE")
-    running = [name for name in topology.nodes if found.nodes[name].running]
-    silent = {name: "off" for name in topology.nodes if name not in running}
+    here = [name for name in topology.nodes if name in found.nodes]
+    running = [name for name in here if found.nodes[name].running]
+    silent = {name: "off" for name in here if name not in running}
+    silent |= {name: "its host is away" for name in topology.nodes if name in away.places}
     if silent and not tolerant:
         told = fold(silent)
         raise UsageError(f"{topology.name}: off: {told}", hint=f"vmlab power on {topology.name} '{told}'")
     require(len(set(running) - there.keys()) + STARTING, f"connections to {len(running)} guests")
-    configs = lnet(topology, {name: metadata.addresses for name, metadata in found.metadata.items()})
+    addresses = {name: metadata.addresses for name, metadata in found.metadata.items()}
+    # Those of a node whose host is away are not known.
+    configs = lnet(topology, {name: addresses.get(name, ()) for name in topology.nodes})
     with contextlib.ExitStack() as stack:
         known, on = doors(hosts, found, there), advances(hosts, found)
         guests = {name: known[name] for name in running}
@@ -204,7 +220,7 @@ def opened(
         for name in [name for name, domain in found.nodes.items() if name not in topology.nodes and domain.running]:
             left[name] = _said(known[name])
         answering = {name: guests[name] for name in surveys}
-        yield LustreBed(hosts, topology, found, answering, silent, surveys, configs, left)
+        yield LustreBed(hosts, topology, found, answering, silent, surveys, configs, left, away)
 
 
 def _said(guest: Guest) -> Survey | str:

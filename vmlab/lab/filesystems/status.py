@@ -7,7 +7,7 @@ from vmlab.lab.filesystems.lustre_bed import LustreBed, opened
 from vmlab.lab.ground.hosts import Hosts
 from vmlab.lustre.status import RecoveryStatus
 from vmlab.lustre.target import Target
-from vmlab.plan.serving import holders, mounted_on, under_way
+from vmlab.plan.serving import mounted_on, under_way
 from vmlab.topology import Topology
 
 
@@ -111,7 +111,7 @@ def _unmounted(bed: LustreBed, target: Target, servers: Sequence[str]) -> tuple[
     for node, survey in bed.everybody.items():
         if state := under_way(target, survey):
             return node, state
-    if bed.unheard & {*holders(bed.topology, bed.found)[target.label]}:
+    if bed.unheard & {*bed.holders()[target.label]}:
         return "", "unknown"
     answers = [bed.surveys[server] for server in servers if server in bed.surveys]
     return "", "no Lustre" if answers and all(survey.version is None for survey in answers) else "unmounted"
