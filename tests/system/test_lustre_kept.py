@@ -36,14 +36,14 @@ TOPOLOGY = {
     "nodes": {"s[1-2]": {**NODE, "role": ["mds", "oss"]}, "c1": {**NODE, "role": "client"}},
     "filesystems": {
         "lustre": {
-            "mgt": {"servers": PAIR["s1"], "size": "256MiB"},
+            "mgt": {"servers": PAIR["s1"]},
             "mdts": [{"servers": PAIR["s1"], "size": "512MiB"}],
             "osts": [{"servers": PAIR[server], "size": "1GiB", "faults": server == "s2"} for server in SERVERS],
             "clients": "c1",
         }
     },
 }
-TARGETS = {"lustre-MGS": "s1", "lustre-MDT0000": "s1", "lustre-OST0000": "s1", "lustre-OST0001": "s2"}
+TARGETS = {"lustre-MDT0000": "s1", "lustre-OST0000": "s1", "lustre-OST0001": "s2"}
 HARD_S = 3600
 
 # Files over both OSTs, and a process that writes more of them, each on its OST's disk before its checksum is written.
@@ -230,6 +230,28 @@ def test_iozone_runs_on_it(run: Timed, bed: str) -> None:
             found.add(tuple(sample["labels"][name] for name in ("processes", "direct", "operation")))
     operations = ("write", "read", "random_read", "random_write")
     assert found == {(p, d, o) for p in ("1", "2") for d in ("true", "false") for o in operations}
+    assert on(run, "c1", "ls -d /mnt/lustre/vmlab-*; true") == ""
+
+
+# Of IOR's phases a few MiB, of mdtest's some hundred files: a score that its rules do not call valid.
+SMALL = "{ior-easy: {blockSize: 64m}, ior-hard: {segmentCount: 200}, mdtest-easy: {n: 200}, mdtest-hard: {n: 200}}"
+PHASES = {
+    *(f"ior-{kind}-{operation}" for kind in ("easy", "hard") for operation in ("write", "read")),
+    *(f"mdtest-{kind}-{operation}" for kind in ("easy", "hard") for operation in ("write", "stat", "delete")),
+    *("mdtest-hard-read", "find"),
+}
+
+
+def test_io500_runs_on_it_and_says_that_its_score_is_not_valid(run: Timed, bed: str) -> None:
+    if "no io500" in on(run, "c1", "command -v io500 || echo no io500"):
+        pytest.skip(f"the image {IMAGE} has no io500")
+    record = run.json("run", bed, "io500", "--set", "stonewall_s=2", "--set", f"settings={SMALL}")
+    assert (record["problems"], record["faults"]) == ([], [])
+    for sample in record["samples"]:
+        print(sample["labels"].get("phase", sample["metric"]), f"{sample['value']:.4f}", sample["unit"])
+    assert {s["labels"]["phase"] for s in record["samples"] if "phase" in s["labels"] and s["value"] > 0} >= PHASES
+    assert {s["labels"].get("valid") for s in record["samples"] if s["metric"] == "score"} == {"no"}
+    assert "not valid by IO500's rules" in json.dumps(record)
     assert on(run, "c1", "ls -d /mnt/lustre/vmlab-*; true") == ""
 
 

@@ -29,9 +29,9 @@ TOPOLOGY = {
     "nodes": {"s1": {**NODE, "role": ["mds", "oss"]}, "c1": {**NODE, "role": "client"}},
     "filesystems": {
         "lustre": {
-            "mgt": {"servers": "s1", "size": "256MiB"},
+            "mgt": {"servers": "s1"},
             "mdts": [{"servers": "s1", "size": "512MiB"}],
-            "osts": [{"servers": "s1", "size": "1GiB", "count": 2, "faults": True}],
+            "osts": [{"servers": "s1", "size": "1GiB", "faults": True}],
             "clients": "c1",
         }
     },

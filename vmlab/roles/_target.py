@@ -68,6 +68,9 @@ awk -v at="$1" '$2 == at && $3 ~ /^lustre/ { found = 1 } END { exit found }' /pr
 """
 )
 _UNMOUNT = _LEAVING + script(__file__, "who_uses.sh") + script(__file__, "unmount.sh")
+_ON_DISK = script(__file__, "on_disk.sh")
+_FREE = _ON_DISK + '[ -z "$(elsewhere "$1" "$2")$(framework "$2")" ]'
+_SET_FREE = script(__file__, "who_uses.sh") + _ON_DISK + script(__file__, "unmount_disk.sh")
 _EXPORT = '! zpool list -H "$1" >/dev/null 2>&1'
 
 _FORMAT_S = 900.0
@@ -188,8 +191,21 @@ def connected(target: Target) -> tuple[Step, ...]:
 
 
 def unmount(target: Target) -> tuple[Step, ...]:
-    """It is not mounted; its pool is free for the partner."""
+    """It is not mounted, wherever that is; its pool is free for the partner, its disk for whoever formats it.
+
+    Of a target that the test framework made in a pool of its own nothing is known here.
+    """
     steps = [unmounted(target.label, target.mount_point)]
+    if target.backend == "ldiskfs":
+        words = ("vmlab", target.mount_point, target.disk)
+        steps.append(
+            Step(
+                name=f"free the disk of {target.label}",
+                check=("sh", "-c", _FREE, *words),
+                apply=(("sh", "-c", _SET_FREE, *words),),
+                deadline_s=_UNMOUNT_S,
+            )
+        )
     if target.backend == "zfs":
         steps.append(
             Step(

@@ -743,6 +743,59 @@ def test_an_umount_that_another_vmlab_began_is_waited_for(guest: Guest) -> None:
     assert guest.calls() == []
 
 
+def framework_s(tmp_path: Path, command: Command) -> Command:
+    """As it looks where the test framework has mounted OST0000 of the disk vdc, and MDT0001 of another one."""
+    blocks, devices = tmp_path / "block", tmp_path / "dev"
+    for name, holders, mapped in (
+        ("vdc", ["dm-0"], ""),
+        ("dm-0", ["dm-4"], "vmlab-lab-OST0000"),
+        ("dm-4", [], "ost1_flakey"),
+        ("vdd", ["dm-5"], ""),
+        ("dm-5", [], "mds2_flakey"),
+    ):
+        (blocks / name / "holders").mkdir(parents=True, exist_ok=True)
+        for holder in holders:
+            (blocks / name / "holders" / holder).touch()
+        if mapped:
+            (blocks / name / "dm").mkdir(exist_ok=True)
+            (blocks / name / "dm" / "name").write_text(f"{mapped}\n")
+        devices.mkdir(exist_ok=True)
+        (devices / name).touch()
+        (devices / (mapped or f"by-id-{name}")).unlink(missing_ok=True)
+        (devices / (mapped or f"by-id-{name}")).symlink_to(name)
+    mounts = f"""\
+{devices}/ost1_flakey /mnt/lustre-ost1 lustre rw,svname=lab-OST0000,mgsnode=10.77.1.11@tcp,osd=osd-ldiskfs 0 0
+{devices}/mds2_flakey /mnt/lustre-mds2 lustre rw,svname=lab-MDT0001,mgsnode=10.77.1.11@tcp,osd=osd-ldiskfs 0 0
+10.77.1.11@tcp:/lab /mnt/lab lustre rw,flock 0 0
+{devices}/vda / ext4 rw 0 0
+"""
+    at = command.index("-c") + 1
+    text = command[at].replace("/sys/class/block", str(blocks))
+    return with_mounts((*command[:at], text, *command[at + 1 :]), tmp_path, mounts)
+
+
+def test_what_the_test_framework_mounted_is_unmounted_and_its_devices_go(guest: Guest, tmp_path: Path) -> None:
+    for tool, works in (("umount", 0), ("dmsetup", 0)):
+        guest.tool(tool, f"exit {works}")
+    for disk, gone in (
+        ("by-id-vdc", ["umount /mnt/lustre-ost1", "dmsetup remove --retry ost1_flakey"]),
+        ("vmlab-lab-OST0000", ["umount /mnt/lustre-ost1", "dmsetup remove --retry ost1_flakey"]),
+        ("by-id-vdd", ["umount /mnt/lustre-mds2", "dmsetup remove --retry mds2_flakey"]),
+        ("no-such-disk", []),
+    ):
+        target = Target("ha", "lab", "OST", 0, "ldiskfs", f"{tmp_path}/dev/{disk}", ((A,),), ((A,),))
+        [_, free] = _target.unmount(target)
+        assert guest.run(framework_s(tmp_path, free.check)).returncode == (1 if gone else 0)
+        before = len(guest.calls())
+        assert guest.run(framework_s(tmp_path, free.apply[0])).returncode == 0
+        assert guest.calls()[before:] == gone
+    guest.tool("umount", "echo 'target is busy.' >&2; exit 32")
+    target = Target("ha", "lab", "OST", 0, "ldiskfs", f"{tmp_path}/dev/vdc", ((A,),), ((A,),))
+    refused = guest.run(framework_s(tmp_path, _target.unmount(target)[1].apply[0]))
+    assert (refused.returncode, refused.stderr) == (32, "target is busy.\n")
+    assert guest.calls()[-1] == "umount /mnt/lustre-ost1"
+
+
 def test_what_is_busy_is_named(guest: Guest, tmp_path: Path) -> None:
     """Who is in the folder, has a file of it open or mapped; a name that only begins like it is another's."""
     at, beside = tmp_path / "lab", tmp_path / "lab2"

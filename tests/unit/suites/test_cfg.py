@@ -46,7 +46,7 @@ def cfg(text: str = BED, choices: Choices | None = None, net: str = "o2ib") -> s
     return lustre_cfg(topology, targets(topology, there), there, choices or Choices())
 
 
-def sourced(text: str, folder: Path, ask: str = "", **environment: str) -> dict[str, str]:
+def sourced(text: str, folder: Path, ask: str = "", before: str = ":", **environment: str) -> dict[str, str]:
     """The variables that bash has after it; the framework's own file stands in, with its way to set defaults."""
     (folder / "tests" / "cfg").mkdir(parents=True, exist_ok=True)
     (folder / "tests" / "cfg" / "ncli.sh").write_text(
@@ -54,7 +54,7 @@ def sourced(text: str, folder: Path, ask: str = "", **environment: str) -> dict[
     )
     (folder / "cfg.sh").write_text(text)
     subprocess.run(("bash", "-n", str(folder / "cfg.sh")), check=True)
-    script = f'h2name_or_ip() {{ echo "$1@$2"; }}; set -eu; . {folder}/cfg.sh; {ask or "set -o posix; set"}'
+    script = f'{before}; h2name_or_ip() {{ echo "$1@$2"; }}; set -eu; . {folder}/cfg.sh; {ask or "set -o posix; set"}'
     done = subprocess.run(
         ("bash", "--norc", "-c", script),
         capture_output=True,
@@ -129,6 +129,13 @@ def test_power_is_told_where_the_driver_has_it(tmp_path: Path, powers: str, mode
     found = sourced(text, tmp_path)
     assert (found["FAILURE_MODE"], found.get("POWER_DOWN")) == (mode, down)
     assert ("# client1 can power no node" in text) == (down is None)
+
+
+@pytest.mark.parametrize(("before", "then"), [("8192", "4096 8192"), ("1024", "1024 1024")])
+def test_pdsh_has_few_files_to_close(tmp_path: Path, before: str, then: str) -> None:
+    """It closes as many as it may have open. What a test may raise that to stays; less is left as it is."""
+    found = sourced(cfg(), tmp_path, "echo $(ulimit -Sn) $(ulimit -Hn)", before=f"ulimit -n {before}")
+    assert found == {"": f"{then}\n"}
 
 
 def test_nids_are_told_and_not_guessed(tmp_path: Path) -> None:
