@@ -161,6 +161,20 @@ def test_commands_share_one_connection(guest: Guest, sshd: Sshd) -> None:
     assert log.read_text().count("Accepted publickey") == 2
 
 
+def test_a_guest_need_not_check_its_own_certificate(tmp_path: Path, keys: BedKeys) -> None:
+    certificate = tmp_path / "host-cert.pub"
+    certificate.write_text(f"{keys.host_certificate('oss1', ('oss1',))}\n")
+    sshd = Sshd(tmp_path / "sshd", keys, more=f"HostCertificate {certificate}\nLogLevel DEBUG1")
+    sshd.start()
+    try:
+        with Guest("ha", "oss1", IPv4Address("127.0.0.1"), getpass.getuser(), keys.folder, port=sshd.port) as guest:
+            assert said(guest, "echo", "in") == "in\n"
+    finally:
+        sshd.stop()
+    log = (sshd.folder / "log").read_text()
+    assert "kex: host key algorithm: ssh-ed25519 [" in log
+
+
 def test_more_commands_at_once_than_a_connection_has_sessions(guest: Guest) -> None:
     """sshd's MaxSessions is 10 by default; the rest get connections of their own."""
     guest.connect(soon())
