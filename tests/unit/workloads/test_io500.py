@@ -51,11 +51,11 @@ def test_one_mpirun_over_all_clients_with_its_configuration_beside_it() -> None:
 
 
 def test_more_of_its_configuration_and_a_node_alone_that_drops_its_caches() -> None:
-    settings = {"ior-easy": {"blockSize": "1g"}, "global": {"datadir": "/", "verbosity": "2"}}
+    settings = {"ior-easy": {"blockSize": "1g"}, "global": {"datadir": "/", "verbosity": 2, "scc": True}}
     text = str(measured(nodes=1, stonewall_s=10, settings=settings).commands[1].files["io500.ini"])
     assert "\n\n[debug]\nstonewall-time = 10\n\n[ior-easy]\nblockSize = 1g\n" in text
     assert text.startswith("[global]\ndrop-caches = TRUE\ndrop-caches-cmd = sh -c ")
-    assert "\nverbosity = 2\n" in text
+    assert "\nverbosity = 2\nscc = TRUE\n" in text
     assert re.findall("^datadir = (.*)$", text, re.MULTILINE) == ["/mnt/lustre/vmlab-io500/data"]
     with pytest.raises(ValidationError):
         Options(settings={"ior-easy": {"blockSize": "1g\n[debug]"}})
