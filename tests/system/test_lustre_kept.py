@@ -208,7 +208,7 @@ def test_osts_are_surveyed_alone_and_together(run: Timed, bed: str) -> None:
 def test_what_a_killed_survey_left_the_next_one_removes(run: Timed, bed: str) -> None:
     before = left(run)
     survey = run.vmlab.start("run", bed, *SURVEY, "--set", "nodes=s2", "--set", "size=512MiB")
-    on(run, "s2", "timeout 600 sh -c 'until pgrep -f [t]est_brw >/dev/null; do sleep 1; done'")
+    on(run, "s2", "timeout 600 sh -c 'until lctl dl | grep -q echo; do sleep 1; done'; sleep 10")
     survey.send_signal(signal.SIGKILL)
     survey.communicate()
     on(run, "s2", "pkill -KILL obdfilter; pkill -KILL -f [i]okit; true")

@@ -20,6 +20,9 @@ from vmlab.workloads.io500 import Io500, Options
 
 CASES = Path(__file__).parents[2] / "cases" / "io500"
 IO500 = Io500()
+# What src/ini-parse.c takes for a section, and for a value.
+SECTION = re.compile(r"^\s*\[\s*([0-9a-zA-Z_-]+)\s*\]\s*(\s[#;].*)?$")
+VALUE = re.compile(r"^\s*([0-9a-zA-Z_.-]+)\s*=\s*([^#;]*)\s*(\s[#;].*)?$")
 MPI = "program /usr/bin/io500\nbuilt openmpi\nmpirun openmpi /usr/bin/mpirun\n"
 
 
@@ -57,8 +60,10 @@ def test_more_of_its_configuration_and_a_node_alone_that_drops_its_caches() -> N
     assert text.startswith("[global]\ndrop-caches = TRUE\ndrop-caches-cmd = sh -c ")
     assert "\nverbosity = 2\nscc = TRUE\n" in text
     assert re.findall("^datadir = (.*)$", text, re.MULTILINE) == ["/mnt/lustre/vmlab-io500/data"]
-    with pytest.raises(ValidationError):
-        Options(settings={"ior-easy": {"blockSize": "1g\n[debug]"}})
+    assert all(SECTION.match(line) or VALUE.match(line) or not line for line in text.splitlines())
+    for wrong in ("1g\n[debug]", "1g # of each", "a; b"):
+        with pytest.raises(ValidationError):
+            Options(settings={"ior-easy": {"blockSize": wrong}})
 
 
 def test_its_result_is_brought_whatever_became_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
