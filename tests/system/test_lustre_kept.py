@@ -45,6 +45,8 @@ TOPOLOGY = {
 }
 TARGETS = {"lustre-MDT0000": "s1", "lustre-OST0000": "s1", "lustre-OST0001": "s2"}
 HARD_S = 3600
+OF_ALL = ("test_setup", "test_cleanup")
+"""What each suite has besides its sub-tests."""
 
 # Files over both OSTs, and a process that writes more of them, each on its OST's disk before its checksum is written.
 PREPARE = """
@@ -175,7 +177,9 @@ LEFT = "lctl dl | grep -c echo; lctl get_param -n 'obdfilter.*.filesfree'; test 
 
 
 def left(run: Timed) -> list[str]:
-    return [on(run, server, f"sync; {LEFT}; true") for server in SERVERS]
+    found = [on(run, server, f"sync; {LEFT}; true") for server in SERVERS]
+    print(found)
+    return found
 
 
 def surveyed(record: dict[str, Any]) -> set[tuple[str, ...]]:
@@ -192,21 +196,22 @@ def surveyed(record: dict[str, Any]) -> set[tuple[str, ...]]:
 
 
 def test_osts_are_surveyed_alone_and_together(run: Timed, bed: str) -> None:
-    before = left(run)
     rows = {("1", "1"), ("1", "2")}
     expected = {(n, *row, o) for n in (*SERVERS, "s1+s2") for row in rows for o in ("write", "rewrite", "read")}
     assert surveyed(run.json("run", bed, *SURVEY)) == expected
-    assert left(run) == before
+    # The first one has an OST make the folders of echo objects, which stay. Files are counted by the next test.
+    for said in left(run):
+        assert (said.splitlines()[0], "obdecho" in said) == ("0", False)
     assert mounted_on(run, bed) == TARGETS
 
 
 def test_what_a_killed_survey_left_the_next_one_removes(run: Timed, bed: str) -> None:
     before = left(run)
     survey = run.vmlab.start("run", bed, *SURVEY, "--set", "nodes=s2", "--set", "size=512MiB")
-    on(run, "s2", "timeout 600 sh -c 'until pgrep -f test_brw >/dev/null; do sleep 1; done'")
+    on(run, "s2", "timeout 600 sh -c 'until lctl dl | grep -q echo; do sleep 1; done'; sleep 10")
     survey.send_signal(signal.SIGKILL)
     survey.communicate()
-    on(run, "s2", "pkill -KILL obdfilter; pkill -KILL -f iokit; true")
+    on(run, "s2", "pkill -KILL obdfilter; pkill -KILL -f [i]okit; true")
     assert "echo" in on(run, "s2", "lctl dl")
     assert left(run) != before
     surveyed(run.json("run", bed, *SURVEY, "--set", "nodes=s2"))
@@ -270,7 +275,7 @@ def test_replay_single_powers_servers_off_and_all_is_recovered(run: Timed, bed: 
     (suite,) = record["suites"]
     for test in suite["tests"]:
         print(test["test"], test["status"], test["seconds"])
-    assert {test["test"]: test["status"] for test in suite["tests"] if test["test"] not in ("setup", "cleanup")} == {
+    assert {test["test"]: test["status"] for test in suite["tests"] if test["test"] not in OF_ALL} == {
         "test_0a": "pass"
     }
     after = qemu_pids(BED)

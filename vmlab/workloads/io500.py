@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Annotated, Literal, NamedTuple
 
-from pydantic import Field, StringConstraints
+from pydantic import BeforeValidator, Field, StringConstraints
 from typing_extensions import override
 
 from vmlab.errors import WorkloadError
@@ -52,9 +52,22 @@ status=$?
 cp "$folder/results/{_RESULT}" . 2>/dev/null
 exit $status
 """
-_DROP = 'sh -c "sync; echo 3 > /proc/sys/vm/drop_caches"'
+# src/ini-parse.c refuses a line with a semicolon or a hash in its value.
+_DROP = 'sh -c "sync && echo 3 > /proc/sys/vm/drop_caches"'
 
-Value = Annotated[str, StringConstraints(pattern=r"^[^\n\[\]]*$")]
+
+def _value(value: object) -> object:
+    """As io500 writes it, what YAML takes for a number or a truth: 200, TRUE."""
+    if isinstance(value, bool):
+        return str(value).upper()
+    return str(value) if isinstance(value, int | float) else value
+
+
+Value = Annotated[
+    str,
+    StringConstraints(pattern=r"^[^\n\[\]#;]*$"),
+    BeforeValidator(_value, json_schema_input_type=str | bool | int | float),
+]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]{1,40}$")]
 
 

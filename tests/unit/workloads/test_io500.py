@@ -20,6 +20,9 @@ from vmlab.workloads.io500 import Io500, Options
 
 CASES = Path(__file__).parents[2] / "cases" / "io500"
 IO500 = Io500()
+# What src/ini-parse.c takes for a section, and for a value.
+SECTION = re.compile(r"^\s*\[\s*([0-9a-zA-Z_-]+)\s*\]\s*(\s[#;].*)?$")
+VALUE = re.compile(r"^\s*([0-9a-zA-Z_.-]+)\s*=\s*([^#;]*)\s*(\s[#;].*)?$")
 MPI = "program /usr/bin/io500\nbuilt openmpi\nmpirun openmpi /usr/bin/mpirun\n"
 
 
@@ -51,14 +54,16 @@ def test_one_mpirun_over_all_clients_with_its_configuration_beside_it() -> None:
 
 
 def test_more_of_its_configuration_and_a_node_alone_that_drops_its_caches() -> None:
-    settings = {"ior-easy": {"blockSize": "1g"}, "global": {"datadir": "/", "verbosity": "2"}}
+    settings = {"ior-easy": {"blockSize": "1g"}, "global": {"datadir": "/", "verbosity": 2, "scc": True}}
     text = str(measured(nodes=1, stonewall_s=10, settings=settings).commands[1].files["io500.ini"])
     assert "\n\n[debug]\nstonewall-time = 10\n\n[ior-easy]\nblockSize = 1g\n" in text
     assert text.startswith("[global]\ndrop-caches = TRUE\ndrop-caches-cmd = sh -c ")
-    assert "\nverbosity = 2\n" in text
+    assert "\nverbosity = 2\nscc = TRUE\n" in text
     assert re.findall("^datadir = (.*)$", text, re.MULTILINE) == ["/mnt/lustre/vmlab-io500/data"]
-    with pytest.raises(ValidationError):
-        Options(settings={"ior-easy": {"blockSize": "1g\n[debug]"}})
+    assert all(SECTION.match(line) or VALUE.match(line) or not line for line in text.splitlines())
+    for wrong in ("1g\n[debug]", "1g # of each", "a; b"):
+        with pytest.raises(ValidationError):
+            Options(settings={"ior-easy": {"blockSize": wrong}})
 
 
 def test_its_result_is_brought_whatever_became_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
