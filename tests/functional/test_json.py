@@ -65,6 +65,7 @@ CALLS = {
     "results note": ["20261121T030000Z-ha-rdma", "quiet"],
     "results rm": ["--bed", "nobodys"],
     "nightly": ["night.yaml", "--dry-run"],
+    "submit": ["bed.yaml", "--dry-run"],
     "expected list": ["expected.yaml"],
     "gc": [],
     "image list": [],

@@ -46,7 +46,7 @@ class SecondHost:
 
     def sh(self, script: str) -> str:
         """Run a script there; its standard output."""
-        done = subprocess.run([*_inside(self.holder), "sh", "-ec", script], capture_output=True, text=True, check=False)
+        done = subprocess.run([*inside(self.holder), "sh", "-ec", script], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -94,10 +94,10 @@ def second_host(work: Path) -> Iterator[SecondHost]:
         there = ("ip", "link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", str(holder))
         subprocess.run(there, check=True)
         _address(link, FIRST)
-        _address("eth0", SECOND, *_inside(holder))
+        _address("eth0", SECOND, *inside(holder))
         keys = BedKeys.fresh(work / "keys")
         keys.write(("second",))
-        sshd = Sshd(work / "sshd", keys, "second", address=SECOND, inside=_inside(holder))
+        sshd = Sshd(work / "sshd", keys, "second", address=SECOND, inside=inside(holder))
         sshd.start()
         yield SecondHost(holder, sshd, _ssh(work, keys, sshd), work)
     finally:
@@ -108,13 +108,14 @@ def second_host(work: Path) -> Iterator[SecondHost]:
         shutil.rmtree(work / "lib", ignore_errors=True)
 
 
-def _inside(holder: int) -> tuple[str, ...]:
+def inside(holder: int) -> tuple[str, ...]:
+    """What brings a command there."""
     return "nsenter", "--target", str(holder), "--mount", "--net", "--uts", "--pid"
 
 
-def _address(link: str, address: str, *inside: str) -> None:
-    subprocess.run((*inside, "ip", "address", "add", f"{address}/{_PREFIX}", "dev", link), check=True)
-    subprocess.run((*inside, "ip", "link", "set", link, "up"), check=True)
+def _address(link: str, address: str, *there: str) -> None:
+    subprocess.run((*there, "ip", "address", "add", f"{address}/{_PREFIX}", "dev", link), check=True)
+    subprocess.run((*there, "ip", "link", "set", link, "up"), check=True)
 
 
 def _holder(process: "subprocess.Popen[bytes]", work: Path) -> int:
@@ -127,7 +128,7 @@ def _holder(process: "subprocess.Popen[bytes]", work: Path) -> int:
             # Before its last step the machine's own libvirtd would answer.
             if b"reaper.py" not in Path(f"/proc/{child}/cmdline").read_bytes():
                 continue
-            asked = (*_inside(int(child)), "virsh", "-q", "-c", "qemu:///system", "uri")
+            asked = (*inside(int(child)), "virsh", "-q", "-c", "qemu:///system", "uri")
             if subprocess.run(asked, capture_output=True, check=False).returncode == 0:
                 return int(child)
     raise AssertionError((work / "setup.log").read_text())

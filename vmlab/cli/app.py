@@ -74,6 +74,7 @@ _SECTIONS: "Mapping[str, Mapping[str, str]]" = {
         "workloads": "measuring.workloads",
         "results": "results.results",
         "nightly": "nightly.nightly",
+        "submit": "submit.submit",
         "expected": "expected.app",
     },
     "This host": {

@@ -10,6 +10,7 @@ from vmlab.cli.options import Accel, Acceleration, Form, Output, option
 
 if TYPE_CHECKING:
     from vmlab.nights.night import Night
+    from vmlab.records.night import NightRecord
 
 
 def nightly(
@@ -22,6 +23,16 @@ def nightly(
     to: Annotated[
         Path | None,
         option("--to", metavar="DIR", help="Page, JUnit XML and summary go there, too, for who collects results."),
+    ] = None,
+    entry: Annotated[
+        str | None, option("--entry", metavar="ENTRY", help="Only this entry, as --dry-run calls it.")
+    ] = None,
+    name: Annotated[
+        str | None, option("--as", metavar="NAME", help="The night's name, instead of the file's; its beds begin so.")
+    ] = None,
+    join: Annotated[
+        str | None,
+        option("--join", metavar="JOBS", help="Only make one night of what these jobs of `vmlab submit` did: 12,13."),
     ] = None,
     output: Output = Form.TABLE,
 ) -> None:
@@ -39,22 +50,29 @@ def nightly(
     """
     from vmlab.judgement.expectations import load as load_expected
     from vmlab.lab.nightly.night import Places, night_of, rooms, told
-    from vmlab.records.night import to_json
     from vmlab.report.night.files import written
-    from vmlab.report.night.summary import in_short
-    from vmlab.report.plain import dumped
     from vmlab.store.nights import nights_dir
     from vmlab.store.runs import runs_dir
 
-    night = load(file)
+    night = load(file, name)
+    if entry is not None:
+        night = _only(night, entry)
     expectations = load_expected(night.expected) if night.expected is not None else ()
     if dry_run:
         if output is Form.JSON:
+            from vmlab.report.plain import dumped
+
             typer.echo(dumped(told(night)))
         else:
             _show(night)
         return
     places = Places(nights_dir(), runs_dir())
+    if join is not None:
+        from vmlab.lab.nightly.joined import joined
+
+        record, folder = joined(night, places, _parts(join), expectations)
+        _tell(record, folder, written(places.nights, night.name, to), output)
+        return
     room_kib = rooms(night, _room)
     _refuse_too_large(night, room_kib)
     say = _say
@@ -71,7 +89,14 @@ def nightly(
     except KeyboardInterrupt:
         written(places.nights, night.name, to)
         raise
-    page = written(places.nights, night.name, to)
+    _tell(record, folder, written(places.nights, night.name, to), output)
+
+
+def _tell(record: "NightRecord", folder: Path, page: Path | None, output: Form) -> None:
+    from vmlab.records.night import to_json
+    from vmlab.report.night.summary import in_short
+    from vmlab.report.plain import dumped
+
     if output is Form.JSON:
         typer.echo(dumped(to_json(record)))
     else:
@@ -80,15 +105,40 @@ def nightly(
         raise typer.Exit(record.status)
 
 
-def load(file: str) -> "Night":
-    """The night of a file, with its topologies. Raises TopologyError."""
+def load(file: str, name: str | None = None) -> "Night":
+    """The night of a file, with its topologies; `name` replaces the file's. Raises TopologyError."""
     from vmlab import workloads
     from vmlab.cli.target import find
     from vmlab.nights.read import load as load_night
 
     for line in workloads.warnings():
         typer.echo(f"vmlab: warning: {line}", err=True)
-    return load_night(Path(file), workloads=workloads.options_by_name(), find=find)
+    return load_night(Path(file), workloads=workloads.options_by_name(), find=find, name=name)
+
+
+def _only(night: "Night", entry: str) -> "Night":
+    from dataclasses import replace
+
+    from vmlab.errors import UsageError
+    from vmlab.topology.wording import expected, quote
+
+    names = [one.name for one in night.entries]
+    if entry not in names:
+        told = f"{night.file} has no entry {quote(entry)} ({expected(entry, names)})"
+        raise UsageError(told, hint=f"vmlab nightly {night.file} --dry-run")
+    return replace(night, entries=tuple(one for one in night.entries if one.name == entry))
+
+
+def _parts(jobs: str) -> dict[str, Path]:
+    """The state folders of jobs, by their ids."""
+    from vmlab.errors import UsageError
+    from vmlab.lab.farm.submit import FARM
+    from vmlab.runtime.files import state_dir
+
+    ids = jobs.split(",")
+    if not all(job.isdecimal() for job in ids):
+        raise UsageError(f"--join {jobs!r:.60} is no list of jobs (expected their ids: 12,13)", hint="vmlab submit -h")
+    return {job: state_dir() / FARM / job for job in ids}
 
 
 def _say(line: str) -> None:

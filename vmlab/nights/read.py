@@ -4,7 +4,7 @@ import re
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -37,21 +37,27 @@ Find = Callable[[str], Path]
 FAULT = "fault"
 _BESIDE = ("name", "limit")
 _LONGEST_BED = 31
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,15}")
 _MOST_ENTRIES = 1000
 _BACKEND = "backend"
 _OF_NET = ("delay", "jitter", "loss", "rate")
 
 
-def load(path: Path, *, workloads: Workloads, find: Find) -> Night:
-    """Read a file, and the topologies that it names. Raises TopologyError with all that is wrong with them."""
-    return loads_night(text_of(path), path, workloads=workloads, find=find)
+def load(path: Path, *, workloads: Workloads, find: Find, name: str | None = None) -> Night:
+    """Read a file, and the topologies that it names; `name` replaces the night's.
+
+    Raises TopologyError with all that is wrong with them, UsageError if `name` is no night's name.
+    """
+    return loads_night(text_of(path), path, workloads=workloads, find=find, name=name)
 
 
-def loads_night(text: str, path: Path, *, workloads: Workloads, find: Find) -> Night:
+def loads_night(text: str, path: Path, *, workloads: Workloads, find: Find, name: str | None = None) -> Night:
     """As `load`, from a text that stands for the file at `path`."""
+    if name is not None and not _NAME.fullmatch(name):
+        raise UsageError(f"{quote(name)} is no night's name (expected [a-z][a-z0-9-]*, at most 16 characters)")
     problems = Problems(str(path))
     tree = read_mapping(text, "the keys name, entries", problems)
-    reader = _Reader(path, problems, workloads, find)
+    reader = _Reader(path, problems, workloads, find, name)
     night = reader.night(tree)
     if problems.found or reader.elsewhere:
         raise TopologyError([*problems.sorted(), *reader.elsewhere])
@@ -69,13 +75,16 @@ class _Written:
 
 
 class _Reader:
-    def __init__(self, path: Path, problems: Problems, workloads: Workloads, find: Find) -> None:
+    def __init__(self, path: Path, problems: Problems, workloads: Workloads, find: Find, name: str | None) -> None:
         self._path, self._problems, self._workloads, self._find = path, problems, workloads, find
+        self._name = name
         self.elsewhere: dict[Problem, None] = {}
         """What is wrong in topology files, which have positions of their own."""
 
     def night(self, tree: TreeMapping) -> Night:
         head = parse(Head, TreeEntry(tree.mark, tree), "the night", self._problems, also=("entries",))
+        if self._name is not None:
+            head = replace(head, value=head.value.model_copy(update={"name": self._name}))
         written = [self._entry(item, head.value) for item in self._items(tree, head)]
         entries: list[Entry] = []
         for one in written:

@@ -47,14 +47,15 @@ def text_of(path: Path) -> str:
     except ValueError as error:
         raise TopologyError([Problem(quote(file), 1, 1, f"cannot be read: {error} (expected a path)")]) from None
     with stream:
-        return _text(stream, file)
+        return text_from(stream, file)
 
 
 def _unreadable(file: str, error: OSError) -> TopologyError:
     return TopologyError([Problem(file, 1, 1, f"cannot be read: {error.strerror} (expected a YAML file)")])
 
 
-def _text(stream: BinaryIO, file: str) -> str:
+def text_from(stream: BinaryIO, file: str) -> str:
+    """As `text_of`, from an open file; `file` is told as where."""
     try:
         data = stream.read(MOST_BYTES + 4)
     except OSError as error:
@@ -72,7 +73,7 @@ def load_from(
     stream: BinaryIO, file: str, *, name: str | None = None, workloads: Workloads = _NONE, settings: Sequence[str] = ()
 ) -> Topology:
     """As `load`, from an open file; `file` is told as where."""
-    return loads(_text(stream, file), file, name=name, workloads=workloads, settings=settings)
+    return loads(text_from(stream, file), file, name=name, workloads=workloads, settings=settings)
 
 
 def loads(

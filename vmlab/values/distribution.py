@@ -44,6 +44,7 @@ _PACKAGES = {
     "mpirun": _Names("openmpi-bin", "openmpi", "openmpi4"),
     "iperf3": _Names("iperf3", "iperf3", "iperf"),
     "fio": _Names("fio", "fio", "fio"),
+    "sbatch": _Names("slurm-client", "slurm", "slurm"),  # RHEL's is in EPEL
     "hpcc": _Names("hpcc", "", ""),
 }
 # Where one of a family differs from the rest.

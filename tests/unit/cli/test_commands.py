@@ -56,7 +56,7 @@ def test_help_names_the_log(path: tuple[str, ...], tmp_path: Path, monkeypatch: 
 
 def test_all_variables_are_told() -> None:
     said = RUNNER.invoke(app, ["help", "environment"]).output
-    assert re.search(r"^  VMLAB_ACCEL +plan, up, rebuild, run, nightly, image build$", said, re.MULTILINE)
+    assert re.search(r"^  VMLAB_ACCEL +plan, up, rebuild, run, nightly, submit, image build$", said, re.MULTILINE)
     source = "".join(path.read_text() for path in Path(vmlab.__file__).parent.rglob("*.py"))
     asked = set(re.findall(r"environ(?:\.get\(|\[)\"([A-Z_]+)\"", source))
     options = {p.envvar for command in COMMANDS.values() for p in command.params if getattr(p, "envvar", None)}

@@ -25,7 +25,8 @@ from vmlab.plan.desired import (
 from vmlab.plan.filesystems import check_backends, check_images
 from vmlab.plan.fitting import Fitted
 from vmlab.plan.observed import ObservedBed, over_all
-from vmlab.plan.placing import HARDWARE, wants_devices
+from vmlab.plan.over_hosts import refuse_hardware
+from vmlab.plan.placing import wants_devices
 from vmlab.runtime.garbage import uncollected
 from vmlab.store.images import Manifest, at_path, find
 from vmlab.topology import Topology
@@ -185,12 +186,7 @@ def _refuse_over_hosts(hosts: Hosts, topology: Topology) -> None:
     """Raise HostError for what a bed on several hosts, or on another machine, does not get yet."""
     if hosts.simulated or not (hosts.several or any(map(elsewhere, hosts.values()))):
         return
-    for fabric in topology.fabrics.values():
-        if fabric.attach in HARDWARE:
-            raise HostError(
-                f"fabric {fabric.name}: `attach: {fabric.attach}` is only done on this machine, for a bed on it alone",
-                hint=f"write `attach: virtio` at {fabric.name} (soft: its figures mean nothing)",
-            )
+    refuse_hardware(topology)
     if not hosts.several:
         return
     for target in topology.targets:

@@ -92,15 +92,15 @@ def night_of(
             stop.set()
             conductor.wait(state)
             why = "interrupted" if isinstance(error, KeyboardInterrupt) else "vmlab failed"
-            _finish(night, places, opened, expectations, incomplete=why)
+            finish(night, places, opened, expectations, incomplete=why)
             if isinstance(error, KeyboardInterrupt):
                 raise Interrupted(f"`vmlab nightly {night.file} --resume` goes on from here") from error
             raise
-        return _finish(night, places, opened, expectations, incomplete=""), opened.folder
+        return finish(night, places, opened, expectations, incomplete=""), opened.folder
 
 
 def _opened(night: Night, places: Places, *, resume: bool) -> tuple[OpenNight, Journal]:
-    meaning = _meaning(night)
+    meaning = meaning_of(night)
     if not resume:
         opened = new_night(places.nights, night.name, datetime.now(UTC))
         opened.note(
@@ -110,7 +110,7 @@ def _opened(night: Night, places: Places, *, resume: bool) -> tuple[OpenNight, J
             file=str(Path(night.file).absolute()),
             vmlab=__version__,
             meaning=meaning,
-            entries=[asdict(_planned(entry)) for entry in night.entries],
+            entries=[asdict(planned(entry)) for entry in night.entries],
         )
         return opened, read_journal(events(opened.folder))
     found = unfinished(places.nights, night.name)
@@ -129,12 +129,13 @@ def _opened(night: Night, places: Places, *, resume: bool) -> tuple[OpenNight, J
     return found, journal
 
 
-def _planned(entry: Entry) -> NightEntry:
-    planned = {step.name: step.workload for step in entry.steps}
-    return NightEntry(entry.name, entry.bed, entry.topology.file, dict(entry.conditions), planned)
+def planned(entry: Entry) -> NightEntry:
+    """An entry before it begins."""
+    steps = {step.name: step.workload for step in entry.steps}
+    return NightEntry(entry.name, entry.bed, entry.topology.file, dict(entry.conditions), steps)
 
 
-def _meaning(night: Night) -> str:
+def meaning_of(night: Night) -> str:
     """What has to be the same for the same night to go on: beds and steps; limits may be others."""
     told = [
         (
@@ -149,9 +150,10 @@ def _meaning(night: Night) -> str:
     return sha256(repr(told).encode()).hexdigest()[:16]
 
 
-def _finish(
+def finish(
     night: Night, places: Places, opened: OpenNight, expectations: Sequence[Expectation], *, incomplete: str
 ) -> NightRecord:
+    """Make the record of the journal, judge it, write it. `incomplete` says why it was broken off, "" if it was not."""
     journal = read_journal(events(opened.folder))
     record = record_of(
         journal, ended=datetime.now(UTC).astimezone().isoformat(timespec="seconds"), incomplete=incomplete

@@ -1,0 +1,54 @@
+"""A topology's content as a job has it: with marks for what is only known when Slurm has chosen the hosts.
+
+The job's script puts in their place the job's id, and name and address of each machine, in the allocation's order.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+JOB = "VMLAB_JOB_"
+_LONGEST = 31 - len("j-") - 8  # a job's id has at most eight digits
+_USUAL = "qemu+ssh://root@{}/system"
+
+
+def bed_name(bed: str) -> str:
+    """What the bed is called there: beds of one file may be on one host, and what is left of one tells whose it is."""
+    return f"j{JOB}-{bed[:_LONGEST].rstrip('-')}"
+
+
+def allocated(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of a checked file, for a job.
+
+    The host without a `uri` of another machine, else the first one, is where the job's script runs: the first of the
+    allocation. The others are the rest of it, each with its own URI but for the machine's name. `address` is that by
+    which Slurm reaches the machine.
+    """
+    made = {**content, "name": bed_name(str(content["name"]))}
+    hosts = content.get("hosts")
+    if not isinstance(hosts, dict) or not hosts:
+        return made
+    entries = {name: dict(entry or {}) for name, entry in hosts.items()}
+    first = next((name for name, entry in entries.items() if not _elsewhere(entry)), next(iter(entries)))
+    for number, name in enumerate([first, *(name for name in entries if name != first)], start=1):
+        entry = entries[name]
+        if "address" in entry:
+            entry["address"] = f"VMLAB_ADDRESS_{number}_"
+        if number > 1:
+            entry["uri"] = _at(entry.get("uri"), f"VMLAB_NODE_{number}_")
+        elif _elsewhere(entry):
+            del entry["uri"]
+    return made | {"hosts": entries}
+
+
+def _elsewhere(entry: Mapping[str, Any]) -> bool:
+    return bool(urlsplit(str(entry.get("uri") or "")).hostname)
+
+
+def _at(uri: object, machine: str) -> str:
+    parts = urlsplit(str(uri or ""))
+    if not parts.hostname:
+        return _USUAL.format(machine)
+    user, at, _ = parts.netloc.rpartition("@")
+    port = "" if parts.port is None else f":{parts.port}"
+    return urlunsplit(parts._replace(netloc=f"{user}{at}{machine}{port}"))
