@@ -63,7 +63,7 @@ class SecondHost:
             f'case $2 in off) kill -9 "$(cat {pid})"; while {alive}; do sleep 0.1; done ;; '
             f"status) {alive} || exit 2 ;; *) exit 1 ;; esac"
         )
-        return shlex.join((*_inside(self.holder), "sh", "-c", script, "fence"))
+        return shlex.join((*inside(self.holder), "sh", "-c", script, "fence"))
 
     @property
     def images(self) -> Path:
