@@ -174,12 +174,16 @@ SURVEY = (
 )
 # Echo clients and objects: what a survey makes, and takes away again.
 LEFT = "lctl dl | grep -c echo; lctl get_param -n 'obdfilter.*.filesfree'; test -d /sys/module/obdecho && echo obdecho"
+FOLDERS = 34
+"""Of echo objects, as inodes: an OST makes them for its first survey, and they stay."""
 
 
-def left(run: Timed) -> list[str]:
-    found = [on(run, server, f"sync; {LEFT}; true") for server in SERVERS]
-    print(found)
-    return found
+def free(run: Timed, server: str) -> int:
+    """Inodes of its OST; nothing else of a survey is there."""
+    said = on(run, server, f"sync; {LEFT}; true").split()
+    print(server, said)
+    assert (said[0], len(said)) == ("0", 2)
+    return int(said[1])
 
 
 def surveyed(record: dict[str, Any]) -> set[tuple[str, ...]]:
@@ -196,26 +200,25 @@ def surveyed(record: dict[str, Any]) -> set[tuple[str, ...]]:
 
 
 def test_osts_are_surveyed_alone_and_together(run: Timed, bed: str) -> None:
+    before = {server: free(run, server) for server in SERVERS}
     rows = {("1", "1"), ("1", "2")}
     expected = {(n, *row, o) for n in (*SERVERS, "s1+s2") for row in rows for o in ("write", "rewrite", "read")}
     assert surveyed(run.json("run", bed, *SURVEY)) == expected
-    # The first one has an OST make the folders of echo objects, which stay. Files are counted by the next test.
-    for said in left(run):
-        assert (said.splitlines()[0], "obdecho" in said) == ("0", False)
+    for server, inodes in before.items():
+        assert inodes - free(run, server) in (0, FOLDERS)
     assert mounted_on(run, bed) == TARGETS
 
 
 def test_what_a_killed_survey_left_the_next_one_removes(run: Timed, bed: str) -> None:
-    before = left(run)
+    before = free(run, "s2")
     survey = run.vmlab.start("run", bed, *SURVEY, "--set", "nodes=s2", "--set", "size=512MiB")
     on(run, "s2", "timeout 600 sh -c 'until lctl dl | grep -q echo; do sleep 1; done'; sleep 10")
     survey.send_signal(signal.SIGKILL)
     survey.communicate()
     on(run, "s2", "pkill -KILL obdfilter; pkill -KILL -f [i]okit; true")
     assert "echo" in on(run, "s2", "lctl dl")
-    assert left(run) != before
     surveyed(run.json("run", bed, *SURVEY, "--set", "nodes=s2"))
-    assert left(run) == before
+    assert before - free(run, "s2") in (0, FOLDERS)
 
 
 def test_a_survey_from_a_client_that_has_it_mounted_is_refused_by_lustre(run: Timed, bed: str) -> None:
@@ -238,7 +241,7 @@ def test_iozone_runs_on_it(run: Timed, bed: str) -> None:
     assert on(run, "c1", "ls -d /mnt/lustre/vmlab-*; true") == ""
 
 
-# Of IOR's phases a few MiB, of mdtest's some hundred files: a score that its rules do not call valid.
+# A score that its rules do not call valid. Find looks for names with 01: of mdtest's files the 102nd is the first one.
 SMALL = "{ior-easy: {blockSize: 64m}, ior-hard: {segmentCount: 200}, mdtest-easy: {n: 200}, mdtest-hard: {n: 200}}"
 PHASES = {
     *(f"ior-{kind}-{operation}" for kind in ("easy", "hard") for operation in ("write", "read")),
@@ -250,7 +253,7 @@ PHASES = {
 def test_io500_runs_on_it_and_says_that_its_score_is_not_valid(run: Timed, bed: str) -> None:
     if "no io500" in on(run, "c1", "command -v io500 || echo no io500"):
         pytest.skip(f"the image {IMAGE} has no io500")
-    record = run.json("run", bed, "io500", "--set", "stonewall_s=2", "--set", f"settings={SMALL}")
+    record = run.json("run", bed, "io500", "--set", "stonewall_s=15", "--set", f"settings={SMALL}")
     assert (record["problems"], record["faults"]) == ([], [])
     for sample in record["samples"]:
         print(sample["labels"].get("phase", sample["metric"]), f"{sample['value']:.4f}", sample["unit"])
