@@ -275,7 +275,7 @@ def test_tasks_that_begin_far_apart_are_noted(lab: Lab) -> None:
     class Stands(LocalGuest):
         @override
         def run(self, argv: Sequence[str], **how: Any) -> process.Result:
-            late = [w.replace('[ "$word" = ', 'sleep 0.5 && [ "$word" = ') for w in argv]
+            late = [w.replace('[ "$word" = ', 'sleep 2 && [ "$word" = ') for w in argv]
             return super().run(late, **how)
 
     lab.guests["n2"] = Stands(lab.mark)
