@@ -45,7 +45,8 @@ def log_path() -> str:
 def open_log() -> str:
     """Write the log to `vmlab.log` in the state folder from now on; its path, or "" if it cannot be written.
 
-    Raises HostError if others could put something else into its place.
+    Where this process wrote it before it does not any more. Raises HostError if others could put something else into
+    its place.
     """
     try:
         path = own_state_dir() / _NAME
@@ -54,8 +55,14 @@ def open_log() -> str:
     except OSError:
         return ""
     handler.setFormatter(logging.Formatter(f"%(asctime)s {os.getpid()} %(threadName)s %(message)s"))
+    for before in [other for other in log.handlers if isinstance(other, _File)]:
+        log.removeHandler(before)
+        before.close()
     log.addHandler(handler)
     log.setLevel(logging.DEBUG)
+    # No line says where in the code it comes from, or by which process's name: the logging HOWTO's "Optimization".
+    logging._srcfile = None  # noqa: SLF001
+    logging.logProcesses = logging.logMultiprocessing = False
     return str(path)
 
 

@@ -113,6 +113,13 @@ def test_log_steers_no_terminal_and_takes_any_text(capfd: pytest.CaptureFixture[
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.usefixtures("public", "logging_ends")
+def test_a_line_is_in_the_log_once_however_often_it_was_opened() -> None:
+    path = Path([open_log(), open_log(), open_log()][-1])
+    log.debug("a line of its own")
+    assert path.read_text().count("a line of its own") == 1
+
+
 def test_home_of_a_user_without_one_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     def homeless() -> Path:
         raise RuntimeError
