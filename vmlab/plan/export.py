@@ -15,7 +15,7 @@ from vmlab.errors import HostError
 from vmlab.values import identity
 
 if TYPE_CHECKING:
-    from vmlab.plan.observed import Observed
+    from vmlab.plan.observed import Observed, ObservedDomain
     from vmlab.topology import Topology
 
 PORTS = range(61000, 62000)
@@ -81,8 +81,11 @@ def exports(topology: "Topology", looks: Mapping[str, "Observed"]) -> Exports:
 
 def _ports(bed: str, volumes: Iterable[str], home: str, looks: Mapping[str, "Observed"]) -> Iterator[tuple[str, int]]:
     """What is in force stays; else the first that nobody listens on or has, from one that derives from the name."""
-    in_force = {name: nbd.port for name, nbd in looks[home].bed(bed).exports.items()} | dict(_in_force(bed, looks))
-    taken = set(looks[home].links.listening) | {port for look in looks.values() for port in _named(look)}
+    in_force = {name: nbd.port for name, nbd in looks[home].bed(bed).exports.items()}
+    taken = set(looks[home].links.listening)
+    for look in looks.values():
+        in_force.update(_attached(look.bed(bed).nodes.values()))
+        taken.update(port for _, port in _attached(look.domains.values()))
     for volume in volumes:
         if volume in in_force:
             yield volume, in_force[volume]
@@ -96,16 +99,9 @@ def _ports(bed: str, volumes: Iterable[str], home: str, looks: Mapping[str, "Obs
         yield volume, port
 
 
-def _in_force(bed: str, looks: Mapping[str, "Observed"]) -> Iterator[tuple[str, int]]:
-    for look in looks.values():
-        for domain in look.bed(bed).nodes.values():
-            for place in domain.facts.disks:
-                if (nbd := Nbd.of(place)) is not None:
-                    yield place.rpartition("/")[2], nbd.port
-
-
-def _named(look: "Observed") -> Iterator[int]:
-    for domain in look.domains.values():
+def _attached(domains: Iterable["ObservedDomain"]) -> Iterator[tuple[str, int]]:
+    """The volumes that domains have by the network, and their ports."""
+    for domain in domains:
         for place in domain.facts.disks:
             if (nbd := Nbd.of(place)) is not None:
-                yield nbd.port
+                yield place.rpartition("/")[2], nbd.port
