@@ -3,11 +3,13 @@
 import gc
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import libvirt
 import pytest
 
+from vmlab.lab.ground.hosts import Hosts
 from vmlab.store.images import Files, Manifest, add
 from vmlab.topology import Topology, loads
 from vmlab.virt.connection import Host
@@ -49,6 +51,19 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, disk: Path) -> Iterato
     host = Host(f"test://{description}")
     yield host
     host.close()
+
+
+@contextmanager
+def simulated_hosts(folder: Path, *names: str) -> Iterator[Hosts]:
+    """Hosts with nothing on them, each on a test driver of its own; the first one is this machine."""
+    made = {}
+    for name in names:
+        description = folder / f"{name}.xml"
+        description.write_text(EMPTY_HOST)
+        made[name] = Host(f"test://{description}", name)
+    yield Hosts(made, first=names[0])
+    for one in made.values():
+        one.close()
 
 
 def forget_beds() -> None:

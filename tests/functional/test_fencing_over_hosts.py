@@ -13,7 +13,7 @@ from vmlab.lab.ground.progress import Silent
 from vmlab.topology import Topology, loads
 from vmlab.virt.connection import Away, Host
 
-from .conftest import EMPTY_HOST
+from .conftest import simulated_hosts
 from .test_fencing import FREE, MOUNTED, Lab
 
 BED = """
@@ -94,14 +94,8 @@ def power(tmp_path: Path) -> dict[str, Power]:
 def hosts(host: Host, tmp_path: Path) -> Iterator[Hosts]:
     """`host` is there for the environment and the image."""
     del host
-    made = {}
-    for name in ("kvm1", "kvm2", "kvm3"):
-        description = tmp_path / f"{name}.xml"
-        description.write_text(EMPTY_HOST)
-        made[name] = Host(f"test://{description}", name)
-    yield Hosts(made, first="kvm1")
-    for one in made.values():
-        one.close()
+    with simulated_hosts(tmp_path, "kvm1", "kvm2", "kvm3") as hosts:
+        yield hosts
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from vmlab.virt.connection import Away, Host
 from vmlab.virt.observe import observe
 from vmlab.virt.perform import perform_lanes
 
-from .conftest import EMPTY_HOST
+from .conftest import simulated_hosts
 
 BED = """
 name: wide
@@ -54,14 +54,8 @@ def wide() -> Topology:
 def hosts(host: Host, tmp_path: Path) -> Iterator[Hosts]:
     """`host` is there for the environment and the image."""
     del host
-    made = {}
-    for name in ("kvm1", "kvm2"):
-        description = tmp_path / f"{name}.xml"
-        description.write_text(EMPTY_HOST)
-        made[name] = Host(f"test://{description}", name)
-    yield Hosts(made, first="kvm1")
-    for one in made.values():
-        one.close()
+    with simulated_hosts(tmp_path, "kvm1", "kvm2") as hosts:
+        yield hosts
 
 
 def bring_up(hosts: Hosts, topology: Topology, *, restart: bool = False) -> Raised:
