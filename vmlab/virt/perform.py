@@ -2,6 +2,7 @@
 
 import re
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -20,6 +21,8 @@ _LONG_S = 900.0  # a start locks all memory of a guest with devices, page by pag
 # driver in this process; few enough that all of them are done before anybody takes the call for one that hangs.
 _AT_ONCE, _AT_ONCE_HERE = 8, 64
 _LONG = (StartDomain, CreateVfs)
+# The log tells a lane when it begins. Where an action ends is told of those that somebody may look for by the clock.
+_WORTH_A_LINE_S = 0.5
 
 Lane = Sequence[Action]
 """Actions in their order."""
@@ -124,14 +127,16 @@ class _Call:
 
     def _lane(self, place: Place) -> None:
         lane = self._lanes[0]
+        log.debug("%s", "; ".join(f"{do.kind} {do.name} ({do.reason})" for do in lane[self._done :]))
         while self._done < len(lane):
             if self._given_up.is_set():
                 return
-            action = lane[self._done]
-            log.debug("%s %s (%s)", action.kind, action.name, action.reason)
+            action, began = lane[self._done], time.monotonic()
             self._begin(action)
             act(action, place)
             self._done += 1
+            if (lasted := time.monotonic() - began) > _WORTH_A_LINE_S:
+                log.debug("%s %s: done after %.1f s", action.kind, action.name, lasted)
         self._end(lane)
 
     def _explained(self, error: LibvirtError) -> VmlabError:
