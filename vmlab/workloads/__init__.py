@@ -344,6 +344,14 @@ class Workload(abc.ABC, Generic[O]):
         del options, nodes
         return ()
 
+    def in_advance(self, options: O, topology: Topology) -> tuple[str, ...]:
+        """What is told as long as there is no bed, by its file alone, a line each; `foretold` knows more.
+
+        Raises UsageError if the options do not fit the bed.
+        """
+        del options, topology
+        return ()
+
     def limit_s(self, options: O) -> float:
         """So long all measurements may take together. What has not begun by then does not; see `tests`."""
         del options
