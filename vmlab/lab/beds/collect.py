@@ -88,12 +88,12 @@ def _made(folder: Path) -> Iterator[Path]:
     partial = folder.with_name(folder.name + PARTIAL)
     try:
         if folder.exists():
-            raise HostError(f"{folder} is there already", hint="-o ANOTHER")
+            raise HostError(f"{folder} is there already", hint="--to ANOTHER")
         partial.mkdir(mode=0o700, parents=True)
         yield partial
         partial.rename(folder)
     except OSError as error:
-        raise HostError(f"{error.filename or folder}: {error.strerror}", hint="-o DIR") from error
+        raise HostError(f"{error.filename or folder}: {error.strerror}", hint="--to DIR") from error
 
 
 class _Node:

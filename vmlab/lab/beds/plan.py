@@ -6,8 +6,9 @@ from pathlib import Path
 from vmlab.errors import UsageError
 from vmlab.guest.keys import BedKeys
 from vmlab.inventory.model import HostInventory
-from vmlab.lab.beds.decide import Prepared, decide_all
+from vmlab.lab.beds.decide import DOMAIN_TYPES, Prepared, decide_all
 from vmlab.lab.beds.prepare import acceleration, admit, images_of, prepare, remarks
+from vmlab.lab.ground.bed import existing
 from vmlab.lab.ground.hosts import Hosts
 from vmlab.lab.ground.progress import Progress
 from vmlab.lab.ground.recorded import recorded
@@ -28,6 +29,16 @@ def look(hosts: Hosts, topology: Topology, *, accel: str, restart: bool, progres
     remarks(prepared, images, progress)
     admit(hosts, prepared)
     return prepared
+
+
+def look_as_it_runs(hosts: Hosts, topology: Topology) -> Prepared:
+    """As `look`, of a bed that is there, for guests of the kind that it has: whether KVM works is not tried.
+
+    Raises UsageError if nothing of it is there.
+    """
+    kinds = {kind: accel for accel, kind in DOMAIN_TYPES.items()}
+    kind = next(iter(existing(hosts, topology.name).nodes.values())).facts.kind
+    return prepare(hosts, topology, accel=kinds[kind], restart=False, images=images_of(hosts, topology))
 
 
 def look_at_records(topology: Topology, records: Sequence[str], *, progress: Progress) -> Prepared:
