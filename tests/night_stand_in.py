@@ -65,6 +65,9 @@ def main(verb: str, *argv: str) -> int:
         case "up":
             bed.mkdir(exist_ok=True)
             time.sleep(0.1)
+        case "rebuild":
+            shutil.rmtree(bed, ignore_errors=True)
+            bed.mkdir()
         case "down":
             shutil.rmtree(bed, ignore_errors=True)
         case "collect":

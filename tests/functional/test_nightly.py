@@ -124,9 +124,9 @@ def test_what_the_lab_broke_is_tried_once_more_and_not_counted(lab: Lab) -> None
     record = lab.night(night(command("true")))
     assert [one.status for one in results(record)] == ["pass"]
     assert (record.lab, record.status, record.entries[0].steps[0].tries) == (0, 0, 2)
-    assert lab.did("up", "down", "run") == [
+    assert lab.did("up", "down", "run", "rebuild") == [
         *(DOWN, "up n-b1", DOWN, "up n-b1", "run n-b1 -o json"),
-        *(DOWN, "up n-b1", "run n-b1 -o json", DOWN),
+        *("rebuild n-b1 --yes", "run n-b1 -o json", DOWN),
     ]
 
 
@@ -163,8 +163,8 @@ def test_at_its_limit_a_step_ends_after_evidence_and_the_next_has_a_fresh_bed(la
     record = lab.night(night(command("touch here; sleep 60", name="long", limit="5s"), command("! [ -e here ]")))
     assert [one.status for one in results(record)] == ["time-out", "pass"]
     assert results(record)[0].said == "it was ended at its limit of 5 s"
-    order = [line.split()[0] for line in lab.did("run", "collect", "down", "up")]
-    assert order == ["down", "up", "run", "collect", "down", "up", "run", "down"]
+    order = [line.split()[0] for line in lab.did("run", "collect", "down", "up", "rebuild")]
+    assert order == ["down", "up", "run", "collect", "rebuild", "run", "down"]
 
 
 def test_what_failed_is_run_again_alone_on_a_fresh_bed(lab: Lab) -> None:
@@ -176,7 +176,19 @@ def test_what_failed_is_run_again_alone_on_a_fresh_bed(lab: Lab) -> None:
         ("broken", ("fail", "fail"), "broken"),
     ]
     assert record.product == 2
-    assert len(lab.did("up")) == 5
+    assert lab.did("up", "rebuild") == ["up n-b1", *["rebuild n-b1 --yes --keep-new"] * 3, "rebuild n-b1 --yes"]
+
+
+def test_a_bed_that_cannot_be_rebuilt_comes_up_from_nothing(lab: Lab) -> None:
+    lab.breaks("rebuild", "n-b1 6 what was new cannot be gone back to")
+    record = lab.night(night(command("false"), more="retry: 1\n"))
+    (found,) = results(record)
+    assert found.again == ("fail",)
+    assert lab.did("up", "rebuild", "down") == [
+        *(DOWN, "up n-b1"),
+        *("rebuild n-b1 --yes", DOWN, "up n-b1"),
+        DOWN,
+    ]
 
 
 def test_faults_happen_in_time_and_stand_in_the_time_line(lab: Lab) -> None:

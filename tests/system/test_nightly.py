@@ -11,7 +11,7 @@ from .conftest import Vmlab, remains
 BED = "name: one\nnodes: {c1: {role: client, memory: 512MiB}}\n"
 NIGHT = """
 name: t
-retry: 1
+retry: 2
 entries:
   - topology: one.yaml
     name: night-a
@@ -32,6 +32,8 @@ def journal(vmlab: Vmlab) -> list[dict[str, object]]:
 
 
 def test_a_night_survives_sigkill(vmlab: Vmlab, tmp_path: Path) -> None:
+    vmlab = Vmlab(vmlab.state)
+    del vmlab.environment["VMLAB_WARM"]  # who wants all to boot is never gone back for
     (tmp_path / "one.yaml").write_text(BED)
     file = tmp_path / "night.yaml"
     file.write_text(NIGHT)
@@ -58,7 +60,11 @@ def test_a_night_survives_sigkill(vmlab: Vmlab, tmp_path: Path) -> None:
             "bad": "fail",
             "good": "pass",
         }
-        assert (tests["bad"]["excerpt"], tests["bad"]["again"]) == ("it is broken", ["fail"])
+        assert (tests["bad"]["excerpt"], tests["bad"]["again"]) == ("it is broken", ["fail", "fail"])
+        # Each time on a fresh bed: made anew at first, and then gone back to.
+        told = (folder / "entries/night-a/messages.log").read_text()
+        ways = [line.partition("rebuilt: ")[2].split()[0] for line in told.splitlines() if "rebuilt: " in line]
+        assert (len(ways), ways[1]) == (2, "revert")
         assert (record["product"], record["lab"], record["incomplete"]) == (1, 0, "")
         results = [event for event in journal(vmlab) if event["event"] == "step"]
         assert results[: len(before)] == before

@@ -151,14 +151,17 @@ class Bed:
         self._note_whole(lab=self._lab, evidence=evidence)
         return False
 
-    def _renew(self) -> bool:
-        """A fresh bed, or why not is told."""
-        for _ in (1, 2):
-            self._down("")
-            if self._verbs.up(self._deadline.left_s).status == 0:
-                self._sound = True
-                return True
-            self._stop_if_called_off()
+    def _renew(self, *, keep: bool = False) -> bool:
+        """A fresh bed, or why not is told. `keep`: as it is then it will be wanted again, and is gone back to."""
+        if self._verbs.rebuild(self._deadline.left_s, keep=keep).status == 0:
+            self._sound = True
+            return True
+        self._stop_if_called_off()
+        self._down("")
+        if self._verbs.up(self._deadline.left_s).status == 0:
+            self._sound = True
+            return True
+        self._stop_if_called_off()
         self._tell(f"did not come up again: {self._verbs.said()}")
         return False
 
@@ -305,13 +308,17 @@ class Bed:
 
     def _again(self) -> None:
         """What failed is run alone, on a fresh bed, as often as asked; where the night has time for it."""
-        for step in self._entry.steps:
-            result = self._results.get(step.name)
-            for test in failed(result.tests) if result is not None else ():
-                for number in range(len(test.again), self._entry.retry):
-                    if self._deadline.passed or not self._renew():
-                        return
-                    self._alone(step, test, number + 1)
+        left = [
+            (step, test, number)
+            for step in self._entry.steps
+            if (result := self._results.get(step.name)) is not None
+            for test in failed(result.tests)
+            for number in range(len(test.again), self._entry.retry)
+        ]
+        for place, (step, test, number) in enumerate(left, start=1):
+            if self._deadline.passed or not self._renew(keep=place < len(left)):
+                return
+            self._alone(step, test, number + 1)
 
     def _alone(self, step: Step, test: NightTest, number: int) -> None:
         name = f"{step.name}-again"

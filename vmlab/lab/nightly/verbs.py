@@ -75,12 +75,17 @@ class Verbs:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._file = self._folder / "topology.yaml"
         self._content = entry.content
+        self._accel = ("--accel", means.accel) if means.accel else ()
         self._write(self._file, entry.content)
 
     def up(self, limit_s: float) -> Ended:
         """Bring it up, or what is missing of it."""
-        accel = ("--accel", self._means.accel) if self._means.accel else ()
-        return self._run("up", str(self._file), *accel, limit_s=limit_s)
+        return self._run("up", str(self._file), *self._accel, limit_s=limit_s)
+
+    def rebuild(self, limit_s: float, *, keep: bool) -> Ended:
+        """Have it as new, by whatever way is the fastest; `keep`: the next time, by going back to what it is then."""
+        kept = ("--keep-new",) if keep else ()
+        return self._run("rebuild", str(self._file), "--yes", *kept, *self._accel, limit_s=limit_s)
 
     def down(self) -> Ended:
         """Take it down, also when the night is being ended."""
