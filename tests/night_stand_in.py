@@ -97,7 +97,9 @@ def suites(bed: Path, options: dict[str, Any]) -> int:
             failing.unlink(missing_ok=True)
             tests.append({"suite": suite, "test": f"test_{name}", "status": status, "seconds": 1, "why": ""})
         found.append({"suite": suite, "status": "pass", "seconds": 1, "why": "", "tests": tests})
-    out(json.dumps([{"id": f"run-{os.getpid()}", "problems": [], "faults": [], "commands": [], "suites": found}]))
+    nodes = [{"name": "c1", "lustre": "2.17.57", "machine": "x86_64"}, {"name": "c2", "lustre": ""}]
+    record = {"id": f"run-{os.getpid()}", "problems": [], "faults": [], "commands": [], "suites": found}
+    out(json.dumps([record | {"nodes": nodes}]))
     return 8 if any(test["status"] == "fail" for suite in found for test in suite["tests"]) else 0
 
 

@@ -159,6 +159,27 @@ def test_what_is_expected_is_no_reason_for_8(lab: Lab) -> None:
     assert (record.product, record.status) == (1, 8)
 
 
+def test_what_is_expected_of_a_version_and_an_architecture_is_expected_there_only(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NIGHT_SLEEPS", "0")
+    for test in (1, 2, 3):
+        (lab.folder / "beds" / f"s1.{test}").touch()
+    here = {"version": "2.17.*", "arch": "x86_64"}
+    listed = [
+        Expectation("s1", "1", "LU-1", where=here),
+        Expectation("s1", "2", "LU-2", where=here | {"version": "2.15.*"}),
+        Expectation("s1", "3", "LU-3", where=here | {"arch": "aarch64"}),
+    ]
+    record = lab.night(night("{lustre_tests: {suites: [s1]}}"), expectations=listed)
+    assert {one.test: one.verdict for one in record.findings if one.red or one.ticket} == {
+        "1": "known failure",
+        "2": "new failure",
+        "3": "new failure",
+    }
+    assert dict(record.entries[0].under) == {"image": "demo", "version": "2.17.57", "arch": "x86_64"}
+
+
 def test_at_its_limit_a_step_ends_after_evidence_and_the_next_has_a_fresh_bed(lab: Lab) -> None:
     record = lab.night(night(command("touch here; sleep 60", name="long", limit="5s"), command("! [ -e here ]")))
     assert [one.status for one in results(record)] == ["time-out", "pass"]

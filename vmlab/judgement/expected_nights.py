@@ -35,7 +35,7 @@ def _of_entry(
     nights = [_results(one.tests) for night in earlier for one in night.entries if one.name == entry.name]
     tonight = _results(entry.tests)
     suites = {one.suite for night in (*nights, tonight) for one in night} | set(entry.planned.values())
-    conditions = {**entry.conditions, "entry": entry.name}
+    conditions = {**entry.under, "entry": entry.name}
     listed = [one for one in expectations if one.suite in suites and holds(one, conditions)]
     for one in judge_tests(tonight, nights, listed):
         yield NightFinding(entry.name, one.suite, one.test, str(one.verdict), one.why, one.red, one.ticket)

@@ -13,6 +13,7 @@ COMMAND = "command"
 _FAILED, _COULD_NOT = 8, 7
 _LINES = 12
 _NO_COMMAND = 126
+_TOLD = {"version": "lustre", "arch": "machine"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,13 @@ def outcome(
         return Outcome((NightTest(step.workload, step.name, ended, seconds, why, excerpt),))
     missing = NightTest(step.workload, step.name, NOT_RUN, said=why, lab=True)
     return Outcome((*tests, missing), f"{step.name}: {why}")
+
+
+def under(records: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """What runs tell of the conditions that they had: `version` of Lustre and `arch`, all that there were of each."""
+    nodes = [node for record in records for node in record.get("nodes") or ()]
+    told = {name: sorted({str(node.get(key) or "") for node in nodes} - {""}) for name, key in _TOLD.items()}
+    return {name: ", ".join(values) for name, values in told.items() if values}
 
 
 def _command_ended(records: Sequence[Mapping[str, Any]]) -> str:

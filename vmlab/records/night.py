@@ -55,7 +55,7 @@ class NightStep:
     """What became of one step. `status` is that of `vmlab run`; `lab` says what the lab broke, "" if nothing.
 
     `runs` are the IDs of its runs, `tries` how often it was begun anew because of the lab. `evidence` is a folder below
-    the night's.
+    the night's. `under` are conditions that its runs told: `version` of Lustre, `arch`.
     """
 
     name: str
@@ -67,6 +67,7 @@ class NightStep:
     lab: str = ""
     tries: int = 1
     evidence: str = ""
+    under: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,15 @@ class NightEntry:
             else:
                 found.append(NightTest(workload, name, NOT_RUN, said=self.lab or "the night ended before it", lab=True))
         return tuple(found)
+
+    @property
+    def under(self) -> Mapping[str, str]:
+        """Its conditions: those of its file, and what its runs told of others."""
+        told: dict[str, dict[str, None]] = {}
+        for step in self.steps:
+            for name, value in step.under.items():
+                told.setdefault(name, {})[value] = None
+        return {**{name: ", ".join(values) for name, values in told.items()}, **self.conditions}
 
     @property
     def broken(self) -> tuple[str, ...]:

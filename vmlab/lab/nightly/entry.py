@@ -12,7 +12,7 @@ from vmlab.errors import BusyError, GuestError, HostError, UsageError
 from vmlab.lab.nightly.verbs import Verbs
 from vmlab.nights.alone import alone, failed
 from vmlab.nights.night import Entry, Fault, Step
-from vmlab.nights.outcome import Outcome, outcome
+from vmlab.nights.outcome import Outcome, outcome, under
 from vmlab.records.night import CRASH, FAIL, NOT_RUN, PASS, TIMEOUT, Journal, NightStep, NightTest, as_event, counted
 from vmlab.runtime.wait import Deadline, now
 from vmlab.store.nights import OpenNight
@@ -217,9 +217,20 @@ class Bed:
         return result
 
     def _result(self, step: Step, found: Outcome, seconds: float, status: int, evidence: str) -> NightStep:
-        runs = tuple(str(record.get("id", "")) for record in self._verbs.records(step.name))
+        records = self._verbs.records(step.name)
+        runs = tuple(str(record.get("id", "")) for record in records)
         tests = tuple(replace(test, bed=self._entry.bed) if self._shared else test for test in found.tests)
-        return NightStep(step.name, step.workload, status, round(seconds, 3), tests, runs, found.lab, 1, evidence)
+        return NightStep(
+            step.name,
+            step.workload,
+            status,
+            round(seconds, 3),
+            tests,
+            runs,
+            found.lab,
+            evidence=evidence,
+            under=under(records),
+        )
 
     def _once(self, step: Step, *, resume: bool) -> tuple[Outcome, float, int, str]:
         evidence: list[str] = []

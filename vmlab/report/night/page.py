@@ -142,7 +142,7 @@ class _Made:
         rows = []
         for entry in self._record.entries:
             told = ", ".join(f"{number} {status}" for status, number in counted(entry.tests).items())
-            conditions = ", ".join(f"{name} {value}" for name, value in entry.conditions.items())
+            conditions = ", ".join(f"{name} {value}" for name, value in entry.under.items())
             bed = f"{entry.bed} (up)" if entry.kept else entry.bed
             took = _took(entry.started, entry.ended)
             rows.append([Cell(entry.name, strong=True), Cell(bed), Cell(conditions), Cell(told), Cell(took)])
