@@ -101,8 +101,10 @@ def _of_suite(test: Mapping[str, Any], folder: str) -> NightTest:
     before = [*(test.get("before") or ())][-_LINES:]
     later = [*(test.get("later") or ())][:_LINES]
     why = str(test.get("why") or "")
-    seen = [f"{one.get('node')}: {one.get('line')}" for one in test.get("seen") or () if isinstance(one, Mapping)]
-    lines = [*map(str, before), why, *map(_text, later), *seen]
+    seen = [one for one in test.get("seen") or () if isinstance(one, Mapping)]
+    told = [f"{one.get('node')}: {one.get('line')}" for one in seen]
+    around = [f"  {line}" for one in seen[:1] for line in one.get("lines") or ()]
+    lines = [*map(str, before), why, *map(_text, later), *told[:1], *around, *told[1:]]
     return NightTest(
         test["suite"],
         test["test"],

@@ -30,7 +30,15 @@ def test_each_sub_test_is_a_test_with_the_lines_around_its_error() -> None:
             later=[{"text": "and then"}],
             log="s.log",
             evidence="s.1a",
-            seen=[{"node": "oss1", "kind": "panic", "line": "Kernel panic"}],
+            seen=[
+                {
+                    "node": "oss1",
+                    "kind": "panic",
+                    "line": "Kernel panic",
+                    "lines": ["before", "Kernel panic", "Call Trace:"],
+                },
+                {"node": "oss2", "kind": "hung task", "line": "INFO: task", "lines": ["of no use"]},
+            ],
         ),
         sub_test("test_2", "skip", why="needs 2 MDTs"),
         sub_test("test_3", "not run", why="nothing ran it"),
@@ -39,7 +47,8 @@ def test_each_sub_test_is_a_test_with_the_lines_around_its_error() -> None:
     found = outcome(STEP, status=8, seconds=9.0, records=records, said="", runs="../../runs")
     assert [one.status for one in found.tests] == [PASS, FAIL, SKIP, NOT_RUN, CRASH]
     bad = found.tests[1]
-    assert (bad.said, bad.excerpt) == ("it broke", "one\ntwo\nit\nbroke\nand then\noss1: Kernel panic")
+    around = "oss1: Kernel panic\n  before\n  Kernel panic\n  Call Trace:"
+    assert (bad.said, bad.excerpt) == ("it broke", f"one\ntwo\nit\nbroke\nand then\n{around}\noss2: INFO: task")
     assert (bad.log, bad.evidence) == ("../../runs/run1/s.log", "../../runs/run1/s.1a")
     assert (found.lab, found.bad, found.tests[4].round) == ("", True, 2)
     assert found.tests[0].excerpt == ""
