@@ -115,6 +115,7 @@ def _of_suite(test: Mapping[str, Any], folder: str) -> NightTest:
         round=int(test.get("round") or 1),
         log=f"{folder}/{test['log']}" if test.get("log") else "",
         evidence=f"{folder}/{test['evidence']}" if test.get("evidence") else "",
+        symptom_of=str(test.get("symptom_of") or ""),
     )
 
 

@@ -4,7 +4,7 @@ The journal is what is written while the night goes on, an event a line, and the
 in the journal is not lost, whatever becomes of us.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,7 @@ class NightTest:
     `excerpt` are lines of its log around the error. `again` is what became of it when it was run again, alone, on a
     fresh bed; `bed` the bed that it ran on, where its step had several. `lab`: it did not run, and that is the lab's
     fault. `log` and `evidence` are a file and a folder, as seen from the night's folder, "" where there is none.
+    `symptom_of`: a clean-up that went wrong because of that sub-test.
     """
 
     suite: str
@@ -41,6 +42,7 @@ class NightTest:
     lab: bool = False
     log: str = ""
     evidence: str = ""
+    symptom_of: str = ""
 
     @property
     def shaky(self) -> str:
@@ -296,6 +298,12 @@ def _step(content: Mapping[str, Any]) -> NightStep:
 def all_tests(record: NightRecord) -> Iterator[tuple[NightEntry, NightTest]]:
     """Of all entries, in their order."""
     return ((entry, test) for entry in record.entries for test in entry.tests)
+
+
+def symptoms(tests: Collection[NightTest]) -> frozenset[NightTest]:
+    """Those that went wrong because another one of them did, which counts: no bed died in them."""
+    bad = {(one.suite, one.test) for one in tests if one.status in BAD}
+    return frozenset(one for one in tests if one.status in (FAIL, TIMEOUT) and (one.suite, one.symptom_of) in bad)
 
 
 def counted(tests: Sequence[NightTest]) -> dict[str, int]:

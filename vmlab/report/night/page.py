@@ -185,6 +185,7 @@ class _Made:
         again = f"{test.shaky}: {', '.join(test.again)}" if test.shaky else ""
         facts = [
             ("said", test.said),
+            ("comes of", test.symptom_of),
             ("judged", why),
             ("ticket", finding.ticket if finding is not None else ""),
             ("run again, alone", again),
