@@ -4,6 +4,7 @@ Real processes, ended and killed as the real ones are; only guests are not there
 beds makes the verb fail once for each line in it: `BED STATUS words`.
 """
 
+import fcntl
 import json
 import os
 import shutil
@@ -29,15 +30,23 @@ def tell(words: str) -> None:
 
 
 def broken(verb: str, bed: str) -> None:
+    """Beds that come up side by side read and write the same file."""
     file = BEDS / f"broken-{verb}"
-    lines = file.read_text().splitlines() if file.exists() else []
-    for line in lines:
-        of, status, words = line.split(" ", 2)
-        if of == bed:
-            lines.remove(line)
-            file.write_text("".join(f"{one}\n" for one in lines))
-            out(f"vmlab: {words}", sys.stderr)
-            raise SystemExit(int(status))
+    if not file.exists():
+        return
+    with file.open("r+") as lines_of_all:
+        fcntl.flock(lines_of_all, fcntl.LOCK_EX)
+        lines = lines_of_all.read().splitlines()
+        line = next((one for one in lines if one.partition(" ")[0] == bed), None)
+        if line is None:
+            return
+        lines.remove(line)
+        lines_of_all.seek(0)
+        lines_of_all.truncate()
+        lines_of_all.write("".join(f"{one}\n" for one in lines))
+    _, status, words = line.split(" ", 2)
+    out(f"vmlab: {words}", sys.stderr)
+    raise SystemExit(int(status))
 
 
 def image(verb: str, *argv: str) -> int:
