@@ -23,6 +23,7 @@ from vmlab.records.night import NightRecord, NightTest
 from vmlab.report.night.files import written
 from vmlab.runtime.wait import Deadline, until
 from vmlab.store.nights import events
+from vmlab.topology import load
 from vmlab.workloads import options_by_name
 
 TESTS = Path(__file__).parents[1]
@@ -198,6 +199,24 @@ def test_what_failed_is_run_again_alone_on_a_fresh_bed(lab: Lab) -> None:
     ]
     assert record.product == 2
     assert lab.did("up", "rebuild") == ["up n-b1", *["rebuild n-b1 --yes --keep-new"] * 3, "rebuild n-b1 --yes"]
+
+
+def test_what_failed_has_a_file_by_which_it_alone_is_repeated(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NIGHT_SLEEPS", "0")
+    (lab.folder / "beds" / "s1.7").touch()
+    suites = "{lustre_tests: {suites: [s1, s2], only: ['3', '7']}, name: all}"
+    record = lab.night(night(suites, command("echo it; false", name="bad")))
+    found = {f"{one.suite} {one.test}": one.repeat for one in results(record)}
+    assert {name: file for name, file in found.items() if file} == {
+        "s1 test_7": "entries/b1/all.s1.7.yaml",
+        "command bad": "entries/b1/bad.yaml",
+    }
+    folder = lab.places.nights / record.id
+    repeated = load(folder / found["s1 test_7"], workloads={"lustre_tests": Suites})
+    assert (repeated.name, list(repeated.nodes)) == ("n-b1", ["client1"])
+    assert [dict(one.options) for one in repeated.workloads] == [{"suites": ["s1"], "only": ["7"]}]
+    written(lab.places.nights, record.name, None)
+    assert "vmlab run entries/b1/all.s1.7.yaml" in (folder / "night.html").read_text()
 
 
 def test_a_bed_that_cannot_be_rebuilt_comes_up_from_nothing(lab: Lab) -> None:

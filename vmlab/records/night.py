@@ -27,7 +27,8 @@ class NightTest:
     `excerpt` are lines of its log around the error. `again` is what became of it when it was run again, alone, on a
     fresh bed; `bed` the bed that it ran on, where its step had several. `lab`: it did not run, and that is the lab's
     fault. `log` and `evidence` are a file and a folder, as seen from the night's folder, "" where there is none.
-    `symptom_of`: a clean-up that went wrong because of that sub-test.
+    `symptom_of`: a clean-up that went wrong because of that sub-test. `repeat`: a topology file whose only workload is
+    this test, from there, too.
     """
 
     suite: str
@@ -43,6 +44,7 @@ class NightTest:
     log: str = ""
     evidence: str = ""
     symptom_of: str = ""
+    repeat: str = ""
 
     @property
     def shaky(self) -> str:

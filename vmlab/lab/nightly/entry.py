@@ -1,5 +1,6 @@
 """One entry of a night, from `up` to `down`: steps, faults on purpose, evidence, what is tried again."""
 
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,13 +14,26 @@ from vmlab.lab.nightly.verbs import Verbs
 from vmlab.nights.alone import alone, failed
 from vmlab.nights.night import Entry, Fault, Step
 from vmlab.nights.outcome import Outcome, outcome, under
-from vmlab.records.night import CRASH, FAIL, NOT_RUN, PASS, TIMEOUT, Journal, NightStep, NightTest, as_event, counted
+from vmlab.records.night import (
+    BAD,
+    CRASH,
+    FAIL,
+    NOT_RUN,
+    PASS,
+    TIMEOUT,
+    Journal,
+    NightStep,
+    NightTest,
+    as_event,
+    counted,
+)
 from vmlab.runtime.wait import Deadline, now
 from vmlab.store.nights import OpenNight
 
 _CANNOT = (HostError.status, BusyError.status)
 _USAGE = UsageError.status
 _TAIL = 20
+_MOST_REPEATS = 100
 
 Say = Callable[[str], None]
 
@@ -219,7 +233,15 @@ class Bed:
     def _result(self, step: Step, found: Outcome, seconds: float, status: int, evidence: str) -> NightStep:
         records = self._verbs.records(step.name)
         runs = tuple(str(record.get("id", "")) for record in records)
-        tests = tuple(replace(test, bed=self._entry.bed) if self._shared else test for test in found.tests)
+        repeats = {
+            (test.suite, test.test): self._verbs.file(_called(step, test), step.workload, alone(step, test))
+            for test in failed(found.tests)[:_MOST_REPEATS]
+        }
+        bed = self._entry.bed if self._shared else ""
+        tests = tuple(
+            replace(test, bed=bed, repeat=repeats.get((test.suite, test.test), "") if test.status in BAD else "")
+            for test in found.tests
+        )
         return NightStep(
             step.name,
             step.workload,
@@ -389,6 +411,13 @@ def _worst(statuses: Sequence[str]) -> str:
         if status in statuses:
             return status
     return PASS if PASS in statuses else NOT_RUN
+
+
+def _called(step: Step, test: NightTest) -> str:
+    """The name of the file that repeats a test; the step's own where the step is nothing else."""
+    if test.suite == step.workload:
+        return step.name
+    return re.sub(r"[^\w.-]", "", f"{step.name}.{test.suite}.{test.test.removeprefix('test_')}")
 
 
 def _summary(found: Outcome) -> str:

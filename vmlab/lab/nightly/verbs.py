@@ -102,10 +102,15 @@ class Verbs:
         at_limit: Callable[[], None],
     ) -> Ended:
         """One workload, with these options."""
-        file = self._folder / f"{name}.yaml"
-        self._write(file, {**self._content, "workloads": [{workload: dict(options)}]})
+        file = self._means.folder / self.file(name, workload, options)
         again = ("--resume",) if resume else ()
         return self._run("run", str(file), "-o", "json", *again, limit_s=limit_s, name=name, at_limit=at_limit)
+
+    def file(self, name: str, workload: str, options: Mapping[str, Any]) -> str:
+        """The bed's file with one workload, written: where it is, seen from the night's folder."""
+        file = self._folder / f"{name}.yaml"
+        self._write(file, {**self._content, "workloads": [{workload: dict(options)}]})
+        return str(file.relative_to(self._means.folder))
 
     def records(self, name: str) -> list[dict[str, Any]]:
         """The runs that the last `run` of this name printed; none if it was ended before it could."""
