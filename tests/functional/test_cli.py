@@ -888,6 +888,12 @@ def test_a_bed_for_lustres_tests(cli: Cli, tmp_path: Path) -> None:
     assert done.stdout == f"{nid}:{other} 4 oss2 oss1 {device} client1 {other}\n"
 
 
+def test_a_bed_that_is_not_there_is_rebuilt_as_it_would_come_up(cli: Cli) -> None:
+    done = cli("rebuild", "bed.yaml", "--yes", "--keep-new")
+    assert done.exit_code == 0, done.output
+    assert len(json.loads(cli("status", "ha", "-o", "json").stdout)) == 3
+
+
 def test_evidence_has_the_plan_or_why_there_is_none(cli: Cli, tmp_path: Path) -> None:
     assert cli("up", "bed.yaml", "--no-wait").exit_code == 0
     assert cli("collect", "bed.yaml", "--to", "same").exit_code == 0
