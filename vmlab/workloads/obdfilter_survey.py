@@ -377,7 +377,10 @@ def _measurements(options: Options, driven: _Driven) -> Iterator[Measurement]:
 
 # --- reading -------------------------------------------------------------------------------------------------------
 
-_LINE = re.compile(r"^ost +(\d{1,6}) sz +(\d{1,18})K rsz +(\d{1,6})K obj +(\d{1,9}) thr +(\d{1,9}) (.*)$", re.MULTILINE)
+# Lustre 1.8 has no K behind the record.
+_LINE = re.compile(
+    r"^ost +(\d{1,6}) sz +(\d{1,18})K rsz +(\d{1,6})K? obj +(\d{1,9}) thr +(\d{1,9}) (.*)$", re.MULTILINE
+)
 _FIGURE = r"[0-9]{1,12}\.[0-9]{2}"
 _TEST = re.compile(rf"([a-z_]{{1,20}}) +({_FIGURE}) +(?:\[ *({_FIGURE}), *({_FIGURE})\]|(ERROR|SHORT)) *")
 _DONE = re.compile(r"^done!$", re.MULTILINE)

@@ -393,8 +393,18 @@ def test_without_gawk_nothing_was_counted_though_there_are_rows() -> None:
         parse(CASE, replace(said, stderr=""))
 
 
-def test_brackets_of_older_versions_have_no_blank() -> None:
+def test_brackets_of_older_versions_have_no_blank_and_records_no_unit() -> None:
     assert changed(CASE, GOOD.stdout.replace(",  ", ", ").replace(", ", ",")) == parse(CASE, GOOD)
+    of_1_8 = re.sub(r"(rsz +\d+)K", r"\1", GOOD.stdout)
+    assert of_1_8 != GOOD.stdout
+    assert changed(CASE, of_1_8) == parse(CASE, GOOD)
+
+
+def test_a_row_for_which_there_is_no_memory() -> None:
+    """Lustre up to 2.9: the row is begun and ends with these words."""
+    text = re.sub(r"(?m)(thr +\d+) write.*$", r"\1 Too much buffer space", GOOD.stdout, count=1)
+    with pytest.raises(WorkloadError, match=r"cut off, or none: .*Too much buffer space"):
+        changed(CASE, text)
 
 
 @pytest.mark.parametrize("figure", ["nan", "inf", "-1.00", "505,29", "1e308", "", "9" * 400, "505.2", "5 05.29"])

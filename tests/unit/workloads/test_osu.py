@@ -239,6 +239,17 @@ def test_rows_that_are_missing_or_doubled() -> None:
         figures(measurement, f"{text}             0.98\n")
 
 
+def test_datatypes_are_told_apart_and_none_of_them_is_missing() -> None:
+    measurement, text = good("allreduce-of-datatypes-osu-7.4")
+    found = OSU.parse(Options(), measurement, {"osu": Output(0, text, "", 1.0)})
+    means = {(s.labels["datatype"], s.labels["size"]): s.value for s in found if s.metric.name == "latency"}
+    assert (len(means), means["MPI_INT", "8"], means["MPI_FLOAT", "8"]) == (15, 0.40, 0.42)
+    with pytest.raises(WorkloadError, match="cut off: it has MPI_CHAR, MPI_INT of MPI_CHAR, MPI_INT, MPI_FLOAT"):
+        figures(measurement, text.partition("# Datatype: MPI_FLOAT")[0])
+    with pytest.raises(WorkloadError, match="cut off: it ends at 32 of 64 bytes"):
+        figures(measurement, re.sub(r"(?m)^64 .*\n(?=# Datatype: MPI_INT)", "", text))
+
+
 def test_unknown_columns_are_not_taken_for_others() -> None:
     measurement, text = good("latency-osu-7.4")
     with pytest.raises(WorkloadError, match="unknown columns: 'Energy'"):
