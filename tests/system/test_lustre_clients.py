@@ -43,7 +43,7 @@ TOPOLOGY = {
 }
 SIZES = {"1024", "2048", "4096"}
 OF_PAIRS = {"latency", "bw", "bibw", "mbw_mr"}
-OF_ALL = {"allreduce", "alltoall", "bcast"}
+OF_ALL = {"allreduce", "reduce", "allgather", "alltoall", "bcast"}
 # Large enough to last for seconds over the network between two guests.
 NETWORK = (
     *("obdfilter_survey", "--set", "case=network", "--set", "nodes=c1"),

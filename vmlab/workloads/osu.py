@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from types import MappingProxyType
-from typing import Literal, NamedTuple, Self
+from typing import Literal, NamedTuple, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from typing_extensions import override
@@ -46,9 +46,9 @@ _TAILS = MappingProxyType(
     }
 )
 
-Test = Literal["latency", "bw", "bibw", "mbw_mr", "allreduce", "alltoall", "bcast", "barrier"]
+Test = Literal["latency", "bw", "bibw", "mbw_mr", "allreduce", "reduce", "allgather", "alltoall", "bcast", "barrier"]
 _PAIRS = ("latency", "bw", "bibw")
-_PROGRAMS: tuple[Test, ...] = ("latency", "bw", "bibw", "mbw_mr", "allreduce", "alltoall", "bcast", "barrier")
+_PROGRAMS: tuple[Test, ...] = get_args(Test)
 
 _PLACES = script(__file__, "osu_places.sh")
 _FIND_ALL = f'{_PLACES}for test; do found=$(place "$test") && echo "$test $found"; done; exit 0'

@@ -22,10 +22,8 @@ from vmlab.workloads.osu import Options, Osu
 CASES = Path(__file__).parents[2] / "cases" / "osu"
 OSU = Osu()
 MPI = "program /o/osu_latency\nbuilt openmpi\nmpirun openmpi /usr/bin/mpirun\n"
-PROGRAMS = "".join(
-    f"{test} /o/osu_{test}\n"
-    for test in ("latency", "bw", "bibw", "mbw_mr", "allreduce", "alltoall", "bcast", "barrier")
-)
+TESTS = Options().tests
+PROGRAMS = "".join(f"{test} /o/osu_{test}\n" for test in TESTS)
 
 
 def node(number: int, *roles: str, mpi: str = MPI, osu: str = PROGRAMS) -> Node:
@@ -56,6 +54,8 @@ def test_pairs_are_apart_and_collective_operations_are_of_all_nodes() -> None:
     assert command(found[1]).endswith(" --host client3:1,client4:1 -np 2 /o/osu_latency")
     assert command(found[2]).endswith(" -np 4 /o/osu_allreduce -f")
     assert len(measured(tests=["bw"], pairs="each")) == 6
+    assert [m.labels["test"] for m in measured(nodes=2)] == list(TESTS)
+    assert {"allreduce", "reduce", "allgather", "alltoall", "bcast", "barrier"} < set(TESTS)
     assert len(measured(tests=["bw"], nodes=3)) == 1
 
 
