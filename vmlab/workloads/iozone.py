@@ -178,7 +178,7 @@ class Iozone(OnClients[Options]):
 
     @override
     def explain(self, output: Output) -> str:
-        return matched(_FAILURES, f"{output.stderr}\n{output.stdout}") or super().explain(output)
+        return _why(f"{output.stderr}\n{output.stdout}") or super().explain(output)
 
 
 _FAILURES = (
@@ -189,6 +189,11 @@ _FAILURES = (
     (r"^(Can not open temp[^\n]{1,200})\n(?:open: ([^\n]{1,100}))?", "{}: {}"),
     (r"^(Error (?:writing|reading) block[^\n]{1,160})\n(?:\w+: ([^\n]{1,100}))?", "{}: {}"),
 )
+
+
+def _why(text: str) -> str:
+    """What it complains of; some blocks that cannot be written come without a reason."""
+    return matched(_FAILURES, text).rstrip(": ")
 
 
 class _Of(NamedTuple):
@@ -317,7 +322,7 @@ class _Table(NamedTuple):
 def _measured(output: Output) -> list[_Table]:
     """Raises WorkloadError unless all that the command line asks for was measured, and no client complained."""
     text = output.stdout
-    if why := matched(_FAILURES, f"{text}\n{output.stderr}") or matched(((_WRONG_DATA.pattern, "wrong data"),), text):
+    if why := _why(f"{text}\n{output.stderr}") or matched(((_WRONG_DATA.pattern, "wrong data"),), text):
         raise WorkloadError(f"iozone failed: {why}")
     title = _TITLE.search(text)
     if title is None:

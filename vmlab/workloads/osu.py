@@ -244,8 +244,8 @@ _ROW = re.compile(r"\s*[0-9.]+(?:\s.*)?")
 _FIGURE = re.compile(r"[0-9]{1,15}\.[0-9]{2}")
 _WHOLE = re.compile(r"[0-9]{1,15}")
 _WRONG = re.compile(r"\s*(\d{1,15})\s+[0-9].*\bFail\b.*")
-# Open MPI's --tag-output; MPICH's -prepend-rank; srun's --label.
-_TAG = re.compile(r"\[\d+,\d+\]<(?P<stream>\w+)>: ?|\[\d+\] (?=[#\s\d])|\d+: (?=[#\s\d]|$)")
+# Open MPI's --tag-output, --timestamp-output and, from 5, --output; MPICH's -prepend-rank; srun's --label.
+_TAG = re.compile(r"[^<]{0,120}<(?P<stream>std\w+)>: ?|\[\d+\] (?=[#\s\d])|\d+: (?=[#\s\d]|$)")
 
 
 class _Table(NamedTuple):
