@@ -43,8 +43,10 @@ _PREPARE_S = 600.0
 _KIB = 1 << 10
 
 _PREPARE = script(__file__, "iozone_prepare.sh")
-# iozone calls its remote shell with a node, `-n` and a command. What it starts there carries the run's mark.
-_REMOTE = f"""exec ssh -o BatchMode=yes -n "$1" "{MARK}='${MARK}' exec $3"
+# iozone calls its remote shell with a node, `-n` and a command, for each process and each test anew: one log-in to each
+# node does for ten of them at once. What it starts there carries the run's mark.
+_REMOTE = f"""exec ssh -o BatchMode=yes -o ControlMaster=auto -o ControlPath=.ssh-%n -o ControlPersist=60 \\
+    -n "$1" "{MARK}='${MARK}' exec $3"
 """
 _MEMORY = ("grep", "^MemTotal:", "/proc/meminfo")
 
