@@ -127,6 +127,31 @@ def test_the_network_to_a_server_without_osts() -> None:
         measured([bare[0], node("client1", 3, nets="10.0.0.1@tcp\n")], case="network")
 
 
+@pytest.mark.parametrize("version", ["lctl 2.16.0", "lctl 2.17.57_62_gc881f8e", "3.0"])
+def test_what_lustre_cannot_do_any_more_is_refused_before(version: str) -> None:
+    """2.15 and one that does not tell are asked."""
+    new, bare = ([replace(n, facts={**n.facts, "version": version}) for n in bed] for bed in (BED, [BED[0]]))
+    for case in ("netdisk", "network"):
+        with pytest.raises(WorkloadError, match=r"no echo client over an OSC since 2\.16"):
+            measured(new, case=case)
+    assert measured(bare)
+    old = [replace(n, facts={**n.facts, "version": "lctl 2.15.6"}) for n in BED]
+    assert measured(old, case="netdisk")
+
+
+def test_an_echo_client_over_an_osc_that_can_do_nothing_is_not_the_servers_fault() -> None:
+    """What 2.17.57 said of each transfer between a client and a server without OSTs."""
+    measurement, output = read(CASES / "failed/error-and-short-lustre-2.17.57.txt")
+    detail = b"=============> write localhost:echotmp_ecc\nerror: test_brw-1: #1 - Invalid argument on write\n"
+    output = replace(output, files={"survey.detail": detail})
+    for case in ("netdisk", "network"):
+        of_case = replace(measurement, labels={**measurement.labels, "case": case})
+        with pytest.raises(WorkloadError, match=r"no echo client over an OSC since 2\.16"):
+            parse(of_case, output)
+        assert problems(of_case, output) == ()
+    assert problems(measurement, output) != ()
+
+
 def test_what_cannot_be_measured_is_said() -> None:
     with pytest.raises(WorkloadError, match="oss1 has no gawk"):
         measured([node("oss1", 1, osts("a"), tools="obdfilter-survey\n")])
@@ -277,7 +302,7 @@ def test_an_osc_that_takes_no_echo_client_is_told_and_nothing_is_left(place: Pat
     assert (result.status, "surveyed" in result.stdout) == (114, False)
     assert "_ecc" not in (place / "devices").read_text()
     told = SURVEY.explain(Output(result.status, result.stdout, result.stderr, 1.0))
-    assert told.startswith("Lustre takes no echo client over the OSC of a file system that is mounted")
+    assert told.startswith("Lustre has no echo client over an OSC since 2.16")
 
 
 # --- reading -------------------------------------------------------------------------------------------------------
