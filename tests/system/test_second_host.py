@@ -18,9 +18,9 @@ import pytest
 from vmlab.runtime.wait import Deadline, until
 
 from .conftest import MINUTES, Vmlab, image_store, remains
-from .second_host import FIRST, SECOND, SecondHost, second_host
+from .second_host import FIRST, IN_SITE, SECOND, SITE, SecondHost, second_host
 
-BED, FAR, WIDE = "t-hosts", "t-far", "t-wide"
+BED, FAR, ON_SITE, WIDE = "t-hosts", "t-far", "t-on-site", "t-wide"
 TOPOLOGY = """
 name: {bed}
 image: demo
@@ -44,6 +44,16 @@ image: demo
 hosts: {{second: {{uri: "{uri}"}}}}
 nodes: {{n1: {{role: client, cpus: 1, memory: 512MiB}}}}
 """
+BRIDGED = """
+name: {bed}
+image: demo
+hosts: {{first: {{}}, second: {{uri: "{uri}"}}}}
+management: {{bridge: {site}, addresses: {addresses}}}
+nodes:
+  n1: {{role: client, cpus: 1, memory: 512MiB, host: first}}
+  n2: {{role: client, cpus: 1, memory: 512MiB, host: second}}
+"""
+GUESTS = "198.18.78.2", "198.18.78.50", "198.18.78.51"
 IMAGE = os.environ.get("VMLAB_LUSTRE_IMAGE", "")
 LUSTRE = """
 name: {bed}
@@ -82,10 +92,12 @@ class Both(Vmlab):
         self.file = self._write(work / "two.yaml", TOPOLOGY, BED)
         self.fenced = self._write(work / "fenced.yaml", TOPOLOGY, BED, second.fence_agent(f"{BED}.n2"))
         self.alone = self._write(work / "alone.yaml", ALONE, FAR)
+        self.bridged = self._write(work / "bridged.yaml", BRIDGED, ON_SITE)
         self.lustre = self._write(work / "lustre.yaml", LUSTRE, WIDE, second.fence_agent(f"{WIDE}.oss2"))
 
     def _write(self, path: Path, text: str, bed: str, agent: str = "") -> str:
-        known = {"first": FIRST, "second": SECOND, "uri": self.second.uri, "image": IMAGE or "demo"}
+        known = {"first": FIRST, "second": SECOND, "uri": self.second.uri, "image": IMAGE or "demo", "site": SITE}
+        known["addresses"] = f"{GUESTS[0]}-{GUESTS[-1]}"
         fence = f", fence: {json.dumps(agent)}" if agent else ""
         path.write_text(text.format(bed=bed, fence=fence, **known))
         return str(path)
@@ -113,14 +125,14 @@ def both(vmlab: Vmlab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bot
     with second_host(work) as second:
         command = Both(vmlab.state, second, work)
         yield command
-        for file in (command.file, command.alone, command.lustre):
+        for file in (command.file, command.alone, command.bridged, command.lustre):
             subprocess.run(command.argv("down", file, "--yes"), env=command.environment, check=False)
 
 
-def domains(uri: str) -> list[str]:
+def domains(uri: str, bed: str = BED) -> list[str]:
     connection = libvirt.open(uri)
     try:
-        return [domain.name() for domain in connection.listAllDomains() if domain.name().startswith(f"{BED}.")]
+        return [domain.name() for domain in connection.listAllDomains() if domain.name().startswith(f"{bed}.")]
     finally:
         connection.close()
 
@@ -269,6 +281,31 @@ def test_a_bed_on_another_machine_only_is_reached_through_it(both: Both) -> None
     both.run("down", FAR, "--yes")
     assert remains(FAR, both) == []
     assert both.second.remains(FAR) == []
+
+
+def test_a_bridge_of_the_site_joins_the_guests_and_reaches_them(both: Both) -> None:
+    # The addresses begin with one that the second host has itself.
+    both.run("up", both.bridged, "--accel", "tcg", status=4)
+    assert f"{IN_SITE[1]} on mgmt was to be that of n1, and " in both.complaints
+    assert domains("qemu:///system", ON_SITE) == []
+    file = Path(both.bridged)
+    file.write_text(file.read_text().replace(f"{GUESTS[0]}-", f"{GUESTS[1]}-"))
+    both.up(both.bridged)
+    assert both.stages(ON_SITE) == {"n1": "ready", "n2": "ready"}
+    addresses = {node["name"]: dict(node["addresses"][0])["ip"] for node in both.json("status", ON_SITE)}
+    assert addresses == {"n1": f"{GUESTS[1]}/24", "n2": f"{GUESTS[2]}/24"}
+    # Nothing of vmlab's joins them, and packets are whole.
+    assert ON_SITE not in both.second.sh("virsh -q net-list --all --name; ip -o link show type vxlan")
+    for node, other in (("n1", "n2"), ("n2", "n1")):
+        both.run("exec", ON_SITE, "-n", node, "--", f"ping -c 1 -W 5 -M do -s {1500 - _PING} {other}")
+    assert "ProxyCommand" not in both.run("export", "ssh-config", ON_SITE)
+    # This machine leaves the network: its host leads to the far guest.
+    subprocess.run(("ip", "address", "delete", f"{IN_SITE[0]}/24", "dev", SITE), check=True)
+    assert both.run("ssh", ON_SITE, "n2", "--", "uname", "-n").strip() == "n2"
+    assert both.run("export", "ssh-config", ON_SITE).count("ProxyCommand") == 1
+    both.run("down", ON_SITE, "--yes")
+    assert remains(ON_SITE, both) == []
+    assert both.second.remains(ON_SITE) == []
 
 
 @pytest.mark.lustre

@@ -54,7 +54,8 @@ def lease(topology: Topology, bed: ObservedBed, looks: Mapping[str, Observed]) -
     for node in topology.nodes.values():
         for fabric, count in node.fabrics.items():
             sizes[fabric] = sizes.get(fabric, 0) + count
-    for asked in topology.fabrics.values():
+    site = topology.management
+    for asked in topology.described:
         if asked.subnet is not None and asked.addresses is not None:
             subnets[asked.name] = asked.subnet  # the site's: the host may well be in it, and other beds too
         elif asked.subnet is not None:
@@ -62,8 +63,10 @@ def lease(topology: Topology, bed: ObservedBed, looks: Mapping[str, Observed]) -
     for name in (MANAGEMENT, *topology.fabrics):
         if name not in subnets:
             subnets[name] = _free(sizes.get(name, 0), [*taken, *((n, "this bed") for n in subnets.values())])
-    gateways = _gateways(topology.name, bed, looks, subnets[MANAGEMENT])
+    gateways = {} if site is not None else _gateways(topology.name, bed, looks, subnets[MANAGEMENT])
     others = {*_of_others(topology.name, looks.values()), *map(IPv4Address, gateways.values())}
+    if site is not None:
+        others |= site.taken | {spec.address for spec in topology.hosts.values() if spec.address is not None}
     return Leases(subnets, dict(_addresses(topology, bed, subnets, others)), gateways)
 
 
@@ -117,9 +120,15 @@ def _taken(bed: str, observed: Observed) -> list[tuple[IPv4Network, str]]:
 
 
 def _subnets_in_force(bed: ObservedBed, taken: Iterable[tuple[IPv4Network, str]]) -> dict[str, IPv4Network]:
-    """What the bed has, but for networks that were never started and whose subnet somebody else has by now."""
+    """What the bed has, but for networks that were never started and whose subnet somebody else has by now.
+
+    Management over a network of the site is written in the file, or over.
+    """
     subnets = {
-        address.fabric: address.ip.network for metadata in bed.metadata.values() for address in metadata.addresses
+        address.fabric: address.ip.network
+        for metadata in bed.metadata.values()
+        for address in metadata.addresses
+        if not (address.kind == "management" and metadata.on_site)
     }
     for fabric, network in bed.networks.items():
         if network.facts.metadata is None:
@@ -179,7 +188,8 @@ def _addresses(
     for fabric, members in wanted.items():
         subnet = subnets[fabric]
         used = used_in.setdefault(subnet, set(kept_free))
-        span = topology.fabrics[fabric].addresses if fabric in topology.fabrics else None
+        known = topology.fabric(fabric)
+        span = known.addresses if known is not None else None
         new = []
         for node, index in members:
             address = kept.get((node, interface_name(fabric, index)))

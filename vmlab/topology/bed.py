@@ -93,6 +93,23 @@ class Fabric:
 
 
 @dataclass(frozen=True, slots=True)
+class SiteManagement:
+    """A network of the site that is the management network: a bridge of each host is in it, and guests get addresses.
+
+    Without a `gateway` they have no way out of it, without a `nameserver` they know no names but the bed's.
+    """
+
+    fabric: Fabric
+    gateway: IPv4Address | None = None
+    nameserver: IPv4Address | None = None
+
+    @property
+    def taken(self) -> frozenset[IPv4Address]:
+        """What no guest gets."""
+        return frozenset(filter(None, (self.gateway, self.nameserver)))
+
+
+@dataclass(frozen=True, slots=True)
 class Numa:
     """How CPUs, memory and devices share host cells. `cells`: so many guest cells, each strictly in a host cell."""
 
@@ -257,6 +274,7 @@ class Topology:
     LNet is on the management network only if `management_lnet` names its network there. `references` is a file, as
     written, by which its figures are judged. `limit` is what fabrics can carry. `shapes` are the beds that its sweep
     makes of it. `warm`: whether nodes go on from the memory of a template. `keep`: what `down` keeps; None: nothing.
+    `management` is where that network is the site's, and None where it is the bed's own.
     """
 
     name: str
@@ -275,6 +293,18 @@ class Topology:
     shapes: tuple["Shape", ...] = ()
     warm: Warm = "auto"
     keep: Keep | None = None
+    management: SiteManagement | None = None
+
+    def fabric(self, name: str) -> Fabric | None:
+        """A fabric, or the network of the site that is the management network; None for one of the bed's own."""
+        if name == MANAGEMENT:
+            return self.management.fabric if self.management is not None else None
+        return self.fabrics.get(name)
+
+    @property
+    def described(self) -> tuple[Fabric, ...]:
+        """The fabrics, and before them the management network where it is the site's."""
+        return (*(() if self.management is None else (self.management.fabric,)), *self.fabrics.values())
 
     def lnet(self, fabric: str) -> str | None:
         """The LNet network on a fabric, or on `mgmt`."""

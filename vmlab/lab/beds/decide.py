@@ -152,8 +152,9 @@ def decide_all(
     carried = None
     if joined:
         over = over_networks(topology, virtual(topology))
-        carried = overlays(topology, {host: look.links for host, look in looks.items()}, over)
-        topology = narrowed(topology, carried)
+        if over:
+            carried = overlays(topology, {host: look.links for host, look in looks.items()}, over)
+            topology = narrowed(topology, carried)
     leases = lease(topology, bed, looks)
     draft = _Draft(
         topology, looks, bed, leases, images, keys, accel, share_drivers, fit, carried, exports(topology, looks)
@@ -255,6 +256,7 @@ class _Draft:
                 files=self.files,
                 share_driver=self.share_drivers.get(host, "virtiofs"),
                 gateway=self.leases.gateways.get(host, ""),
+                nameserver=self.nameserver,
                 exports=self.exports.seen_on(host),
             )
 
@@ -302,7 +304,16 @@ class _Draft:
         """None for what interfaces have by themselves."""
         return self.carried.narrow if self.carried is not None else None
 
+    @property
+    def nameserver(self) -> str:
+        """Whom nodes ask on a network of the site; "" for nobody, and on one of the bed's own for its gateway."""
+        site = self.topology.management
+        return str(site.nameserver) if site is not None and site.nameserver is not None else ""
+
     def _interface(self, place: Address, host: str) -> SeedInterface:
+        site = self.topology.management
+        if place.fabric == MANAGEMENT and site is not None:
+            return SeedInterface(place.interface, place.mac, place.ip, gateway=site.gateway, nameserver=site.nameserver)
         if place.fabric != MANAGEMENT:
             return SeedInterface(place.interface, place.mac, place.ip, mtu=self.topology.fabrics[place.fabric].mtu)
         way = IPv4Address(self.leases.gateways.get(host) or gateway(self.leases.subnets[MANAGEMENT]))

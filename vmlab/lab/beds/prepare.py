@@ -29,12 +29,13 @@ from vmlab.plan.over_hosts import refuse_hardware
 from vmlab.plan.placing import wants_devices
 from vmlab.runtime.garbage import uncollected
 from vmlab.store.images import Manifest, at_path, find
-from vmlab.topology import Topology
+from vmlab.topology import MANAGEMENT, Fabric, Topology
 from vmlab.virt.accel import locked_away, why_no_kvm
 from vmlab.virt.connection import Host
 from vmlab.virt.host import available_memory
 from vmlab.virt.inventory import inventory
 from vmlab.virt.machine import machine_of
+from vmlab.virt.observe import near, routes_here
 from vmlab.virt.passthrough import without_vfio
 from vmlab.virt.pool import IMAGES, pool_path
 from vmlab.virt.qemu import emulator, fitted
@@ -142,12 +143,12 @@ def prepare(
         told = [name for name, manifest in manifests.items() if manifest.tells]
         check_images(topology, [name for name in told if manifests[name].lustre], told)
         check_backends(topology, {name: manifests[name].backends for name in told})
-    for fabric in topology.fabrics.values():
+    for fabric in topology.described:
         for name, look in looks.items():
             if fabric.bridge is not None and not hosts.simulated and fabric.bridge not in look.bridges:
                 which = f"the host {name}" if hosts.several else "the host"
                 raise HostError(
-                    f"{which} has no bridge {fabric.bridge}, which the fabric {fabric.name} asks for",
+                    f"{which} has no bridge {fabric.bridge}, which {_named(fabric)} asks for",
                     hint=f"ip link add {fabric.bridge} type bridge",
                 )
     inventories: dict[str, HostInventory] = {}
@@ -180,6 +181,10 @@ def prepare(
             fit=fit,
             joined=hosts.several and not hosts.simulated,
         )
+
+
+def _named(fabric: Fabric) -> str:
+    return "`management`" if fabric.name == MANAGEMENT else f"the fabric {fabric.name}"
 
 
 def _refuse_over_hosts(hosts: Hosts, topology: Topology) -> None:
@@ -240,6 +245,7 @@ def remarks(prepared: Prepared, images: Images, progress: Progress) -> None:
     for note in prepared.notes:
         progress.warn(note)
     _remark_on_exports(prepared, progress)
+    _remark_on_management(prepared, progress)
     for name, node in prepared.nodes.items():
         if topology.nodes[name].gdb and not read_domain(node.xml).details.kernel:
             progress.warn(f"{name} boots from its own disk: gdb finds symbols only if its boot loader says nokaslr")
@@ -258,6 +264,19 @@ def _remark_on_exports(prepared: Prepared, progress: Progress) -> None:
             progress.warn(
                 f"{host} exports {number} disk{'s' * (number > 1)} to other hosts (`shared: export`, NBD): figures say "
                 f"nothing about disks, and no failover outlives {host}"
+            )
+
+
+def _remark_on_management(prepared: Prepared, progress: Progress) -> None:
+    site = prepared.topology.management
+    network = site.fabric.subnet if site is not None else None
+    if network is None or prepared.accel == "test" or near(routes_here(), network[1]):
+        return
+    for host, part in prepared.parts.items():
+        if part.desired.nodes and not near(part.observed.routes, network[1]):
+            progress.warn(
+                f"{host} has no address in {network}, the management network: what reaches its guests is a default "
+                f"route, if anything does"
             )
 
 

@@ -25,29 +25,36 @@ from vmlab.plan.observed import ObservedBed
 from vmlab.steps import Step
 from vmlab.virt.connection import Host
 from vmlab.virt.machine import machine_of
+from vmlab.virt.observe import near, routes_here
 
 
 def guests(hosts: Hosts, bed: ObservedBed) -> dict[str, Guest]:
     """A door to each node."""
     secret = folder(hosts.keeper, bed.name)
     return {
-        name: _guest(metadata, secret, _through(hosts, hosts.of(bed.nodes[name])))
+        name: _guest(metadata, secret, _through(hosts, hosts.of(bed.nodes[name]), metadata))
         for name, metadata in bed.metadata.items()
     }
 
 
 def guest_of(hosts: Hosts, host: Host, metadata: NodeMetadata) -> Guest:
     """The door to one node, which is on that host."""
-    return _guest(metadata, folder(hosts.keeper, metadata.bed), _through(hosts, host))
+    return _guest(metadata, folder(hosts.keeper, metadata.bed), _through(hosts, host, metadata))
 
 
 def _guest(metadata: NodeMetadata, secret: Path, through: str) -> Guest:
     return Guest(metadata.bed, metadata.node, metadata.management.ip.ip, metadata.user, secret, through=through)
 
 
-def _through(hosts: Hosts, host: Host) -> str:
-    """What leads to a guest of that host where this machine is not in the bed's networks."""
-    return "" if hosts.routed or host.simulated else machine_of(host).through
+def _through(hosts: Hosts, host: Host, metadata: NodeMetadata) -> str:
+    """What leads to a guest of that host where this machine is not in the bed's networks, nor in the site's.
+
+    Where only a default route might lead to the site's, the host does, which is in it.
+    """
+    if host.local or host.simulated:
+        return ""
+    direct = near(routes_here(), metadata.management.ip.ip) if metadata.on_site else hosts.routed
+    return "" if direct else machine_of(host).through
 
 
 def steps_of(
@@ -61,13 +68,20 @@ def steps_of(
         *((lean_step(),) if lean else ()),
         _hosts_file(tuple((name, nodes[name].management.ip.ip) for name in sorted(nodes))),
         *trust_steps(keys.authority, keys.host_certificate(metadata.node, names), keys.root_certificate(metadata.node)),
-        names_step(metadata.gateway or gateway(metadata.management.ip.network)),
+        *((names_step(server),) if (server := _name_server(metadata)) else ()),
         *disk_steps(facts.details.links, facts.details.paths),
         *share_steps(metadata.shares),
         *((power_step(),) if metadata.powers else ()),
         *(step for address in metadata.addresses for step in kind_of(address).steps(address, mtu=address.mtu)),
         kept_step(metadata.first_boot),
     )
+
+
+def _name_server(metadata: NodeMetadata) -> str:
+    """Whom a node asks for names; "" for nobody."""
+    if metadata.on_site:
+        return metadata.nameserver
+    return metadata.gateway or gateway(metadata.management.ip.network)
 
 
 @lru_cache(maxsize=4)
