@@ -15,7 +15,7 @@ from vmlab.lab.beds.reached import reached
 from vmlab.lab.beds.status import known
 from vmlab.lab.beds.up import Raised, up
 from vmlab.lab.ground.bed import existing, hosts_at, known_hosts, locked
-from vmlab.lab.ground.bed_folder import nodes_on
+from vmlab.lab.ground.bed_folder import new_folder, nodes_on
 from vmlab.lab.ground.hosts import Hosts, only, refuse_several
 from vmlab.lab.ground.progress import Silent
 from vmlab.report.plan import document, text
@@ -104,7 +104,8 @@ def test_no_address_and_no_subnet_is_given_twice(hosts: Hosts, wide: Topology) -
 
 def test_power_is_switched_where_the_node_is(hosts: Hosts, wide: Topology) -> None:
     bring_up(hosts, wide)
-    assert power(hosts, "wide", "oss1,mds1", "off", Silent()) == {"mds1": "shut off", "oss1": "shut off"}
+    states, _ = power(hosts, "wide", "oss1,mds1", "off", Silent())
+    assert states == {"mds1": "shut off", "oss1": "shut off"}
     assert (domains(hosts["kvm1"]), domains(hosts["kvm2"])) == (ON_1 - {"mds1"}, ON_2 - {"oss1"})
     assert {action.node for action in bring_up(hosts, wide).actions} == {"mds1", "oss1"}
     assert (domains(hosts["kvm1"]), domains(hosts["kvm2"])) == (ON_1, ON_2)
@@ -145,6 +146,40 @@ def without(hosts: Hosts, name: str) -> Hosts:
     """As `hosts_of` opens them when that one does not answer."""
     away = Away(name, hosts[name].uri, HostError(f"no libvirt at {hosts[name].uri}"))
     return Hosts({other: host for other, host in hosts.items() if other != name}, {name: away}, "kvm1")
+
+
+def test_a_host_that_is_away_counts_for_whom_it_has(hosts: Hosts, wide: Topology) -> None:
+    bring_up(hosts, wide)
+    left = without(hosts, "kvm2")
+    for nodes, here in (("mds1", ["mds1"]), ("@mds", ["mds1", "mds2"]), ("mds*,client1", ["mds1", "mds2", "client1"])):
+        states, choice = power(left, "wide", nodes, "status", Silent())
+        assert list(states) == here
+        choice.refuse_rest()
+    for nodes, told in (("*", r"oss\[1-2\]"), ("oss1,mds1", "oss1"), ("@mds,@oss", r"oss\[1-2\]")):
+        states, choice = power(left, "wide", nodes, "status", Silent())
+        assert set(states) <= ON_1
+        with pytest.raises(HostError, match=f"wide: nothing is known of {told} on kvm2, which is away"):
+            choice.refuse_rest()
+    # Nobody is left to be asked.
+    for nodes in ("oss1", "@oss"):
+        with pytest.raises(HostError, match="on kvm2, which is away"):
+            power(left, "wide", nodes, "off", Silent())
+    assert domains(hosts["kvm2"]) == ON_2
+    with pytest.raises(UsageError, match="no node is called `oss3`"):
+        power(left, "wide", "oss3", "status", Silent())
+
+
+def test_a_host_of_which_nothing_was_noted_may_have_anybody(hosts: Hosts, wide: Topology) -> None:
+    bring_up(hosts, wide)
+    (new_folder(hosts.keeper, "wide") / "hosts").unlink()
+    left = without(hosts, "kvm2")
+    power(left, "wide", "mds1", "status", Silent())[1].refuse_rest()
+    with pytest.raises(HostError, match="nothing is known of whatever is there on kvm2"):
+        power(left, "wide", "@mds", "status", Silent())[1].refuse_rest()
+    with pytest.raises(HostError, match=r"no node is called `oss1`.*what is on kvm2, which is away, is not known"):
+        power(left, "wide", "oss1", "status", Silent())
+    with pytest.raises(HostError, match=r"no node of other is on test:.*and kvm2 is away"):
+        power(left, "other", "n1", "status", Silent())
 
 
 @pytest.mark.parametrize(("away", "there", "left"), [("kvm2", "kvm1", ON_2), ("kvm1", "kvm2", ON_1)])

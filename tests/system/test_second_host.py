@@ -250,6 +250,11 @@ def test_a_host_that_is_cut_off_is_named_and_the_rest_goes_down_now_and_it_later
     try:
         assert both.stages(BED, status=4) == {"n1": "ready"}
         assert "the host second is away" in both.complaints
+        assert both.run("exec", BED, "-n", "n1", "--", "hostname").split()[-1] == "n1"
+        assert both.run("exec", BED, "--", "hostname", status=4).split()[-1] == "n1"
+        for command in (("exec", BED, "-n", "n2", "--", "true"), ("ssh", BED, "n2", "true"), ("console", BED, "n2")):
+            both.run(*command, status=4)
+            assert f"{BED}: nothing is known of n2 on second, which is away" in both.complaints
         both.run("fs", "failover", both.file, "n2", status=4)
         assert "n2 is on second, which does not answer: that is no proof that it is off" in both.complaints
         assert both.second.sh("virsh -q list --name").split() == [f"{BED}.n2"]
@@ -331,8 +336,7 @@ def test_a_host_that_is_cut_off_loses_its_target_to_the_other_one(both: Both) ->
         (moved,) = told["moved"]
         assert (moved["source"], moved["destination"]) == ("oss2", "mds1")
         assert "oss2: off, says its host's fence agent" in both.complaints
-        # All that is asked while a host is away ends with that status.
-        assert both.run("exec", WIDE, "-n", "client1", "--", read, status=4).split()[-2] == wrote
+        assert both.run("exec", WIDE, "-n", "client1", "--", read).split()[-2] == wrote
     finally:
         both.second.cut_off(really=False)
     both.up(both.lustre)

@@ -51,7 +51,7 @@ def collect(
       vmlab collect ha -n @oss --since 1h --to evidence
       vmlab collect ha -n oss1 --dump silent
     """
-    from vmlab.cli.target import at, guests_only, refuse_away
+    from vmlab.cli.target import at, guests_only
     from vmlab.lab.beds.collect import Wanted, folder_of
     from vmlab.lab.beds.collect import collect as collect_all
     from vmlab.records.evidence import as_data
@@ -63,7 +63,7 @@ def collect(
     wanted = Wanted(nodes, parse_moment(since, now) if since else None, dump, timeout)
     with at(bed, guests_only(bed, nodes), tolerant=True) as (hosts, name), shown() as progress:
         to = folder or folder_of(name, now)
-        found = collect_all(hosts, name, wanted, to, texts=_of_bed(hosts, bed, name), progress=progress)
+        found, choice = collect_all(hosts, name, wanted, to, texts=_of_bed(hosts, bed, name), progress=progress)
     if output is Form.JSON:
         typer.echo(dumped({"folder": str(to), **as_data(found)}))
     else:
@@ -71,8 +71,7 @@ def collect(
             if node.silent:
                 typer.echo(f"vmlab: warning: {node.node} did not answer: {node.silent}", err=True)
         typer.echo(to)
-    if nodes == "*":
-        refuse_away(hosts, name)
+    choice.refuse_rest()
 
 
 def _of_bed(hosts: "Hosts", bed: str, name: str) -> "Mapping[str, tuple[str, str]]":

@@ -24,7 +24,7 @@ from vmlab.lab.beds.taken import refuse_taken
 from vmlab.lab.beds.warm import refuse_cold, sources
 from vmlab.lab.filesystems.bring_up import raise_filesystems, wanted
 from vmlab.lab.ground.bed import leasing, locked
-from vmlab.lab.ground.bed_folder import keep, make_for, nodes_on, register, spread, spread_over
+from vmlab.lab.ground.bed_folder import keep, make_for, register, roles_on, spread, spread_over
 from vmlab.lab.ground.guests import guest_of
 from vmlab.lab.ground.hard_end import UP_S, Going, limit_s, told
 from vmlab.lab.ground.hosts import Hosts
@@ -170,10 +170,11 @@ def _tell_hosts(hosts: Hosts, bed: str, prepared: Prepared | None = None) -> Non
     """What `down` needs of a bed's hosts when it is told no more than the bed's name, or one of them is away."""
     if hosts.several or any(map(elsewhere, hosts.values())):
         parts = {} if prepared is None else prepared.parts
-        nodes = {name: {*part.desired.nodes, *part.observed.bed(bed).nodes} for name, part in parts.items()}
-        before = {name: nodes_on(hosts.keeper, bed, name) for name in hosts}
-        uris = {name: host.uri for name, host in hosts.items()}
-        spread(hosts.keeper, bed, uris, {name: sorted({*nodes.get(name, ()), *before[name]}) for name in hosts})
+        nodes = {name: roles_on(hosts.keeper, bed, name) or {} for name in hosts}
+        for name, part in parts.items():
+            nodes[name] |= {node: found.roles for node, found in part.observed.bed(bed).metadata.items()}
+            nodes[name] |= {node: wanted.metadata.roles for node, wanted in part.desired.nodes.items()}
+        spread(hosts.keeper, bed, {name: host.uri for name, host in hosts.items()}, nodes)
 
 
 def _claimed(

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
-from vmlab.errors import BusyError, UsageError, VmlabError, together
+from vmlab.errors import BusyError, HostError, UsageError, VmlabError, together
 from vmlab.lab.ground.bed_folder import slug, slug_there, spread_beds, uris_of
 from vmlab.lab.ground.hosts import Hosts
 from vmlab.plan.observed import Observed, ObservedBed, ObservedDomain, over_all
@@ -178,13 +178,16 @@ def _put_back(host: Host) -> None:
 
 
 def existing(hosts: Hosts, bed: str) -> ObservedBed:
-    """The bed as it is; UsageError if no node of it exists, naming those that do."""
+    """The bed as it is. UsageError if no node of it exists, naming those that do; HostError if one may, far away."""
     looks = hosts.look(whole=False)
     found = over_all(bed, looks)
     if not found.nodes:
         from vmlab.topology.wording import nearest  # noqa: PLC0415  slow to import
 
         where = ", ".join(host.uri for host in hosts.values())
+        if hosts.away:
+            names = ", ".join(hosts.away)
+            raise HostError(f"no node of {bed} is on {where}, and {names} is away", hint=f"when {names} answers")
         there = {name for look in looks.values() for name in look.beds}
         if bed in there:
             raise UsageError(f"the bed {bed} has no nodes on {where}, only what is left of them", hint="vmlab up FILE")
