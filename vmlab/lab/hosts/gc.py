@@ -18,7 +18,7 @@ from vmlab.lab.ground.kept import file_names, snapshots_of
 from vmlab.lab.ground.progress import Silent
 from vmlab.lab.hosts.warm import listed as templates
 from vmlab.lab.images.derive import abandoned, bed_name, remove_abandoned
-from vmlab.plan.actions import RemoveNetwork, RemoveVolume
+from vmlab.plan.actions import EndExport, RemoveNetwork, RemoveVolume
 from vmlab.plan.observed import Observed, ObservedBed
 from vmlab.plan.snapshots import cut_off
 from vmlab.store.images import begun, unused
@@ -35,8 +35,8 @@ from vmlab.virt.pool import BEDS, refresh_pool
 class Leftover:
     """Something that no bed needs, and why it is thought so.
 
-    A "volume", "network", "keys", "image build" (all that is left of it), "image file", "template", "template file" or
-    "run".
+    A "volume", "export", "network", "keys", "image build" (all that is left of it), "image file", "template", "template
+    file" or "run".
     """
 
     kind: str
@@ -51,7 +51,7 @@ def leftovers(host: Host, runs: Path) -> list[Leftover]:
     Keys are only told of that are this user's, for this host.
     """
     refresh_pool(host, BEDS)
-    observed = observe(host)
+    observed = observe(host, links=True)
     built_in = {bed_name(name) for name in begun(image_folder(host))}
     no_use = unused(image_folder(host), used(host, observed))
     return [
@@ -73,16 +73,21 @@ def _of_bed(host: Host, observed: Observed, name: str) -> list[Leftover]:
     bed = observed.bed(name)
     if bed.nodes or bed.kept:
         return list(_of_snapshots(host, bed))
-    if bed.links or spread_over(host, name):  # of its other hosts nothing is known here; `down` takes what is left
+    if spread_over(host, name):  # of its other hosts nothing is known here; `down` takes what is left
         return []
-    if not bed.exists:
+    # What has its disk may be needed there; an export whose disk is gone serves nobody.
+    dead = [Leftover("export", export, "its disk is gone", name) for export in bed.exports if export not in bed.volumes]
+    if bed.links or len(dead) < len(bed.exports):
+        return dead
+    if not (bed.networks or bed.volumes):
         keys = new_folder(host, name)
-        return [Leftover("keys", str(keys), "nothing of its bed is there", name)] if keys.exists() else []
+        return [*dead, *([Leftover("keys", str(keys), "nothing of its bed is there", name)] if keys.exists() else [])]
     if folder(host, name).exists():  # disks that were kept before there was a mark for that
-        return []
+        return dead
     in_use = {path for domain in observed.domains.values() for path in domain.disks_in_use}
     free = [volume.name for volume in bed.volumes.values() if volume.path not in in_use]
     return [
+        *dead,
         *(Leftover("volume", volume, "its bed has no domain", name) for volume in free),
         *(Leftover("network", n.facts.name, "its bed has no domain", name) for n in bed.networks.values()),
     ]
@@ -116,7 +121,7 @@ def collect(host: Host, items: list[Leftover]) -> list[Leftover]:
         try:
             with locked(only(host), bed):
                 let_go(only(host), bed, file_names(only(host), bed), Silent())
-                for item in _of_bed(host, observe(host), bed):
+                for item in _of_bed(host, observe(host, links=True), bed):
                     _remove(host, item)
                     done.append(item)
         except BusyError:
@@ -143,6 +148,8 @@ def _templates(host: Host, items: list[Leftover]) -> list[Leftover]:
 def _remove(host: Host, item: Leftover) -> None:
     if item.kind == "volume":
         perform(host, RemoveVolume(item.name, None, item.reason))
+    elif item.kind == "export":
+        perform(host, EndExport(item.name, None, item.reason))
     elif item.kind == "network":
         perform(host, RemoveNetwork(item.name, None, item.reason))
     else:
