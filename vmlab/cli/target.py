@@ -6,6 +6,7 @@ import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import typer
 
@@ -216,6 +217,44 @@ def described(bed: str, name: str | None = None, *, tolerant: bool = False) -> "
     with hosts_of(topology, tolerant=tolerant) as hosts:
         _tell_away(hosts)
         yield hosts, topology
+
+
+def uris_on(on: str | None) -> dict[str, str]:
+    """The URIs that --on means, by name: of one host, or of all of a bed or a topology file; without it this machine's.
+
+    Raises UsageError for what is none of these.
+    """
+    from vmlab.errors import UsageError
+    from vmlab.lab.ground.bed import default_uri, known_hosts
+
+    if on is None:
+        return {"local": default_uri()}
+    if "://" in on:
+        return {urlsplit(on).hostname or "local": on}
+    if is_file(on):
+        return {name: asked.uri or default_uri() for name, asked in load(on).hosts.items()}
+    if _BED.fullmatch(on):
+        if (found := known_hosts(on)) is not None:
+            return found
+        if (file := described_by(on)) is not None:
+            return uris_on(file)
+    raise UsageError(
+        f"{on!r:.80} is neither a URI of libvirt's, nor a bed on other hosts, nor a topology file",
+        hint="--on qemu+ssh://root@HOST/system",
+    )
+
+
+@contextlib.contextmanager
+def on_hosts(on: str | None) -> "Iterator[Hosts]":
+    """The hosts that --on means. Those that are away are told; `refuse_away` says so with its status.
+
+    Raises HostError if none of them answers.
+    """
+    from vmlab.lab.ground.bed import hosts_at
+
+    with hosts_at(uris_on(on), tolerant=True) as hosts:
+        _tell_away(hosts)
+        yield hosts
 
 
 @contextlib.contextmanager

@@ -170,6 +170,12 @@ def uris_of(folder: Path) -> dict[str, str]:
     return {name: str(host["uri"]) for name, host in _spread(folder / _HOSTS).items()}
 
 
+def noted_on(host: Named, bed: str) -> bool:
+    """A bed of this name was written down to be on several hosts or on another machine, of which this is one."""
+    places = {_place(host), host.uri}
+    return any(not places.isdisjoint(uris_of(folder).values()) for folder in spread_beds(bed))
+
+
 def spread_over(home: Named, bed: str) -> dict[str, str]:
     """The hosts that a bed is on, if they were written down: names by URI."""
     path = new_folder(home, bed) / _HOSTS

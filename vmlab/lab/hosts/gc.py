@@ -10,10 +10,11 @@ from vmlab.errors import BusyError
 from vmlab.lab.beds.settle import let_go
 from vmlab.lab.beds.template import making
 from vmlab.lab.ground.bed import locked
-from vmlab.lab.ground.bed_folder import folder, named, new_folder, spread_over
+from vmlab.lab.ground.bed_folder import folder, named, new_folder, noted_on
 from vmlab.lab.ground.hosts import only
 from vmlab.lab.ground.image_store import folder as image_folder
 from vmlab.lab.ground.image_store import removing, used
+from vmlab.lab.ground.images_elsewhere import elsewhere, remove_unused_there, unused_there
 from vmlab.lab.ground.kept import file_names, snapshots_of
 from vmlab.lab.ground.progress import Silent
 from vmlab.lab.hosts.warm import listed as templates
@@ -43,15 +44,22 @@ class Leftover:
     name: str
     reason: str
     bed: str | None = None
+    host: str = "local"
 
 
 def leftovers(host: Host, runs: Path) -> list[Leftover]:
     """Everything that belongs to no bed. A bed is what has a domain, or disks that were kept.
 
-    Keys are only told of that are this user's, for this host.
+    Keys are only told of that are this user's, for this host. Of another machine what a vmlab there keeps for itself is
+    its own: builds, templates, images with a manifest.
     """
     refresh_pool(host, BEDS)
     observed = observe(host, links=True)
+    if elsewhere(host):
+        return [
+            *(item for bed in _names(host, observed) for item in _of_bed(host, observed, bed)),
+            *(Leftover("image file", name, "no image, no clone") for name in unused_there(host, observed)),
+        ]
     built_in = {bed_name(name) for name in begun(image_folder(host))}
     no_use = unused(image_folder(host), used(host, observed))
     return [
@@ -73,7 +81,7 @@ def _of_bed(host: Host, observed: Observed, name: str) -> list[Leftover]:
     bed = observed.bed(name)
     if bed.nodes or bed.kept:
         return list(_of_snapshots(host, bed))
-    if spread_over(host, name):  # of its other hosts nothing is known here; `down` takes what is left
+    if noted_on(host, name):  # of its other hosts nothing is known here; `down` takes what is left
         return []
     # What has its disk may be needed there; an export whose disk is gone serves nobody.
     dead = [Leftover("export", export, "its disk is gone", name) for export in bed.exports if export not in bed.volumes]
@@ -103,6 +111,30 @@ def _of_snapshots(host: Host, bed: ObservedBed) -> Iterator[Leftover]:
 
 def collect(host: Host, items: list[Leftover]) -> list[Leftover]:
     """Remove them and return what was removed. What a vmlab works on at this moment, or took up since, is skipped."""
+    done = _files_there(host, items) if elsewhere(host) else _files_here(host, items)
+    for bed in {item.bed: None for item in items if item.bed is not None}:
+        try:
+            with locked(only(host), bed):
+                let_go(only(host), bed, file_names(only(host), bed), Silent())
+                for item in _of_bed(host, observe(host, links=True), bed):
+                    _remove(host, item)
+                    done.append(item)
+        except BusyError:
+            continue
+    return done
+
+
+def _files_there(host: Host, items: list[Leftover]) -> list[Leftover]:
+    """Files of another machine's image store."""
+    names = [item.name for item in items if item.kind == "image file"]
+    gone: list[str] = []
+    with contextlib.suppress(BusyError):
+        gone = remove_unused_there(host, names) if names else []
+    return [item for item in items if item.kind == "image file" and item.name in gone]
+
+
+def _files_here(host: Host, items: list[Leftover]) -> list[Leftover]:
+    """Runs, builds, templates and files of this machine's image store."""
     done = [item for item in items if item.kind == "run" and remove_incomplete(Path(item.name))]
     # Before the image files: what a build's clone is linked to is none.
     for item in items:
@@ -117,15 +149,6 @@ def collect(host: Host, items: list[Leftover]) -> list[Leftover]:
             if item.kind == "image file" and item.name in still:
                 _delete(Path(item.name))
                 done.append(item)
-    for bed in {item.bed: None for item in items if item.bed is not None}:
-        try:
-            with locked(only(host), bed):
-                let_go(only(host), bed, file_names(only(host), bed), Silent())
-                for item in _of_bed(host, observe(host, links=True), bed):
-                    _remove(host, item)
-                    done.append(item)
-        except BusyError:
-            continue
     return done
 
 
