@@ -236,6 +236,25 @@ def exporters() -> list[int]:
     return [int(path.parent.name) for path, line in commands.items() if f"--export-name={BED}.".encode() in line]
 
 
+def end_exporter() -> None:
+    (exporter,) = exporters()
+    os.kill(exporter, signal.SIGKILL)
+
+
+def test_a_guest_whose_export_died_stands_still_and_goes_on_when_it_is_there_again(both: Both) -> None:
+    end_exporter()
+    write = f"printf '%-4096s' again | dd of={DISK} bs=4k oflag=direct conv=notrunc,fsync 2>&1 && echo written"
+    writing = both.start("exec", BED, "-n", "n2", "--", write)
+    still = "virsh domstate --reason {bed}.n2 | grep -q 'I/O error' && echo still || :"
+    assert until(lambda: both.second.sh(still.format(bed=BED)) == "still\n", Deadline.after(60), every_s=0.2)
+    assert both.stages(BED)["n2"] == "paused"
+    writing.communicate()  # the wait ends with a dead guest's, but what it waits for in the guest goes on
+    both.up(both.file)
+    assert both.stages(BED) == {"n1": "ready", "n2": "ready"}
+    assert both.run("exec", BED, "-n", "n1", "--", READ).split()[-1] == "again"
+    assert "I/O error" not in both.run("exec", BED, "-n", "n2", "--", "dmesg | grep -i 'i/o error' || :")
+
+
 def test_files_consoles_shells_and_power_are_of_the_nodes_own_host(both: Both, tmp_path: Path) -> None:
     there, back = tmp_path / "there", tmp_path / "back"
     there.write_bytes(os.urandom(100_000))
@@ -269,8 +288,7 @@ def test_whoever_holds_the_bed_there_holds_it_here(both: Both) -> None:
 def test_a_killed_up_leaves_no_lock_and_the_next_one_finishes_exports_and_all(both: Both) -> None:
     place = exported(both)
     both.run("power", "off", BED, "*")
-    (exporter,) = exporters()
-    os.kill(exporter, signal.SIGKILL)
+    end_exporter()
     killed = both.start("up", both.file, "--accel", "tcg")
     there = f"test -e /run/lock/vmlab/qemu-system.{BED}.lock && echo held || :"
     assert until(lambda: both.second.sh(there) == "held\n", Deadline.after(60), every_s=0.1)

@@ -105,6 +105,10 @@ def _disk_element(disk: Disk, index: int, iothread: int | None) -> etree._Elemen
         driver.set("cache", "none")
     if not (disk.readonly or disk.passed):
         driver.set("discard", "unmap")
+    if disk.nbd is not None:
+        # Until its host exports it again the guest stands still, and never hears of it.
+        driver.set("error_policy", "stop")
+        driver.set("rerror_policy", "stop")
     if iothread is not None and disk.bus == "virtio":
         driver.set("iothread", str(iothread))
     element.append(_source(disk))

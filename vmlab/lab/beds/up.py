@@ -16,6 +16,7 @@ from vmlab.lab.beds import channel
 from vmlab.lab.beds.boot import Boot
 from vmlab.lab.beds.clone import Source, begin_anew, clone, rotten
 from vmlab.lab.beds.decide import Part, Prepared
+from vmlab.lab.beds.go_on import go_on
 from vmlab.lab.beds.prepare import Images, acceleration, admit, at_once, images_of, lustre_in, prepare, remarks
 from vmlab.lab.beds.settle import settle
 from vmlab.lab.beds.shut_down import shut_down
@@ -293,6 +294,7 @@ def _node(
     observed = prepared.bed.nodes.get(node.name)
     held = any(action.node == node.name for action in part.plan.pending)
     facts = observed.facts if held and observed is not None else read_domain(node.xml)
+    go_on(host, node.domain, facts.disks, node.name, progress)
     with ExitStack() as stack:
         guest = stack.enter_context(guest_of(hosts, host, facts.metadata or node.metadata))
         _follow(hosts, prepared, node, facts, guest, cloned=cloned, progress=progress, overall=overall)
