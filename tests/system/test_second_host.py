@@ -357,6 +357,7 @@ def test_a_bridge_of_the_site_joins_the_guests_and_reaches_them(both: Both) -> N
     for node, other in (("n1", "n2"), ("n2", "n1")):
         both.run("exec", ON_SITE, "-n", node, "--", f"ping -c 1 -W 5 -M do -s {1500 - _PING} {other}")
     assert "ProxyCommand" not in both.run("export", "ssh-config", ON_SITE)
+    figures_of_hosts_add_up(both)
     # This machine leaves the network: its host leads to the far guest.
     subprocess.run(("ip", "address", "delete", f"{IN_SITE[0]}/24", "dev", SITE), check=True)
     assert both.run("ssh", ON_SITE, "n2", "--", "uname", "-n").strip() == "n2"
@@ -364,6 +365,25 @@ def test_a_bridge_of_the_site_joins_the_guests_and_reaches_them(both: Both) -> N
     both.run("down", ON_SITE, "--yes")
     assert remains(ON_SITE, both) == []
     assert both.second.remains(ON_SITE) == []
+
+
+def figures_of_hosts_add_up(both: Both) -> None:
+    words = ("directory=/root", "rw=write", "block=64KiB", "size=1MiB", "runtime_s=2", "engine=psync", "direct=false")
+    record = both.json("run", ON_SITE, "fio", *(word for setting in words for word in ("--set", setting)))
+    values: dict[str, dict[str, float]] = {}
+    for sample in record["samples"]:
+        which = sample["labels"].get("host") or sample["labels"].get("node", "")
+        values.setdefault(sample["metric"], {})[which] = sample["value"]
+    by_host, by_node = values["host_bandwidth"], values["node_bandwidth"]
+    assert (by_host["first"], by_host["second"]) == (by_node["n1"], by_node["n2"])
+    assert by_host["all"] == pytest.approx(by_host["first"] + by_host["second"])
+    assert by_host["all"] == pytest.approx(values["bandwidth"][""])
+    assert {host["name"]: host["nodes"] for host in record["hosts"]} == {"first": ["n1"], "second": ["n2"]}
+    shown = both.run("results", "show", record["id"])
+    assert "fio by host" in shown
+    page = both.second.folder / "report.html"
+    both.run("results", "report", record["id"], "-o", str(page))
+    assert "by host" in page.read_text()
 
 
 @pytest.mark.lustre

@@ -1,8 +1,9 @@
 """OSTs without clients, by lustre-iokit's obdfilter-survey: objects x threads, written, rewritten and read.
 
-An echo client beside the OST's own device makes the load. `case: disk` drives the OSTs where they are, each OSS alone
-and then all at once; `netdisk` drives them through the OSCs of a client, `network` a server that has no OST at all.
-Lustre 2.17.57 takes no echo client over an OSC that a mount has connected (EALREADY): `netdisk` is for older ones.
+An echo client beside the OST's own device makes the load. `case: disk` drives the OSTs where they are, each OSS alone,
+those of each host together where they are on several, and then all at once; `netdisk` drives them through the OSCs of a
+client, `network` a server that has no OST at all. Lustre 2.17.57 takes no echo client over an OSC that a mount has
+connected (EALREADY): `netdisk` is for older ones.
 
 Each row of its table, so many objects and threads, is a run of its own: a failure costs no other row, and a run that
 was broken off goes on. What a killed survey left behind is removed before and after: its echo clients, its processes,
@@ -28,7 +29,7 @@ from vmlab.shell import script
 from vmlab.topology.wording import quote
 from vmlab.values.nodeset import fold
 from vmlab.values.size import Bytes
-from vmlab.workloads import Measurement, Node, Output, Outputs, Task, Workload, register
+from vmlab.workloads import ALL, ON_HOST, Measurement, Node, Output, Outputs, Task, Workload, register
 from vmlab.workloads._causes import matched
 from vmlab.workloads._install import SYSTEM, require, tools
 from vmlab.workloads._lustre import NETS, over_soft_roce
@@ -80,7 +81,8 @@ class Options(BaseModel):
     )
     to: NodeNames | None = Field(None, description="network: the servers (default: all nodes that are oss)")
     together: bool | None = Field(
-        None, description="disk: all OSSs at once, or each alone (default: both, one after the other)"
+        None,
+        description="disk: those of each host and all OSSs at once, or each alone (default: both, one after the other)",
     )
     objects: tuple[Count, ...] = Field((1, 2, 4, 8, 16), min_length=1, description="objects on each OST")
     threads: tuple[Count, ...] = Field(
@@ -229,7 +231,8 @@ _FAILURES = (
 class _Driven(NamedTuple):
     """Targets as the survey takes them, on `nodes`, driven from one.
 
-    `devices` are those that need an echo client first; `words` are more of the survey's variables.
+    `devices` are those that need an echo client first; `words` are more of the survey's variables. `host`: these are
+    all the servers of that one, or of all, where they are on several.
     """
 
     driver: Node
@@ -238,6 +241,7 @@ class _Driven(NamedTuple):
     devices: tuple[str, ...] = ()
     words: tuple[str, ...] = ()
     skipped: str = ""
+    host: str = ""
 
     @property
     def called(self) -> str:
@@ -284,12 +288,21 @@ def _of_disks(options: Options, servers: Sequence[Node]) -> Iterator[_Driven]:
         raise WorkloadError(
             f"obdfilter_survey: no OST is mounted on {fold(node.name for node in servers)}", hint="vmlab fs mount BED"
         )
+    hosts: dict[str, list[Node]] = {}
+    for node in serving:
+        hosts.setdefault(node.host, []).append(node)
+    several = len(hosts) > 1
     for node in servers if options.together is not True else ():
         idle = "" if osts[node.name] else f"no OST is mounted on {node.name}"
-        yield _Driven(node, (node,), osts[node.name], skipped=idle)
-    if options.together is not False and (len(serving) > 1 or options.together):
-        where = [f"{node.name}:{ost}" for node in serving for ost in osts[node.name]]
-        yield _Driven(serving[0], tuple(serving), tuple(where))
+        host = node.host if several and hosts.get(node.host) == [node] else ""
+        yield _Driven(node, (node,), osts[node.name], skipped=idle, host=host)
+    if options.together is False or not (len(serving) > 1 or options.together):
+        return
+    sets = {**(hosts if several else {}), ALL if several else "": serving}
+    for host, some in sets.items():
+        if len(some) > 1 or options.together:  # else it has been alone
+            where = [f"{node.name}:{ost}" for node in some for ost in osts[node.name]]
+            yield _Driven(some[0], tuple(some), tuple(where), host=host)
 
 
 def _of_client(node: Node) -> _Driven:
@@ -352,6 +365,8 @@ def _measurements(options: Options, driven: _Driven) -> Iterator[Measurement]:
         }
         if options.case == "network":
             del labels["osts"]
+        if driven.host:
+            labels[ON_HOST] = driven.host
         hosts = " ".join(dict.fromkeys((driven.driver.name, *names)))
         settings = (
             *(f"case={options.case}", f"targets={' '.join(driven.targets)}", f"size={options.size >> 20}"),

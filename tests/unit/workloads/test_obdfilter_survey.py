@@ -76,6 +76,18 @@ def test_each_oss_alone_and_then_all_at_once() -> None:
     assert [m.labels["nodes"] for m in measured(nodes=1)] == ["oss1"]
 
 
+def test_the_servers_of_each_host_and_then_of_all() -> None:
+    bed = [node(f"oss{n}", n, osts(f"lab-OST000{n}")) for n in (1, 2, 3)]
+    over = [replace(one, host="kvm2" if one.name == "oss3" else "kvm1") for one in bed]
+    found = [(m.labels["nodes"], m.labels.get("host")) for m in measured(over)]
+    alone = [("oss1", None), ("oss2", None), ("oss3", "kvm2")]
+    assert found == [*alone, ("oss1+oss2", "kvm1"), ("oss1+oss2+oss3", "all")]
+    together = [(m.labels["nodes"], m.labels["host"]) for m in measured(over, together=True)]
+    assert together == [("oss1+oss2", "kvm1"), ("oss3", "kvm2"), ("oss1+oss2+oss3", "all")]
+    assert [m.labels["nodes"] for m in measured(over, together=False)] == ["oss1", "oss2", "oss3"]
+    assert all("host" not in m.labels for m in measured([replace(one, host="kvm1") for one in bed]))
+
+
 def test_each_row_is_a_run_with_as_many_threads_on_each_object() -> None:
     found = measured(nodes=1, objects=[1, 2, 3], threads=[1, 2, 4], size="1GiB", record="512KiB")
     assert [(words(m)["nobjhi"], words(m)["thrlo"]) for m in found] == [

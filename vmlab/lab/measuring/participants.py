@@ -98,13 +98,15 @@ class Participant(abc.ABC):
 
 
 class InGuest(Participant):
-    """A guest. `vcpus`: the host CPUs that each virtual CPU may use."""
+    """A guest, on that host. `vcpus`: the host CPUs that each virtual CPU may use."""
 
-    def __init__(self, metadata: NodeMetadata, vcpus: Mapping[int, Sequence[int]] | None = None) -> None:
+    def __init__(
+        self, metadata: NodeMetadata, vcpus: Mapping[int, Sequence[int]] | None = None, *, host: str = ""
+    ) -> None:
         self.metadata = metadata
         self._vcpus = vcpus or {}
         known = tuple(Endpoint(a.fabric, a.kind, a.ip.ip, a.interface, a.soft) for a in metadata.addresses)
-        self.node = Node(metadata.node, metadata.roles, known)
+        self.node = Node(metadata.node, metadata.roles, known, host=host)
 
     @override
     def endpoints(self, said: Said) -> tuple[Endpoint, ...]:
