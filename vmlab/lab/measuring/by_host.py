@@ -17,9 +17,9 @@ def of_hosts(
     found: dict[tuple[Metric, tuple[tuple[str, str], ...], int], dict[str, float]] = {}
     for sample in samples:
         per_host = adds_up.get(sample.metric)
-        if per_host is None:
+        node = sample.labels.get(per_host.node) if per_host is not None else None
+        if per_host is None or node is None:
             continue
-        node = sample.labels[per_host.node]
         dropped = (per_host.node, *per_host.without)
         rest = tuple((key, value) for key, value in sample.labels.items() if key not in dropped)
         sums = found.setdefault((per_host.metric, rest, sample.trial), {})
