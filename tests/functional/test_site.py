@@ -12,8 +12,8 @@ from vmlab.lab.beds.up import up
 from vmlab.lab.ground.guests import steps_of
 from vmlab.lab.ground.hosts import only
 from vmlab.lab.ground.progress import Silent
-from vmlab.plan.lease import RANGE
 from vmlab.topology import Topology, loads
+from vmlab.values.addresses import RANGE
 from vmlab.virt.connection import Host
 from vmlab.virt.observe import observe
 

@@ -1,6 +1,7 @@
 """A bed over two hosts, on two test drivers in one process: what is done for a node is done on the node's host."""
 
 import io
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -264,6 +265,41 @@ def test_a_plan_says_what_is_done_on_which_host(hosts: Hosts, wide: Topology) ->
     one = only(hosts["kvm2"])
     told = document(prepare(one, alone, accel="test", restart=False, images=images_of(one, alone)))["actions"]
     assert all("host" not in action for action in told)
+
+
+ROUTED = """
+name: wide
+hosts: {kvm1: {routed: 10.8.0.0/16}, kvm2: {routed: 10.9.1.0/26}}
+nodes:
+  n1: {role: client, memory: 256MiB, host: kvm1}
+  "n[2-3]": {role: client, memory: 256MiB, host: kvm2}
+"""
+
+
+def test_each_host_has_a_management_network_of_what_is_routed_to_it(hosts: Hosts) -> None:
+    topology = loads(ROUTED, "wide.yaml")
+    prepared = bring_up(hosts, topology).prepared
+    nodes = {name: node.metadata for name, node in prepared.nodes.items()}
+    assert {name: str(node.management.ip) for name, node in nodes.items()} == {
+        "n1": "10.8.0.11/24",
+        "n2": "10.9.1.2/26",
+        "n3": "10.9.1.3/26",
+    }
+    assert {node.management.attach for node in nodes.values()} == {"routed"}
+    seed = json.loads(prepared.nodes["n3"].told.documents["network-config"])["ethernets"]["0-mgmt"]
+    assert seed["routes"] == [{"to": "0.0.0.0/0", "via": "10.9.1.1"}]
+    for name, gateway in (("kvm1", "10.8.0.1"), ("kvm2", "10.9.1.1")):
+        xml = hosts[name].call(lambda connection: connection.networkLookupByName("wide.mgmt").XMLDesc())
+        assert "<forward mode='route'/>" in xml
+        assert f"<ip address='{gateway}'" in xml
+    assert bring_up(hosts, topology).actions == ()
+    # Another bed gets another part of the range, or hears that there is none.
+    other = loads(ROUTED.replace("wide", "other"), "other.yaml")
+    with pytest.raises(HostError, match=r"no free /26 subnet for 2 addresses is left in 10\.9\.1\.0/26"):
+        prepare(hosts, other, accel="test", restart=False, images=images_of(hosts, other))
+    larger = loads(ROUTED.replace("wide", "other").replace("10.9.1.0/26", "10.9.0.0/16"), "other.yaml")
+    found = prepare(hosts, larger, accel="test", restart=False, images=images_of(hosts, larger))
+    assert str(found.nodes["n1"].metadata.management.ip) == "10.8.1.11/24"
 
 
 EXPORTED = """

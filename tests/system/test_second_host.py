@@ -20,7 +20,7 @@ from vmlab.runtime.wait import Deadline, until
 from .conftest import MINUTES, Vmlab, image_store, remains
 from .second_host import FIRST, IN_SITE, SECOND, SITE, SecondHost, second_host
 
-BED, FAR, ON_SITE, WIDE = "t-hosts", "t-far", "t-on-site", "t-wide"
+BED, FAR, ON_SITE, ROUTED, WIDE = "t-hosts", "t-far", "t-on-site", "t-routed", "t-wide"
 TOPOLOGY = """
 name: {bed}
 image: demo
@@ -54,6 +54,15 @@ nodes:
   n2: {{role: client, cpus: 1, memory: 512MiB, host: second}}
 """
 GUESTS = "198.18.78.2", "198.18.78.50", "198.18.78.51"
+APART = """
+name: {bed}
+image: demo
+hosts: {{first: {{routed: {near}}}, second: {{uri: "{uri}", routed: {far}}}}}
+nodes:
+  n1: {{role: client, cpus: 1, memory: 512MiB, host: first}}
+  n2: {{role: client, cpus: 1, memory: 512MiB, host: second}}
+"""
+NEAR, BEYOND = "198.18.80.0/24", "198.18.81.0/24"
 IMAGE = os.environ.get("VMLAB_LUSTRE_IMAGE", "")
 LUSTRE = """
 name: {bed}
@@ -93,11 +102,13 @@ class Both(Vmlab):
         self.fenced = self._write(work / "fenced.yaml", TOPOLOGY, BED, second.fence_agent(f"{BED}.n2"))
         self.alone = self._write(work / "alone.yaml", ALONE, FAR)
         self.bridged = self._write(work / "bridged.yaml", BRIDGED, ON_SITE)
+        self.routed = self._write(work / "routed.yaml", APART, ROUTED)
         self.lustre = self._write(work / "lustre.yaml", LUSTRE, WIDE, second.fence_agent(f"{WIDE}.oss2"))
 
     def _write(self, path: Path, text: str, bed: str, agent: str = "") -> str:
         known = {"first": FIRST, "second": SECOND, "uri": self.second.uri, "image": IMAGE or "demo", "site": SITE}
         known["addresses"] = f"{GUESTS[0]}-{GUESTS[-1]}"
+        known |= {"near": NEAR, "far": BEYOND}
         fence = f", fence: {json.dumps(agent)}" if agent else ""
         path.write_text(text.format(bed=bed, fence=fence, **known))
         return str(path)
@@ -125,7 +136,7 @@ def both(vmlab: Vmlab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bot
     with second_host(work) as second:
         command = Both(vmlab.state, second, work)
         yield command
-        for file in (command.file, command.alone, command.bridged, command.lustre):
+        for file in (command.file, command.alone, command.bridged, command.routed, command.lustre):
             subprocess.run(command.argv("down", file, "--yes"), env=command.environment, check=False)
 
 
@@ -365,6 +376,25 @@ def test_a_bridge_of_the_site_joins_the_guests_and_reaches_them(both: Both) -> N
     both.run("down", ON_SITE, "--yes")
     assert remains(ON_SITE, both) == []
     assert both.second.remains(ON_SITE) == []
+
+
+@pytest.mark.nightly
+def test_what_the_site_routes_to_each_host_joins_the_guests(both: Both) -> None:
+    way = ("ip", "route", "replace", BEYOND, "via", SECOND)
+    subprocess.run(way, check=True)
+    both.second.sh(f"ip route replace {NEAR} via {FIRST}")
+    both.up(both.routed)
+    assert both.stages(ROUTED) == {"n1": "ready", "n2": "ready"}
+    for node, other in (("n1", "n2"), ("n2", "n1")):
+        both.run("exec", ROUTED, "-n", node, "--", f"ping -c 1 -W 5 -M do -s {1500 - _PING} {other}")
+    assert "ProxyCommand" not in both.run("export", "ssh-config", ROUTED)
+    # Without a route the far guest is reached through its host, and others' beds are still told apart.
+    subprocess.run(("ip", "route", "delete", BEYOND), check=True)
+    assert both.run("export", "ssh-config", ROUTED).count("ProxyCommand") == 1
+    assert both.run("ssh", ROUTED, "n2", "--", "uname", "-n").strip() == "n2"
+    both.run("down", ROUTED, "--yes")
+    assert remains(ROUTED, both) == []
+    assert both.second.remains(ROUTED) == []
 
 
 def figures_of_hosts_add_up(both: Both) -> None:

@@ -31,9 +31,9 @@ class Address:
     """A node's place on one fabric.
 
     `interface` is the network interface's name in the guest, `kind` the fabric's ("management", "ethernet",
-    "infiniband"), `attach` how the guest got there ("virtio", "bridge", "vf", "passthrough"). `mac` is the port's GUID
-    on InfiniBand hardware. `mtu` is only told where neither the network nor the domain's interface tells it, `vf` where
-    the host is to enforce something on an Ethernet VF.
+    "infiniband"), `attach` how the guest got there ("virtio", "bridge", "vf", "passthrough"; "routed": on a management
+    network that the site routes to its host). `mac` is the port's GUID on InfiniBand hardware. `mtu` is only told where
+    neither the network nor the domain's interface tells it, `vf` where the host is to enforce something on a VF.
     """
 
     fabric: str

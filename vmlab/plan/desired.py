@@ -110,6 +110,11 @@ def over_networks(topology: Topology, attach: Attach) -> tuple[str, ...]:
     return (*own, *(name for name in topology.fabrics if attach[name] == "virtio"))
 
 
+def joined_networks(topology: Topology, attach: Attach) -> tuple[str, ...]:
+    """Those of them that are one over all hosts."""
+    return tuple(name for name in over_networks(topology, attach) if name != MANAGEMENT or not topology.routed)
+
+
 def desired_networks(
     topology: Topology, leases: Leases, attach: Attach, *, host: str = "", management_mtu: int | None = None
 ) -> tuple[Network, ...]:
@@ -123,7 +128,8 @@ def desired_networks(
             bridge=identity.bridge_name(bed, fabric),
             routed=fabric == MANAGEMENT,
             mtu=mtu,
-            metadata=NetworkMetadata(bed, fabric, leases.subnets[fabric]),
+            nat=not topology.routed,
+            metadata=NetworkMetadata(bed, fabric, leases.subnet(fabric, host)),
             gateway=leases.gateways.get(host, "") if fabric == MANAGEMENT else "",
         )
 
@@ -160,8 +166,10 @@ def addresses(
     """
 
     def how(fabric: str) -> str:
+        if fabric == MANAGEMENT and topology.management is not None:
+            return topology.management.fabric.attach
         if fabric == MANAGEMENT:
-            return "virtio" if topology.management is None else topology.management.fabric.attach
+            return "routed" if topology.routed else "virtio"
         return attach[fabric]
 
     return tuple(

@@ -44,7 +44,8 @@ class Reserve:
 class HostSpec:
     """A machine that runs nodes. No `uri`: LIBVIRT_DEFAULT_URI, or qemu:///system.
 
-    `address` is its own in the network that joins the guests of several hosts. `fence` are the words of a command that
+    `address` is its own in the network that joins the guests of several hosts. `routed` is a range that the site routes
+    to it, for its guests' management. `fence` are the words of a command that
     switches its power, as fence agents do; empty for none.
     """
 
@@ -53,6 +54,7 @@ class HostSpec:
     reserve: Reserve = Reserve()
     address: IPv4Address | None = None
     fence: tuple[str, ...] = ()
+    routed: IPv4Network | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,6 +302,11 @@ class Topology:
         if name == MANAGEMENT:
             return self.management.fabric if self.management is not None else None
         return self.fabrics.get(name)
+
+    @property
+    def routed(self) -> bool:
+        """Guests of each host have a management network of that host's own, and the site routes between these."""
+        return any(host.routed is not None for host in self.hosts.values())
 
     @property
     def described(self) -> tuple[Fabric, ...]:

@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv4Network
 from vmlab.topology import model
 from vmlab.topology.parse import Parsed, Problems
 from vmlab.topology.read import Draft
-from vmlab.values.addresses import AddressRange
+from vmlab.values.addresses import RANGE, AddressRange
 from vmlab.values.nid import Nid
 
 _PHYSICAL = ("bridge", "vf", "passthrough")
@@ -26,6 +26,7 @@ def check(draft: Draft, problems: Problems) -> None:
             _addresses(name, fabric, fabric.value.addresses, draft, problems)
         _routers(name, fabric, problems)
     _management(draft, problems)
+    _routed(draft, problems)
 
 
 def _addresses(
@@ -64,6 +65,30 @@ def _management(draft: Draft, problems: Problems) -> None:
         if network is not None and other is not None and other.overlaps(network):
             message = f"subnet {other} overlaps {network} of `management` (expected another network)"
             problems.add(fabric.at("subnet" if fabric.has("subnet") else "addresses"), message)
+
+
+def _routed(draft: Draft, problems: Problems) -> None:
+    ranges = {name: host.value.routed for name, host in draft.hosts.items() if host.sound("routed")}
+    if not any(ranges.values()):
+        return
+    earlier: dict[IPv4Network, str] = {}
+    for name, found in ranges.items():
+        host = draft.hosts[name]
+        if found is None:
+            problems.add(host.mark, f"host `{name}` has no `routed`, and others have (expected a range of each host)")
+            continue
+        taken = next((f"that of host `{other}`" for net, other in earlier.items() if net.overlaps(found)), "")
+        taken = taken or ("what vmlab leases itself" if found.overlaps(RANGE) else "")
+        if taken:
+            problems.add(host.at("routed"), f"{found} overlaps {taken} (expected a range of its own)")
+        earlier[found] = name
+    if draft.head.sound("management") and draft.head.value.management.bridge is not None:
+        problems.add(draft.head.at("management", "bridge"), "`bridge` beside hosts' `routed` (expected one of both)")
+    for node in draft.nodes.values() if len(draft.hosts) > 1 else ():
+        if node.entry.value.host is None and node.entry.sound("host"):
+            problems.add(
+                node.entry.mark, f"node `{node.name}` has no `host` (expected one: its address is of that host)"
+            )
 
 
 def _of_management(entry: model.ManagementEntry, guests: int) -> Iterator[tuple[str, str]]:

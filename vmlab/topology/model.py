@@ -90,6 +90,9 @@ class HostEntry(Part):
     address: HostAddress | None = Field(
         None, description="its own in the network that joins guests of several hosts (VXLAN: only the hosts are in it)"
     )
+    routed: Subnet | None = Field(
+        None, description="a range that the site routes to it: what its guests' management networks are leased of"
+    )
     fence: CommandLine | None = Field(
         None, description="a fence agent and its options, to switch the whole host off when it does not answer"
     )

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from vmlab.errors import HostError, VmlabError
-from vmlab.plan.lease import RANGE
 from vmlab.runtime.distribution import install_hint
+from vmlab.values.addresses import RANGE
 from vmlab.virt.accel import DEVICE, why_no_kvm
 from vmlab.virt.check_elsewhere import machine_there
 from vmlab.virt.check_machine import machine

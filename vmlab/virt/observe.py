@@ -44,10 +44,14 @@ _WHY_PAUSED = {
 }
 
 
+Routes = tuple[tuple[str, IPv4Network], ...]
+"""Networks that are reached without a default route, by interface."""
+
+
 class OfHost(NamedTuple):
     """The networks that the host reaches without a default route, by interface; its bridges; its VXLAN links."""
 
-    routes: tuple[tuple[str, IPv4Network], ...]
+    routes: Routes
     bridges: frozenset[str]
     links: HostLinks
 
@@ -194,7 +198,7 @@ def _bridges() -> frozenset[str]:
     return frozenset(path.parent.name for path in _NET.glob("*/bridge"))
 
 
-def routes_here() -> tuple[tuple[str, IPv4Network], ...]:
+def routes_here() -> Routes:
     """The networks that this machine reaches without a default route, by interface."""
     import json  # noqa: PLC0415  slow to import
 
@@ -204,12 +208,12 @@ def routes_here() -> tuple[tuple[str, IPv4Network], ...]:
     return read_routes(json.loads(listed.stdout or "[]"))
 
 
-def near(routes: Iterable[tuple[str, IPv4Network]], address: IPv4Address) -> bool:
+def near(routes: Routes, address: IPv4Address) -> bool:
     """One of the routes leads to it, or into its network: a default route says nothing of what is behind it."""
     return any(address in network for _, network in routes)
 
 
-def read_routes(listed: list[dict[str, Any]]) -> tuple[tuple[str, IPv4Network], ...]:
+def read_routes(listed: list[dict[str, Any]]) -> Routes:
     """From `ip -json -4 route show`."""
     return tuple(
         (route.get("dev", ""), IPv4Network(route["dst"], strict=False))

@@ -35,7 +35,7 @@ from vmlab.plan.desired import (
     desired_networks,
     desired_node,
     desired_targets,
-    over_networks,
+    joined_networks,
 )
 from vmlab.plan.diff import diff
 from vmlab.plan.export import Exports, exports
@@ -151,7 +151,7 @@ def decide_all(
     _refuse_moves(topology, bed)
     carried = None
     if joined:
-        over = over_networks(topology, virtual(topology))
+        over = joined_networks(topology, virtual(topology))
         if over:
             carried = overlays(topology, {host: look.links for host, look in looks.items()}, over)
             topology = narrowed(topology, carried)
@@ -302,7 +302,7 @@ class _Draft:
     @property
     def management_mtu(self) -> int | None:
         """None for what interfaces have by themselves."""
-        return self.carried.narrow if self.carried is not None else None
+        return self.carried.narrow if self.carried is not None and MANAGEMENT in self.carried.vnis else None
 
     @property
     def nameserver(self) -> str:
@@ -316,7 +316,7 @@ class _Draft:
             return SeedInterface(place.interface, place.mac, place.ip, gateway=site.gateway, nameserver=site.nameserver)
         if place.fabric != MANAGEMENT:
             return SeedInterface(place.interface, place.mac, place.ip, mtu=self.topology.fabrics[place.fabric].mtu)
-        way = IPv4Address(self.leases.gateways.get(host) or gateway(self.leases.subnets[MANAGEMENT]))
+        way = IPv4Address(self.leases.gateways.get(host) or gateway(self.leases.subnet(MANAGEMENT, host)))
         mtu = self.management_mtu
         return SeedInterface(place.interface, place.mac, place.ip, gateway=way, nameserver=way, mtu=mtu)
 
@@ -405,7 +405,7 @@ def _part(
         nodes={node.name: draft.node(node, places.attach, place(node.name), host) for node in here},
         vfs=places.vfs(host),
         hidden={address: name for name, found in away() for address in hidden(found, inventories[host])},
-        overlays=draft.carried.on(host, over_networks(topology, places.attach)) if draft.carried is not None else (),
+        overlays=draft.carried.on(host, joined_networks(topology, places.attach)) if draft.carried is not None else (),
         exports=draft.exports.needed(topology, {name: draft.host(name, places) for name in topology.nodes})
         if host == draft.exports.home
         else {},
