@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from vmlab.cli.target import at
 from vmlab.errors import BusyError, HostError, UsageError
 from vmlab.lab.beds.down import down
 from vmlab.lab.beds.power import power
@@ -16,7 +17,7 @@ from vmlab.lab.beds.reached import reached
 from vmlab.lab.beds.status import known
 from vmlab.lab.beds.up import Raised, up
 from vmlab.lab.ground.bed import existing, hosts_at, known_hosts, locked
-from vmlab.lab.ground.bed_folder import new_folder, nodes_on
+from vmlab.lab.ground.bed_folder import new_folder, nodes_on, spread
 from vmlab.lab.ground.hosts import Hosts, only, refuse_several
 from vmlab.lab.ground.progress import Silent
 from vmlab.report.plan import document, text
@@ -170,12 +171,42 @@ def test_a_host_that_is_away_counts_for_whom_it_has(hosts: Hosts, wide: Topology
         power(left, "wide", "oss3", "status", Silent())
 
 
+def test_nobody_waits_for_a_host_that_has_none_of_the_nodes(
+    hosts: Hosts, wide: Topology, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bring_up(hosts, wide)
+    asked: list[str] = []
+
+    def opened(self: Host, _uri: str, name: str) -> None:
+        """In the place of a connection: each to a test driver is a host of its own."""
+        asked.append(name)
+        vars(self).update(vars(hosts[name]))
+
+    monkeypatch.setattr(Host, "__init__", opened)
+    monkeypatch.setattr(Host, "close", lambda _: None)
+    both = ["kvm1", "kvm2"]
+    for nodes, on in (("oss1", ["kvm2"]), ("mds[1-2]", ["kvm1"]), ("mds1,oss2", both), ("*", both), ("@oss", both)):
+        asked.clear()
+        with at("wide", tolerant=True, nodes=nodes) as (found, _):
+            assert sorted(asked) == sorted(found) == on
+            assert all(not one.asked for one in found.away.values())
+            _, choice = power(found, "wide", nodes, "status", Silent())
+            choice.refuse_rest()
+    # What was noted is old: it is on another host by now.
+    home = hosts.keeper
+    spread(home, "wide", {name: host.uri for name, host in hosts.items()}, {"kvm1": {"oss1": ["oss"]}, "kvm2": {}})
+    asked.clear()
+    with at("wide", tolerant=True, nodes="oss1") as (found, _):
+        assert sorted(asked) == ["kvm1", "kvm1", "kvm2"]
+        assert set(found) == {"kvm1", "kvm2"}
+
+
 def test_a_host_of_which_nothing_was_noted_may_have_anybody(hosts: Hosts, wide: Topology) -> None:
     bring_up(hosts, wide)
     (new_folder(hosts.keeper, "wide") / "hosts").unlink()
     left = without(hosts, "kvm2")
     power(left, "wide", "mds1", "status", Silent())[1].refuse_rest()
-    with pytest.raises(HostError, match="nothing is known of whatever is there on kvm2"):
+    with pytest.raises(HostError, match="nothing is known of what is on kvm2"):
         power(left, "wide", "@mds", "status", Silent())[1].refuse_rest()
     with pytest.raises(HostError, match=r"no node is called `oss1`.*what is on kvm2, which is away, is not known"):
         power(left, "wide", "oss1", "status", Silent())

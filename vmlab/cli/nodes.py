@@ -31,7 +31,7 @@ def ssh(
     from vmlab.lab.beds.execute import door
 
     topology = with_externals(bed)
-    with at(bed, topology, tolerant=True) as (hosts, name):
+    with at(bed, topology, tolerant=True, nodes=node) as (hosts, name):
         guest = door(hosts, name, node, topology)
         argv = guest.argv(_command(command or []), tty=sys.stdin.isatty() and sys.stdout.isatty())
         sys.stdout.flush()
@@ -72,7 +72,7 @@ def exec_(
     from vmlab.report.plain import dumped
 
     topology = with_externals(bed)
-    with at(bed, topology, tolerant=True) as (hosts, name):
+    with at(bed, topology, tolerant=True, nodes=nodes) as (hosts, name):
         done = execute(hosts, name, nodes, _command(command), jobs=jobs, deadline_s=timeout, topology=topology)
     if output is Form.JSON:
         typer.echo(dumped(done.answers))
@@ -131,7 +131,7 @@ def console(
     from vmlab.report.answers import console_log
     from vmlab.virt.console import attach
 
-    with at(bed, guests_only(bed, node), tolerant=True) as (hosts, name):
+    with at(bed, guests_only(bed, node), tolerant=True, nodes=node) as (hosts, name):
         if log or since:
             typer.echo(console_log(printed(hosts, name, node, since)), nl=False)
             return

@@ -142,26 +142,34 @@ def guests_only(bed: str, nodes: str | None) -> "Topology | None":
 
 
 @contextlib.contextmanager
-def at(bed: str, topology: "Topology | None" = None, *, tolerant: bool = False) -> "Iterator[tuple[Hosts, str]]":
+def at(
+    bed: str, topology: "Topology | None" = None, *, tolerant: bool = False, nodes: str | None = None
+) -> "Iterator[tuple[Hosts, str]]":
     """A bed's hosts, and the bed's name, from its name or its topology file, which may have been loaded already.
 
-    The `tolerant` tells of hosts that are away and does without them; `refuse_away` says so with its status.
+    The `tolerant` tells of hosts that are away and does without them; `refuse_away` says so with its status. Where only
+    `nodes` are asked for, and it was noted which hosts these are on, nobody waits for others.
     """
     from vmlab.errors import UsageError
-    from vmlab.lab.ground.bed import default_uri, hosts_at, hosts_of, known_hosts
+    from vmlab.lab.ground.bed import default_uri, hosts_at, known_hosts
+    from vmlab.lab.ground.choosing import all_there, spared
 
     if is_file(bed):
         topology = topology or load(bed)
-        with hosts_of(topology, tolerant=tolerant) as hosts:
-            _tell_away(hosts)
-            yield hosts, topology.name
+        name, uris = topology.name, {host: asked.uri or default_uri() for host, asked in topology.hosts.items()}
     elif _BED.fullmatch(bed):
-        uris = known_hosts(bed) or {"local": default_uri()}
-        with hosts_at(uris, tolerant=tolerant) as hosts:
-            _tell_away(hosts)
-            yield hosts, bed
+        name, uris = bed, known_hosts(bed) or {"local": default_uri()}
     else:
         raise UsageError(f"{bed!r:.80} is neither a bed's name nor a topology file", hint="vmlab list")
+    if nodes is not None and (others := spared(uris, name, nodes)):
+        with hosts_at(uris, tolerant=tolerant, spared=others) as hosts:
+            if all_there(hosts, name, nodes):
+                _tell_away(hosts)
+                yield hosts, name
+                return
+    with hosts_at(uris, tolerant=tolerant) as hosts:
+        _tell_away(hosts)
+        yield hosts, name
 
 
 @contextlib.contextmanager
@@ -185,7 +193,8 @@ def _named_in(place: str) -> str | None:
 
 def _tell_away(hosts: "Hosts") -> None:
     for one in hosts.away.values():
-        typer.echo(f"vmlab: warning: the host {one.name} is away: {one.why.message}", err=True)
+        if one.asked:
+            typer.echo(f"vmlab: warning: the host {one.name} is away: {one.why.message}", err=True)
 
 
 def refuse_away(hosts: "Hosts", bed: str) -> None:

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
@@ -41,8 +41,8 @@ def hosts_of(topology: "Topology", *, tolerant: bool = False) -> Iterator[Hosts]
 
 
 @contextlib.contextmanager
-def hosts_at(uris: Mapping[str, str], *, tolerant: bool = False) -> Iterator[Hosts]:
-    """The hosts of these URIs by name, as `hosts_of`; all are asked at once."""
+def hosts_at(uris: Mapping[str, str], *, tolerant: bool = False, spared: Collection[str] = ()) -> Iterator[Hosts]:
+    """The hosts of these URIs by name, as `hosts_of`; all are asked at once, but for those that are `spared`."""
     _refuse_one_twice(uris)
     if len(uris) == 1:
         ((name, uri),) = uris.items()
@@ -54,6 +54,8 @@ def hosts_at(uris: Mapping[str, str], *, tolerant: bool = False) -> Iterator[Hos
         guard = threading.Lock()
 
         def come(name: str) -> Host | Away:
+            if name in spared:
+                return Away(name, uris[name], HostError(f"the host {name} was not asked"), asked=False)
             try:
                 refuse_without_shell(uris[name])
                 host = Host(uris[name], name)
@@ -65,8 +67,9 @@ def hosts_at(uris: Mapping[str, str], *, tolerant: bool = False) -> Iterator[Hos
 
         came = each(come, uris, jobs=len(uris), failed="not all hosts answer")
         away = {one.name: one for one in came if isinstance(one, Away)}
-        if away and (not tolerant or len(away) == len(uris)):
-            raise together([one.why for one in away.values()], "not all hosts answer")
+        silent = [one.why for one in away.values() if one.asked]
+        if silent and (not tolerant or len(away) == len(uris)):
+            raise together(silent, "not all hosts answer")
         here = {one.name: one for one in came if isinstance(one, Host)}
         for host in here.values():
             _put_back_if_free(host)

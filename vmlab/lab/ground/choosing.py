@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from vmlab.errors import HostError, UsageError
 from vmlab.lab.ground.bed_folder import roles_on
 from vmlab.lab.ground.hosts import Hosts
+from vmlab.plan.observed import over_all
 from vmlab.values import nodeset
+from vmlab.virt.connection import Away
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +24,7 @@ class Choice:
     def refuse_rest(self) -> None:
         """Raise HostError if there are others than those `here`, when all is done that can be done without them."""
         if self.away:
-            told = [f"{nodeset.fold(names) or 'whatever is there'} on {host}" for host, names in self.away.items()]
+            told = [f"{nodeset.fold(names) or 'what is'} on {host}" for host, names in self.away.items()]
             raise HostError(f"{self.bed}: nothing is known of {'; '.join(told)}, which is away", hint=self.hint)
 
 
@@ -57,6 +59,32 @@ def choose(hosts: Hosts, bed: str, nodes: str, there: Mapping[str, Collection[st
     if not choice.here:
         choice.refuse_rest()
     return choice
+
+
+def spared(uris: Mapping[str, str], bed: str, nodes: str) -> frozenset[str]:
+    """The bed's hosts that need not be asked for nodes that are all named, as the last `up` noted where they are.
+
+    None where that is not noted of all: what was noted may be old, so whoever does not find them there asks all.
+    """
+    try:
+        names = set(nodeset.expand(nodes))
+    except ValueError:  # a role, a pattern
+        return frozenset()
+    (home, uri), *_ = uris.items()
+    keeper = Away(home, uri, HostError(""))
+    try:
+        noted = {host: roles_on(keeper, bed, host) for host in uris}
+    except HostError:  # told by who needs it
+        return frozenset()
+    known = {host: found.keys() for host, found in noted.items() if found is not None}
+    if len(known) < len(uris) or not names <= {node for found in known.values() for node in found}:
+        return frozenset()
+    return frozenset(host for host, found in known.items() if names.isdisjoint(found))
+
+
+def all_there(hosts: Hosts, bed: str, nodes: str) -> bool:
+    """The named nodes are on the hosts that were asked."""
+    return over_all(bed, hosts.look(whole=False)).nodes.keys() >= set(nodeset.expand(nodes))
 
 
 def _names_only(nodes: str) -> bool:

@@ -62,7 +62,7 @@ class Hosts(Mapping[str, Host]):
     @property
     def routed(self) -> bool:
         """The bed's networks are this machine's, too; else what leads to a guest is its host."""
-        return any(host.local for host in self.values())
+        return any(host.local for host in self.values()) or any(away.local for away in self.away.values())
 
     @property
     def simulated(self) -> bool:
