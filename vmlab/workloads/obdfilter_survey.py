@@ -29,11 +29,11 @@ from vmlab.shell import script
 from vmlab.topology.wording import quote
 from vmlab.values.nodeset import fold
 from vmlab.values.size import Bytes
-from vmlab.workloads import ALL, ON_HOST, Measurement, Node, Output, Outputs, Task, Workload, register
+from vmlab.workloads import ON_HOST, Measurement, Node, Output, Outputs, Task, Workload, register
 from vmlab.workloads._causes import matched
 from vmlab.workloads._install import SYSTEM, require, tools
 from vmlab.workloads._lustre import NETS, over_soft_roce
-from vmlab.workloads._nodes import CLIENTS, NodeNames, named
+from vmlab.workloads._nodes import CLIENTS, NodeNames, by_hosts, named
 from vmlab.workloads._sizes import READ, form, within
 
 _TOOL = "obdfilter-survey"
@@ -288,17 +288,13 @@ def _of_disks(options: Options, servers: Sequence[Node]) -> Iterator[_Driven]:
         raise WorkloadError(
             f"obdfilter_survey: no OST is mounted on {fold(node.name for node in servers)}", hint="vmlab fs mount BED"
         )
-    hosts: dict[str, list[Node]] = {}
-    for node in serving:
-        hosts.setdefault(node.host, []).append(node)
-    several = len(hosts) > 1
+    sets = by_hosts(serving)
     for node in servers if options.together is not True else ():
         idle = "" if osts[node.name] else f"no OST is mounted on {node.name}"
-        host = node.host if several and hosts.get(node.host) == [node] else ""
+        host = node.host if sets.get(node.host) == [node] and len(sets) > 1 else ""
         yield _Driven(node, (node,), osts[node.name], skipped=idle, host=host)
     if options.together is False or not (len(serving) > 1 or options.together):
         return
-    sets = {**(hosts if several else {}), ALL if several else "": serving}
     for host, some in sets.items():
         if len(some) > 1 or options.together:  # else it has been alone
             where = [f"{node.name}:{ost}" for node in some for ost in osts[node.name]]
