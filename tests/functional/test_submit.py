@@ -199,6 +199,10 @@ def test_what_is_wrong_is_one_line_and_nothing_is_handed_over(
 ) -> None:
     (slurm.parent / "bad.yaml").write_text("name: bad\nnodes: {n: {role: cleint}}\n")
     assert "bad.yaml:2:" in refused(capfd, 3, "bad.yaml")
+    (slurm.parent / "routed.yaml").write_text(
+        "name: r\nhosts: {a: {routed: 10.8.1.0/24}}\nnodes: {n: {role: client}}\n"
+    )
+    assert "ranges are `routed` to machines" in refused(capfd, 4, "routed.yaml")
     assert "no option of sbatch" in refused(capfd, 2, "small.yaml", "hw.yaml")
     assert "--name and --set are for topologies" in refused(capfd, 2, "night.yaml", "--name", "x")
     assert "there is no topology file" in refused(capfd, 2, "nothing")

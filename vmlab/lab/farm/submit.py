@@ -54,6 +54,11 @@ def of_bed(topology: Topology, content: Mapping[str, Any], given: Given, *, acce
     """The job that a bed is: up, what it lists, down. `content` is that of its checked file; `accel` "" if not said."""
     if len(topology.hosts) > 1:
         refuse_hardware(topology)
+    if topology.routed:
+        raise HostError(
+            f"{topology.name}: ranges are `routed` to machines, and a job is on those that Slurm chooses",
+            hint="`management: {bridge: ...}`; or `address` of each host, for VXLAN",
+        )
     work = "sweep" if topology.shapes else "run" if topology.workloads else "up"
     text: str = yaml.safe_dump(allocated(content), sort_keys=False, allow_unicode=True, width=1 << 20)
     asked = wanted(topology, kvm=accel == "kvm")
