@@ -31,13 +31,17 @@ State = Literal["running", "paused", "off"]
 
 @dataclass(frozen=True, slots=True)
 class KeptNode:
-    """A node as it was: `memory` is the file that has its memory, "" if it was off."""
+    """A node as it was: `memory` is the file that has its memory, "" if it was off.
+
+    `wakes`: going on from there it sets its clock by itself, and says so on its console.
+    """
 
     name: str
     state: State
     digest: str
     image: str
     memory: str
+    wakes: bool = False
 
 
 @dataclass(frozen=True, slots=True)

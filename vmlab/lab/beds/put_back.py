@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from vmlab.errors import HostError
 from vmlab.lab.beds import channel
-from vmlab.lab.beds.standing import all_go_on, set_clocks
+from vmlab.lab.beds.standing import all_go_on, clocks_set, set_clocks
 from vmlab.lab.ground.hosts import Hosts
 from vmlab.lab.ground.kept import snapshots_of
 from vmlab.lab.ground.progress import Progress
@@ -38,15 +38,12 @@ def put_back(hosts: Hosts, bed: str, mark: Reverting, progress: Progress) -> Non
     if not mark.resumed:
         _as_it_was(hosts, found, snapshot, files, progress)
         files.write(identity.reverting(bed), replace(mark, resumed=True).text())
-    all_go_on(hosts, found, [node.name for node in snapshot.nodes if node.state == "running"], progress)
+    running = [node for node in snapshot.nodes if node.state == "running" and node.name in found.nodes]
+    all_go_on(hosts, found, [node.name for node in running], progress)
     files.remove((identity.reverting(bed),))
     refresh_pool(hosts.home, BEDS)
-    set_clocks(
-        hosts,
-        found,
-        [node.name for node in snapshot.nodes if node.state == "running" and node.name in found.nodes],
-        progress,
-    )
+    right = clocks_set(hosts, found, [node.name for node in running if node.wakes], progress)
+    set_clocks(hosts, found, [node.name for node in running if node.name not in right], progress)
     channel.ensure(hosts, bed, found.metadata.values(), progress)
 
 

@@ -6,6 +6,7 @@ when all that the way takes lies ready. A kill before leaves all as it was, and 
 """
 
 import json
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -13,9 +14,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from vmlab.errors import Interrupted
+from vmlab.guest.ssh import Guest
 from vmlab.lab.beds.put_back import put_back
 from vmlab.lab.beds.settle import settle
-from vmlab.lab.beds.standing import all_go_on, set_clocks, stand_still, stop_saving
+from vmlab.lab.beds.standing import all_go_on, await_copies, doors_open, set_clocks, stand_still, stop_saving
 from vmlab.lab.ground.bed import existing, locked
 from vmlab.lab.ground.hosts import Hosts, refuse_several
 from vmlab.lab.ground.kept import snapshots_of
@@ -74,20 +76,30 @@ def kept(hosts: Hosts, bed: str, name: str, progress: Progress, *, asked: str = 
     needed = memory_of(found, [node.name for node in snapshot.nodes if node.memory]) + room.copied(volumes)
     refuse_short(f"a snapshot of {bed}", needed, room, bed)
     progress.say(f"{bed}: snapshot {name} takes {told_need(needed, room)}")
-    return _Taking(hosts, found, snapshot, files, progress).take()
+    running = [node.name for node in snapshot.nodes if node.state == "running"]
+    with doors_open(hosts, found, running, progress) as there:
+        return _Taking(hosts, found, snapshot, files, progress, there=there).take()
 
 
 class _Taking:
     """One snapshot of a bed that is held."""
 
     def __init__(
-        self, hosts: Hosts, bed: ObservedBed, snapshot: Snapshot, files: PoolFiles, progress: Progress
+        self,
+        hosts: Hosts,
+        bed: ObservedBed,
+        snapshot: Snapshot,
+        files: PoolFiles,
+        progress: Progress,
+        *,
+        there: Mapping[str, Guest],
     ) -> None:
         self._hosts = hosts
         self._bed = bed
         self._snapshot = snapshot
         self._files = files
         self._progress = progress
+        self._there = there
         self._running = [node.name for node in snapshot.nodes if node.state == "running"]
         self._begun = identity.snapshot_begun(snapshot.bed, snapshot.name)
 
@@ -105,13 +117,14 @@ class _Taking:
         self._files.remove((self._begun,))
         refresh_pool(self._hosts.home, BEDS)
         try:
-            set_clocks(self._hosts, self._bed, self._running, self._progress)
+            set_clocks(self._hosts, self._bed, self._there, self._progress, self._there)
         except KeyboardInterrupt as error:
             raise Interrupted(f"snapshot {snapshot.name} was taken; clocks of nodes may be behind") from error
         return snapshot
 
     def _kept(self) -> Snapshot:
         """Everything is on the disk, and the nodes go on."""
+        waiting = await_copies(self._there)
         self._files.write(self._begun, json.dumps(self._running))
         begin = now()
         stand_still(self._hosts, self._bed, self._running, self._progress)
@@ -124,7 +137,8 @@ class _Taking:
             self._progress.say(f"{self._bed.name}: all nodes stood still for {now() - begin:.1f} s")
         self._files.flush(self._snapshot.files)
         room = self._files.room(self._bed.name, self._snapshot.files)
-        return replace(self._snapshot, size=sum(room.taken.values()))
+        nodes = tuple(replace(node, wakes=node.name in waiting) for node in self._snapshot.nodes)
+        return replace(self._snapshot, nodes=nodes, size=sum(room.taken.values()))
 
     def _cut_short(self) -> None:
         self._progress.say(f"{self._bed.name}: interrupted; what is being copied comes to its end")
