@@ -8,7 +8,6 @@ from functools import partial
 from vmlab.domainxml.read import DomainFacts, read_domain
 from vmlab.errors import GuestError, HostError, VmlabError
 from vmlab.guest.boot import DeadGuest, FailedStart
-from vmlab.guest.clock import set_clock
 from vmlab.guest.console import panicked_early
 from vmlab.guest.ssh import Guest
 from vmlab.inventory.passable import stranded
@@ -359,8 +358,6 @@ def _follow(
         complaints = boot.ready(guest)
     for complaint in complaints:
         progress.warn(f"{node.name}: cloud-init: {complaint}")
-    if cloned:
-        set_clock(guest, node.name)
     boot.take_steps(guest)
     if facts.details.paths and not guest.run(("sh", "-c", "command -v multipathd"), deadline_s=_ASK_S).ok:
         progress.warn(f"{node.name}: the image has no multipathd: each path to a disk is a disk of its own")
