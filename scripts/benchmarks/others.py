@@ -113,11 +113,14 @@ def _ground(host: Host, topology: Topology, accel: str) -> Iterator[_Others]:
     with laid_out(host, topology, accel) as (prepared, folder):
         folder.chmod(0o711)  # QEMU's user is none of ours
         host.call(_remove_domains)
+        # virt-install makes one of each folder that it is told of, and several of them the same one.
+        pool = f"<pool type='dir'><name>{_PREFIX}{folder.name}</name><target><path>{folder}</path></target></pool>"
+        host.call(lambda connection: connection.storagePoolCreateXML(pool))
         try:
             yield _Others(host, prepared, folder, DOMAIN_TYPES[accel])
         finally:
             host.call(_remove_domains)
-            host.call(lambda connection: _forget_pool(connection, folder))
+            host.call(lambda connection: connection.storagePoolLookupByName(_PREFIX + folder.name).destroy())
 
 
 def _remove_domains(connection: "libvirt.virConnect") -> None:
@@ -126,11 +129,3 @@ def _remove_domains(connection: "libvirt.virConnect") -> None:
             if domain.isActive():
                 domain.destroy()
             domain.undefine()
-
-
-def _forget_pool(connection: "libvirt.virConnect", folder: Path) -> None:
-    """virt-install makes one of each folder that it is told of."""
-    for pool in connection.listAllStoragePools():
-        if f"<path>{folder}</path>" in pool.XMLDesc():
-            pool.destroy()
-            pool.undefine()
