@@ -1,8 +1,8 @@
 """How fast vmlab is, against the least that any program could do: one table of ratios, measured in one run.
 
-Sections: help, plan, placement, auto, simulated (these need nothing), looking (which defines nodes at the system's
-libvirt), farm (a Slurm without hosts; needs root), beds, cold, warm, nodes (these start guests; beds, warm and nodes
-need root).
+Sections: help, plan, placement, auto, simulated, hosts (these need nothing), looking (which defines nodes at the
+system's libvirt), farm (a Slurm without hosts; needs root), beds, cold, warm, nodes (these start guests; beds, warm and
+nodes need root).
 Ends with status 8 if an aim was missed. The figures are only worth something on a machine that does nothing else.
 """
 
@@ -15,7 +15,7 @@ import sys
 from types import FrameType
 from typing import NoReturn
 
-from benchmarks import commands, farm, guests, looking, placement, simulated
+from benchmarks import commands, farm, guests, hosts, looking, placement, simulated
 from benchmarks.line import Line, table
 
 from vmlab.errors import VmlabError
@@ -30,6 +30,7 @@ _SECTIONS = {
     "placement": placement.many_cells,
     "auto": placement.one_device,
     "simulated": simulated.two_hundred_nodes,
+    "hosts": hosts.hundred_hosts,
     "looking": looking.looking,
     "farm": farm.queued_beds,
     "beds": guests.five_nodes,

@@ -2,6 +2,7 @@
 
 import io
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -89,6 +90,34 @@ def test_up_makes_each_node_on_its_host_and_down_leaves_neither_anything(hosts: 
         observed = observe(host)
         assert (dict(observed.domains), dict(observed.networks), dict(observed.volumes)) == ({}, {}, {})
     assert list(state_dir().glob("**/secret")) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("vmlab.lab.beds.prepare", "available_memory"),
+        ("vmlab.lab.beds.down", "refresh_pool"),
+        ("vmlab.lab.ground.hosts", "observe"),
+    ],
+)
+def test_hosts_are_asked_at_once(
+    hosts: Hosts, wide: Topology, monkeypatch: pytest.MonkeyPatch, module: str, name: str
+) -> None:
+    """Each waits until the other is asked, too: one after the other they would wait for ever."""
+    meet = threading.Barrier(len(hosts))
+    real = getattr(sys.modules[module], name)
+
+    def together(host: Host, *given: object, **how: object) -> object:
+        try:
+            meet.wait(timeout=60)
+        except threading.BrokenBarrierError:
+            raise HostError(f"{host.name} is asked alone") from None
+        return real(host, *given, **how)
+
+    monkeypatch.setattr(sys.modules[module], name, together)
+    bring_up(hosts, wide)
+    down(hosts, "wide", keep_disks=False, progress=Silent())
+    assert not meet.broken
 
 
 def test_no_address_and_no_subnet_is_given_twice(hosts: Hosts, wide: Topology) -> None:

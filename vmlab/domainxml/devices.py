@@ -156,10 +156,8 @@ def add_root_ports(devices: etree._Element, number: int) -> None:
     """Add so many PCIe root ports, and the spare ones. Without a root, libvirt takes the first of them for it."""
     if devices.find("controller[@type='pci'][@index='0']") is None:
         devices.insert(0, etree.Element("controller", {"type": "pci", "index": "0", "model": "pcie-root"}))
-    devices.extend(
-        etree.Element("controller", {"type": "pci", "model": "pcie-root-port"})
-        for _ in range(number + SPARE_ROOT_PORTS)
-    )
+    for _ in range(number + SPARE_ROOT_PORTS):
+        etree.SubElement(devices, "controller", {"type": "pci", "model": "pcie-root-port"})
 
 
 def console_elements(log: str) -> list[etree._Element]:

@@ -196,7 +196,7 @@ class _Draft:
     @cached_property
     def templates(self) -> dict[str, etree._Element]:
         """By the names that nodes use."""
-        return {name: _template(self.topology, name) for name in {n.template for n in self.topology.nodes.values()}}
+        return templates_of(self.topology)
 
     def fitted(self, host: str, name: str, *, preserved: bool) -> etree._Element:
         """A template as that host has it."""
@@ -426,6 +426,11 @@ def _refuse_undoable(
             planned = {device.address for device in placement.devices if device.planned}
             there = [address for address in node.functions if address not in planned]
             refuse_unpassable(replace(inventory, claims=tuple(claims)), there, domain=node.domain)
+
+
+def templates_of(topology: Topology) -> dict[str, etree._Element]:
+    """The templates of all nodes, by the names that they use. Raises TopologyError for one that is none."""
+    return {name: _template(topology, name) for name in {node.template for node in topology.nodes.values()}}
 
 
 def _template(topology: Topology, name: str) -> etree._Element:

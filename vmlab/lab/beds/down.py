@@ -25,8 +25,7 @@ from vmlab.virt.pool import BEDS, refresh_pool
 
 def planned_removal(hosts: Hosts, bed: str, *, keep_disks: bool) -> dict[str, Plan]:
     """What `down` would do on each host. Raises HostError if a domain outside the bed uses one of its disks."""
-    for host in hosts.values():
-        refresh_pool(host, BEDS)
+    hosts.each(lambda host: refresh_pool(host, BEDS), failed="not all hosts could be asked")
     looks = hosts.look(leaving=bed)
     return {name: removal(look.bed(bed), look, keep_disks=keep_disks) for name, look in looks.items()}
 

@@ -13,6 +13,7 @@ from vmlab.lab.ground.progress import Progress
 from vmlab.lab.ground.recorded import recorded
 from vmlab.plan.desired import Image
 from vmlab.plan.observed import Observed
+from vmlab.runtime.garbage import uncollected
 from vmlab.topology import Topology
 
 # Where things would lie on a host that is not there: libvirt's and vmlab's own defaults.
@@ -36,23 +37,25 @@ def look_at_records(topology: Topology, records: Sequence[str], *, progress: Pro
     `records` are a folder for the only host, or NAME=FOLDER for each. Raises UsageError if they do not fit the
     topology's hosts.
     """
-    hosts = _hosts(topology, records)
+    with uncollected():
+        hosts = _hosts(topology, records)
     images = {
         (host, name): Image(name, f"{_IMAGES}/{name}.qcow2", 0, "root", None)
         for host in hosts
         for name in {node.image: None for node in topology.nodes.values()}
     }
     looks = {host: Observed({}, {}, {}, pool_path=_POOL) for host in hosts}
-    prepared = decide_all(
-        topology,
-        looks,
-        hosts,
-        images=images,
-        keys=BedKeys.fresh(Path(topology.name)),
-        accel="kvm",
-        restart=False,
-        recorded=True,
-    )
+    with uncollected():
+        prepared = decide_all(
+            topology,
+            looks,
+            hosts,
+            images=images,
+            keys=BedKeys.fresh(Path(topology.name)),
+            accel="kvm",
+            restart=False,
+            recorded=True,
+        )
     remarks(prepared, {}, progress)
     return prepared
 

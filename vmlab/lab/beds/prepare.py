@@ -8,10 +8,11 @@ from lxml import etree
 
 from vmlab.domainxml.build import Boot
 from vmlab.domainxml.read import read_domain
+from vmlab.domainxml.share import Driver
 from vmlab.errors import HostError
 from vmlab.guest.keys import BedKeys
 from vmlab.inventory.model import HostInventory
-from vmlab.lab.beds.decide import DOMAIN_TYPES, Prepared, decide_all
+from vmlab.lab.beds.decide import DOMAIN_TYPES, Fit, Part, Prepared, as_it_is, decide_all, templates_of
 from vmlab.lab.beds.named import refuse_unusable
 from vmlab.lab.beds.same_disks import refuse_other_disks
 from vmlab.lab.ground.bed_folder import folder, new_folder
@@ -37,7 +38,7 @@ from vmlab.virt.inventory import inventory
 from vmlab.virt.machine import machine_of
 from vmlab.virt.passthrough import without_vfio
 from vmlab.virt.pool import IMAGES, pool_path
-from vmlab.virt.qemu import emulator, fitted
+from vmlab.virt.qemu import Offer, emulator, fitted, offer
 from vmlab.virt.shares import share_driver
 from vmlab.virt.sysfs import sysfs_of
 from vmlab.virt.tsc import kernel_parameters
@@ -114,16 +115,20 @@ def at_once(hosts: Hosts, accel: str) -> int:
 
     What a guest waits for under KVM is not its CPU alone; one that is emulated takes one for itself.
     """
-    cpus = sum(int(host.call(lambda connection: connection.getInfo())[2]) for host in hosts.values())
+    told = hosts.each(
+        lambda host: int(host.call(lambda connection: connection.getInfo())[2]), failed="not all hosts could be asked"
+    )
+    cpus = sum(told.values())
     return max(_FEWEST_AT_ONCE, cpus * _PER_CPU if accel == "kvm" else cpus + 1)
 
 
 def no_kvm_elsewhere(hosts: Hosts) -> str | None:
     """Why the other machines of a bed run no guests under KVM, as far as their libvirts say; nobody tries it there."""
-    for host in filter(elsewhere, hosts.values()):
-        if "kvm" not in emulator(host).kinds:
-            return f"libvirt on {host.name} offers none"
-    return None
+    told = hosts.each(
+        lambda host: not elsewhere(host) or "kvm" in emulator(host).kinds, failed="not all hosts could be asked"
+    )
+    lacking = [name for name, offers in told.items() if not offers]
+    return f"libvirt on {', '.join(lacking)} offers none" if lacking else None
 
 
 def prepare(
@@ -155,18 +160,12 @@ def prepare(
         inventories = hosts.each(inventory, failed="not all hosts could be asked")
         if wants_devices(topology):
             inventories = {name: _passable(hosts, hosts[name], found) for name, found in inventories.items()}
-    prepared_images = {
-        where: _image(manifest, store, accel, hosts[where[0]]) for where, (manifest, store) in images.items()
-    }
-    keys = _keys(hosts, over_all(topology.name, looks))
-
-    def fit(host: str, name: str, template: etree._Element, kind: str) -> Fitted:
-        return Fitted(template) if hosts[host].simulated else fitted(hosts[host], name, template, kind)
-
+    bed = over_all(topology.name, looks)
+    prepared_images = _images(hosts, images, accel)
+    keys = _keys(hosts, bed)
     refuse_unusable(hosts, topology, prepared_images)
     if not hosts.simulated:
-        refuse_other_disks(hosts, topology, over_all(topology.name, looks))
-    sharing = any(node.shares for node in topology.nodes.values())
+        refuse_other_disks(hosts, topology, bed)
     with uncollected():
         return decide_all(
             topology,
@@ -176,10 +175,47 @@ def prepare(
             keys=keys,
             accel=accel,
             restart=restart,
-            share_drivers={name: share_driver(host, DOMAIN_TYPES[accel]) for name, host in hosts.items() if sharing},
-            fit=fit,
+            share_drivers=_share_drivers(hosts, topology, accel),
+            fit=as_it_is if hosts.simulated else _fit(hosts, topology, DOMAIN_TYPES[accel]),
             joined=hosts.several and not hosts.simulated,
         )
+
+
+def _images(hosts: Hosts, images: Images, accel: str) -> dict[tuple[str, str], Image]:
+    parameters = dict.fromkeys(hosts, "")
+    if accel == "tcg" and any(manifest.files.kernel is not None for manifest, _ in images.values()):
+        parameters = hosts.each(kernel_parameters, failed="not all hosts could be asked")
+    return {where: _image(manifest, store, parameters[where[0]]) for where, (manifest, store) in images.items()}
+
+
+def _share_drivers(hosts: Hosts, topology: Topology, accel: str) -> dict[str, Driver]:
+    if not any(node.shares for node in topology.nodes.values()):
+        return {}
+    return hosts.each(lambda host: share_driver(host, DOMAIN_TYPES[accel]), failed="not all hosts could be asked")
+
+
+def _fit(hosts: Hosts, topology: Topology, kind: str) -> Fit:
+    """All hosts are asked at once; what one of them lacks is only told if a node is to go there."""
+    templates = templates_of(topology)
+
+    def ask(host: Host) -> dict[str, Offer | HostError]:
+        found: dict[str, Offer | HostError] = {}
+        for name, template in templates.items():
+            try:
+                found[name] = offer(host, name, template, kind)
+            except HostError as error:
+                found[name] = error
+        return found
+
+    offers = hosts.each(ask, failed="not all hosts could be asked")
+
+    def fit(host: str, name: str, template: etree._Element, kind: str) -> Fitted:
+        found = offers[host][name]
+        if isinstance(found, HostError):
+            raise found
+        return fitted(found, name, template, kind)
+
+    return fit
 
 
 def _refuse_over_hosts(hosts: Hosts, topology: Topology) -> None:
@@ -278,28 +314,37 @@ def _remark_on_lustre(topology: Topology, images: Images, progress: Progress) ->
 
 def admit(hosts: Hosts, prepared: Prepared) -> None:
     """Refuse a bed that would drive a host out of memory, before anything is started; `plan` asks the same."""
-    for host, part in prepared.parts.items():
-        starting = [
-            node
-            for name, node in part.desired.nodes.items()
-            if any(isinstance(action, StartDomain) for action in part.plan.lanes.get(name, ()))
-        ]
-        wanted = sum(node.memory_kib for node in starting)
-        free = available_memory(hosts[host])
+    starting = {host: found for host, part in prepared.parts.items() if (found := _starting(part))}
+    if not starting:
+        return
+    asked = Hosts({host: hosts[host] for host in starting})
+    available = asked.each(available_memory, failed="not all hosts could be asked")
+    for host, memory in starting.items():
+        wanted, free = sum(memory), available[host]
         if free is not None and wanted > free:
             which = f"the host {host}" if hosts.several else "the host"
             raise HostError(
-                f"{len(starting)} nodes want {wanted // 1024} MiB of memory, "
+                f"{len(memory)} nodes want {wanted // 1024} MiB of memory, "
                 f"and {which} has {free // 1024} MiB available",
                 hint="take other beds down (`vmlab list`), or give the nodes less `memory`",
             )
 
 
-def _image(manifest: Manifest, store: Path, accel: str, host: Host) -> Image:
+def _starting(part: Part) -> list[int]:
+    """The memory in KiB of each node that is to be started there."""
+    return [
+        node.memory_kib
+        for name, node in part.desired.nodes.items()
+        if any(isinstance(action, StartDomain) for action in part.plan.lanes.get(name, ()))
+    ]
+
+
+def _image(manifest: Manifest, store: Path, parameters: str) -> Image:
+    """`parameters` are those that its kernel gets besides its own."""
     files = manifest.files
     boot = None
     if files.kernel is not None:
-        cmdline = manifest.cmdline + (kernel_parameters(host) if accel == "tcg" else "")
-        boot = Boot(str(store / files.kernel), str(store / files.initrd) if files.initrd else None, cmdline)
+        initrd = str(store / files.initrd) if files.initrd else None
+        boot = Boot(str(store / files.kernel), initrd, manifest.cmdline + parameters)
     disk = str(store / files.disk)
     return Image(manifest.name, disk, manifest.size, manifest.user, boot, manifest.architecture, manifest.lean)

@@ -14,7 +14,7 @@ from vmlab.virt.observe import observe
 
 T = TypeVar("T")
 
-_JOBS = 16
+_JOBS = 32
 
 
 @dataclass(frozen=True, slots=True)
