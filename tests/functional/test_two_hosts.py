@@ -17,7 +17,7 @@ from vmlab.lab.beds.status import known
 from vmlab.lab.beds.up import Raised, up
 from vmlab.lab.ground.bed import existing, hosts_at, known_hosts, locked
 from vmlab.lab.ground.bed_folder import nodes_on
-from vmlab.lab.ground.hosts import Hosts, only, refuse_several
+from vmlab.lab.ground.hosts import Hosts, only
 from vmlab.lab.ground.progress import Silent
 from vmlab.report.plan import document, text
 from vmlab.runtime.files import state_dir
@@ -239,8 +239,6 @@ def test_who_only_looks_does_without_a_host_that_is_away(tmp_path: Path) -> None
         assert (list(found), list(found.away), found.keeper.name) == (["near"], ["far"], "far")
         with pytest.raises(HostError, match="no libvirt at qemu"):
             found.home  # noqa: B018
-        with pytest.raises(HostError, match="snapshots: the bed is on near, far"):
-            refuse_several(found, "snapshots")
 
 
 def test_a_plan_says_what_is_done_on_which_host(hosts: Hosts, wide: Topology) -> None:

@@ -233,6 +233,44 @@ def test_a_killed_up_leaves_no_lock_and_the_next_one_finishes_exports_and_all(bo
     assert both.run("exec", BED, "-n", "n2", "--", READ).split()[-1] == "again"
 
 
+def test_a_snapshot_is_of_all_hosts_and_a_revert_that_is_killed_goes_on(both: Both) -> None:
+    write = f"printf '%-4096s' {{word}} | dd of={DISK} bs=4k oflag=direct conv=notrunc,fsync 2>/dev/null"
+
+    def mark(word: str) -> None:
+        both.run("exec", BED, "--", f"echo {word} > /run/mark")  # in memory
+        both.run("exec", BED, "-n", "n2", "--", write.format(word=word))
+
+    def marks() -> set[str]:
+        return {answer for command in ("cat /run/mark", READ) for answer in both.answers("sh", "-c", command).values()}
+
+    mark("early")
+    both.run("snapshot", "create", BED, "one")
+    (line,) = json.loads(both.run("snapshot", "list", BED, "-o", "json"))
+    assert (line["name"], line["nodes"], line["running"], line["differs"]) == ("one", 2, 2, "")
+    assert marks() == {"early"}
+    mark("late_")
+    pid, (process,) = running("n2", both), exporters()
+    going = both.start("snapshot", "revert", BED, "one", "--yes")
+    assert until(lambda: running("n2", both) != pid, Deadline.after(120), every_s=0.05)
+    going.send_signal(signal.SIGKILL)
+    going.wait()
+    both.run("power", "on", BED, "n1", status=4)
+    assert "is put back to its snapshot one in part only" in both.complaints
+    both.up(both.file)
+    assert marks() == {"early"}
+    assert exporters() not in ([], [process])
+    both.run("down", BED, "--keep-warm")
+    assert domains("qemu:///system") == [f"{BED}.n1"]
+    assert both.stages(BED) == {"n1": "saved", "n2": "saved"}
+    both.up(both.file)
+    assert marks() == {"early"}
+
+
+def running(node: str, both: Both) -> str:
+    """The process id of a node's QEMU on the second host, "" if there is none."""
+    return both.second.sh(f"cat /run/libvirt/qemu/{BED}.{node}.pid 2>/dev/null || :").strip()
+
+
 def test_a_host_that_is_cut_off_is_named_and_the_rest_goes_down_now_and_it_later(both: Both) -> None:
     both.second.cut_off()
     try:
@@ -243,6 +281,9 @@ def test_a_host_that_is_cut_off_is_named_and_the_rest_goes_down_now_and_it_later
         assert both.second.sh("virsh -q list --name").split() == [f"{BED}.n2"]
         both.run("up", both.file, "--accel", "tcg", status=4)
         assert both.second.uri in both.complaints
+        both.run("snapshot", "create", BED, status=4)
+        assert both.second.uri in both.complaints
+        assert both.second.sh("virsh -q list --state-running --name").split() == [f"{BED}.n2"]
         both.run("fs", "failover", both.fenced, "OST0000", status=4)
         assert "n2: off, says its host's fence agent" in both.complaints
         assert "the image has no Lustre" in both.complaints  # what follows is tried where an image has it

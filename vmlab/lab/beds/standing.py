@@ -32,7 +32,7 @@ def stand_still(hosts: Hosts, bed: ObservedBed, nodes: Iterable[str], progress: 
 
     failed = f"{bed.name}: not all nodes stand still"
     # None may still be stopped when those that stand still go on again.
-    each(stop, nodes, jobs=LIBVIRT_JOBS, failed=failed, cut_short=lambda: None)
+    each(stop, nodes, jobs=LIBVIRT_JOBS * len(hosts), failed=failed, cut_short=lambda: None)
 
 
 def all_go_on(hosts: Hosts, bed: ObservedBed, nodes: Iterable[str], progress: Progress) -> None:
@@ -44,7 +44,7 @@ def all_go_on(hosts: Hosts, bed: ObservedBed, nodes: Iterable[str], progress: Pr
         progress.stage(node, "goes on")
 
     there = [node for node in nodes if node in bed.nodes]
-    each(start, there, jobs=LIBVIRT_JOBS, failed=f"{bed.name}: not all nodes go on")
+    each(start, there, jobs=LIBVIRT_JOBS * len(hosts), failed=f"{bed.name}: not all nodes go on")
 
 
 def stop_saving(hosts: Hosts, bed: ObservedBed, nodes: Iterable[str]) -> None:

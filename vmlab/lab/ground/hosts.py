@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from vmlab.errors import HostError
 from vmlab.plan.observed import Observed, ObservedDomain
 from vmlab.runtime.parallel import each
 from vmlab.runtime.wait import Deadline
@@ -99,16 +98,6 @@ class Hosts(Mapping[str, Host]):
             for host in self.values():
                 stack.enter_context(host.until(hard_end))
             yield
-
-
-def refuse_several(hosts: Hosts, what: str) -> None:
-    """Raise HostError for what is only done with a bed on one host."""
-    if hosts.several:
-        names = ", ".join([*hosts, *hosts.away])
-        raise HostError(
-            f"{what}: the bed is on {names}, and that is only done with a bed on one host so far",
-            hint="one entry under `hosts`",
-        )
 
 
 def only(host: Host) -> Hosts:
