@@ -8,7 +8,7 @@ from vmlab.errors import HostError, VmlabError, together
 from vmlab.lab.beds import channel
 from vmlab.lab.beds.settle import settle
 from vmlab.lab.beds.shut_down import shut_down
-from vmlab.lab.ground.bed import beds_there, locked
+from vmlab.lab.ground.bed import beds_there, locked, put_back_elsewhere
 from vmlab.lab.ground.bed_folder import elsewhere, move, new_folder, nodes_on
 from vmlab.lab.ground.hosts import Hosts
 from vmlab.lab.ground.lanes import node_lanes
@@ -59,6 +59,7 @@ def down(hosts: Hosts, bed: str, *, keep_disks: bool, progress: Progress, held: 
     part: HostError says in the end what is left where, and `down` does the rest when it answers.
     """
     with nullcontext() if held else locked(hosts, bed):
+        put_back_elsewhere(hosts)
         done: tuple[Action, ...] = ()
         channel.end(hosts, bed)  # before a guest starts what is about to go
         plans = planned_removal(hosts, bed, keep_disks=keep_disks)

@@ -11,7 +11,6 @@ from vmlab.domainxml.read import read_domain
 from vmlab.domainxml.share import Driver
 from vmlab.errors import HostError
 from vmlab.guest.keys import BedKeys
-from vmlab.inventory.model import HostInventory
 from vmlab.lab.beds.decide import DOMAIN_TYPES, Fit, Part, Prepared, as_it_is, decide_all, templates_of
 from vmlab.lab.beds.named import refuse_unusable
 from vmlab.lab.beds.same_disks import refuse_other_disks
@@ -26,7 +25,6 @@ from vmlab.plan.desired import (
 from vmlab.plan.filesystems import check_backends, check_images
 from vmlab.plan.fitting import Fitted
 from vmlab.plan.observed import ObservedBed, over_all
-from vmlab.plan.over_hosts import refuse_hardware
 from vmlab.plan.placing import wants_devices
 from vmlab.runtime.garbage import uncollected
 from vmlab.store.images import Manifest, at_path, find
@@ -155,11 +153,15 @@ def prepare(
                     f"{which} has no bridge {fabric.bridge}, which the fabric {fabric.name} asks for",
                     hint=f"ip link add {fabric.bridge} type bridge",
                 )
-    inventories: dict[str, HostInventory] = {}
+    inventories = {}
     if not hosts.simulated and (accel == "kvm" or wants_devices(topology)):
         inventories = hosts.each(inventory, failed="not all hosts could be asked")
         if wants_devices(topology):
-            inventories = {name: _passable(hosts, hosts[name], found) for name, found in inventories.items()}
+            why_not = hosts.each(_unable_to_pass, failed="not all hosts could be asked")
+            inventories = {
+                name: found if found.no_iommu is not None else replace(found, no_iommu=why_not[name])
+                for name, found in inventories.items()
+            }
     bed = over_all(topology.name, looks)
     prepared_images = _images(hosts, images, accel)
     keys = _keys(hosts, bed)
@@ -219,11 +221,8 @@ def _fit(hosts: Hosts, topology: Topology, kind: str) -> Fit:
 
 
 def _refuse_over_hosts(hosts: Hosts, topology: Topology) -> None:
-    """Raise HostError for what a bed on several hosts, or on another machine, does not get yet."""
-    if hosts.simulated or not (hosts.several or any(map(elsewhere, hosts.values()))):
-        return
-    refuse_hardware(topology)
-    if not hosts.several:
+    """Raise HostError for a disk of vmlab's that servers on several hosts would have."""
+    if hosts.simulated or not hosts.several:
         return
     for target in topology.targets:
         if (
@@ -243,15 +242,14 @@ def _pinned(topology: Topology, node: str) -> str:
     return topology.nodes[node].host or f" {node}"
 
 
-def _passable(hosts: Hosts, host: Host, found: HostInventory) -> HostInventory:
-    """A session's libvirt runs as an ordinary user, who may neither rebind functions nor lock memory for them."""
-    if hosts.several or elsewhere(host):
-        return replace(found, no_iommu="devices are only passed on this machine, to a bed on it alone")
-    if host.uri.endswith("/session"):
-        return replace(found, no_iommu="devices take the system's libvirt (qemu:///system), not a session's")
-    if found.no_iommu is None and (reason := without_vfio(sysfs_of(host), machine_of(host))) is not None:
-        return replace(found, no_iommu=reason)
-    return found
+def _unable_to_pass(host: Host) -> str | None:
+    """Why no functions are passed there, if that is so.
+
+    A session's libvirt runs as an ordinary user, who may neither rebind functions nor lock memory for them.
+    """
+    if host.uri.partition("?")[0].endswith("/session"):
+        return "devices take the system's libvirt (qemu:///system), not a session's"
+    return without_vfio(sysfs_of(host), machine_of(host))
 
 
 def _keys(hosts: Hosts, bed: ObservedBed) -> BedKeys:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
-from vmlab.errors import BusyError, UsageError, VmlabError, together
+from vmlab.errors import BusyError, HostError, UsageError, VmlabError, together
 from vmlab.lab.ground.bed_folder import slug, slug_there, spread_beds, uris_of
 from vmlab.lab.ground.hosts import Hosts
 from vmlab.plan.observed import Observed, ObservedBed, ObservedDomain, over_all
@@ -153,10 +153,30 @@ def opened(uri: str, *, name: str = "local", anywhere: bool = False) -> Iterator
         yield host
 
 
+def put_back_elsewhere(hosts: Hosts) -> None:
+    """As `opened`, on the other machines of a bed, where to look for it takes ssh; what fails is told."""
+    from vmlab.virt.borrowed import Notes  # noqa: PLC0415  rarely needed
+    from vmlab.virt.machine import machine_of  # noqa: PLC0415
+
+    def look(host: Host) -> None:
+        try:
+            if Notes.of(machine_of(host)).there:
+                _put_back_now(host)
+        except HostError as error:
+            log.warning("what a killed vmlab may have left changed on %s stays so: %s", host.name, error.message)
+
+    others = [host for host in hosts.values() if not host.local and not host.simulated]
+    each(look, others, jobs=max(1, len(others)), failed="not all hosts could be put back")
+
+
 def _put_back_if_free(host: Host) -> None:
     if host.local and not host.simulated and possible_here():
-        with contextlib.suppress(BusyError), _leases(host, wait_s=0):  # whoever has them is at work, or does it
-            _put_back(host)
+        _put_back_now(host)
+
+
+def _put_back_now(host: Host) -> None:
+    with contextlib.suppress(BusyError), _leases(host, wait_s=0):  # whoever has them is at work, or does it
+        _put_back(host)
 
 
 def _leases(host: Host, *, wait_s: float) -> AbstractContextManager[None]:
