@@ -42,6 +42,7 @@ from vmlab.plan.export import Exports, exports
 from vmlab.plan.fitting import Fitted
 from vmlab.plan.growing import grows
 from vmlab.plan.kernel import BootFiles
+from vmlab.plan.lacking import Lacking, refuse_lacking, refuse_without_host, told
 from vmlab.plan.lease import Leases, lease
 from vmlab.plan.native import guest_architectures
 from vmlab.plan.node_place import NodePlace, hidden, macs, place_of
@@ -158,10 +159,12 @@ def decide_all(
     draft = _Draft(
         topology, looks, bed, leases, images, keys, accel, share_drivers, fit, carried, exports(topology, looks)
     )
-    places = _placed(draft, inventories, restart=restart)
+    lacking = draft.lacking()
+    places = _placed(draft, inventories, lacking, restart=restart)
     here: dict[str, list[Node]] = {host: [] for host in looks}
     for node in topology.nodes.values():
         here[draft.host(node.name, places)].append(node)
+    refuse_lacking(here, lacking)
     parts = {
         host: _part(draft, host, nodes, places, inventories, restart=restart, strict=not recorded)
         for host, nodes in here.items()
@@ -204,6 +207,17 @@ class _Draft:
             template = keep_crashed(self.templates[name]) if preserved else self.templates[name]
             self.fits[host, name, preserved] = self.fit(host, name, template, DOMAIN_TYPES[self.accel])
         return self.fits[host, name, preserved].template
+
+    def lacking(self) -> Lacking:
+        """What hosts lack that guests of the templates cannot do without."""
+        found: dict[str, dict[str, HostError]] = {}
+        for name, template in self.templates.items():
+            for host in self.looks:
+                try:
+                    self.fit(host, name, template, DOMAIN_TYPES[self.accel])
+                except HostError as error:
+                    found.setdefault(name, {})[host] = error
+        return found
 
     @cached_property
     def files(self) -> BootFiles:
@@ -337,7 +351,7 @@ def _refuse_moves(topology: Topology, bed: ObservedBed) -> None:
             )
 
 
-def _placed(draft: _Draft, inventories: Mapping[str, HostInventory], *, restart: bool) -> Places:
+def _placed(draft: _Draft, inventories: Mapping[str, HostInventory], lacking: Lacking, *, restart: bool) -> Places:
     if not inventories:
         return Places(virtual(draft.topology))
 
@@ -352,7 +366,11 @@ def _placed(draft: _Draft, inventories: Mapping[str, HostInventory], *, restart:
         {name: image for (_, name), image in draft.images.items()},
         {name: emulates(template) for name, template in draft.templates.items()},
     )
-    return decide(draft.topology, inventories, draft.bed, pinned=draft.pinned, keep=keep, native=native)
+    new = [node for name, node in draft.topology.nodes.items() if name not in draft.bed.nodes]
+    refuse_without_host(new, inventories, lacking)
+    return decide(
+        draft.topology, inventories, draft.bed, pinned=draft.pinned, keep=keep, native=native, unfit=told(lacking)
+    )
 
 
 def _part(
