@@ -137,6 +137,8 @@ def test_a_job_asks_for_what_the_guests_need(place: Path, capfd: pytest.CaptureF
     assert job["command"][-5:] == [str(place / "state"), sys.executable, "run", "--accel", "kvm"]
     assert job["job"] is None
     assert f"image: {place}/demo.qcow2" in topology(job)
+    said = re.findall(r"attach: (\w+)", topology(job))
+    assert said == ["vf", "passthrough", "passthrough", "bridge", "VMLAB_ATTACH_"]  # `soft` is what the job is given
 
 
 def test_what_the_user_says_of_the_job_counts_more(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -172,6 +174,7 @@ def test_each_shipped_bed_can_be_a_job(file: str, place: Path, capfd: pytest.Cap
     del place
     (job,) = told(capfd, file, "--dry-run")
     text = re.sub("VMLAB_ADDRESS_([0-9]+)_", r"192.0.2.\1", topology(job).replace("VMLAB_JOB_", "7"))
+    text = text.replace("VMLAB_ATTACH_", "auto")
     there = loads(text.replace("VMLAB_NODE_", "c"), workloads=options_by_name())
     here = load(TESTS.parent / "topologies" / file, workloads=options_by_name())
     assert [shape.labels for shape in there.shapes] == [shape.labels for shape in here.shapes]
