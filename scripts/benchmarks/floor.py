@@ -9,7 +9,7 @@ import shlex
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -49,7 +49,7 @@ class Machine:
 
 
 @contextmanager
-def machines(host: Host, topology: Topology, accel: str) -> Iterator[list[Machine]]:
+def laid_out(host: Host, topology: Topology, accel: str) -> Iterator[tuple[Prepared, Path]]:
     """Clones, seeds, shared disks, bridges and taps of a bed that libvirt does not know; all gone afterwards."""
     ensure_pool(host, BEDS)
     images = images_of(only(host), topology)
@@ -71,6 +71,14 @@ def machines(host: Host, topology: Topology, accel: str) -> Iterator[list[Machin
         _remove_links()
         stack.callback(_remove_links)
         _make_links(prepared)
+        yield prepared, folder
+
+
+@contextmanager
+def machines(host: Host, topology: Topology, accel: str) -> Iterator[list[Machine]]:
+    """The bed's QEMUs, ready to be started."""
+    with laid_out(host, topology, accel) as (prepared, folder):
+        pool = Path(prepared.parts[host.name].observed.pool_path)
         yield [
             Machine(
                 _argv(host, node, number, pool=pool, folder=folder, vhost=accel == "kvm"),
@@ -78,7 +86,7 @@ def machines(host: Host, topology: Topology, accel: str) -> Iterator[list[Machin
                     topology.name, node.name, node.metadata.management.ip.ip, node.metadata.user, prepared.keys.folder
                 ),
             )
-            for number, node in enumerate(nodes)
+            for number, node in enumerate(prepared.nodes.values())
         ]
 
 
@@ -108,15 +116,28 @@ def accelerator(host: Host, topology: Topology) -> str:
 
 
 def _answered(guest: Guest, qemu: "subprocess.Popen[bytes]", over: Event, deadline: Deadline) -> float:
-    ssh, *rest = guest.argv(("true",))
-    command = (ssh, f"-oConnectTimeout={_HANDSHAKE_S}", *rest)
-    while not over.is_set() and not deadline.passed:
+    def alive() -> bool:
         if qemu.poll() is not None:
             raise HostError(f"the QEMU of {guest.node} ended with status {qemu.returncode}")
+        return not over.is_set()
+
+    return log_in(guest, deadline, alive)
+
+
+def log_in(guest: Guest, deadline: Deadline, alive: Callable[[], bool] = lambda: True) -> float:
+    """When it could be logged in to; nobody waits for who is not `alive` any more. Raises GuestError."""
+    ssh, *rest = guest.argv(("true",))
+    command = (ssh, f"-oConnectTimeout={_HANDSHAKE_S}", *rest)
+    while alive() and not deadline.passed:
         if guest.listens(0.3) and process.run(command, deadline_s=deadline.left_s).ok:
             return now()
         sleep(0.1)
     raise GuestError(f"{guest.node} did not answer", node=guest.node, stage="ssh")
+
+
+def bridge_of_all() -> str:
+    """The bridge of the management network, which is the first."""
+    return f"{_PREFIX}0"
 
 
 def _create(folder: Path, volume: Volume) -> None:

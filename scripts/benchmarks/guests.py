@@ -4,18 +4,21 @@ import os
 import re
 import resource
 import subprocess
+import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
+from benchmarks import others
 from benchmarks.clock import VMLAB, environment, run, seconds
 from benchmarks.floor import accelerator, machines, start_and_wait
 from benchmarks.line import Line
 
-from vmlab.errors import HostError
+from vmlab.errors import HostError, VmlabError
 from vmlab.lab.beds.prepare import images_of
 from vmlab.lab.ground.bed import DEFAULT_URI
 from vmlab.lab.ground.hosts import only
@@ -28,10 +31,13 @@ if TYPE_CHECKING:
     import libvirt
 
 _STAGE = re.compile(r"^\[ *([0-9.]+) s\] ([a-z0-9-]+): (?:waits for )?(?:its )?([a-z-]+)$", re.MULTILINE)
+_SIZE = re.compile(r"^(Pss|Rss): +(\d+) kB$", re.MULTILINE)
 _SHOWN = ("kernel", "ssh", "cloud-init", "roles", "ready")
 _FLOOR, _OURS = "bench-floor", "bench-ours"
 _GUESTS = "guests' CPU"  # unlike the time it hardly depends on what else the machine does
+_OWN = "vmlab's CPU"
 _STEPS = "longest steps"
+_SHARED = "PSS : RSS"  # of all QEMUs: what they share counts once
 _ANSWERS = "roles"  # the stage that begins when ssh answers
 _WARM = ("--warm", "only")
 _NODES = 8
@@ -106,12 +112,17 @@ def clones(rounds: int) -> list[Line]:
 
     And a bed as it was, against one that is made: of kept memory, and by a snapshot.
     """
-    warm, cloud, more, kept, reverted, made = [], [], [], [], [], []
+    warm, cloud, more, kept, reverted, made, downs = [], [], [], [], [], [], []
+    theirs: dict[str, list[float]] = {"virt-install": [], "virt-clone": []}
+    if lacking := others.missing():
+        print(
+            f"virt-install and virt-clone are not installed, and not measured: apt install {lacking}", file=sys.stderr
+        )
     with _bench() as host, tempfile.TemporaryDirectory(prefix="vmlab-benchmark-") as folder:
         few, many = Path(folder) / "few.yaml", Path(folder) / "many.yaml"
         _write(few, _COLD)
         _write(many, _NODES)
-        _warmed(host, load(few))
+        accel = _warmed(host, load(few))
         _up(host, few, *_WARM)  # makes the template
         for _ in range(rounds or 3):
             warm.append(_up(host, few, *_WARM))
@@ -120,17 +131,28 @@ def clones(rounds: int) -> list[Line]:
             with _standing(few):
                 kept.append(_kept(few))
                 reverted.append(_reverted())
-                made.append(_made(few))
-    ours, theirs = _middle(warm), _middle(cloud)
-    details = {**ours, **{f"cloud-init's {what}": seconds for what, seconds in theirs.items()}}
+                downs.append(_down())
+                made.append(downs[-1].seconds + _made(few))
+            if not lacking:
+                same = load(few, name=_FLOOR, settings=("first_boot=cloud-init",))
+                for tool, measure in (("virt-install", others.installed), ("virt-clone", others.cloned)):
+                    theirs[tool] += _of_others(tool, partial(measure, host, same, accel))
+    ours, boots_s, shared = _middle(warm), _middle(cloud), _middle(more)[_SHARED]
+    details = {**ours, **{f"cloud-init's {what}": seconds for what, seconds in boots_s.items()}}
     boots = f"boots, {_COLD} nodes"
     return [
-        Line("warm", f"clones until ssh : {boots}", ours[_ANSWERS], theirs[_ANSWERS], 0.2, details),
+        Line("warm", f"clones until ssh : {boots}", ours[_ANSWERS], boots_s[_ANSWERS], 0.2, details),
+        *(
+            Line("warm", f"clones until ssh : {tool}, {_COLD} nodes", ours[_ANSWERS], median(took), 0.2)
+            for tool, took in theirs.items()
+            if took
+        ),
         Line("warm", f"clones until ready : {boots}", _total(warm), _total(cloud), 0.25),
-        Line("warm", f"{_GUESTS} : {boots}", ours[_GUESTS], theirs[_GUESTS], 0.25),
-        Line("warm", f"{_NODES} clones : {_COLD}", _total(more), _total(warm), _NODES / _COLD),
+        Line("warm", f"{_GUESTS} : {boots}", ours[_GUESTS], boots_s[_GUESTS], 0.25),
+        Line("warm", f"{_NODES} clones : {_COLD}", _total(more), _total(warm), _NODES / _COLD, {_SHARED: shared}),
         Line("warm", "up of a bed that was kept warm : down and up, nodes that boot", median(kept), median(made), 0.3),
         Line("warm", "revert : down and up, nodes that boot", median(reverted), median(made), 0.1),
+        Line("warm", "vmlab's own time of a down", _middle(downs)[_OWN], None, 2, {"until it is gone": _total(downs)}),
     ]
 
 
@@ -154,11 +176,24 @@ def _reverted() -> float:
     return seconds(lambda: run(*VMLAB, "snapshot", "revert", _OURS, "one", "--yes"))
 
 
-def _made(file: Path) -> float:
-    begin = now()
+def _of_others(tool: str, measure: Callable[[], float]) -> list[float]:
+    """Where others fail, what is ours is worth telling all the same."""
+    try:
+        return [measure()]
+    except (VmlabError, subprocess.CalledProcessError) as error:
+        print(f"{tool} was not measured: {error}\n{getattr(error, 'stderr', '') or ''}", file=sys.stderr)
+        return []
+
+
+def _down() -> Taken:
+    """All of a bed with a snapshot."""
+    begin, spent = now(), _processor_s()
     run(*VMLAB, "down", _OURS, "--yes")
-    run(*VMLAB, "up", str(file), "--name", _OURS, "--warm", "never")
-    return now() - begin
+    return Taken(now() - begin, {_OWN: _processor_s() - spent})
+
+
+def _made(file: Path) -> float:
+    return seconds(lambda: run(*VMLAB, "up", str(file), "--name", _OURS, "--warm", "never"))
 
 
 @contextmanager
@@ -201,6 +236,7 @@ def _up(host: Host, file: Path, *options: str) -> Taken:
         told = run(*VMLAB, "up", str(file), "--name", _OURS, "--timeout", "30m", "--warm", "never", *options).stderr
         took, spent = now() - begin, _processor_s() - spent
         guests = host.call(lambda connection: sum(domain.info()[4] for domain in _domains(connection)))
+        shared = _shared()
     finally:
         subprocess.run((*VMLAB, "down", _OURS, "--yes"), stdin=subprocess.DEVNULL, capture_output=True, check=False)
     reached: dict[str, dict[str, float]] = {}
@@ -208,11 +244,22 @@ def _up(host: Host, file: Path, *options: str) -> Taken:
         reached.setdefault(stage, {})[node] = float(at)
     stages = {stage: max(reached[stage].values()) for stage in _SHOWN if stage in reached}
     steps = max(reached["ready"][node] - began for node, began in reached["roles"].items())
-    return Taken(took, {**stages, _STEPS: steps, "vmlab's CPU": spent, _GUESTS: guests / 1e9})
+    return Taken(took, {**stages, _STEPS: steps, _OWN: spent, _GUESTS: guests / 1e9, _SHARED: shared})
 
 
 def _domains(connection: "libvirt.virConnect") -> "list[libvirt.virDomain]":
     return [domain for domain in connection.listAllDomains() if domain.name().startswith(f"{_OURS}.")]
+
+
+def _shared() -> float:
+    """PSS to RSS of the QEMUs of our bed, by their command lines, which name the guest."""
+    sizes = {"Pss": 0, "Rss": 0}
+    for place in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if f"guest={_OURS}." in (place / "cmdline").read_text(errors="replace"):
+                for name, size in _SIZE.findall((place / "smaps_rollup").read_text()):
+                    sizes[name] += int(size)
+    return sizes["Pss"] / max(1, sizes["Rss"])
 
 
 def _processor_s() -> float:

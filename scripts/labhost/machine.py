@@ -27,6 +27,7 @@ _BOOT_S = 400.0
 _SILENT_S = 120.0  # of the console: an emulated host that stops in early interrupts does not go on
 _LOAD_S = 90.0
 _CONSOLE_LINES = 30
+_NAME = "lab-host"
 # libvirt asks QEMU what it can do and remembers it; better before the machine is stored than after.
 _WARM = "systemctl -q is-active libvirtd && virsh -q domcapabilities --virttype kvm >/dev/null && virsh -q nodedev-list"
 
@@ -100,19 +101,36 @@ class LabHost:
 
     def ssh_command(self, *command: str) -> tuple[str, ...]:
         """ssh into it as root; as ever, the shell there splits the words again. HostError if it does not run."""
+        told = [word for name, value in self._way_in().items() for word in ("-o", f"{name}={value}")]
+        return ("ssh", "-F", "none", *told, f"root@{_NAME}", *command)
+
+    def ssh_config(self) -> str:
+        """The file that leads ssh in, and libvirt by it: qemu+ssh://root@lab-host/system."""
+        lines = (f"  {name} {value}\n" for name, value in self._way_in().items())
+        return f"Host {_NAME}\n{''.join(lines)}"
+
+    def _way_in(self) -> dict[str, str]:
         port = _read(self._run / "port")
         if self.pid is None or port is None:
             raise HostError("the lab host does not run", hint="scripts/lab-host up")
         image = Path(_read(self._run / "image") or "")
-        options = (
-            *(f"IdentityFile={image / 'key'}", f"UserKnownHostsFile={image / 'known_hosts'}", "HostKeyAlias=lab-host"),
-            *("IdentitiesOnly=yes", "BatchMode=yes", "LogLevel=ERROR", "ConnectTimeout=20"),
+        return {
+            "HostName": "127.0.0.1",
+            "Port": port,
+            "HostKeyAlias": _NAME,
+            "IdentityFile": str(image / "key"),
+            "UserKnownHostsFile": str(image / "known_hosts"),
+            "IdentitiesOnly": "yes",
+            "BatchMode": "yes",
+            "LogLevel": "ERROR",
+            "ConnectTimeout": "20",
             # Emulated, a key exchange takes a second: one connection serves all.
-            *(f"ControlPath={self._run / 'ssh'}", "ControlMaster=auto", "ControlPersist=yes"),
-            *("ServerAliveInterval=30", "ServerAliveCountMax=4"),
-        )
-        told = [word for option in options for word in ("-o", option)]
-        return ("ssh", "-F", "none", *told, "-p", port, "root@127.0.0.1", *command)
+            "ControlPath": str(self._run / "ssh"),
+            "ControlMaster": "auto",
+            "ControlPersist": "yes",
+            "ServerAliveInterval": "30",
+            "ServerAliveCountMax": "4",
+        }
 
     def ssh(self, *command: str, deadline_s: float, stdin: str | bytes | None = None) -> Result:
         """Run a command in it."""

@@ -26,6 +26,7 @@ def main() -> int:
     commands.add_parser("down", help="end it")
     commands.add_parser("status", help="does it run? status 1 if not")
     commands.add_parser("console", help="print what its kernel printed")
+    commands.add_parser("ssh-config", help="what ssh_config(5) needs for qemu+ssh://root@lab-host/system")
     ssh = commands.add_parser("ssh", help="a shell in it, or run CMD there")
     ssh.add_argument("words", nargs=argparse.REMAINDER, metavar="CMD")
     asked = parser.parse_args()
@@ -34,7 +35,9 @@ def main() -> int:
         if asked.command == "ssh":
             command = host.ssh_command(*asked.words)
             os.execvp(command[0], command)  # noqa: S606  no shell is wanted
-        if asked.command == "console":
+        if asked.command == "ssh-config":
+            print(host.ssh_config(), end="")
+        elif asked.command == "console":
             print(host.console(1 << 20))
         elif asked.command == "status":
             print(f"runs (pid {host.pid})" if host.pid is not None else "does not run")

@@ -888,6 +888,27 @@ def test_a_bed_for_lustres_tests(cli: Cli, tmp_path: Path) -> None:
     assert done.stdout == f"{nid}:{other} 4 oss2 oss1 {device} client1 {other}\n"
 
 
+def test_a_bed_that_is_not_there_is_rebuilt_as_it_would_come_up(cli: Cli) -> None:
+    done = cli("rebuild", "bed.yaml", "--yes", "--keep-new")
+    assert done.exit_code == 0, done.output
+    assert len(json.loads(cli("status", "ha", "-o", "json").stdout)) == 3
+
+
+def test_evidence_has_the_plan_or_why_there_is_none(cli: Cli, tmp_path: Path) -> None:
+    assert cli("up", "bed.yaml", "--no-wait").exit_code == 0
+    assert cli("collect", "bed.yaml", "--to", "same").exit_code == 0
+    same = json.loads((tmp_path / "same/plan.json").read_text())
+    assert ([node["name"] for node in same["nodes"]], same["changes"]) == (["mds1", "oss1", "oss2"], False)
+    (tmp_path / "bed.yaml").write_text(BED.replace("role: mds, memory: 256MiB", "role: mds, memory: 512MiB"))
+    assert cli("collect", "bed.yaml", "--to", "other").exit_code == 0
+    assert json.loads((tmp_path / "other/plan.json").read_text())["changes"] is True
+    (tmp_path / "bed.yaml").write_text(BED.replace("256MiB", "much"))
+    assert cli("collect", "ha", "--to", "bad").exit_code == 0
+    assert "much" in json.loads((tmp_path / "bad/plan.json").read_text())["error"]
+    done = cli("collect", "ha", "--to", "bad")
+    assert (done.exit_code, "--to ANOTHER" in done.stderr) == (4, True)
+
+
 def test_evidence_of_what_answers_is_collected_and_a_host_that_is_away_is_told(cli: Cli, tmp_path: Path) -> None:
     assert cli("up", "bed.yaml", "--no-wait").exit_code == 0
     far = f"far: {{uri: 'qemu+unix:///system?socket={tmp_path}/none'}}"

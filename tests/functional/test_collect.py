@@ -21,7 +21,7 @@ ALL = Wanted()
 
 def collected(host: Host, folder: Path, wanted: Wanted = ALL, **texts: str) -> Evidence:
     told = {f"{name}.txt": ("a text", text) for name, text in texts.items()}
-    return collect(only(host), "ha", wanted, folder, texts=told, progress=Silent())
+    return collect(only(host), "ha", wanted, folder, texts=told, progress=Silent())[0]
 
 
 def test_what_the_host_has_is_there(host: Host, bed: Topology, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The connection to libvirt: another machine's is refused, and a libvirt that does not answer is given up."""
 
+import json
 import logging
 import socket
 import subprocess
@@ -10,7 +11,8 @@ import pytest
 from typer.testing import CliRunner
 
 from vmlab.cli.app import app
-from vmlab.errors import HostError, LibvirtError
+from vmlab.cli.target import uris_on
+from vmlab.errors import HostError, LibvirtError, UsageError
 from vmlab.runtime.wait import Deadline
 from vmlab.virt import connection as connection_module
 from vmlab.virt.connection import Host
@@ -50,7 +52,7 @@ def test_which_libvirt_is_another_machines(uri: str, *, elsewhere: bool) -> None
 
 
 @pytest.mark.parametrize(
-    "argv", [("list",), ("gc",), ("image", "list"), ("cp", "n1:/etc/hostname", "."), ("host", "check")]
+    "argv", [("list",), ("image", "list"), ("cp", "n1:/etc/hostname", "."), ("sriov", "release", "mlx5_0", "-y")]
 )
 def test_another_machine_is_refused_in_one_sentence(
     argv: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -150,3 +152,34 @@ def test_a_call_that_waits_for_libvirt_to_probe_qemu_says_so(
         finally:
             qemu.kill()
     assert "libvirt asks /usr/bin/qemu-system-x86_64 anew what it can do" in caplog.text
+
+
+def test_which_hosts_on_means(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VMLAB_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("LIBVIRT_DEFAULT_URI", "qemu:///system")
+    Path("two.yaml").write_text(
+        "name: two\nhosts: {kvm1: {}, kvm2: {uri: qemu+ssh://root@kvm2/system}}\nnodes: {n1: {role: client}}\n"
+    )
+    both = {"kvm1": "qemu:///system", "kvm2": "qemu+ssh://root@kvm2/system"}
+    assert uris_on(None) == {"local": "qemu:///system"}
+    assert uris_on("qemu+ssh://root@kvm7:22/system") == {"kvm7": "qemu+ssh://root@kvm7:22/system"}
+    assert uris_on("two.yaml") == uris_on("two") == both
+    for wrong in ("three", "three.yaml", "a b"):
+        with pytest.raises(UsageError, match=r"three|neither a URI"):
+            uris_on(wrong)
+
+
+@pytest.mark.parametrize("argv", [("gc",), ("host", "show"), ("host", "capture", "to"), ("sriov", "show")])
+def test_a_host_that_is_away_is_named_by_what_goes_there(
+    argv: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VMLAB_STATE_DIR", str(tmp_path / "state"))
+    result = CliRunner().invoke(app, (*argv, "--on", "qemu+ssh://kvm1.invalid/system"))
+    assert result.exit_code == 4, result.output
+    assert "no libvirt at qemu+ssh://kvm1.invalid/system" in result.stderr
+    check = CliRunner().invoke(app, ("host", "check", "--on", "qemu+ssh://kvm1.invalid/system", "-o", "json"))
+    assert check.exit_code == 4
+    (finding,) = json.loads(check.stdout)
+    assert (finding["host"], finding["what"], finding["verdict"]) == ("kvm1.invalid", "libvirt", "no")

@@ -23,6 +23,7 @@ from vmlab.records.night import NightRecord, NightTest
 from vmlab.report.night.files import written
 from vmlab.runtime.wait import Deadline, until
 from vmlab.store.nights import events
+from vmlab.topology import load
 from vmlab.workloads import options_by_name
 
 TESTS = Path(__file__).parents[1]
@@ -124,9 +125,9 @@ def test_what_the_lab_broke_is_tried_once_more_and_not_counted(lab: Lab) -> None
     record = lab.night(night(command("true")))
     assert [one.status for one in results(record)] == ["pass"]
     assert (record.lab, record.status, record.entries[0].steps[0].tries) == (0, 0, 2)
-    assert lab.did("up", "down", "run") == [
+    assert lab.did("up", "down", "run", "rebuild") == [
         *(DOWN, "up n-b1", DOWN, "up n-b1", "run n-b1 -o json"),
-        *(DOWN, "up n-b1", "run n-b1 -o json", DOWN),
+        *("rebuild n-b1 --yes", "run n-b1 -o json", DOWN),
     ]
 
 
@@ -159,12 +160,33 @@ def test_what_is_expected_is_no_reason_for_8(lab: Lab) -> None:
     assert (record.product, record.status) == (1, 8)
 
 
+def test_what_is_expected_of_a_version_and_an_architecture_is_expected_there_only(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NIGHT_SLEEPS", "0")
+    for test in (1, 2, 3):
+        (lab.folder / "beds" / f"s1.{test}").touch()
+    here = {"version": "2.17.*", "arch": "x86_64"}
+    listed = [
+        Expectation("s1", "1", "LU-1", where=here),
+        Expectation("s1", "2", "LU-2", where=here | {"version": "2.15.*"}),
+        Expectation("s1", "3", "LU-3", where=here | {"arch": "aarch64"}),
+    ]
+    record = lab.night(night("{lustre_tests: {suites: [s1]}}"), expectations=listed)
+    assert {one.test: one.verdict for one in record.findings if one.red or one.ticket} == {
+        "1": "known failure",
+        "2": "new failure",
+        "3": "new failure",
+    }
+    assert dict(record.entries[0].under) == {"image": "demo", "version": "2.17.57", "arch": "x86_64"}
+
+
 def test_at_its_limit_a_step_ends_after_evidence_and_the_next_has_a_fresh_bed(lab: Lab) -> None:
     record = lab.night(night(command("touch here; sleep 60", name="long", limit="5s"), command("! [ -e here ]")))
     assert [one.status for one in results(record)] == ["time-out", "pass"]
     assert results(record)[0].said == "it was ended at its limit of 5 s"
-    order = [line.split()[0] for line in lab.did("run", "collect", "down", "up")]
-    assert order == ["down", "up", "run", "collect", "down", "up", "run", "down"]
+    order = [line.split()[0] for line in lab.did("run", "collect", "down", "up", "rebuild")]
+    assert order == ["down", "up", "run", "collect", "rebuild", "run", "down"]
 
 
 def test_what_failed_is_run_again_alone_on_a_fresh_bed(lab: Lab) -> None:
@@ -176,7 +198,37 @@ def test_what_failed_is_run_again_alone_on_a_fresh_bed(lab: Lab) -> None:
         ("broken", ("fail", "fail"), "broken"),
     ]
     assert record.product == 2
-    assert len(lab.did("up")) == 5
+    assert lab.did("up", "rebuild") == ["up n-b1", *["rebuild n-b1 --yes --keep-new"] * 3, "rebuild n-b1 --yes"]
+
+
+def test_what_failed_has_a_file_by_which_it_alone_is_repeated(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NIGHT_SLEEPS", "0")
+    (lab.folder / "beds" / "s1.7").touch()
+    suites = "{lustre_tests: {suites: [s1, s2], only: ['3', '7']}, name: all}"
+    record = lab.night(night(suites, command("echo it; false", name="bad")))
+    found = {f"{one.suite} {one.test}": one.repeat for one in results(record)}
+    assert {name: file for name, file in found.items() if file} == {
+        "s1 test_7": "entries/b1/all.s1.7.yaml",
+        "command bad": "entries/b1/bad.yaml",
+    }
+    folder = lab.places.nights / record.id
+    repeated = load(folder / found["s1 test_7"], workloads={"lustre_tests": Suites})
+    assert (repeated.name, list(repeated.nodes)) == ("n-b1", ["client1"])
+    assert [dict(one.options) for one in repeated.workloads] == [{"suites": ["s1"], "only": ["7"]}]
+    written(lab.places.nights, record.name, None)
+    assert "vmlab run entries/b1/all.s1.7.yaml" in (folder / "night.html").read_text()
+
+
+def test_a_bed_that_cannot_be_rebuilt_comes_up_from_nothing(lab: Lab) -> None:
+    lab.breaks("rebuild", "n-b1 6 what was new cannot be gone back to")
+    record = lab.night(night(command("false"), more="retry: 1\n"))
+    (found,) = results(record)
+    assert found.again == ("fail",)
+    assert lab.did("up", "rebuild", "down") == [
+        *(DOWN, "up n-b1"),
+        *("rebuild n-b1 --yes", DOWN, "up n-b1"),
+        DOWN,
+    ]
 
 
 def test_faults_happen_in_time_and_stand_in_the_time_line(lab: Lab) -> None:

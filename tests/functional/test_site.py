@@ -1,15 +1,21 @@
 """Beds on a network of the site: who gets which of its addresses, and which are looked at before."""
 
+import json
+from ipaddress import IPv4Interface
+
 import pytest
 
 from vmlab.errors import HostError
 from vmlab.lab.beds.plan import look
 from vmlab.lab.beds.taken import New, new_addresses, refuse
 from vmlab.lab.beds.up import up
+from vmlab.lab.ground.guests import steps_of
 from vmlab.lab.ground.hosts import only
 from vmlab.lab.ground.progress import Silent
 from vmlab.topology import Topology, loads
+from vmlab.values.addresses import RANGE
 from vmlab.virt.connection import Host
+from vmlab.virt.observe import observe
 
 BED = """
 name: tenant
@@ -18,6 +24,20 @@ fabrics:
   own: {kind: ethernet}
 nodes:
   "n[1-COUNT]": {role: client, memory: 128MiB, fabrics: [eth, own]}
+"""
+
+
+MANAGED = """
+name: tenant
+management: {bridge: br0, addresses: 10.1.0.1-10.1.0.9, gateway: 10.1.0.1, nameserver: 10.1.0.3}
+nodes:
+  "n[1-2]": {role: client, memory: 128MiB}
+"""
+
+
+BARE = """
+name: tenant
+nodes: {"n[1-2]": {role: client, memory: 128MiB}}
 """
 
 
@@ -46,3 +66,32 @@ def test_an_address_at_which_somebody_answers_is_refused(host: Host) -> None:
     refuse(members, {})
     with pytest.raises(HostError, match=r"10\.1\.0\.51 on eth was to be that of n2, and 02:00:00:00:00:05 answers"):
         refuse(members, {members[1].address: "02:00:00:00:00:05"})
+
+
+def test_the_site_s_network_is_the_management_network(host: Host) -> None:
+    topology = loads(MANAGED)
+    assert told(new(host, topology)) == [("n1", "br0", "10.1.0.2"), ("n2", "br0", "10.1.0.4")]
+    made = up(only(host), topology, accel="auto", restart=False, timeout_s=60, jobs=1, wait=False, progress=Silent())
+    seen = observe(host)
+    assert not seen.networks
+    node = seen.bed("tenant").metadata["n1"]
+    assert (node.management.ip, node.management.attach) == (IPv4Interface("10.1.0.2/24"), "bridge")
+    assert (node.gateway, node.nameserver) == ("", "10.1.0.3")
+    network = json.loads(made.prepared.nodes["n1"].told.documents["network-config"])["ethernets"]["0-mgmt"]
+    assert network["routes"] == [{"to": "0.0.0.0/0", "via": "10.1.0.1"}]
+    assert network["nameservers"] == {"addresses": ["10.1.0.3"]}
+    assert new(host, topology) == []
+    again = look(only(host), topology, accel="auto", restart=False, progress=Silent())
+    assert again.plan.actions == ()
+    # One of the bed's own again is leased anew.
+    own = look(only(host), loads(BARE), accel="auto", restart=True, progress=Silent())
+    assert own.nodes["n1"].metadata.management.ip.network.subnet_of(RANGE)
+
+
+def test_guests_without_a_name_server_ask_nobody(host: Host) -> None:
+    topology = loads(MANAGED.replace(", nameserver: 10.1.0.3", ""))
+    up(only(host), topology, accel="auto", restart=False, timeout_s=60, jobs=1, wait=False, progress=Silent())
+    domain = observe(host).bed("tenant").nodes["n1"]
+    assert domain.facts.metadata is not None
+    steps = steps_of(only(host), domain.facts.metadata, domain.facts, {"n1": domain.facts.metadata})
+    assert "names" not in {step.name for step in steps}

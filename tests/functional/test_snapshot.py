@@ -3,6 +3,7 @@
 The driver has no memory to save: a file says that a node had some, and a node with it begins paused.
 """
 
+import contextlib
 import subprocess
 import threading
 from collections.abc import Callable
@@ -30,6 +31,7 @@ from vmlab.store.images import Files, Manifest, add
 from vmlab.topology import Topology, loads
 from vmlab.values import identity
 from vmlab.values.size import Bytes
+from vmlab.virt import perform as performing
 from vmlab.virt import pool_files
 from vmlab.virt.connection import Host
 from vmlab.virt.machine import Machine
@@ -120,11 +122,6 @@ def hosts(host: Host, bed: Topology, folder: Path, effects: Effects, monkeypatch
             found.create()
             found.suspend()
 
-    def done(host: Host, action: Action) -> None:
-        perform(host, action)
-        if isinstance(action, RemoveVolume):
-            (folder / action.name).unlink(missing_ok=True)
-
     up(only(host), bed, accel="auto", restart=False, timeout_s=60, jobs=1, wait=False, progress=Silent())
     for volume in observe(host).volumes:
         (folder / volume).write_text("new")
@@ -136,9 +133,20 @@ def hosts(host: Host, bed: Topology, folder: Path, effects: Effects, monkeypatch
     monkeypatch.setattr(standing, "pause", effects.wrap(standing.pause))
     monkeypatch.setattr(standing, "go_on", effects.wrap(standing.go_on))
     for module in (put_back, settle, snapshots):
-        monkeypatch.setattr(module, "perform", effects.wrap(done))
+        monkeypatch.setattr(module, "perform", effects.wrap(doing(folder)))
     set_states(host, STATES)
     return only(host)
+
+
+def doing(folder: Path) -> Callable[[Host, Action], None]:
+    """As `perform`, with the files that the driver's volumes do not have."""
+
+    def done(host: Host, action: Action) -> None:
+        perform(host, action)
+        if isinstance(action, RemoveVolume):
+            (folder / action.name).unlink(missing_ok=True)
+
+    return done
 
 
 def set_states(host: Host, states: dict[str, str]) -> None:
@@ -425,17 +433,63 @@ def rebuild(hosts: Hosts, topology: Topology, *, keep: bool = False) -> str:
     return as_new.rebuild(hosts, topology, accel="auto", timeout_s=60, jobs=1, keep=keep, progress=Silent()).reverted
 
 
-def test_a_rebuild_goes_back_to_what_a_rebuild_kept_as_long_as_it_would_be_the_same(
-    hosts: Hosts, bed: Topology, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def gone(*given: Any, **named: Any) -> Any:
-        """Files of snapshots are no volumes of the test driver."""
+@pytest.fixture
+def gone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files of snapshots are no volumes of the test driver: whoever takes the bed down takes them, too."""
+
+    def taken(*given: Any, **named: Any) -> Any:
         done = down(*given, **named)
         for name in of_snapshots(folder):
             (folder / name).unlink()
         return done
 
-    monkeypatch.setattr(as_new, "down", gone)
+    monkeypatch.setattr(as_new, "down", taken)
+
+
+@pytest.mark.usefixtures("gone")
+@pytest.mark.parametrize("back", [False, True], ids=["anew", "back"])
+def test_a_rebuild_that_is_killed_anywhere_is_brought_to_its_end_by_the_next(
+    hosts: Hosts, folder: Path, effects: Effects, bed: Topology, monkeypatch: pytest.MonkeyPatch, *, back: bool
+) -> None:
+    """Of three kills that follow each other one is tried: in `down`, `up`, the snapshot, and on the way back to it."""
+    monkeypatch.setattr(performing, "act", effects.wrap(performing.act))
+    for module in (put_back, settle, snapshots):
+        monkeypatch.setattr(module, "perform", doing(folder))  # which comes to `act`
+
+    def begin() -> None:
+        if back and not listed(hosts):
+            rebuild(hosts, bed, keep=True)
+        if not back and listed(hosts):
+            snapshots.delete(hosts, "ha", "new", Silent())
+        write(folder, "newer")
+
+    begin()
+    total = effects_of(lambda: rebuild(hosts, bed, keep=True), effects)
+    assert total > 20
+    left = set()
+    for at in range(0, total, 3):
+        begin()
+        effects.begin(at, kill=True)
+        with contextlib.suppress(VmlabError):  # as the snapshot's failure would be, a bed is new without it
+            rebuild(hosts, bed, keep=True)
+        effects.end()
+        there = listed(hosts) if observe(hosts.home).bed("ha").nodes else []
+        left.add((bool(there), kept.reverting(hosts, "ha") is not None))
+        assert there in ([], ["new"]), at
+        if at % 2:
+            up(hosts, bed, accel="auto", restart=False, timeout_s=60, jobs=1, wait=False, progress=Silent())
+            assert set(states(hosts).values()) == {"running"}, at
+        rebuild(hosts, bed, keep=True)
+        assert set(states(hosts).values()) == {"running"}, at
+        assert listed(hosts) == ["new"], at
+        assert {identity.snapshot_of(name) for name in of_snapshots(folder)} == {"new"}, at
+    assert left >= ({(True, False), (True, True)} if back else {(False, False)})
+
+
+@pytest.mark.usefixtures("gone")
+def test_a_rebuild_goes_back_to_what_a_rebuild_kept_as_long_as_it_would_be_the_same(
+    hosts: Hosts, bed: Topology, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     create(hosts)
     assert rebuild(hosts, bed) == ""
     assert listed(hosts) == []

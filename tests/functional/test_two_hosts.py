@@ -1,12 +1,15 @@
 """A bed over two hosts, on two test drivers in one process: what is done for a node is done on the node's host."""
 
 import io
+import json
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from vmlab.cli.target import at
 from vmlab.errors import BusyError, HostError, UsageError
 from vmlab.lab.beds.down import down
 from vmlab.lab.beds.power import power
@@ -15,8 +18,8 @@ from vmlab.lab.beds.reached import reached
 from vmlab.lab.beds.status import known
 from vmlab.lab.beds.up import Raised, up
 from vmlab.lab.ground.bed import existing, hosts_at, known_hosts, locked
-from vmlab.lab.ground.bed_folder import nodes_on
-from vmlab.lab.ground.hosts import Hosts, only, refuse_several
+from vmlab.lab.ground.bed_folder import new_folder, nodes_on, spread
+from vmlab.lab.ground.hosts import Hosts, only
 from vmlab.lab.ground.progress import Silent
 from vmlab.report.plan import document, text
 from vmlab.runtime.files import state_dir
@@ -91,6 +94,34 @@ def test_up_makes_each_node_on_its_host_and_down_leaves_neither_anything(hosts: 
     assert list(state_dir().glob("**/secret")) == []
 
 
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("vmlab.lab.beds.prepare", "available_memory"),
+        ("vmlab.lab.beds.down", "refresh_pool"),
+        ("vmlab.lab.ground.hosts", "observe"),
+    ],
+)
+def test_hosts_are_asked_at_once(
+    hosts: Hosts, wide: Topology, monkeypatch: pytest.MonkeyPatch, module: str, name: str
+) -> None:
+    """Each waits until the other is asked, too: one after the other they would wait for ever."""
+    meet = threading.Barrier(len(hosts))
+    real = getattr(sys.modules[module], name)
+
+    def together(host: Host, *given: object, **how: object) -> object:
+        try:
+            meet.wait(timeout=60)
+        except threading.BrokenBarrierError:
+            raise HostError(f"{host.name} is asked alone") from None
+        return real(host, *given, **how)
+
+    monkeypatch.setattr(sys.modules[module], name, together)
+    bring_up(hosts, wide)
+    down(hosts, "wide", keep_disks=False, progress=Silent())
+    assert not meet.broken
+
+
 def test_no_address_and_no_subnet_is_given_twice(hosts: Hosts, wide: Topology) -> None:
     bring_up(hosts, wide)
     places = [address for node in existing(hosts, "wide").metadata.values() for address in node.addresses]
@@ -104,7 +135,8 @@ def test_no_address_and_no_subnet_is_given_twice(hosts: Hosts, wide: Topology) -
 
 def test_power_is_switched_where_the_node_is(hosts: Hosts, wide: Topology) -> None:
     bring_up(hosts, wide)
-    assert power(hosts, "wide", "oss1,mds1", "off", Silent()) == {"mds1": "shut off", "oss1": "shut off"}
+    states, _ = power(hosts, "wide", "oss1,mds1", "off", Silent())
+    assert states == {"mds1": "shut off", "oss1": "shut off"}
     assert (domains(hosts["kvm1"]), domains(hosts["kvm2"])) == (ON_1 - {"mds1"}, ON_2 - {"oss1"})
     assert {action.node for action in bring_up(hosts, wide).actions} == {"mds1", "oss1"}
     assert (domains(hosts["kvm1"]), domains(hosts["kvm2"])) == (ON_1, ON_2)
@@ -145,6 +177,70 @@ def without(hosts: Hosts, name: str) -> Hosts:
     """As `hosts_of` opens them when that one does not answer."""
     away = Away(name, hosts[name].uri, HostError(f"no libvirt at {hosts[name].uri}"))
     return Hosts({other: host for other, host in hosts.items() if other != name}, {name: away}, "kvm1")
+
+
+def test_a_host_that_is_away_counts_for_whom_it_has(hosts: Hosts, wide: Topology) -> None:
+    bring_up(hosts, wide)
+    left = without(hosts, "kvm2")
+    for nodes, here in (("mds1", ["mds1"]), ("@mds", ["mds1", "mds2"]), ("mds*,client1", ["mds1", "mds2", "client1"])):
+        states, choice = power(left, "wide", nodes, "status", Silent())
+        assert list(states) == here
+        choice.refuse_rest()
+    for nodes, told in (("*", r"oss\[1-2\]"), ("oss1,mds1", "oss1"), ("@mds,@oss", r"oss\[1-2\]")):
+        states, choice = power(left, "wide", nodes, "status", Silent())
+        assert set(states) <= ON_1
+        with pytest.raises(HostError, match=f"wide: nothing is known of {told} on kvm2, which is away"):
+            choice.refuse_rest()
+    # Nobody is left to be asked.
+    for nodes in ("oss1", "@oss"):
+        with pytest.raises(HostError, match="on kvm2, which is away"):
+            power(left, "wide", nodes, "off", Silent())
+    assert domains(hosts["kvm2"]) == ON_2
+    with pytest.raises(UsageError, match="no node is called `oss3`"):
+        power(left, "wide", "oss3", "status", Silent())
+
+
+def test_nobody_waits_for_a_host_that_has_none_of_the_nodes(
+    hosts: Hosts, wide: Topology, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bring_up(hosts, wide)
+    asked: list[str] = []
+
+    def opened(self: Host, _uri: str, name: str) -> None:
+        """In the place of a connection: each to a test driver is a host of its own."""
+        asked.append(name)
+        vars(self).update(vars(hosts[name]))
+
+    monkeypatch.setattr(Host, "__init__", opened)
+    monkeypatch.setattr(Host, "close", lambda _: None)
+    both = ["kvm1", "kvm2"]
+    for nodes, on in (("oss1", ["kvm2"]), ("mds[1-2]", ["kvm1"]), ("mds1,oss2", both), ("*", both), ("@oss", both)):
+        asked.clear()
+        with at("wide", tolerant=True, nodes=nodes) as (found, _):
+            assert sorted(asked) == sorted(found) == on
+            assert all(not one.asked for one in found.away.values())
+            _, choice = power(found, "wide", nodes, "status", Silent())
+            choice.refuse_rest()
+    # What was noted is old: it is on another host by now.
+    home = hosts.keeper
+    spread(home, "wide", {name: host.uri for name, host in hosts.items()}, {"kvm1": {"oss1": ["oss"]}, "kvm2": {}})
+    asked.clear()
+    with at("wide", tolerant=True, nodes="oss1") as (found, _):
+        assert sorted(asked) == ["kvm1", "kvm1", "kvm2"]
+        assert set(found) == {"kvm1", "kvm2"}
+
+
+def test_a_host_of_which_nothing_was_noted_may_have_anybody(hosts: Hosts, wide: Topology) -> None:
+    bring_up(hosts, wide)
+    (new_folder(hosts.keeper, "wide") / "hosts").unlink()
+    left = without(hosts, "kvm2")
+    power(left, "wide", "mds1", "status", Silent())[1].refuse_rest()
+    with pytest.raises(HostError, match="nothing is known of what is on kvm2"):
+        power(left, "wide", "@mds", "status", Silent())[1].refuse_rest()
+    with pytest.raises(HostError, match=r"no node is called `oss1`.*what is on kvm2, which is away, is not known"):
+        power(left, "wide", "oss1", "status", Silent())
+    with pytest.raises(HostError, match=r"no node of other is on test:.*and kvm2 is away"):
+        power(left, "other", "n1", "status", Silent())
 
 
 @pytest.mark.parametrize(("away", "there", "left"), [("kvm2", "kvm1", ON_2), ("kvm1", "kvm2", ON_1)])
@@ -210,8 +306,6 @@ def test_who_only_looks_does_without_a_host_that_is_away(tmp_path: Path) -> None
         assert (list(found), list(found.away), found.keeper.name) == (["near"], ["far"], "far")
         with pytest.raises(HostError, match="no libvirt at qemu"):
             found.home  # noqa: B018
-        with pytest.raises(HostError, match="snapshots: the bed is on near, far"):
-            refuse_several(found, "snapshots")
 
 
 def test_a_plan_says_what_is_done_on_which_host(hosts: Hosts, wide: Topology) -> None:
@@ -229,6 +323,41 @@ def test_a_plan_says_what_is_done_on_which_host(hosts: Hosts, wide: Topology) ->
     one = only(hosts["kvm2"])
     told = document(prepare(one, alone, accel="test", restart=False, images=images_of(one, alone)))["actions"]
     assert all("host" not in action for action in told)
+
+
+ROUTED = """
+name: wide
+hosts: {kvm1: {routed: 10.8.0.0/16}, kvm2: {routed: 10.9.1.0/26}}
+nodes:
+  n1: {role: client, memory: 256MiB, host: kvm1}
+  "n[2-3]": {role: client, memory: 256MiB, host: kvm2}
+"""
+
+
+def test_each_host_has_a_management_network_of_what_is_routed_to_it(hosts: Hosts) -> None:
+    topology = loads(ROUTED, "wide.yaml")
+    prepared = bring_up(hosts, topology).prepared
+    nodes = {name: node.metadata for name, node in prepared.nodes.items()}
+    assert {name: str(node.management.ip) for name, node in nodes.items()} == {
+        "n1": "10.8.0.11/24",
+        "n2": "10.9.1.2/26",
+        "n3": "10.9.1.3/26",
+    }
+    assert {node.management.attach for node in nodes.values()} == {"routed"}
+    seed = json.loads(prepared.nodes["n3"].told.documents["network-config"])["ethernets"]["0-mgmt"]
+    assert seed["routes"] == [{"to": "0.0.0.0/0", "via": "10.9.1.1"}]
+    for name, gateway in (("kvm1", "10.8.0.1"), ("kvm2", "10.9.1.1")):
+        xml = hosts[name].call(lambda connection: connection.networkLookupByName("wide.mgmt").XMLDesc())
+        assert "<forward mode='route'/>" in xml
+        assert f"<ip address='{gateway}'" in xml
+    assert bring_up(hosts, topology).actions == ()
+    # Another bed gets another part of the range, or hears that there is none.
+    other = loads(ROUTED.replace("wide", "other"), "other.yaml")
+    with pytest.raises(HostError, match=r"no free /26 subnet for 2 addresses is left in 10\.9\.1\.0/26"):
+        prepare(hosts, other, accel="test", restart=False, images=images_of(hosts, other))
+    larger = loads(ROUTED.replace("wide", "other").replace("10.9.1.0/26", "10.9.0.0/16"), "other.yaml")
+    found = prepare(hosts, larger, accel="test", restart=False, images=images_of(hosts, larger))
+    assert str(found.nodes["n1"].metadata.management.ip) == "10.8.1.11/24"
 
 
 EXPORTED = """

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from vmlab.plan.lease import RANGE
+from vmlab.values.addresses import RANGE
 
 HERE = Path(__file__).parent
 ALONE = f'ip link set lo up && ip route add local {RANGE} dev lo && exec "$@"'

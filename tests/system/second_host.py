@@ -23,6 +23,9 @@ from .conftest import ROOT
 
 FIRST, SECOND = "198.18.77.1", "198.18.77.2"
 """The addresses of the two hosts in the network between them (of RFC 2544's range, which is for tests)."""
+SITE = "t-site"
+"""A bridge on each of them, in one network beside that, in which the hosts have `IN_SITE`."""
+IN_SITE = "198.18.78.1", "198.18.78.2"
 _PREFIX = 24
 _LIBVIRTD_S = 60
 
@@ -95,6 +98,7 @@ def second_host(work: Path) -> Iterator[SecondHost]:
         subprocess.run(there, check=True)
         _address(link, FIRST)
         _address("eth0", SECOND, *inside(holder))
+        _bridged(holder, f"vms{process.pid}")
         keys = BedKeys.fresh(work / "keys")
         keys.write(("second",))
         sshd = Sshd(work / "sshd", keys, "second", address=SECOND, inside=inside(holder))
@@ -103,8 +107,9 @@ def second_host(work: Path) -> Iterator[SecondHost]:
     finally:
         if sshd is not None:
             sshd.stop()
-        process.kill()  # and with it, by --kill-child, all that runs there; its end of the veth pair ends the other
+        process.kill()  # and with it, by --kill-child, all that runs there; its ends of the veth pairs end the others
         process.wait()
+        subprocess.run(("ip", "link", "delete", SITE), check=False, capture_output=True)
         shutil.rmtree(work / "lib", ignore_errors=True)
 
 
@@ -116,6 +121,17 @@ def inside(holder: int) -> tuple[str, ...]:
 def _address(link: str, address: str, *there: str) -> None:
     subprocess.run((*there, "ip", "address", "add", f"{address}/{_PREFIX}", "dev", link), check=True)
     subprocess.run((*there, "ip", "link", "set", link, "up"), check=True)
+
+
+def _bridged(holder: int, link: str) -> None:
+    """A veth pair whose ends are on bridges of one name."""
+    subprocess.run(
+        ("ip", "link", "add", link, "type", "veth", "peer", "name", "eth1", "netns", str(holder)), check=True
+    )
+    for end, address, there in ((link, IN_SITE[0], ()), ("eth1", IN_SITE[1], inside(holder))):
+        subprocess.run((*there, "ip", "link", "add", SITE, "type", "bridge"), check=True)
+        subprocess.run((*there, "ip", "link", "set", end, "master", SITE, "up"), check=True)
+        _address(SITE, address, *there)
 
 
 def _holder(process: "subprocess.Popen[bytes]", work: Path) -> int:

@@ -10,17 +10,17 @@ from .conftest import Vmlab, remains
 
 BED = "name: one\nnodes: {c1: {role: client, memory: 512MiB}}\n"
 NIGHT = """
-name: t
-retry: 1
+name: t-night
+retry: 2
 entries:
   - topology: one.yaml
-    name: night-a
+    name: a
     steps:
       - {command: {run: "date +%s%N"}, name: first}
       - fault: {kind: pause, nodes: c1, after: 1s, lasts: 3s}
       - {command: {run: "sleep 5; echo it is broken; exit 3"}, name: bad}
   - topology: one.yaml
-    name: night-b
+    name: b
     steps: [{command: {run: "! [ -e /run/none ]"}, name: good}]
 """
 KILLED_AFTER_S = 300
@@ -32,6 +32,8 @@ def journal(vmlab: Vmlab) -> list[dict[str, object]]:
 
 
 def test_a_night_survives_sigkill(vmlab: Vmlab, tmp_path: Path) -> None:
+    vmlab = Vmlab(vmlab.state)
+    del vmlab.environment["VMLAB_WARM"]  # who wants all to boot is never gone back for
     (tmp_path / "one.yaml").write_text(BED)
     file = tmp_path / "night.yaml"
     file.write_text(NIGHT)
@@ -39,7 +41,7 @@ def test_a_night_survives_sigkill(vmlab: Vmlab, tmp_path: Path) -> None:
 
     def reached() -> bool:
         events = journal(vmlab)
-        measured = any(event["event"] == "step" for event in events if event.get("entry") == "night-a")
+        measured = any(event["event"] == "step" for event in events if event.get("entry") == "a")
         return going.poll() is not None or measured
 
     try:
@@ -58,14 +60,18 @@ def test_a_night_survives_sigkill(vmlab: Vmlab, tmp_path: Path) -> None:
             "bad": "fail",
             "good": "pass",
         }
-        assert (tests["bad"]["excerpt"], tests["bad"]["again"]) == ("it is broken", ["fail"])
+        assert (tests["bad"]["excerpt"], tests["bad"]["again"]) == ("it is broken", ["fail", "fail"])
+        # Each time on a fresh bed: made anew at first, and then gone back to.
+        told = (folder / "entries/a/messages.log").read_text()
+        ways = [line.partition("rebuilt: ")[2].split()[0] for line in told.splitlines() if "rebuilt: " in line]
+        assert (len(ways), ways[1]) == (2, "revert")
         assert (record["product"], record["lab"], record["incomplete"]) == (1, 0, "")
         results = [event for event in journal(vmlab) if event["event"] == "step"]
         assert results[: len(before)] == before
         assert len(results) == 3  # nothing was measured twice
         injected = [line["what"] for line in record["time_line"] if line["injected"]]
         assert injected[-2:] == ["on purpose: pause c1", "pause c1 is undone"]
-        evidence = folder / "evidence/night-a/bad/c1"
+        evidence = folder / "evidence/a/bad/c1"
         assert (evidence / "console.log").read_text().strip()
         assert (evidence / "dmesg.txt").exists() or (evidence / "dmesg.txt.gz").exists()
         assert {path.name for path in (tmp_path / "to").iterdir()} == {"junit.xml", "night.html", "night.md"}

@@ -18,9 +18,9 @@ import pytest
 from vmlab.runtime.wait import Deadline, until
 
 from .conftest import MINUTES, Vmlab, image_store, remains
-from .second_host import FIRST, SECOND, SecondHost, second_host
+from .second_host import FIRST, IN_SITE, SECOND, SITE, SecondHost, second_host
 
-BED, FAR, WIDE = "t-hosts", "t-far", "t-wide"
+BED, FAR, ON_SITE, ROUTED, WIDE = "t-hosts", "t-far", "t-on-site", "t-routed", "t-wide"
 TOPOLOGY = """
 name: {bed}
 image: demo
@@ -44,6 +44,25 @@ image: demo
 hosts: {{second: {{uri: "{uri}"}}}}
 nodes: {{n1: {{role: client, cpus: 1, memory: 512MiB}}}}
 """
+BRIDGED = """
+name: {bed}
+image: demo
+hosts: {{first: {{}}, second: {{uri: "{uri}"}}}}
+management: {{bridge: {site}, addresses: {addresses}}}
+nodes:
+  n1: {{role: client, cpus: 1, memory: 512MiB, host: first}}
+  n2: {{role: client, cpus: 1, memory: 512MiB, host: second}}
+"""
+GUESTS = "198.18.78.2", "198.18.78.50", "198.18.78.51"
+APART = """
+name: {bed}
+image: demo
+hosts: {{first: {{routed: {near}}}, second: {{uri: "{uri}", routed: {far}}}}}
+nodes:
+  n1: {{role: client, cpus: 1, memory: 512MiB, host: first}}
+  n2: {{role: client, cpus: 1, memory: 512MiB, host: second}}
+"""
+NEAR, BEYOND = "198.18.80.0/24", "198.18.81.0/24"
 IMAGE = os.environ.get("VMLAB_LUSTRE_IMAGE", "")
 LUSTRE = """
 name: {bed}
@@ -82,10 +101,14 @@ class Both(Vmlab):
         self.file = self._write(work / "two.yaml", TOPOLOGY, BED)
         self.fenced = self._write(work / "fenced.yaml", TOPOLOGY, BED, second.fence_agent(f"{BED}.n2"))
         self.alone = self._write(work / "alone.yaml", ALONE, FAR)
+        self.bridged = self._write(work / "bridged.yaml", BRIDGED, ON_SITE)
+        self.routed = self._write(work / "routed.yaml", APART, ROUTED)
         self.lustre = self._write(work / "lustre.yaml", LUSTRE, WIDE, second.fence_agent(f"{WIDE}.oss2"))
 
     def _write(self, path: Path, text: str, bed: str, agent: str = "") -> str:
-        known = {"first": FIRST, "second": SECOND, "uri": self.second.uri, "image": IMAGE or "demo"}
+        known = {"first": FIRST, "second": SECOND, "uri": self.second.uri, "image": IMAGE or "demo", "site": SITE}
+        known["addresses"] = f"{GUESTS[0]}-{GUESTS[-1]}"
+        known |= {"near": NEAR, "far": BEYOND}
         fence = f", fence: {json.dumps(agent)}" if agent else ""
         path.write_text(text.format(bed=bed, fence=fence, **known))
         return str(path)
@@ -103,8 +126,8 @@ class Both(Vmlab):
 
     def json(self, *arguments: str) -> Any:
         """Options come before a command's own words."""
-        verb, *rest = arguments
-        return json.loads(self.run(verb, "-o", "json", *rest))
+        verbs = 2 if arguments[0] in ("host", "image", "sriov") else 1
+        return json.loads(self.run(*arguments[:verbs], "-o", "json", *arguments[verbs:]))
 
 
 @pytest.fixture(scope="module")
@@ -113,14 +136,14 @@ def both(vmlab: Vmlab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bot
     with second_host(work) as second:
         command = Both(vmlab.state, second, work)
         yield command
-        for file in (command.file, command.alone, command.lustre):
+        for file in (command.file, command.alone, command.bridged, command.routed, command.lustre):
             subprocess.run(command.argv("down", file, "--yes"), env=command.environment, check=False)
 
 
-def domains(uri: str) -> list[str]:
+def domains(uri: str, bed: str = BED) -> list[str]:
     connection = libvirt.open(uri)
     try:
-        return [domain.name() for domain in connection.listAllDomains() if domain.name().startswith(f"{BED}.")]
+        return [domain.name() for domain in connection.listAllDomains() if domain.name().startswith(f"{bed}.")]
     finally:
         connection.close()
 
@@ -162,6 +185,45 @@ def test_guests_reach_each_other_with_whole_packets_and_no_larger_ones(both: Bot
     assert len(set(ways.values())) == 2
 
 
+GONE = "t-gone._lustre-OST0000.raw"
+OLD, OWN = "t-old-0123456789ab.qcow2", "t-own-0123456789ab.qcow2"
+
+
+def test_what_is_asked_of_hosts_goes_to_all_of_a_bed_or_to_one(both: Both, tmp_path: Path) -> None:
+    found = {line["what"]: line["verdict"] for line in both.json("host", "check", "--on", both.second.uri)}
+    assert set(found) >= {"libvirt", "KVM", "shell", "flock", "disk space", "VXLAN"}
+    assert set(found.values()) <= {"ok", "warning"}
+    assert [host["name"] for host in both.json("host", "show", "--on", BED)] == ["first", "second"]
+    assert both.json("sriov", "show", "--on", both.second.uri) == []
+    both.run("host", "capture", str(tmp_path / "hosts"), "--on", BED)
+    assert {path.parent.name for path in tmp_path.glob("hosts/*/capabilities.xml")} == {"first", "second"}
+    files = [file for file in both.json("image", "list", "--on", BED) if file["host"] == "second"]
+    assert {file["image"] for file in files} == {"demo"}
+    assert all(file["whole"] and file["here"] and file["clones"] == [f"{BED}.n2"] for file in files)
+    evidence = tmp_path / "evidence"
+    both.run("collect", BED, "-n", "n2", "--to", str(evidence))
+    assert "first boot: n2" in (evidence / "n2/console.log").read_text()
+
+
+def test_what_belongs_to_no_bed_goes_from_that_host_and_nothing_else(both: Both) -> None:
+    for name in (OLD, OWN, "foreign.qcow2", f".{OLD}.partial"):
+        (both.second.images / name).write_bytes(bytes(65536))
+    (both.second.images / "t-own.json").write_text("{}")
+    (both.second.images.parent / "beds" / GONE).write_bytes(b"")
+    dead = "t-dead._lustre-OST0000.raw"
+    exporter = f"qemu-nbd --fork --persistent --format=raw --description=vmlab --export-name={dead} --bind=127.0.0.1"
+    both.second.sh(f"truncate -s 1M /run/dead; {exporter} --port=61999 /run/dead </dev/null")
+    wanted = {("image file", OLD), ("image file", f".{OLD}.partial"), ("volume", GONE), ("export", dead)}
+    for how in ((), ("--apply",)):
+        assert {(i["kind"], i["name"]) for i in both.json("gc", "--on", both.second.uri, *how)} == wanted
+    assert both.json("gc", "--on", both.second.uri) == []
+    assert {path.name for path in both.second.images.glob("*")} >= {OWN, "t-own.json", "foreign.qcow2"}
+    assert both.second.sh("pgrep -c qemu-nbd || :").strip() == "0"
+    assert both.stages(BED) == {"n1": "ready", "n2": "ready"}
+    for path in (both.second.images / name for name in (OWN, "t-own.json", "foreign.qcow2")):
+        path.unlink()
+
+
 DISK = "/dev/disk/by-id/virtio-lustre-OST0000"
 READ = f"dd if={DISK} bs=4k count=1 iflag=direct 2>/dev/null | head -c 5"
 
@@ -183,6 +245,25 @@ def exporters() -> list[int]:
     """The processes that export disks of the bed."""
     commands = {path: path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()}
     return [int(path.parent.name) for path, line in commands.items() if f"--export-name={BED}.".encode() in line]
+
+
+def end_exporter() -> None:
+    (exporter,) = exporters()
+    os.kill(exporter, signal.SIGKILL)
+
+
+def test_a_guest_whose_export_died_stands_still_and_goes_on_when_it_is_there_again(both: Both) -> None:
+    end_exporter()
+    write = f"printf '%-4096s' again | dd of={DISK} bs=4k oflag=direct conv=notrunc,fsync 2>&1 && echo written"
+    writing = both.start("exec", BED, "-n", "n2", "--", write)
+    still = "virsh domstate --reason {bed}.n2 | grep -q 'I/O error' && echo still || :"
+    assert until(lambda: both.second.sh(still.format(bed=BED)) == "still\n", Deadline.after(60), every_s=0.2)
+    assert both.stages(BED)["n2"] == "paused"
+    writing.communicate()  # the wait ends with a dead guest's, but what it waits for in the guest goes on
+    both.up(both.file)
+    assert both.stages(BED) == {"n1": "ready", "n2": "ready"}
+    assert both.run("exec", BED, "-n", "n1", "--", READ).split()[-1] == "again"
+    assert "I/O error" not in both.run("exec", BED, "-n", "n2", "--", "dmesg | grep -i 'i/o error' || :")
 
 
 def test_files_consoles_shells_and_power_are_of_the_nodes_own_host(both: Both, tmp_path: Path) -> None:
@@ -218,8 +299,7 @@ def test_whoever_holds_the_bed_there_holds_it_here(both: Both) -> None:
 def test_a_killed_up_leaves_no_lock_and_the_next_one_finishes_exports_and_all(both: Both) -> None:
     place = exported(both)
     both.run("power", "off", BED, "*")
-    (exporter,) = exporters()
-    os.kill(exporter, signal.SIGKILL)
+    end_exporter()
     killed = both.start("up", both.file, "--accel", "tcg")
     there = f"test -e /run/lock/vmlab/qemu-system.{BED}.lock && echo held || :"
     assert until(lambda: both.second.sh(there) == "held\n", Deadline.after(60), every_s=0.1)
@@ -233,16 +313,58 @@ def test_a_killed_up_leaves_no_lock_and_the_next_one_finishes_exports_and_all(bo
     assert both.run("exec", BED, "-n", "n2", "--", READ).split()[-1] == "again"
 
 
+def test_a_snapshot_is_of_all_hosts_and_a_revert_that_is_killed_goes_on(both: Both) -> None:
+    write = f"printf '%-4096s' {{word}} | dd of={DISK} bs=4k oflag=direct conv=notrunc,fsync 2>/dev/null"
+
+    def mark(word: str) -> None:
+        both.run("exec", BED, "--", f"echo {word} > /run/mark")  # in memory
+        both.run("exec", BED, "-n", "n2", "--", write.format(word=word))
+
+    def marks() -> set[str]:
+        return {answer for command in ("cat /run/mark", READ) for answer in both.answers("sh", "-c", command).values()}
+
+    mark("early")
+    both.run("snapshot", "create", BED, "one")
+    (line,) = json.loads(both.run("snapshot", "list", BED, "-o", "json"))
+    assert (line["name"], line["nodes"], line["running"], line["differs"]) == ("one", 2, 2, "")
+    assert marks() == {"early"}
+    mark("late_")
+    pid, (process,) = running("n2", both), exporters()
+    going = both.start("snapshot", "revert", BED, "one", "--yes")
+    assert until(lambda: running("n2", both) != pid, Deadline.after(120), every_s=0.05)
+    going.send_signal(signal.SIGKILL)
+    going.wait()
+    both.run("power", "on", BED, "n1", status=4)
+    assert "is put back to its snapshot one in part only" in both.complaints
+    both.up(both.file)
+    assert marks() == {"early"}
+    assert exporters() not in ([], [process])
+    both.run("down", BED, "--keep-warm")
+    assert domains("qemu:///system") == [f"{BED}.n1"]
+    assert both.stages(BED) == {"n1": "saved", "n2": "saved"}
+    both.up(both.file)
+    assert marks() == {"early"}
+
+
+def running(node: str, both: Both) -> str:
+    """The process id of a node's QEMU on the second host, "" if there is none."""
+    return both.second.sh(f"cat /run/libvirt/qemu/{BED}.{node}.pid 2>/dev/null || :").strip()
+
+
 def test_a_host_that_is_cut_off_is_named_and_the_rest_goes_down_now_and_it_later(both: Both) -> None:
     both.second.cut_off()
     try:
         assert both.stages(BED, status=4) == {"n1": "ready"}
         assert "the host second is away" in both.complaints
+        assert both.run("exec", BED, "-n", "n1", "--", "hostname").split()[-1] == "n1"
         both.run("fs", "failover", both.file, "n2", status=4)
         assert "n2 is on second, which does not answer: that is no proof that it is off" in both.complaints
         assert both.second.sh("virsh -q list --name").split() == [f"{BED}.n2"]
         both.run("up", both.file, "--accel", "tcg", status=4)
         assert both.second.uri in both.complaints
+        both.run("snapshot", "create", BED, status=4)
+        assert both.second.uri in both.complaints
+        assert both.second.sh("virsh -q list --state-running --name").split() == [f"{BED}.n2"]
         both.run("fs", "failover", both.fenced, "OST0000", status=4)
         assert "n2: off, says its host's fence agent" in both.complaints
         assert "the image has no Lustre" in both.complaints  # what follows is tried where an image has it
@@ -271,6 +393,70 @@ def test_a_bed_on_another_machine_only_is_reached_through_it(both: Both) -> None
     assert both.second.remains(FAR) == []
 
 
+def test_a_bridge_of_the_site_joins_the_guests_and_reaches_them(both: Both) -> None:
+    # The addresses begin with one that the second host has itself.
+    both.run("up", both.bridged, "--accel", "tcg", status=4)
+    assert f"{IN_SITE[1]} on mgmt was to be that of n1, and " in both.complaints
+    assert domains("qemu:///system", ON_SITE) == []
+    file = Path(both.bridged)
+    file.write_text(file.read_text().replace(f"{GUESTS[0]}-", f"{GUESTS[1]}-"))
+    both.up(both.bridged)
+    assert both.stages(ON_SITE) == {"n1": "ready", "n2": "ready"}
+    addresses = {node["name"]: dict(node["addresses"][0])["ip"] for node in both.json("status", ON_SITE)}
+    assert addresses == {"n1": f"{GUESTS[1]}/24", "n2": f"{GUESTS[2]}/24"}
+    # Nothing of vmlab's joins them, and packets are whole.
+    assert ON_SITE not in both.second.sh("virsh -q net-list --all --name; ip -o link show type vxlan")
+    for node, other in (("n1", "n2"), ("n2", "n1")):
+        both.run("exec", ON_SITE, "-n", node, "--", f"ping -c 1 -W 5 -M do -s {1500 - _PING} {other}")
+    assert "ProxyCommand" not in both.run("export", "ssh-config", ON_SITE)
+    figures_of_hosts_add_up(both)
+    # This machine leaves the network: its host leads to the far guest.
+    subprocess.run(("ip", "address", "delete", f"{IN_SITE[0]}/24", "dev", SITE), check=True)
+    assert both.run("ssh", ON_SITE, "n2", "--", "uname", "-n").strip() == "n2"
+    assert both.run("export", "ssh-config", ON_SITE).count("ProxyCommand") == 1
+    both.run("down", ON_SITE, "--yes")
+    assert remains(ON_SITE, both) == []
+    assert both.second.remains(ON_SITE) == []
+
+
+@pytest.mark.nightly
+def test_what_the_site_routes_to_each_host_joins_the_guests(both: Both) -> None:
+    way = ("ip", "route", "replace", BEYOND, "via", SECOND)
+    subprocess.run(way, check=True)
+    both.second.sh(f"ip route replace {NEAR} via {FIRST}")
+    both.up(both.routed)
+    assert both.stages(ROUTED) == {"n1": "ready", "n2": "ready"}
+    for node, other in (("n1", "n2"), ("n2", "n1")):
+        both.run("exec", ROUTED, "-n", node, "--", f"ping -c 1 -W 5 -M do -s {1500 - _PING} {other}")
+    assert "ProxyCommand" not in both.run("export", "ssh-config", ROUTED)
+    # Without a route the far guest is reached through its host, and others' beds are still told apart.
+    subprocess.run(("ip", "route", "delete", BEYOND), check=True)
+    assert both.run("export", "ssh-config", ROUTED).count("ProxyCommand") == 1
+    assert both.run("ssh", ROUTED, "n2", "--", "uname", "-n").strip() == "n2"
+    both.run("down", ROUTED, "--yes")
+    assert remains(ROUTED, both) == []
+    assert both.second.remains(ROUTED) == []
+
+
+def figures_of_hosts_add_up(both: Both) -> None:
+    words = ("directory=/root", "rw=write", "block=64KiB", "size=1MiB", "runtime_s=2", "engine=psync", "direct=false")
+    record = both.json("run", ON_SITE, "fio", *(word for setting in words for word in ("--set", setting)))
+    values: dict[str, dict[str, float]] = {}
+    for sample in record["samples"]:
+        which = sample["labels"].get("host") or sample["labels"].get("node", "")
+        values.setdefault(sample["metric"], {})[which] = sample["value"]
+    by_host, by_node = values["host_bandwidth"], values["node_bandwidth"]
+    assert (by_host["first"], by_host["second"]) == (by_node["n1"], by_node["n2"])
+    assert by_host["all"] == pytest.approx(by_host["first"] + by_host["second"])
+    assert by_host["all"] == pytest.approx(values["bandwidth"][""])
+    assert {host["name"]: host["nodes"] for host in record["hosts"]} == {"first": ["n1"], "second": ["n2"]}
+    shown = both.run("results", "show", record["id"])
+    assert "fio by host" in shown
+    page = both.second.folder / "report.html"
+    both.run("results", "report", record["id"], "-o", str(page))
+    assert "by host" in page.read_text()
+
+
 @pytest.mark.lustre
 @pytest.mark.skipif(not IMAGE, reason="VMLAB_LUSTRE_IMAGE names no image that carries Lustre")
 def test_a_host_that_is_cut_off_loses_its_target_to_the_other_one(both: Both) -> None:
@@ -294,8 +480,7 @@ def test_a_host_that_is_cut_off_loses_its_target_to_the_other_one(both: Both) ->
         (moved,) = told["moved"]
         assert (moved["source"], moved["destination"]) == ("oss2", "mds1")
         assert "oss2: off, says its host's fence agent" in both.complaints
-        # All that is asked while a host is away ends with that status.
-        assert both.run("exec", WIDE, "-n", "client1", "--", read, status=4).split()[-2] == wrote
+        assert both.run("exec", WIDE, "-n", "client1", "--", read).split()[-2] == wrote
     finally:
         both.second.cut_off(really=False)
     both.up(both.lustre)

@@ -10,6 +10,7 @@ from vmlab.errors import HostError
 from vmlab.lab.ground.bed_folder import (
     new_folder,
     nodes_on,
+    roles_on,
     slug,
     slug_there,
     spread,
@@ -41,12 +42,17 @@ def test_what_is_written_down_of_a_bed(tmp_path: Path, monkeypatch: pytest.Monke
     home = host("qemu:///system", local=True)
     uris = {"kvm1": home.uri, "kvm2": "qemu+ssh://root@kvm2/system"}
     assert (spread_over(home, "ha"), nodes_on(home, "ha", "kvm2"), spread_beds()) == ({}, [], [])
-    spread(home, "ha", uris, {"kvm2": ["oss2"]})
+    spread(home, "ha", uris, {"kvm2": {"oss2": ["oss", "mgs"]}})
     assert spread_beds() == spread_beds("ha") == [new_folder(home, "ha")]
     assert spread_beds("other") == []
     assert uris_of(new_folder(home, "ha")) == uris
     assert spread_over(home, "ha") == {uri: name for name, uri in uris.items()}
     assert (nodes_on(home, "ha", "kvm1"), nodes_on(home, "ha", "kvm2")) == ([], ["oss2"])
+    assert roles_on(home, "ha", "kvm2") == {"oss2": ("oss", "mgs")}
+    # As an earlier vmlab wrote it.
+    file = new_folder(home, "ha") / "hosts"
+    file.write_text(file.read_text().replace('{"oss2": ["oss", "mgs"]}', '["oss2"]'))
+    assert (nodes_on(home, "ha", "kvm2"), roles_on(home, "ha", "kvm2")) == (["oss2"], None)
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"kvm1": "qemu:///system"}', '{"kvm1": {"uri": "x"}}', "\xff"])

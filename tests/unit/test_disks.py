@@ -58,11 +58,11 @@ def test_chains_are_followed_to_their_end_or_once_round_and_each_file_is_asked_o
         asked.append(path)
         return links.get(path, [])
 
-    under = _under(frozenset("ad"), below)
+    under = _under(frozenset("ad"), {}, below)
     assert sorted(asked) == ["a", "b", "c", "d", "x"]
     assert _chains(frozenset("a"), under) == {"a", "b", "c", "x"}
     assert _chains(frozenset("d"), under) == {"x"}
 
 
 def test_a_chain_whose_names_grow_without_end_is_given_up() -> None:
-    assert len(_under(frozenset({"a"}), lambda path: [f"{path}/a"])) == 64
+    assert len(_under(frozenset({"a"}), {}, lambda path: [f"{path}/a"])) == 64

@@ -51,7 +51,7 @@ def collect(
       vmlab collect ha -n @oss --since 1h --to evidence
       vmlab collect ha -n oss1 --dump silent
     """
-    from vmlab.cli.target import at, guests_only, refuse_away
+    from vmlab.cli.target import at, guests_only
     from vmlab.lab.beds.collect import Wanted, folder_of
     from vmlab.lab.beds.collect import collect as collect_all
     from vmlab.records.evidence import as_data
@@ -63,7 +63,7 @@ def collect(
     wanted = Wanted(nodes, parse_moment(since, now) if since else None, dump, timeout)
     with at(bed, guests_only(bed, nodes), tolerant=True) as (hosts, name), shown() as progress:
         to = folder or folder_of(name, now)
-        found = collect_all(hosts, name, wanted, to, texts=_of_bed(hosts, bed, name), progress=progress)
+        found, choice = collect_all(hosts, name, wanted, to, texts=_of_bed(hosts, bed, name), progress=progress)
     if output is Form.JSON:
         typer.echo(dumped({"folder": str(to), **as_data(found)}))
     else:
@@ -71,12 +71,11 @@ def collect(
             if node.silent:
                 typer.echo(f"vmlab: warning: {node.node} did not answer: {node.silent}", err=True)
         typer.echo(to)
-    if nodes == "*":
-        refuse_away(hosts, name)
+    choice.refuse_rest()
 
 
 def _of_bed(hosts: "Hosts", bed: str, name: str) -> "Mapping[str, tuple[str, str]]":
-    """What is told of the whole bed: its nodes, as `status` has them, and the topology file, where there is one."""
+    """What is told of the whole bed: its nodes, as `status` has them; of its topology file it and the plan."""
     from vmlab.cli.target import described_by, find
     from vmlab.lab.beds.status import known
     from vmlab.lab.ground.bed import existing
@@ -90,5 +89,22 @@ def _of_bed(hosts: "Hosts", bed: str, name: str) -> "Mapping[str, tuple[str, str
     }
     file = described_by(bed)
     if file is not None and file != "-":
-        told["topology.yaml"] = (f"the topology file {file}", find(file).read_text(errors="replace"))
+        path = find(file)
+        told["topology.yaml"] = (f"the topology file {file}", path.read_text(errors="replace"))
+        about = "what `vmlab plan -o json` says: who is where, and what is not as the file has it"
+        told["plan.json"] = (about, dumped(_planned(hosts, path, name)))
     return told
+
+
+def _planned(hosts: "Hosts", path: Path, name: str) -> "Mapping[str, object]":
+    """The plan, or why there is none: the file may be another one by now, and no reason to leave all else."""
+    from vmlab import topology, workloads
+    from vmlab.errors import VmlabError
+    from vmlab.lab.beds.plan import look_as_it_runs
+    from vmlab.report.plan import document
+
+    try:
+        described = topology.load(path, name=name, workloads=workloads.options_by_name())
+        return document(look_as_it_runs(hosts, described))
+    except VmlabError as error:
+        return {"error": error.message}

@@ -19,7 +19,7 @@ _Suite = Annotated[str, typer.Argument(metavar="SUITE", help="A suite of Lustre'
 _Tests = Annotated[list[str], typer.Argument(metavar="TEST...", help="Sub-tests, such as 27J, or the step's name.")]
 _Where = Annotated[
     list[str] | None,
-    option("--where", metavar="CONDITION=VALUE", help="Only there: backend=zfs, image=rocky9*, entry=..."),
+    option("--where", metavar="CONDITION=VALUE", help="Only there: backend=zfs, version=2.15.*, entry=..."),
 ]
 
 

@@ -1,12 +1,18 @@
 """host check, gc: the machine that beds run on."""
 
+import shlex
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vmlab.cli.commands import Group
-from vmlab.cli.options import Form, Output, option
+from vmlab.cli.options import Form, On, Output, option
+
+if TYPE_CHECKING:
+    from vmlab.lab.hosts.gc import Leftover
+    from vmlab.virt.connection import Host
 
 app = typer.Typer(
     cls=Group,
@@ -23,31 +29,31 @@ def host() -> None:
 
 
 @app.command()
-def check(output: Output = Form.TABLE) -> None:
+def check(on: On = None, output: Output = Form.TABLE) -> None:
     """Say what this machine lacks for beds, and what to do.
 
     Exits 0 if beds can run, if with warnings, else 4.
 
     \b
-    Example:
+    Examples:
       vmlab host check
+      vmlab host check --on ha-two-hosts.yaml
     """
-    from vmlab.lab.ground.bed import default_uri
-    from vmlab.lab.hosts.check import check as look
+    from vmlab.cli.target import uris_on
+    from vmlab.lab.hosts.check import check_all
     from vmlab.report.checks import check_table
     from vmlab.report.plain import dumped
     from vmlab.report.progress import shown
-    from vmlab.report.tables import show
-    from vmlab.virt.elsewhere import refuse_elsewhere
+    from vmlab.report.tables import show_each
 
-    refuse_elsewhere(default_uri())
     with shown() as progress:
-        found = look(default_uri(), progress)
+        found = check_all(uris_on(on), progress)
     if output is Form.JSON:
-        typer.echo(dumped(found))
+        lines = [(name, line) for name, of_host in found.items() for line in of_host]
+        typer.echo(dumped([line if on is None else {"host": name, **asdict(line)} for name, line in lines]))
     else:
-        show(check_table(found))
-    if any(line.verdict == "no" for line in found):
+        show_each({name: check_table(of_host) for name, of_host in found.items()})
+    if any(line.verdict == "no" for of_host in found.values() for line in of_host):
         raise typer.Exit(_CANNOT)
 
 
@@ -56,84 +62,106 @@ def show_host(
     inventory: Annotated[
         Path | None, option("--inventory", help="Show the host that this folder records, not this machine.")
     ] = None,
+    on: On = None,
     picture: Annotated[Path | None, option("--picture", help="Draw it: .svg, .png or .dot.")] = None,
     output: Output = Form.TABLE,
 ) -> None:
-    """Show cells, CPUs, memory, HCAs and NICs, and who has what.
+    """Show cells, CPUs, memory, HCAs and NICs, and who has what. With --on JSON is a list.
 
     \b
     Examples:
+      vmlab host show --on qemu+ssh://root@kvm2/system
       vmlab host show --picture host.svg
       vmlab host show --inventory hosts/oss1 -o json
     """
-    from vmlab.cli.target import here
+    from vmlab.cli.target import on_hosts, refuse_away
+    from vmlab.errors import UsageError
     from vmlab.lab.ground.recorded import recorded
     from vmlab.report.inventory import inventory_object, inventory_tables
     from vmlab.report.plain import dumped
-    from vmlab.report.tables import show
+    from vmlab.report.tables import show_each
     from vmlab.virt.inventory import inventory as look
 
+    if inventory is not None and on is not None:
+        raise UsageError("--inventory and --on: a record, or hosts", hint="one of both")
     if inventory is not None:
-        found = recorded(inventory)
+        record = recorded(inventory)
+        found = {record.name: record}
     else:
-        with here(anywhere=True) as host:
-            found = look(host)
+        with on_hosts(on) as hosts:
+            found = hosts.each(look, failed="not all hosts could be asked")
     if picture is not None:
         from vmlab.report.hostpicture import draw
 
-        draw({found.name: found}, None, picture)
+        draw(found, None, picture)
     if output is Form.JSON:
-        typer.echo(dumped(inventory_object(found)))
+        told = [inventory_object(one) for one in found.values()]
+        typer.echo(dumped(told[0] if on is None else told))
     else:
-        show(inventory_tables(found))
+        show_each({name: inventory_tables(one) for name, one in found.items()}, titles=False)
+    if on is not None:
+        refuse_away(hosts, on)
 
 
 @app.command()
 def capture(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty folder.", show_default=False)],
+    on: On = None,
 ) -> None:
     """Write down this machine, to plan on it elsewhere.
 
-    For `vmlab plan FILE --inventory DIR`. Serial numbers and uuids are left out; MAC addresses and GUIDs stay.
+    For `vmlab plan FILE --inventory DIR`. Serial numbers and uuids are left out; MAC addresses and GUIDs stay. Of
+    several hosts (--on) each has a folder of its name below DIR.
 
     \b
     Example:
       vmlab host capture hosts/oss1
     """
-    from vmlab.cli.target import here
+    from vmlab.cli.target import on_hosts, refuse_away
     from vmlab.lab.ground.recorded import capture as write
 
-    with here(anywhere=True) as host:
-        count = write(host, folder)
-    typer.echo(f"{folder}: {count} files", err=True)
+    with on_hosts(on) as hosts:
+        for name, host in hosts.items():
+            to = folder / name if hosts.several else folder
+            typer.echo(f"{to}: {write(host, to)} files", err=True)
+    if on is not None:
+        refuse_away(hosts, on)
 
 
 def gc(
     apply: Annotated[bool, option("--apply", help="Remove it; without this it is only listed.")] = False,
+    on: On = None,
     output: Output = Form.TABLE,
 ) -> None:
     """List, or remove, what belongs to no bed.
 
-    Disks and networks without nodes, keys, image files; image builds and runs that were cut off.
+    Disks and networks without nodes, exports without disks, keys, image files; image builds and runs that were cut off.
+    On other machines (--on) what a vmlab there keeps for itself stays: builds, templates, runs, images.
 
     \b
-    Example:
+    Examples:
       vmlab gc --apply
+      vmlab gc --on ha-two-hosts.yaml
     """
-    from vmlab.cli.target import here
+    from vmlab.cli.target import on_hosts, refuse_away
     from vmlab.lab.hosts.gc import collect, leftovers
     from vmlab.report.checks import leftover_table
     from vmlab.report.plain import dumped
     from vmlab.report.tables import show
     from vmlab.runtime.files import state_dir
 
-    with here() as host:
-        found = leftovers(host, state_dir() / "runs")
-        if apply:
-            found = collect(host, found)
+    def of(host: "Host") -> "list[Leftover]":
+        items = leftovers(host, state_dir() / "runs")
+        return [replace(item, host=host.name) for item in (collect(host, items) if apply else items)]
+
+    with on_hosts(on) as hosts:
+        found = [item for items in hosts.each(of, failed="not all hosts could be asked").values() for item in items]
     if output is Form.JSON:
         typer.echo(dumped(found))
     elif found:
         show(leftover_table(found))
-    told = "nothing is left over" if not found else "removed" if apply else "vmlab gc --apply removes it"
+    again = "vmlab gc --apply" if on is None else f"vmlab gc --apply --on {shlex.quote(on)}"
+    told = "nothing is left over" if not found else "removed" if apply else f"{again} removes it"
     typer.echo(told, err=True)
+    if on is not None:
+        refuse_away(hosts, on)

@@ -8,7 +8,7 @@ import typer
 
 from vmlab.cli import complete
 from vmlab.cli.commands import Group
-from vmlab.cli.options import Accel, Acceleration, Form, Output, Timeout, Yes, option
+from vmlab.cli.options import Accel, Acceleration, Form, On, Output, Timeout, Yes, option
 
 if TYPE_CHECKING:
     from vmlab.values.size import Bytes
@@ -26,18 +26,33 @@ _Name = Annotated[str, typer.Argument(metavar="NAME", help="The image's name.", 
 
 
 @app.command("list")
-def list_(output: Output = Form.TABLE) -> None:
+def list_(on: On = None, output: Output = Form.TABLE) -> None:
     """List the images, and which nodes are clones of them.
 
-    \b
-    Example:
-      vmlab image list
-    """
-    from vmlab.cli.target import here
-    from vmlab.lab.images.images import listed
-    from vmlab.report.plain import dumped
-    from vmlab.report.tables import image_table, show
+    With --on the files that other hosts have of images: `up` sends those that a bed needs, and `gc --on` removes those
+    of no use.
 
+    \b
+    Examples:
+      vmlab image list
+      vmlab image list --on ha-two-hosts.yaml
+    """
+    from vmlab.cli.target import here, on_hosts, refuse_away
+    from vmlab.lab.images.images import files_on, listed
+    from vmlab.report.plain import dumped
+    from vmlab.report.tables import image_file_table, image_table, show
+
+    if on is not None:
+        with on_hosts(on) as hosts:
+            files = files_on(hosts)
+        if output is Form.JSON:
+            typer.echo(dumped(files))
+        elif files:
+            show(image_file_table(files))
+        else:
+            typer.echo("no files of images are there: `vmlab up` sends them", err=True)
+        refuse_away(hosts, on)
+        return
     with here() as host:
         found = listed(host)
     if output is Form.JSON:

@@ -174,5 +174,6 @@ def trend(
 def _like(run: "RunRecord") -> "list[RunRecord]":
     """The runs of the same bed and workload."""
     from vmlab.records.selection import Selection
+    from vmlab.values.identity import asked_bed
 
-    return list(chosen((), Selection(beds=frozenset({run.bed}), workloads=frozenset({run.workload}))))
+    return list(chosen((), Selection(beds=frozenset({asked_bed(run.bed)}), workloads=frozenset({run.workload}))))

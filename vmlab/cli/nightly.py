@@ -9,6 +9,8 @@ import typer
 from vmlab.cli.options import Accel, Acceleration, Form, Output, option
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from vmlab.nights.night import Night
     from vmlab.records.night import NightRecord
 
@@ -49,22 +51,25 @@ def nightly(
       vmlab nightly night.yaml --resume
     """
     from vmlab.judgement.expectations import load as load_expected
+    from vmlab.lab.nightly.foretold import foretold, in_lines
     from vmlab.lab.nightly.night import Places, night_of, rooms, told
     from vmlab.report.night.files import written
     from vmlab.store.nights import nights_dir
     from vmlab.store.runs import runs_dir
+    from vmlab.workloads import workloads as all_workloads
 
     night = load(file, name)
     if entry is not None:
         night = _only(night, entry)
     expectations = load_expected(night.expected) if night.expected is not None else ()
+    said = foretold(night, all_workloads())
     if dry_run:
         if output is Form.JSON:
             from vmlab.report.plain import dumped
 
-            typer.echo(dumped(told(night)))
+            typer.echo(dumped(told(night, said)))
         else:
-            _show(night)
+            _show(night, said)
         return
     places = Places(nights_dir(), runs_dir())
     if join is not None:
@@ -75,7 +80,8 @@ def nightly(
         return
     room_kib = rooms(night, _room)
     _refuse_too_large(night, room_kib)
-    say = _say
+    for line in in_lines(said):
+        _say(line)
     try:
         record, folder = night_of(
             night,
@@ -84,7 +90,7 @@ def nightly(
             expectations=expectations,
             accel="" if accel is Accel.AUTO else str(accel),
             resume=resume,
-            say=say,
+            say=_say,
         )
     except KeyboardInterrupt:
         written(places.nights, night.name, to)
@@ -176,8 +182,12 @@ def _refuse_too_large(night: "Night", room_kib: dict[str, int | None]) -> None:
         raise together(errors, f"{len(errors)} of {len(night.entries)} beds do not fit")
 
 
-def _show(night: "Night") -> None:
+def _show(night: "Night", foretold: "Mapping[str, Sequence[str]]") -> None:
+    from vmlab.lab.nightly.foretold import in_lines
     from vmlab.report.night.tables import planned_table
     from vmlab.report.tables import show
+    from vmlab.values.printable import printable
 
     show(planned_table(night))
+    for line in in_lines(foretold):
+        typer.echo(printable(line))

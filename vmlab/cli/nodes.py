@@ -31,7 +31,7 @@ def ssh(
     from vmlab.lab.beds.execute import door
 
     topology = with_externals(bed)
-    with at(bed, topology, tolerant=True) as (hosts, name):
+    with at(bed, topology, tolerant=True, nodes=node) as (hosts, name):
         guest = door(hosts, name, node, topology)
         argv = guest.argv(_command(command or []), tty=sys.stdin.isatty() and sys.stdout.isatty())
         sys.stdout.flush()
@@ -65,24 +65,24 @@ def exec_(
       vmlab exec ha -n @oss -- uname -r
       vmlab exec ha -n 'oss[1-2],client1' -- 'dmesg | tail -n 3'
     """
-    from vmlab.cli.target import at, refuse_away, with_externals
+    from vmlab.cli.target import at, with_externals
     from vmlab.errors import together
     from vmlab.lab.beds.execute import execute
     from vmlab.report.answers import tell
     from vmlab.report.plain import dumped
 
     topology = with_externals(bed)
-    with at(bed, topology, tolerant=True) as (hosts, name):
-        answers, dead = execute(hosts, name, nodes, _command(command), jobs=jobs, deadline_s=timeout, topology=topology)
+    with at(bed, topology, tolerant=True, nodes=nodes) as (hosts, name):
+        done = execute(hosts, name, nodes, _command(command), jobs=jobs, deadline_s=timeout, topology=topology)
     if output is Form.JSON:
-        typer.echo(dumped(answers))
+        typer.echo(dumped(done.answers))
     else:
-        tell(answers)
-    if dead:
-        raise together(dead, f"{name}: {len(dead)} nodes are dead")
-    worst = max((a.status if a.status >= 0 else 128 - a.status for a in answers), default=0)
+        tell(done.answers)
+    if done.dead:
+        raise together(done.dead, f"{name}: {len(done.dead)} nodes are dead")
+    worst = max((a.status if a.status >= 0 else 128 - a.status for a in done.answers), default=0)
     if not worst:
-        refuse_away(hosts, name)
+        done.choice.refuse_rest()
     raise typer.Exit(worst)
 
 
@@ -131,7 +131,7 @@ def console(
     from vmlab.report.answers import console_log
     from vmlab.virt.console import attach
 
-    with at(bed, guests_only(bed, node), tolerant=True) as (hosts, name):
+    with at(bed, guests_only(bed, node), tolerant=True, nodes=node) as (hosts, name):
         if log or since:
             typer.echo(console_log(printed(hosts, name, node, since)), nl=False)
             return
@@ -195,20 +195,19 @@ def power(
       vmlab power off ha oss1
       vmlab power status ha
     """
-    from vmlab.cli.target import at, guests_only, refuse_away
+    from vmlab.cli.target import at, guests_only
     from vmlab.lab.beds.power import power as switch
     from vmlab.report.plain import dumped
     from vmlab.report.progress import shown
     from vmlab.report.tables import power_table, show
 
     with at(bed, guests_only(bed, nodes), tolerant=True) as (hosts, name), shown() as progress:
-        states = switch(hosts, name, nodes, verb, progress)
+        states, choice = switch(hosts, name, nodes, verb, progress)
     if output is Form.JSON:
         typer.echo(dumped(states))
     else:
         show(power_table(states))
-    if nodes in (None, "*"):
-        refuse_away(hosts, name)
+    choice.refuse_rest()
 
 
 def _command(words: list[str]) -> tuple[str, ...]:

@@ -153,6 +153,14 @@ HardEnd = Annotated[
 Timeout = Annotated[
     float, option("--timeout", help="Give up after this time (90s, 10m, 1h).", metavar="TIME", parser=duration)
 ]
+On = Annotated[
+    str | None,
+    option(
+        "--on",
+        help="Hosts: libvirt's URI of one, or a bed or topology file, all of whose are meant. Absent: this machine.",
+        metavar="URI|BED|FILE",
+    ),
+]
 _MOST_JOBS = 1024
 Jobs = Annotated[int, option("--jobs", "-j", help="Nodes that are worked on at the same time.", min=1, max=_MOST_JOBS)]
 

@@ -1,12 +1,16 @@
 """sriov show, create, release."""
 
+from dataclasses import fields
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vmlab.cli.commands import Group
-from vmlab.cli.options import Form, Output, Yes, option
+from vmlab.cli.options import Form, On, Output, Yes, option
+
+if TYPE_CHECKING:
+    from vmlab.lab.hosts.sriov import PfLine
 
 app = typer.Typer(
     cls=Group,
@@ -24,35 +28,47 @@ def show(
     inventory: Annotated[
         Path | None, option("--inventory", help="Show the host that this folder records, not this machine.")
     ] = None,
+    on: On = None,
     output: Output = Form.TABLE,
 ) -> None:
     """Show virtual functions, and who has each.
 
     \b
     Examples:
+      vmlab sriov show --on ha-two-hosts.yaml
       vmlab sriov show
       vmlab sriov show mlx5_0 -o json
     """
-    from vmlab.cli.target import here
+    from vmlab.cli.target import on_hosts, refuse_away
+    from vmlab.errors import UsageError
     from vmlab.lab.ground.recorded import recorded
     from vmlab.lab.hosts.sriov import show as look
     from vmlab.report.plain import dumped
     from vmlab.report.sriov import sriov_table
-    from vmlab.report.tables import show as printed
+    from vmlab.report.tables import show_each
     from vmlab.virt.inventory import inventory as inventory_of
 
+    if inventory is not None and on is not None:
+        raise UsageError("--inventory and --on: a record, or hosts", hint="one of both")
     if inventory is not None:
-        known = recorded(inventory)
+        known = {"": recorded(inventory)}
     else:
-        with here() as host:
-            known = inventory_of(host)
-    found = look(known, pf)
+        with on_hosts(on) as hosts:
+            known = hosts.each(inventory_of, failed="not all hosts could be asked")
+    found = {name: look(host, pf) for name, host in known.items()}
     if output is Form.JSON:
-        typer.echo(dumped(found))
-    elif found:
-        printed(sriov_table(found))
+        lines = [(name, line) for name, of_host in found.items() for line in of_host]
+        typer.echo(dumped([line if on is None else {"host": name, **_fields(line)} for name, line in lines]))
+    elif any(found.values()):
+        show_each({name: sriov_table(of_host) for name, of_host in found.items() if of_host})
     else:
-        typer.echo("no function of this host has SR-IOV", err=True)
+        typer.echo("no function of this host has SR-IOV" if on is None else "no function there has SR-IOV", err=True)
+    if on is not None:
+        refuse_away(hosts, on)
+
+
+def _fields(line: "PfLine") -> dict[str, object]:
+    return {field.name: getattr(line, field.name) for field in fields(line)}
 
 
 @app.command()

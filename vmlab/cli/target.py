@@ -6,6 +6,7 @@ import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import typer
 
@@ -141,26 +142,34 @@ def guests_only(bed: str, nodes: str | None) -> "Topology | None":
 
 
 @contextlib.contextmanager
-def at(bed: str, topology: "Topology | None" = None, *, tolerant: bool = False) -> "Iterator[tuple[Hosts, str]]":
+def at(
+    bed: str, topology: "Topology | None" = None, *, tolerant: bool = False, nodes: str | None = None
+) -> "Iterator[tuple[Hosts, str]]":
     """A bed's hosts, and the bed's name, from its name or its topology file, which may have been loaded already.
 
-    The `tolerant` tells of hosts that are away and does without them; `refuse_away` says so with its status.
+    The `tolerant` tells of hosts that are away and does without them; `refuse_away` says so with its status. Where only
+    `nodes` are asked for, and it was noted which hosts these are on, nobody waits for others.
     """
     from vmlab.errors import UsageError
-    from vmlab.lab.ground.bed import default_uri, hosts_at, hosts_of, known_hosts
+    from vmlab.lab.ground.bed import default_uri, hosts_at, known_hosts
+    from vmlab.lab.ground.choosing import all_there, spared
 
     if is_file(bed):
         topology = topology or load(bed)
-        with hosts_of(topology, tolerant=tolerant) as hosts:
-            _tell_away(hosts)
-            yield hosts, topology.name
+        name, uris = topology.name, {host: asked.uri or default_uri() for host, asked in topology.hosts.items()}
     elif _BED.fullmatch(bed):
-        uris = known_hosts(bed) or {"local": default_uri()}
-        with hosts_at(uris, tolerant=tolerant) as hosts:
-            _tell_away(hosts)
-            yield hosts, bed
+        name, uris = bed, known_hosts(bed) or {"local": default_uri()}
     else:
         raise UsageError(f"{bed!r:.80} is neither a bed's name nor a topology file", hint="vmlab list")
+    if nodes is not None and (others := spared(uris, name, nodes)):
+        with hosts_at(uris, tolerant=tolerant, spared=others) as hosts:
+            if all_there(hosts, name, nodes):
+                _tell_away(hosts)
+                yield hosts, name
+                return
+    with hosts_at(uris, tolerant=tolerant) as hosts:
+        _tell_away(hosts)
+        yield hosts, name
 
 
 @contextlib.contextmanager
@@ -184,7 +193,8 @@ def _named_in(place: str) -> str | None:
 
 def _tell_away(hosts: "Hosts") -> None:
     for one in hosts.away.values():
-        typer.echo(f"vmlab: warning: the host {one.name} is away: {one.why.message}", err=True)
+        if one.asked:
+            typer.echo(f"vmlab: warning: the host {one.name} is away: {one.why.message}", err=True)
 
 
 def refuse_away(hosts: "Hosts", bed: str) -> None:
@@ -216,6 +226,44 @@ def described(bed: str, name: str | None = None, *, tolerant: bool = False) -> "
     with hosts_of(topology, tolerant=tolerant) as hosts:
         _tell_away(hosts)
         yield hosts, topology
+
+
+def uris_on(on: str | None) -> dict[str, str]:
+    """The URIs that --on means, by name: of one host, or of all of a bed or a topology file; without it this machine's.
+
+    Raises UsageError for what is none of these.
+    """
+    from vmlab.errors import UsageError
+    from vmlab.lab.ground.bed import default_uri, known_hosts
+
+    if on is None:
+        return {"local": default_uri()}
+    if "://" in on:
+        return {urlsplit(on).hostname or "local": on}
+    if is_file(on):
+        return {name: asked.uri or default_uri() for name, asked in load(on).hosts.items()}
+    if _BED.fullmatch(on):
+        if (found := known_hosts(on)) is not None:
+            return found
+        if (file := described_by(on)) is not None:
+            return uris_on(file)
+    raise UsageError(
+        f"{on!r:.80} is neither a URI of libvirt's, nor a bed on other hosts, nor a topology file",
+        hint="--on qemu+ssh://root@HOST/system",
+    )
+
+
+@contextlib.contextmanager
+def on_hosts(on: str | None) -> "Iterator[Hosts]":
+    """The hosts that --on means. Those that are away are told; `refuse_away` says so with its status.
+
+    Raises HostError if none of them answers.
+    """
+    from vmlab.lab.ground.bed import hosts_at
+
+    with hosts_at(uris_on(on), tolerant=True) as hosts:
+        _tell_away(hosts)
+        yield hosts
 
 
 @contextlib.contextmanager

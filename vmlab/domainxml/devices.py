@@ -105,6 +105,10 @@ def _disk_element(disk: Disk, index: int, iothread: int | None) -> etree._Elemen
         driver.set("cache", "none")
     if not (disk.readonly or disk.passed):
         driver.set("discard", "unmap")
+    if disk.nbd is not None:
+        # Until its host exports it again the guest stands still, and never hears of it.
+        driver.set("error_policy", "stop")
+        driver.set("rerror_policy", "stop")
     if iothread is not None and disk.bus == "virtio":
         driver.set("iothread", str(iothread))
     element.append(_source(disk))
@@ -156,10 +160,8 @@ def add_root_ports(devices: etree._Element, number: int) -> None:
     """Add so many PCIe root ports, and the spare ones. Without a root, libvirt takes the first of them for it."""
     if devices.find("controller[@type='pci'][@index='0']") is None:
         devices.insert(0, etree.Element("controller", {"type": "pci", "index": "0", "model": "pcie-root"}))
-    devices.extend(
-        etree.Element("controller", {"type": "pci", "model": "pcie-root-port"})
-        for _ in range(number + SPARE_ROOT_PORTS)
-    )
+    for _ in range(number + SPARE_ROOT_PORTS):
+        etree.SubElement(devices, "controller", {"type": "pci", "model": "pcie-root-port"})
 
 
 def console_elements(log: str) -> list[etree._Element]:

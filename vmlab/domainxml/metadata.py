@@ -31,9 +31,9 @@ class Address:
     """A node's place on one fabric.
 
     `interface` is the network interface's name in the guest, `kind` the fabric's ("management", "ethernet",
-    "infiniband"), `attach` how the guest got there ("virtio", "bridge", "vf", "passthrough"). `mac` is the port's GUID
-    on InfiniBand hardware. `mtu` is only told where neither the network nor the domain's interface tells it, `vf` where
-    the host is to enforce something on an Ethernet VF.
+    "infiniband"), `attach` how the guest got there ("virtio", "bridge", "vf", "passthrough"; "routed": on a management
+    network that the site routes to its host). `mac` is the port's GUID on InfiniBand hardware. `mtu` is only told where
+    neither the network nor the domain's interface tells it, `vf` where the host is to enforce something on a VF.
     """
 
     fabric: str
@@ -68,7 +68,8 @@ class NodeMetadata:
     `kernel` is where its kernel was taken from, for whoever looks for symbols beside it; "" for the image's own.
     `powers` is the node set that it may switch off and on from inside; "" for none. `first_boot` is the way that it
     becomes this node: LEAN, by the unit of its image, or CLOUD_INIT; "" for one that an older vmlab defined. `gateway`
-    is its host's address in the management network, "" for the network's first.
+    is its host's address in the management network, "" for the network's first. Where that network is the site's,
+    `nameserver` is whom the node asks for names, "" for nobody.
     """
 
     bed: str
@@ -83,11 +84,17 @@ class NodeMetadata:
     powers: str = ""
     first_boot: str = ""
     gateway: str = ""
+    nameserver: str = ""
 
     @property
     def management(self) -> Address:
         """The address that vmlab reaches the guest at."""
         return next(address for address in self.addresses if address.kind == "management")
+
+    @property
+    def on_site(self) -> bool:
+        """vmlab reaches the guest over a network of the site, and not over one of the bed's own."""
+        return self.management.attach == "bridge"
 
 
 def node_element(node: NodeMetadata) -> etree._Element:
@@ -105,6 +112,7 @@ def node_element(node: NodeMetadata) -> etree._Element:
             **({"powers": node.powers} if node.powers else {}),
             **({"first-boot": node.first_boot} if node.first_boot else {}),
             **({"gateway": node.gateway} if node.gateway else {}),
+            **({"nameserver": node.nameserver} if node.nameserver else {}),
         },
         nsmap={"vmlab": NAMESPACE},
     )
@@ -207,6 +215,7 @@ def _node(element: etree._Element) -> NodeMetadata:
         powers=told.get("powers", ""),
         first_boot=told.get("first-boot", ""),
         gateway=told.get("gateway", ""),
+        nameserver=told.get("nameserver", ""),
     )
 
 

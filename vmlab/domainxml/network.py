@@ -10,9 +10,9 @@ from vmlab.domainxml.metadata import NetworkMetadata, network_element
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """A libvirt network of one bed: `routed` with the host as gateway (NAT) and name server, otherwise isolated.
+    """A libvirt network of one bed: `routed` with the host as gateway and name server, otherwise isolated.
 
-    `gateway` is the host's address, "" for the subnet's first.
+    Without `nat` others have a route to it. `gateway` is the host's address, "" for the subnet's first.
     """
 
     name: str
@@ -22,6 +22,7 @@ class Network:
     mtu: int | None
     metadata: NetworkMetadata
     gateway: str = ""
+    nat: bool = True
 
 
 def gateway(subnet: IPv4Network) -> str:
@@ -36,7 +37,7 @@ def network_xml(network: Network) -> etree._Element:
     etree.SubElement(element, "uuid").text = network.uuid
     etree.SubElement(element, "metadata").append(network_element(network.metadata))
     if network.routed:
-        etree.SubElement(element, "forward", {"mode": "nat"})
+        etree.SubElement(element, "forward", {"mode": "nat" if network.nat else "route"})
     etree.SubElement(element, "bridge", {"name": network.bridge, "stp": "off", "delay": "0"})
     if network.mtu is not None:
         etree.SubElement(element, "mtu", {"size": str(network.mtu)})

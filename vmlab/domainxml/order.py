@@ -17,14 +17,17 @@ CPU = ("model", "vendor", "topology", "cache", "maxphysaddr", "feature", "numa")
 
 def place(parent: etree._Element, child: etree._Element, order: tuple[str, ...]) -> etree._Element:
     """Put the child behind everything that libvirt writes before it, or its like; `order` has its tag."""
-    before = [e for e in parent if e.tag in order[: order.index(str(child.tag)) + 1]]
-    parent.insert(parent.index(before[-1]) + 1 if before else 0, child)
+    before = next(parent.iterchildren(*order[: order.index(str(child.tag)) + 1], reversed=True), None)
+    if before is None:
+        parent.insert(0, child)
+    else:
+        before.addnext(child)
     return child
 
 
 def child_of(parent: etree._Element, tag: str, order: tuple[str, ...]) -> etree._Element:
     """The parent's child of that tag, made at its place if there is none."""
-    found = parent.find(tag)
+    found = next(parent.iterchildren(tag), None)
     return place(parent, etree.Element(tag), order) if found is None else found
 
 

@@ -1,6 +1,7 @@
 """Domain templates: complete domains in files, checked for being one before anything is built on them."""
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from lxml import etree
@@ -24,10 +25,14 @@ class Emulates:
 
 def emulates(template: etree._Element) -> Emulates:
     """What `<os><type>` says: `x86_64/q35`."""
-    kind = template.find("os/type")
-    machine = "" if kind is None else kind.get("machine", "")
+    system = next(template.iterchildren("os"), None)
+    kind = None if system is None else next(system.iterchildren("type"), None)
+    return Emulates("", "") if kind is None else _emulates(kind.get("arch", ""), kind.get("machine", ""))
+
+
+@cache
+def _emulates(told: str, machine: str) -> Emulates:
     family = next((name for name in _OF_MACHINE if machine == name or machine.startswith(f"{name}-")), "")
-    told = "" if kind is None else kind.get("arch", "")
     return Emulates(told or _OF_MACHINE.get(family, ""), machine)
 
 

@@ -1,13 +1,17 @@
 """A topology's content as a job has it: with marks for what is only known when Slurm has chosen the hosts.
 
-The job's script puts in their place the job's id, and name and address of each machine, in the allocation's order.
+The job's script puts in their place the job's id, name and address of each machine, in the allocation's order, and what
+`attach: auto` may be.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+from vmlab.topology import Topology
+
 JOB = "VMLAB_JOB_"
+_ATTACH = "VMLAB_ATTACH_"
 _LONGEST = 31 - len("j-") - 8  # a job's id has at most eight digits
 _USUAL = "qemu+ssh://root@{}/system"
 
@@ -17,14 +21,24 @@ def bed_name(bed: str) -> str:
     return f"j{JOB}-{bed[:_LONGEST].rstrip('-')}"
 
 
-def allocated(content: Mapping[str, Any]) -> dict[str, Any]:
-    """The content of a checked file, for a job.
+def autos(topology: Topology) -> tuple[str, ...]:
+    """The fabrics that take functions of the host where some are free, and do without where none is."""
+    return tuple(
+        name for name, fabric in topology.fabrics.items() if (fabric.kind, fabric.attach) == ("infiniband", "auto")
+    )
+
+
+def allocated(content: Mapping[str, Any], auto: Collection[str] = ()) -> dict[str, Any]:
+    """The content of a checked file, for a job. What the `auto` fabrics are the allocation says.
 
     The host without a `uri` of another machine, else the first one, is where the job's script runs: the first of the
     allocation. The others are the rest of it, each with its own URI but for the machine's name. `address` is that by
     which Slurm reaches the machine.
     """
     made = {**content, "name": bed_name(str(content["name"]))}
+    if auto:
+        fabrics = {name: dict(entry or {}) for name, entry in content["fabrics"].items()}
+        made["fabrics"] = fabrics | {name: {**fabrics[name], "attach": _ATTACH} for name in auto}
     hosts = content.get("hosts")
     if not isinstance(hosts, dict) or not hosts:
         return made

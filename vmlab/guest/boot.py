@@ -196,7 +196,8 @@ def wait_until_ready(
     enter("domain")
     _wait_for_domain(guest, vigil, vigil.patience(deadlines.domain_s, overall))
     enter("kernel")
-    _wait_for_kernel(guest, vigil, vigil.patience(deadlines.kernel_s, overall), clone=clone)
+    says = console if clone else None
+    _wait_for_kernel(guest, vigil, vigil.patience(deadlines.kernel_s, overall), says)
     for _ in range(_REBOOTS):
         enter("ssh")
         _wait_for_ssh(guest, vigil, vigil.patience(deadlines.ssh_s, overall), probed=not clone)
@@ -234,13 +235,14 @@ def _wait_for_domain(guest: Guest, vigil: Vigil, deadline: Deadline) -> None:
         raise vigil.failure(f"waited {now() - started:.0f} s for its domain to run; it is {vigil.state}", hint)
 
 
-def _wait_for_kernel(guest: Guest, vigil: Vigil, deadline: Deadline, *, clone: bool) -> None:
+def _wait_for_kernel(guest: Guest, vigil: Vigil, deadline: Deadline, says: Callable[[], str] | None) -> None:
+    """`says` is the console of a clone: what it is waited for comes within a second or two."""
     started = now()
 
     def runs() -> bool:
         vigil()
-        if clone:
-            return identity_seen(vigil.text)
+        if says is not None:
+            return identity_seen(says())
         # A kernel that was not told to use the serial console shows itself by ssh only.
         return kernel_seen(vigil.text) or guest.listens(_PROBE_S)
 

@@ -51,7 +51,8 @@ class Lookout:
         if state in ("shut off", "undefined"):
             raise self._dead(OFF, f"its domain is {state}", f"vmlab power on {guest.bed} {guest.node}")
         if "I/O error" in state:
-            raise self._dead(PAUSED, f"its domain is {state}: is the host's disk full?", "df -h; vmlab gc")
+            why = f"its domain is {state}: is the host's disk full, or what exports its disk gone?"
+            raise self._dead(PAUSED, why, "df -h; vmlab gc; vmlab up FILE exports again")
         text = self._console()
         line = death(text)
         cycle = f"vmlab power cycle {guest.bed} {guest.node}"

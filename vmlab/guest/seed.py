@@ -29,6 +29,8 @@ echo "default $gateway - -" >"$folder/ifroute-$interface"
 [ -n "$(ip -4 route show default)" ] || ip -4 route add default via "$gateway" dev "$interface"
 """
 
+_JSON = json.JSONEncoder(ensure_ascii=False)
+
 # Of the stages after the network what an image's own configuration may have put work into, and the password setting.
 # The distributions' lists have apt, locales, snaps, GRUB's debconf and more: seconds of a guest that is emulated.
 _BRIEF: dict[str, Any] = {
@@ -128,4 +130,4 @@ def _ethernet(interface: SeedInterface) -> dict[str, Any]:
 
 
 def _dump(document: Mapping[str, Any]) -> str:
-    return json.dumps(document, ensure_ascii=False) + "\n"
+    return _JSON.encode(document) + "\n"

@@ -31,7 +31,7 @@ _OWN = "vmlab: the command itself ended with 255"
 _BEGIN = "{ "
 _TOLD = f" 2>&3 3>&-; ended=$?; }} 3>&2 2>/dev/null; [ $ended != {_FAILED} ] || echo '{_OWN}' >&2; exit $ended"
 
-# sshd takes ten sessions of a connection (MaxSessions); one of them holds it open.
+# sshd takes ten sessions of a connection (MaxSessions).
 _SESSIONS = 8
 _FOR_A_SESSION_S = 1.0
 # Nobody logged in yet when these are said, and nothing ran: sshd had too many who were about to (MaxStartups), or the
@@ -46,8 +46,10 @@ _HANDSHAKE_S = 900.0
 _BANNER = "SSH-2.0-"
 _THROUGH_S = 20.0  # two handshakes, one of them with a guest that may be emulated
 _LONGEST_S = 7 * 86400.0  # of a command without an end of its own
-# The session that holds a shared connection open. It ends when its standard input does, that is when we do.
-_HOLD = ("sh", "-c", 'echo "$1"; exec cat >/dev/null', "vmlab", _OPEN)
+# ssh itself says when a shared connection is open, by a command of this machine: a session that did, and held it open,
+# would cost an emulated guest a tenth of its log-in. The user's shell, which runs that, may be one that runs nothing.
+_HOLD = {"PermitLocalCommand": "yes", "LocalCommand": f"echo '{_OPEN}'"}
+_WITH_A_SHELL = ("env", "SHELL=/bin/sh")
 
 _OPTIONS = {
     "BatchMode": "yes",
@@ -143,10 +145,10 @@ class Door(ABC):
         try:
             self._control = ControlPlace(self._sockets)
             # The deadline says how long a handshake may take: under TCG, with other guests booting, that is long.
-            more = {"ControlMaster": "yes", "ConnectTimeout": str(_whole_s(deadline, _HANDSHAKE_S) or 1)}
+            more = {**_HOLD, "ControlMaster": "yes", "ConnectTimeout": str(_whole_s(deadline, _HANDSHAKE_S) or 1)}
             options = self._options("-p", self._control.socket, more)
             self._master = Background(
-                ("ssh", *options, "-T", "--", self._destination, shlex.join(_HOLD)), self._control.file
+                (*_WITH_A_SHELL, "ssh", *options, "-N", "--", self._destination), self._control.file
             )
             self._await_open(self._master, deadline, watch)
         except BaseException:

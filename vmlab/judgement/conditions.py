@@ -4,12 +4,13 @@ import json
 from collections.abc import Iterable
 
 from vmlab.records.run import RunRecord
+from vmlab.values.identity import asked_bed
 
 
 def conditions(record: RunRecord) -> dict[str, str]:
     """What was measured, on what, by name; "" where it is not known."""
     return {
-        "bed": record.bed,
+        "bed": asked_bed(record.bed),
         "workload": record.workload,
         "options": " ".join(f"{name}={_told(value)}" for name, value in sorted(record.options.items())),
         "acceleration": record.accel,
@@ -35,8 +36,8 @@ def alike(one: RunRecord, other: RunRecord) -> bool:
     """They measured the same: bed, workload, options and points, and neither was emulated where the other was not."""
 
     def asked(record: RunRecord) -> tuple[object, ...]:
-        points = [dict(point) for point in record.points]
-        return (record.bed, record.workload, dict(record.options), points, record.accel, record.soft, record.fresh)
+        what = (asked_bed(record.bed), record.workload, dict(record.options), [dict(point) for point in record.points])
+        return (*what, record.accel, record.soft, record.fresh)
 
     return asked(one) == asked(other)
 

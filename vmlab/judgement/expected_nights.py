@@ -1,12 +1,23 @@
 """A night's record, judged: each entry by what is expected under its conditions, and by its own nights before."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
 from vmlab.judgement.expectations import Expectation
 from vmlab.judgement.expected import Outcome, Result, judge_tests
-from vmlab.records.night import CRASH, FAIL, PASS, SKIP, TIMEOUT, NightEntry, NightFinding, NightRecord, NightTest
+from vmlab.records.night import (
+    CRASH,
+    FAIL,
+    PASS,
+    SKIP,
+    TIMEOUT,
+    NightEntry,
+    NightFinding,
+    NightRecord,
+    NightTest,
+    symptoms,
+)
 
 _OUTCOMES = {
     PASS: Outcome.PASS,
@@ -15,7 +26,7 @@ _OUTCOMES = {
     SKIP: Outcome.SKIP,
     CRASH: Outcome.DIED,
 }
-"""What did not run is no result."""
+"""What did not run is no result, nor is what only comes of one."""
 
 
 def judged(record: NightRecord, earlier: Sequence[NightRecord], expectations: Sequence[Expectation]) -> NightRecord:
@@ -35,15 +46,16 @@ def _of_entry(
     nights = [_results(one.tests) for night in earlier for one in night.entries if one.name == entry.name]
     tonight = _results(entry.tests)
     suites = {one.suite for night in (*nights, tonight) for one in night} | set(entry.planned.values())
-    conditions = {**entry.conditions, "entry": entry.name}
+    conditions = {**entry.under, "entry": entry.name}
     listed = [one for one in expectations if one.suite in suites and holds(one, conditions)]
     for one in judge_tests(tonight, nights, listed):
         yield NightFinding(entry.name, one.suite, one.test, str(one.verdict), one.why, one.red, one.ticket)
 
 
-def _results(tests: Iterable[NightTest]) -> list[Result]:
+def _results(tests: Collection[NightTest]) -> list[Result]:
+    beside = symptoms(tests)
     return [
         Result(one.suite, one.test, _OUTCOMES[one.status], one.seconds, one.said)
         for one in tests
-        if one.status in _OUTCOMES
+        if one.status in _OUTCOMES and one not in beside
     ]

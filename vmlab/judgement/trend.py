@@ -16,6 +16,7 @@ from vmlab.judgement.conditions import differing
 from vmlab.judgement.labels import fits, known
 from vmlab.metrics import Summary, summaries
 from vmlab.records.run import RunRecord
+from vmlab.values.identity import asked_bed
 
 FEWEST = 8
 """Of fewer runs nothing is said."""
@@ -73,13 +74,16 @@ class Series:
 
 
 def trend(records: Sequence[RunRecord], metric: str, where: Mapping[str, str]) -> tuple[Series, ...]:
-    """Of each bed, workload and set of labels that `where` fits; emulated runs are no part of others' series."""
+    """Of each bed, workload and set of labels that `where` fits; emulated runs are no part of others' series.
+
+    The beds of a farm's jobs are one bed, by the name that their file has.
+    """
     found: dict[object, list[_Run]] = {}
     for record in sorted(records, key=lambda record: record.id):
         for one in summaries(record.samples):
             if one.metric.name != metric or not isfinite(one.median) or not fits(where, known(record, one.labels)):
                 continue
-            about = (record.bed, record.workload, record.accel, record.soft)
+            about = (asked_bed(record.bed), record.workload, record.accel, record.soft)
             key = (*about, str(one.metric.unit), frozenset(one.labels.items()))
             found.setdefault(key, []).append((record, one))
     return tuple(_series(runs) for runs in found.values())
@@ -107,7 +111,7 @@ def _series(runs: Sequence[_Run]) -> Series:
     levels = [median(values[begin:end]) for begin, end in pairwise((*begins, len(values)))]
     record, figure = runs[-1]
     return Series(
-        bed=record.bed,
+        bed=asked_bed(record.bed),
         workload=record.workload,
         metric=figure.metric.name,
         unit=str(figure.metric.unit),

@@ -13,6 +13,7 @@ COMMAND = "command"
 _FAILED, _COULD_NOT = 8, 7
 _LINES = 12
 _NO_COMMAND = 126
+_TOLD = {"version": "lustre", "arch": "machine"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,13 @@ def outcome(
     return Outcome((*tests, missing), f"{step.name}: {why}")
 
 
+def under(records: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """What runs tell of the conditions that they had: `version` of Lustre and `arch`, all that there were of each."""
+    nodes = [node for record in records for node in record.get("nodes") or ()]
+    told = {name: sorted({str(node.get(key) or "") for node in nodes} - {""}) for name, key in _TOLD.items()}
+    return {name: ", ".join(values) for name, values in told.items() if values}
+
+
 def _command_ended(records: Sequence[Mapping[str, Any]]) -> str:
     """How a command failed that was there and ran; "" if that is not so, and the lab's fault."""
     for record in records:
@@ -93,8 +101,10 @@ def _of_suite(test: Mapping[str, Any], folder: str) -> NightTest:
     before = [*(test.get("before") or ())][-_LINES:]
     later = [*(test.get("later") or ())][:_LINES]
     why = str(test.get("why") or "")
-    seen = [f"{one.get('node')}: {one.get('line')}" for one in test.get("seen") or () if isinstance(one, Mapping)]
-    lines = [*map(str, before), why, *map(_text, later), *seen]
+    seen = [one for one in test.get("seen") or () if isinstance(one, Mapping)]
+    told = [f"{one.get('node')}: {one.get('line')}" for one in seen]
+    around = [f"  {line}" for one in seen[:1] for line in one.get("lines") or ()]
+    lines = [*map(str, before), why, *map(_text, later), *told[:1], *around, *told[1:]]
     return NightTest(
         test["suite"],
         test["test"],
@@ -105,6 +115,7 @@ def _of_suite(test: Mapping[str, Any], folder: str) -> NightTest:
         round=int(test.get("round") or 1),
         log=f"{folder}/{test['log']}" if test.get("log") else "",
         evidence=f"{folder}/{test['evidence']}" if test.get("evidence") else "",
+        symptom_of=str(test.get("symptom_of") or ""),
     )
 
 

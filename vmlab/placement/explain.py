@@ -59,7 +59,8 @@ def _first_too_many(problem: Problem) -> tuple[NodeRequest, Optimum]:
 
 def _host(node: NodeRequest, space: Space, problem: Problem, found: Optimum) -> Iterator[str]:
     if not space.admits(node):
-        yield f"{space.host}: its architecture is {space.architecture}, wanted {node.architecture}"
+        architecture = f"its architecture is {space.architecture}, wanted {node.architecture}"
+        yield f"{space.host}: {dict(node.unfit).get(space.host, architecture)}"
         return
     if node.pin == "dedicated" and node.threads == "require" and space.threads < 2:  # noqa: PLR2004 - siblings
         yield f"{space.host}: wanted threads: require, but its cores have one thread each"

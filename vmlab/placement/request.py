@@ -33,7 +33,7 @@ class NodeRequest:
     """What one node asks for. `page_kib` None means ordinary pages; `avoid` are other nodes of the bed.
 
     `pairs` are its partners in HA pairs, avoided before those of `avoid`. `host` None: any host that runs guests of the
-    architecture; "" for one of any.
+    architecture, "" for one of any, and that is none of the `unfit`, which are told with what they lack.
     """
 
     name: str
@@ -48,6 +48,7 @@ class NodeRequest:
     architecture: str = ""
     avoid: tuple[str, ...] = ()
     pairs: tuple[str, ...] = ()
+    unfit: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

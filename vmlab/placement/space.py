@@ -87,7 +87,9 @@ class Space:
         return self.kept.cpus if self.kept.cpus <= sum(len(cell.sizes) for cell in self.cells) else 0
 
     def admits(self, request: NodeRequest) -> bool:
-        """The node may be here: nothing ties it to another host, and it is of an architecture that runs here."""
+        """The node may be here: nothing ties it to another host, and the host has what its domain is made of."""
+        if any(host == self.host for host, _ in request.unfit):
+            return False
         return request.host in (None, self.host) and runs(self.architecture, request.architecture)
 
 

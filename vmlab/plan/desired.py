@@ -105,14 +105,20 @@ class Desired:
 
 
 def over_networks(topology: Topology, attach: Attach) -> tuple[str, ...]:
-    """The networks that a bed has on each of its hosts: the management network, and the virtio fabrics."""
-    return (MANAGEMENT, *(name for name in topology.fabrics if attach[name] == "virtio"))
+    """The networks that a bed has on each of its hosts: its own management network, and the virtio fabrics."""
+    own = () if topology.management is not None else (MANAGEMENT,)
+    return (*own, *(name for name in topology.fabrics if attach[name] == "virtio"))
+
+
+def joined_networks(topology: Topology, attach: Attach) -> tuple[str, ...]:
+    """Those of them that are one over all hosts."""
+    return tuple(name for name in over_networks(topology, attach) if name != MANAGEMENT or not topology.routed)
 
 
 def desired_networks(
     topology: Topology, leases: Leases, attach: Attach, *, host: str = "", management_mtu: int | None = None
 ) -> tuple[Network, ...]:
-    """The management network, and one isolated network for each virtio fabric; as they are on that host."""
+    """The bed's own management network, and one isolated network for each virtio fabric; as they are on that host."""
     bed = topology.name
 
     def network(fabric: str, *, mtu: int | None) -> Network:
@@ -122,7 +128,8 @@ def desired_networks(
             bridge=identity.bridge_name(bed, fabric),
             routed=fabric == MANAGEMENT,
             mtu=mtu,
-            metadata=NetworkMetadata(bed, fabric, leases.subnets[fabric]),
+            nat=not topology.routed,
+            metadata=NetworkMetadata(bed, fabric, leases.subnet(fabric, host)),
             gateway=leases.gateways.get(host, "") if fabric == MANAGEMENT else "",
         )
 
@@ -157,11 +164,19 @@ def addresses(
 
     `macs` are those of devices that bring their own, by interface: MAC addresses, or GUIDs of InfiniBand ports.
     """
+
+    def how(fabric: str) -> str:
+        if fabric == MANAGEMENT and topology.management is not None:
+            return topology.management.fabric.attach
+        if fabric == MANAGEMENT:
+            return "routed" if topology.routed else "virtio"
+        return attach[fabric]
+
     return tuple(
         Address(
             fabric=fabric,
             kind="management" if fabric == MANAGEMENT else topology.fabrics[fabric].kind,
-            attach="virtio" if fabric == MANAGEMENT else attach[fabric],
+            attach=how(fabric),
             interface=interface_name(fabric, index),
             mac=macs.get(interface_name(fabric, index)) or identity.mac(topology.name, node, fabric, index),
             ip=leases.addresses[node, fabric, index],
@@ -191,13 +206,14 @@ def desired_node(
     files: BootFiles = NO_FILES,
     share_driver: Driver = "virtiofs",
     gateway: str = "",
+    nameserver: str = "",
     exports: Mapping[str, Nbd] = NO_EXPORTS,
 ) -> DesiredNode:
     """One node's domain and volumes. `seeds` makes its seed; a change of that is a change of the node.
 
     `addresses` are those before it is known which devices it gets; `place` says that, and where on the host it goes.
     `files` are all that the bed's nodes boot of the user's. Where one was taken from does not matter, only what it is.
-    `gateway` is as in the metadata, `exports` are the volumes that its host reaches by the network.
+    `gateway` and `nameserver` are as in the metadata, `exports` are the volumes that its host reaches by the network.
     """
     bed = topology.name
     root = Volume(
@@ -226,6 +242,7 @@ def desired_node(
         powers=node.powers or "",
         first_boot=first_boot,
         gateway=gateway,
+        nameserver=nameserver,
     )
     machine = WantedDomain(
         name=identity.domain_name(bed, node.name),
@@ -338,9 +355,10 @@ def _shares(topology: Topology, node: Node, driver: Driver) -> tuple[Share, ...]
 
 
 def _interface(topology: Topology, address: Address) -> Interface:
-    if address.attach == "bridge":
-        return Interface(address.mac, None, topology.fabrics[address.fabric].bridge)
-    mtu = None if address.fabric == MANAGEMENT else topology.fabrics[address.fabric].mtu
+    fabric = topology.fabric(address.fabric)
+    if address.attach == "bridge" and fabric is not None:
+        return Interface(address.mac, None, fabric.bridge)
+    mtu = None if fabric is None else fabric.mtu
     return Interface(address.mac, identity.network_name(topology.name, address.fabric), None, mtu)
 
 

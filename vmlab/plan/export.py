@@ -84,8 +84,9 @@ def _ports(bed: str, volumes: Iterable[str], home: str, looks: Mapping[str, "Obs
     in_force = {name: nbd.port for name, nbd in looks[home].bed(bed).exports.items()}
     taken = set(looks[home].links.listening)
     for look in looks.values():
-        in_force.update(_attached(look.bed(bed).nodes.values()))
-        taken.update(port for _, port in _attached(look.domains.values()))
+        for domain in look.bed(bed).nodes.values():
+            in_force.update((volume, place.port) for volume, place in attached(domain).items())
+        taken.update(place.port for domain in look.domains.values() for place in attached(domain).values())
     for volume in volumes:
         if volume in in_force:
             yield volume, in_force[volume]
@@ -99,9 +100,7 @@ def _ports(bed: str, volumes: Iterable[str], home: str, looks: Mapping[str, "Obs
         yield volume, port
 
 
-def _attached(domains: Iterable["ObservedDomain"]) -> Iterator[tuple[str, int]]:
-    """The volumes that domains have by the network, and their ports."""
-    for domain in domains:
-        for place in domain.facts.disks:
-            if (nbd := Nbd.of(place)) is not None:
-                yield place.rpartition("/")[2], nbd.port
+def attached(domain: "ObservedDomain") -> dict[str, Nbd]:
+    """The volumes that a domain has by the network, and where each is reached."""
+    places = ((place.rpartition("/")[2], Nbd.of(place)) for place in domain.facts.disks)
+    return {volume: nbd for volume, nbd in places if nbd is not None}

@@ -5,15 +5,15 @@ until the networks exist.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 from vmlab.errors import HostError
 from vmlab.plan.observed import Observed, ObservedBed
 from vmlab.topology import MANAGEMENT, Topology
-from vmlab.values.addresses import AddressRange
+from vmlab.values.addresses import RANGE, AddressRange
 
-RANGE = IPv4Network("10.77.0.0/16")
+_SMALL = 6  # bits of a subnet without the room for that
 _FIRST_HOST = 11  # leaves room for the gateway and for what a lab puts beside the guests
 
 
@@ -21,12 +21,18 @@ _FIRST_HOST = 11  # leaves room for the gateway and for what a lab puts beside t
 class Leases:
     """The bed's subnets by fabric (`mgmt` too), and each node's addresses by (node, fabric, index).
 
-    `gateways` are those of the management network by host, where it is not the network's first address.
+    `gateways` are those of the management network by host, where it is not the network's first address. `routed` are
+    the management networks of hosts that have one each.
     """
 
     subnets: Mapping[str, IPv4Network]
     addresses: Mapping[tuple[str, str, int], IPv4Interface]
     gateways: Mapping[str, str] = field(default_factory=dict)
+    routed: Mapping[str, IPv4Network] = field(default_factory=dict)
+
+    def subnet(self, fabric: str, host: str) -> IPv4Network:
+        """That of a network on a host."""
+        return self.routed.get(host, self.subnets[fabric]) if fabric == MANAGEMENT else self.subnets[fabric]
 
 
 def interface_name(fabric: str, index: int) -> str:
@@ -54,7 +60,8 @@ def lease(topology: Topology, bed: ObservedBed, looks: Mapping[str, Observed]) -
     for node in topology.nodes.values():
         for fabric, count in node.fabrics.items():
             sizes[fabric] = sizes.get(fabric, 0) + count
-    for asked in topology.fabrics.values():
+    site = topology.management
+    for asked in topology.described:
         if asked.subnet is not None and asked.addresses is not None:
             subnets[asked.name] = asked.subnet  # the site's: the host may well be in it, and other beds too
         elif asked.subnet is not None:
@@ -62,9 +69,31 @@ def lease(topology: Topology, bed: ObservedBed, looks: Mapping[str, Observed]) -
     for name in (MANAGEMENT, *topology.fabrics):
         if name not in subnets:
             subnets[name] = _free(sizes.get(name, 0), [*taken, *((n, "this bed") for n in subnets.values())])
-    gateways = _gateways(topology.name, bed, looks, subnets[MANAGEMENT])
+    routed = _routed(topology, looks)
+    apart = site is not None or routed
+    gateways = {} if apart else _gateways(topology.name, bed, looks, subnets[MANAGEMENT])
     others = {*_of_others(topology.name, looks.values()), *map(IPv4Address, gateways.values())}
-    return Leases(subnets, dict(_addresses(topology, bed, subnets, others)), gateways)
+    if site is not None:
+        others |= site.taken | {spec.address for spec in topology.hosts.values() if spec.address is not None}
+    drawn = Leases(subnets, {}, gateways, routed)
+    return replace(drawn, addresses=dict(_addresses(topology, bed, drawn, others)))
+
+
+def _routed(topology: Topology, looks: Mapping[str, Observed]) -> dict[str, IPv4Network]:
+    """The bed's part of what the site routes to each host: what is in force stays."""
+    found = {}
+    for host, look in looks.items():
+        whole = topology.hosts[host].routed if host in topology.hosts else None  # a recorded one has its own name
+        if whole is None:
+            continue
+        network = look.bed(topology.name).networks.get(MANAGEMENT)
+        metadata = network.facts.metadata if network is not None else None
+        if metadata is not None and metadata.subnet.subnet_of(whole):
+            found[host] = metadata.subnet
+            continue
+        guests = sum(node.host in (None, host) for node in topology.nodes.values())
+        found[host] = _free(guests, _taken(topology.name, look), whole)
+    return found
 
 
 def _gateways(name: str, bed: ObservedBed, looks: Mapping[str, Observed], subnet: IPv4Network) -> dict[str, str]:
@@ -112,14 +141,22 @@ def _taken(bed: str, observed: Observed) -> list[tuple[IPv4Network, str]]:
         other = domain.facts.metadata
         if other is not None and other.bed != bed:
             taken += [(address.ip.network, f"the bed {other.bed}") for address in other.addresses]
-    taken += [(route, f"the host's route over {dev}") for dev, route in observed.routes if dev not in own_bridges]
+    taken += [
+        (route, f"the host's route over {dev}") for dev, route in observed.routes if dev and dev not in own_bridges
+    ]
     return taken
 
 
 def _subnets_in_force(bed: ObservedBed, taken: Iterable[tuple[IPv4Network, str]]) -> dict[str, IPv4Network]:
-    """What the bed has, but for networks that were never started and whose subnet somebody else has by now."""
+    """What the bed has, but for networks that were never started and whose subnet somebody else has by now.
+
+    Management over a network of the site is written in the file, or over.
+    """
     subnets = {
-        address.fabric: address.ip.network for metadata in bed.metadata.values() for address in metadata.addresses
+        address.fabric: address.ip.network
+        for metadata in bed.metadata.values()
+        for address in metadata.addresses
+        if not (address.kind == "management" and metadata.on_site)
     }
     for fabric, network in bed.networks.items():
         if network.facts.metadata is None:
@@ -142,21 +179,22 @@ def _asked(fabric: str, subnet: IPv4Network, taken: Iterable[tuple[IPv4Network, 
     return subnet
 
 
-def _free(hosts: int, taken: list[tuple[IPv4Network, str]]) -> IPv4Network:
-    prefix = 24
-    while 2 ** (32 - prefix) - _FIRST_HOST - 1 < hosts:
+def _free(hosts: int, taken: list[tuple[IPv4Network, str]], whole: IPv4Network = RANGE) -> IPv4Network:
+    prefix = max(24, whole.prefixlen)
+    while 2 ** (32 - prefix) - _FIRST_HOST - 1 < hosts and prefix > whole.prefixlen:
         prefix -= 1
-    for candidate in RANGE.subnets(new_prefix=prefix) if prefix >= RANGE.prefixlen else ():
+    room = 2 ** (32 - prefix) - (_FIRST_HOST if 32 - prefix > _SMALL else 2) - 1 >= hosts
+    for candidate in whole.subnets(new_prefix=prefix) if room else ():
         if not any(candidate.overlaps(other) for other, _ in taken):
             return candidate
     raise HostError(
-        f"no free /{prefix} subnet for {hosts} addresses is left in {RANGE}",
+        f"no free /{prefix} subnet for {hosts} addresses is left in {whole}",
         hint="`vmlab list` shows the beds that hold subnets, `vmlab down BED` frees one's",
     )
 
 
 def _addresses(
-    topology: Topology, bed: ObservedBed, subnets: Mapping[str, IPv4Network], others: Collection[IPv4Address]
+    topology: Topology, bed: ObservedBed, drawn: Leases, others: Collection[IPv4Address]
 ) -> Iterator[tuple[tuple[str, str, int], IPv4Interface]]:
     kept = {
         (metadata.node, address.interface): address.ip.ip
@@ -171,15 +209,17 @@ def _addresses(
     }
     elsewhere = {address: other.name for other in topology.externals.values() for address in other.addresses.values()}
     kept_free = {*leaving, *elsewhere, *others, *(nid.address for nid in topology.site_routers)}
-    wanted: dict[str, list[tuple[str, int]]] = {}
+    wanted: dict[tuple[str, IPv4Network], list[tuple[str, int]]] = {}
     for node in topology.nodes:
+        found = bed.nodes.get(node)
+        host = (found.host if found is not None else topology.nodes[node].host) or next(iter(topology.hosts))
         for fabric, index in ports(topology, node):
-            wanted.setdefault(fabric, []).append((node, index))
+            wanted.setdefault((fabric, drawn.subnet(fabric, host)), []).append((node, index))
     used_in: dict[IPv4Network, set[IPv4Address]] = {}  # two fabrics of one LNet network may share a subnet
-    for fabric, members in wanted.items():
-        subnet = subnets[fabric]
+    for (fabric, subnet), members in wanted.items():
         used = used_in.setdefault(subnet, set(kept_free))
-        span = topology.fabrics[fabric].addresses if fabric in topology.fabrics else None
+        known = topology.fabric(fabric)
+        span = known.addresses if known is not None else None
         new = []
         for node, index in members:
             address = kept.get((node, interface_name(fabric, index)))
@@ -210,7 +250,7 @@ def _free_of_site(fabric: str, span: AddressRange, used: set[IPv4Address]) -> It
 
 def _free_addresses(fabric: str, subnet: IPv4Network, used: set[IPv4Address]) -> Iterator[IPv4Address]:
     # A small subnet that a file gives leaves no room for the gap at the start.
-    start = _FIRST_HOST if subnet.num_addresses > 64 else 2  # noqa: PLR2004
+    start = _FIRST_HOST if subnet.num_addresses > 1 << _SMALL else 2
     for offset in range(start, subnet.num_addresses - 1):
         if subnet[offset] not in used:
             yield subnet[offset]

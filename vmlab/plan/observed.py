@@ -107,12 +107,13 @@ class Observed:
 
     @property
     def beds(self) -> tuple[str, ...]:
-        """The names of all beds of which anything exists: a domain, a network or a volume."""
+        """The names of all beds of which anything exists: a domain, a network, a link, a volume or an export."""
         names = {d.facts.metadata.bed for d in self.domains.values() if d.facts.metadata}
         names |= {n.facts.metadata.bed for n in self.networks.values() if n.facts.metadata}
         links = (identity.overlay_owner(link.alias) for link in self.links.links.values())
         names |= {owner[0] for owner in links if owner is not None}
         names |= {owner.bed for v in self.volumes if (owner := identity.owner_of(v)) is not None}
+        names |= {owner.bed for v in self.links.exports if (owner := identity.owner_of(v)) is not None}
         return tuple(sorted(names))
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
+from types import MappingProxyType
 
 from vmlab.domainxml.read import DomainFacts
 from vmlab.errors import HostError
@@ -29,6 +30,7 @@ from vmlab.values.pci import PciAddress
 from vmlab.values.size import Bytes
 
 HARDWARE: tuple[Hardware, ...] = ("passthrough", "vf")
+NO_ONE: Mapping[str, Mapping[str, str]] = MappingProxyType({})
 # What `auto` tries on an InfiniBand fabric, the best first.
 _AUTO = ("vf", "passthrough", "virtio")
 
@@ -82,10 +84,12 @@ def decide(
     pinned: bool,
     keep: Callable[[Attach], frozenset[str]],
     native: Mapping[str, str],
+    unfit: Mapping[str, Mapping[str, str]] = NO_ONE,
 ) -> Places:
     """Place the bed. `keep` tells, given the attachments, which nodes run and stay as they are.
 
-    `native` is the architecture that a node's host must be of.
+    `native` is the architecture that a node's host must be of, `unfit` the hosts that lack something of a template, by
+    its name, with what they lack.
 
     Without `pinned` (emulated guests) only devices are placed. An `auto` fabric stays what it is in force; otherwise
     the best attachment is taken with which all nodes can be placed. Raises HostError when there is none.
@@ -103,6 +107,7 @@ def decide(
                 architecture=native.get(node.name, ""),
                 # It is defined there, and its disks are.
                 host=bed.nodes[node.name].host if node.name in bed.nodes else node.host,
+                unfit=() if node.name in bed.nodes else tuple(unfit.get(node.template, {}).items()),
             )
             for node in topology.nodes.values()
         ]

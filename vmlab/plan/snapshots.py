@@ -4,11 +4,12 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 from vmlab.domainxml.snapshot import why_unsavable, written_disks
 from vmlab.errors import HostError, UsageError
+from vmlab.plan.export import attached
 from vmlab.plan.observed import CRASHED, ObservedBed, ObservedDomain
 from vmlab.values import identity
 from vmlab.values.nodeset import fold
@@ -31,13 +32,17 @@ State = Literal["running", "paused", "off"]
 
 @dataclass(frozen=True, slots=True)
 class KeptNode:
-    """A node as it was: `memory` is the file that has its memory, "" if it was off."""
+    """A node as it was: `memory` is the file that has its memory, "" if it was off.
+
+    `wakes`: going on from there it sets its clock by itself, and says so on its console.
+    """
 
     name: str
     state: State
     digest: str
     image: str
     memory: str
+    wakes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,7 @@ class Snapshot:
     """A bed as it was at `created` (ISO 8601, UTC). `size` in bytes is what its files took on the disk then.
 
     `asked`, a digest of the topology, and `qemu`, libvirt's number of its version, are told of a bed that was new.
+    Of a bed over several hosts each has a part, with what is there; `parts` is their number.
     """
 
     bed: str
@@ -63,6 +69,7 @@ class Snapshot:
     size: int = 0
     asked: str = ""
     qemu: int = 0
+    parts: int = 1
 
     @property
     def topology(self) -> str:
@@ -158,7 +165,7 @@ def _state(domain: ObservedDomain) -> State:
 def _refuse(bed: ObservedBed) -> None:
     ours = {volume.path for volume in bed.volumes.values()}
     lost = {
-        node: [path for path in written_disks(domain.facts.xml) if path not in ours]
+        node: [path for path in written_disks(domain.facts.xml) if path not in ours | _exported(domain, bed)]
         for node, domain in bed.nodes.items()
     }
     if outside := [f"{node} writes to {path}" for node, paths in lost.items() for path in paths]:
@@ -176,6 +183,11 @@ def _refuse(bed: ObservedBed) -> None:
         hint="shut the nodes down, and a snapshot has their disks: "
         f"vmlab exec {bed.name} -- poweroff; vmlab snapshot create {bed.name}",
     )
+
+
+def _exported(domain: ObservedDomain, bed: ObservedBed) -> set[str]:
+    """The bed's volumes that the domain has by the network: its XML has their names for their paths."""
+    return {volume for volume in attached(domain) if volume in bed.volumes}
 
 
 def refuse_unsavable(bed: ObservedBed, *, hint: str) -> None:
@@ -232,6 +244,46 @@ def cut_off(names: Iterable[str], snapshots: Iterable[Snapshot], *, reverting: b
     )
 
 
+def divided(snapshot: Snapshot, nodes: Mapping[str, str], volumes: Mapping[str, str]) -> dict[str, Snapshot]:
+    """The part of each host that has one, by name; `nodes` and `volumes` are the hosts that have them."""
+    hosts = dict.fromkeys([*(nodes[n.name] for n in snapshot.nodes), *(volumes[d.volume] for d in snapshot.disks)])
+    return {
+        host: replace(
+            snapshot,
+            nodes=tuple(node for node in snapshot.nodes if nodes[node.name] == host),
+            disks=tuple(disk for disk in snapshot.disks if volumes[disk.volume] == host),
+            parts=len(hosts),
+        )
+        for host in hosts
+    }
+
+
+def joined(parts: Iterable[Snapshot], *, whole: bool) -> list[Snapshot]:
+    """The snapshots of which all parts are there, the oldest first; or what there is of each, as if it were `whole`."""
+    found: dict[tuple[str, str], list[Snapshot]] = {}
+    for part in parts:
+        found.setdefault((part.created, part.name), []).append(part)
+    return [
+        replace(
+            of_one[0],
+            nodes=tuple(sorted((node for part in of_one for node in part.nodes), key=lambda node: node.name)),
+            disks=tuple(sorted((disk for part in of_one for disk in part.disks), key=lambda disk: disk.volume)),
+            size=sum(part.size for part in of_one),
+        )
+        for _, of_one in sorted(found.items())
+        if whole or len(of_one) == of_one[0].parts
+    ]
+
+
+def refuse_part(snapshot: Snapshot, *, several: bool) -> None:
+    """Raise HostError where only one host of a snapshot over several is asked."""
+    if snapshot.parts > 1 and not several:
+        raise HostError(
+            f"{snapshot.bed} is on {snapshot.parts} hosts, and this is the part of {snapshot.name} on one of them",
+            hint=f"name the topology file of {snapshot.bed}; or do it where the bed was brought up",
+        )
+
+
 def find(snapshots: Iterable[Snapshot], bed: str, name: str) -> Snapshot:
     """The snapshot of this name. Raises UsageError naming those that there are."""
     by_name = {snapshot.name: snapshot for snapshot in snapshots}
@@ -271,11 +323,12 @@ class Room:
         return 0 if self.shares else sum(self.taken.get(volume, 0) for volume in volumes)
 
 
-def refuse_short(what: str, needed: int, room: Room, bed: str) -> None:
-    """Raise HostError if there is less room than is needed at most."""
+def refuse_short(what: str, needed: int, room: Room, bed: str, *, on: str = "") -> None:
+    """Raise HostError if there is less room than is needed at most, `on` that host of several."""
     if needed + SPARE > room.free:
+        where = f" on {on}" if on else ""
         raise HostError(
-            f"{what} takes up to {_about(needed)}, and {_about(room.free)} are free in vmlab's pool",
+            f"{what}{where} takes up to {_about(needed)}, and {_about(room.free)} are free in vmlab's pool",
             hint=f"vmlab snapshot list {bed}; vmlab gc",
         )
 

@@ -4,7 +4,7 @@ The journal is what is written while the night goes on, an event a line, and the
 in the journal is not lost, whatever becomes of us.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,8 @@ class NightTest:
     `excerpt` are lines of its log around the error. `again` is what became of it when it was run again, alone, on a
     fresh bed; `bed` the bed that it ran on, where its step had several. `lab`: it did not run, and that is the lab's
     fault. `log` and `evidence` are a file and a folder, as seen from the night's folder, "" where there is none.
+    `symptom_of`: a clean-up that went wrong because of that sub-test. `repeat`: a topology file whose only workload is
+    this test, from there, too.
     """
 
     suite: str
@@ -41,6 +43,8 @@ class NightTest:
     lab: bool = False
     log: str = ""
     evidence: str = ""
+    symptom_of: str = ""
+    repeat: str = ""
 
     @property
     def shaky(self) -> str:
@@ -55,7 +59,7 @@ class NightStep:
     """What became of one step. `status` is that of `vmlab run`; `lab` says what the lab broke, "" if nothing.
 
     `runs` are the IDs of its runs, `tries` how often it was begun anew because of the lab. `evidence` is a folder below
-    the night's.
+    the night's. `under` are conditions that its runs told: `version` of Lustre, `arch`.
     """
 
     name: str
@@ -67,6 +71,7 @@ class NightStep:
     lab: str = ""
     tries: int = 1
     evidence: str = ""
+    under: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +114,15 @@ class NightEntry:
             else:
                 found.append(NightTest(workload, name, NOT_RUN, said=self.lab or "the night ended before it", lab=True))
         return tuple(found)
+
+    @property
+    def under(self) -> Mapping[str, str]:
+        """Its conditions: those of its file, and what its runs told of others."""
+        told: dict[str, dict[str, None]] = {}
+        for step in self.steps:
+            for name, value in step.under.items():
+                told.setdefault(name, {})[value] = None
+        return {**{name: ", ".join(values) for name, values in told.items()}, **self.conditions}
 
     @property
     def broken(self) -> tuple[str, ...]:
@@ -286,6 +300,12 @@ def _step(content: Mapping[str, Any]) -> NightStep:
 def all_tests(record: NightRecord) -> Iterator[tuple[NightEntry, NightTest]]:
     """Of all entries, in their order."""
     return ((entry, test) for entry in record.entries for test in entry.tests)
+
+
+def symptoms(tests: Collection[NightTest]) -> frozenset[NightTest]:
+    """Those that went wrong because another one of them did, which counts: no bed died in them."""
+    bad = {(one.suite, one.test) for one in tests if one.status in BAD}
+    return frozenset(one for one in tests if one.status in (FAIL, TIMEOUT) and (one.suite, one.symptom_of) in bad)
 
 
 def counted(tests: Sequence[NightTest]) -> dict[str, int]:

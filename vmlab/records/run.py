@@ -20,9 +20,9 @@ class RunNode:
     """A node that took part. `vcpus` are the host CPUs that each virtual CPU may use, where that is known.
 
     `packages` are versions of the distribution's, `tools` what programs say of themselves, `lustre` what its modules
-    do, or "". `digest` is that of all that was asked for when the node was defined: the plan that is in force.
-    `where` it ran: "vm", a guest; "bare", a machine that is none; "host", the host itself in the node's place, on the
-    CPUs `vcpus`.
+    do, or "". `machine` is its architecture, as `uname -m` says it. `digest` is that of all that was asked for when the
+    node was defined: the plan that is in force. `where` it ran: "vm", a guest; "bare", a machine that is none; "host",
+    the host itself in the node's place, on the CPUs `vcpus`.
     """
 
     name: str
@@ -37,6 +37,7 @@ class RunNode:
     lustre: str = ""
     digest: str = ""
     where: str = "vm"
+    machine: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,8 @@ _FORMS = "expected 36h, 14d, 2w, 6m (months), 2026-08-01 or 2026-08-01T02:00"
 class Selection:
     """What a run has to fit; what is not given fits all. `where` has labels and options in the form of `plain`.
 
-    `beds` and `workloads` are names, `since` and `until` have a time zone. `last`: the newest so many that fit.
+    `beds` and `workloads` are names, those of beds that were jobs of a farm also as their files have them. `since` and
+    `until` have a time zone. `last`: the newest so many that fit.
     """
 
     beds: frozenset[str] = frozenset()

@@ -26,7 +26,8 @@ def check_table(findings: Sequence["Finding"]) -> Grid:
 
 def leftover_table(items: Sequence["Leftover"]) -> Grid:
     """One line per thing that belongs to no bed."""
-    table = Grid("KIND", "NAME", "WHY")
+    several = len({item.host for item in items}) > 1
+    table = Grid(*(["HOST"] if several else []), "KIND", "NAME", "WHY")
     for item in items:
-        table.add_row(item.kind, item.name, item.reason)
+        table.add_row(*([item.host] if several else []), item.kind, item.name, item.reason)
     return table

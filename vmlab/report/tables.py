@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from vmlab.lab.beds.status import BedLine, NodeStatus
     from vmlab.lab.beds.up import Raised
     from vmlab.lab.hosts.warm import TemplateLine
+    from vmlab.lab.images.images import FileOn
     from vmlab.lab.nightly.faults import Fault
     from vmlab.store.images import Manifest
     from vmlab.topology import Topology
@@ -40,6 +41,16 @@ def show(renderable: "RenderableType") -> None:
     from vmlab.report.richly import print_richly  # noqa: PLC0415  slow to import
 
     print_richly(renderable, terminal=terminal, coloured=colours)
+
+
+def show_each(found: "Mapping[str, RenderableType]", *, titles: bool = True) -> None:
+    """What there is of each host, one below the other; where there are several, each with its name."""
+    for number, (name, one) in enumerate(found.items()):
+        if number:
+            sys.stdout.write("\n")
+        if titles and len(found) > 1:
+            sys.stdout.write(f"{printable(name)}\n")
+        show(one)
 
 
 def summary(topology: "Topology") -> str:
@@ -134,6 +145,15 @@ def image_table(images: Sequence[tuple["Manifest", list[str]]]) -> Grid:
             "vmlinux" if image.files.vmlinux else "-",
             fold_clones(clones),
         )
+    return table
+
+
+def image_file_table(files: Sequence["FileOn"]) -> Grid:
+    """`vmlab image list --on`."""
+    table = Grid("HOST", "IMAGE", "FILE", "SIZE", "WHOLE", "IN THIS STORE", "CLONES")
+    for file in files:
+        whole, here = ("yes" if told else "no" for told in (file.whole, file.here))
+        table.add_row(file.host, file.image, file.file, str(Bytes(file.size)), whole, here, fold_clones(file.clones))
     return table
 
 

@@ -22,12 +22,15 @@ from vmlab.records.selection import Selection, plain
 from vmlab.runtime.log import log
 from vmlab.store.about import ABOUT, about
 from vmlab.store.runs import PARTIAL, RECORD, read
+from vmlab.values.identity import asked_bed
 
 FILE = "index.sqlite"
 
-_VERSION = 2
+_VERSION = 3
 _TABLES = """
-CREATE TABLE runs (id TEXT PRIMARY KEY, seen TEXT, bed TEXT, workload TEXT, started REAL, told TEXT, damaged TEXT);
+CREATE TABLE runs (
+  id TEXT PRIMARY KEY, seen TEXT, bed TEXT, asked TEXT, workload TEXT, started REAL, told TEXT, damaged TEXT
+);
 CREATE TABLE labels (run TEXT, name TEXT, value TEXT, PRIMARY KEY (run, name, value)) WITHOUT ROWID;
 CREATE TABLE tags (run TEXT, tag TEXT, PRIMARY KEY (run, tag)) WITHOUT ROWID;
 CREATE INDEX labelled ON labels (name, value, run);
@@ -45,7 +48,7 @@ _NOT_TOLD = (
     "roots",
     "verdicts",
 )
-_INSERT = "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?)"
+_INSERT = "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 _BUSY_S = 10.0
 
 
@@ -118,12 +121,13 @@ class Index:
         try:
             record = read(self._runs_dir, run)
         except VmlabError as error:
-            self._connection.execute(_INSERT, (run, seen, "", "", 0.0, "{}", error.message))
+            self._connection.execute(_INSERT, (run, seen, "", "", "", 0.0, "{}", error.message))
             return
         said = about(self._runs_dir / run)
         content = {name: value for name, value in to_json(record).items() if name not in _NOT_TOLD}
         told = json.dumps(content | {"figures": len(record.samples), "tags": said.tags, "note": said.note})
-        self._connection.execute(_INSERT, (run, seen, record.bed, record.workload, _moment(record.started), told, None))
+        of = (record.bed, asked_bed(record.bed), record.workload)
+        self._connection.execute(_INSERT, (run, seen, *of, _moment(record.started), told, None))
         labels = [(run, name, value) for name, value in sorted(_labels(record))]
         self._connection.executemany("INSERT INTO labels VALUES (?, ?, ?)", labels)
         self._connection.executemany("INSERT INTO tags VALUES (?, ?)", [(run, tag) for tag in said.tags])
@@ -239,10 +243,11 @@ def _several(value: object) -> Sequence[object]:
 def _clauses(wanted: Selection) -> tuple[list[str], list[str | float]]:
     """Conditions of SQL and their values."""
     clauses, values = ["damaged IS NULL"], list[str | float]()
-    for column, names in (("bed", wanted.beds), ("workload", wanted.workloads)):
+    for columns, names in ((("bed", "asked"), wanted.beds), (("workload",), wanted.workloads)):
         if names:
-            clauses.append(f"{column} IN ({', '.join('?' * len(names))})")
-            values += sorted(names)
+            marks = ", ".join("?" * len(names))
+            clauses.append(f"({' OR '.join(f'{column} IN ({marks})' for column in columns)})")
+            values += sorted(names) * len(columns)
     for comparison, moment in ((">=", wanted.since), ("<", wanted.until)):
         if moment is not None:
             clauses.append(f"started {comparison} ?")

@@ -52,8 +52,8 @@ def _others(suite: str, shape: Shape) -> Iterator[Skip]:
     if suite in _FAILING and shape.failure_mode == "HARD":
         if shape.has.get(POWER) is False:
             yield Skip(suite, (), f"whatever fails a server: the driver node has no {POWER}")
-        if missing := [kind for kind in ("MDT", "OST") if kind not in shape.pairs]:
-            why = f"without a partner {' and '.join(missing)}s wait in HARD mode until their server is up again"
+        if missing := [f"{kind}s" for kind in ("MDT", "OST") if kind not in shape.pairs]:
+            why = f"without a partner {' and '.join(missing)} wait in HARD mode until their server is up again"
             yield Skip(suite, (), why, fails=True)
 
 

@@ -44,7 +44,8 @@ class Reserve:
 class HostSpec:
     """A machine that runs nodes. No `uri`: LIBVIRT_DEFAULT_URI, or qemu:///system.
 
-    `address` is its own in the network that joins the guests of several hosts. `fence` are the words of a command that
+    `address` is its own in the network that joins the guests of several hosts. `routed` is a range that the site routes
+    to it, for its guests' management. `fence` are the words of a command that
     switches its power, as fence agents do; empty for none.
     """
 
@@ -53,6 +54,7 @@ class HostSpec:
     reserve: Reserve = Reserve()
     address: IPv4Address | None = None
     fence: tuple[str, ...] = ()
+    routed: IPv4Network | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,23 @@ class Fabric:
     vf: VfSettings = field(default_factory=VfSettings)
     addresses: AddressRange | None = None
     routers: Mapping[str, tuple[Nid, ...]] = field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SiteManagement:
+    """A network of the site that is the management network: a bridge of each host is in it, and guests get addresses.
+
+    Without a `gateway` they have no way out of it, without a `nameserver` they know no names but the bed's.
+    """
+
+    fabric: Fabric
+    gateway: IPv4Address | None = None
+    nameserver: IPv4Address | None = None
+
+    @property
+    def taken(self) -> frozenset[IPv4Address]:
+        """What no guest gets."""
+        return frozenset(filter(None, (self.gateway, self.nameserver)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,6 +276,7 @@ class Topology:
     LNet is on the management network only if `management_lnet` names its network there. `references` is a file, as
     written, by which its figures are judged. `limit` is what fabrics can carry. `shapes` are the beds that its sweep
     makes of it. `warm`: whether nodes go on from the memory of a template. `keep`: what `down` keeps; None: nothing.
+    `management` is where that network is the site's, and None where it is the bed's own.
     """
 
     name: str
@@ -275,6 +295,23 @@ class Topology:
     shapes: tuple["Shape", ...] = ()
     warm: Warm = "auto"
     keep: Keep | None = None
+    management: SiteManagement | None = None
+
+    def fabric(self, name: str) -> Fabric | None:
+        """A fabric, or the network of the site that is the management network; None for one of the bed's own."""
+        if name == MANAGEMENT:
+            return self.management.fabric if self.management is not None else None
+        return self.fabrics.get(name)
+
+    @property
+    def routed(self) -> bool:
+        """Guests of each host have a management network of that host's own, and the site routes between these."""
+        return any(host.routed is not None for host in self.hosts.values())
+
+    @property
+    def described(self) -> tuple[Fabric, ...]:
+        """The fabrics, and before them the management network where it is the site's."""
+        return (*(() if self.management is None else (self.management.fabric,)), *self.fabrics.values())
 
     def lnet(self, fabric: str) -> str | None:
         """The LNet network on a fabric, or on `mgmt`."""

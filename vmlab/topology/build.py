@@ -3,6 +3,7 @@
 from vmlab.topology import names
 from vmlab.topology.bed import (
     DEFAULT_HOST,
+    MANAGEMENT,
     DeviceSelector,
     Disk,
     External,
@@ -13,12 +14,13 @@ from vmlab.topology.bed import (
     Node,
     Reserve,
     Share,
+    SiteManagement,
     TargetKind,
     TargetSpec,
     Topology,
 )
 from vmlab.topology.check_filesystems import clients_of
-from vmlab.topology.model import DeviceEntry, DiskEntry, KernelEntry
+from vmlab.topology.model import DeviceEntry, DiskEntry, KernelEntry, ManagementEntry
 from vmlab.topology.numbering import numbered
 from vmlab.topology.read import Draft, FileSystemDraft
 from vmlab.values.vf import VfSettings
@@ -44,7 +46,25 @@ def build(draft: Draft, file: str) -> Topology:
         limit=draft.head.value.limit,
         warm=draft.head.value.warm,
         keep=draft.head.value.keep,
+        management=_management(draft.head.value.management),
     )
+
+
+def _management(entry: ManagementEntry) -> SiteManagement | None:
+    if entry.bridge is None:
+        return None
+    fabric = Fabric(
+        name=MANAGEMENT,
+        kind="ethernet",
+        lnet=entry.lnet,
+        attach="bridge",
+        device=None,
+        subnet=entry.network,
+        mtu=None,
+        bridge=entry.bridge,
+        addresses=entry.addresses,
+    )
+    return SiteManagement(fabric, entry.gateway, entry.nameserver)
 
 
 def _hosts(draft: Draft) -> dict[str, HostSpec]:
@@ -52,7 +72,7 @@ def _hosts(draft: Draft) -> dict[str, HostSpec]:
     for name, parsed in draft.hosts.items():
         entry = parsed.value
         reserve = Reserve(entry.reserve.cpus, entry.reserve.memory)
-        hosts[name] = HostSpec(name, entry.uri, reserve, entry.address, entry.fence or ())
+        hosts[name] = HostSpec(name, entry.uri, reserve, entry.address, entry.fence or (), entry.routed)
     return hosts or {DEFAULT_HOST: HostSpec(DEFAULT_HOST)}
 
 

@@ -46,6 +46,7 @@ from vmlab.topology.scalars import (
     as_uses,
     at_least,
 )
+from vmlab.values.addresses import AddressRange
 from vmlab.values.rate import Rate
 from vmlab.values.size import Bytes
 
@@ -60,6 +61,14 @@ class Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     stand_ins: ClassVar[Mapping[str, Any]] = {}
+
+
+def network_of(subnet: IPv4Network | None, addresses: AddressRange | None) -> IPv4Network | None:
+    """The subnet; without one, that of the site's addresses if a /24 has them all."""
+    if subnet is not None or addresses is None:
+        return subnet
+    around = IPv4Network((addresses.first, 24), strict=False)
+    return around if addresses.last in around else None
 
 
 class ReserveEntry(Part):
@@ -80,6 +89,9 @@ class HostEntry(Part):
     reserve: ReserveEntry = Field(default_factory=ReserveEntry)
     address: HostAddress | None = Field(
         None, description="its own in the network that joins guests of several hosts (VXLAN: only the hosts are in it)"
+    )
+    routed: Subnet | None = Field(
+        None, description="a range that the site routes to it: what its guests' management networks are leased of"
     )
     fence: CommandLine | None = Field(
         None, description="a fence agent and its options, to switch the whole host off when it does not answer"
@@ -128,16 +140,25 @@ class FabricEntry(Part):
     @property
     def network(self) -> IPv4Network | None:
         """The subnet; without one, that of the site's addresses if a /24 has them all."""
-        if self.subnet is not None or self.addresses is None:
-            return self.subnet
-        around = IPv4Network((self.addresses.first, 24), strict=False)
-        return around if self.addresses.last in around else None
+        return network_of(self.subnet, self.addresses)
 
 
 class ManagementEntry(Part):
-    """What else the management network serves."""
+    """The network by which vmlab reaches the guests; absent: one of the bed's own, behind NAT."""
 
     lnet: TcpNet | None = Field(None, description="LNet network on it: tcp, tcp1 ...; absent: LNet keeps off it")
+    bridge: Bridge | None = Field(
+        None, description="a bridge of each host in a network of the site, which is the management network then"
+    )
+    addresses: AddressSpan | None = Field(None, description="the site's, for guests, with `bridge`")
+    subnet: Subnet | None = Field(None, description="of the site's network; absent: the /24 that has the addresses")
+    gateway: HostAddress | None = Field(None, description="of the site's network; absent: guests have no way out of it")
+    nameserver: HostAddress | None = Field(None, description="absent: guests know no names but the bed's")
+
+    @property
+    def network(self) -> IPv4Network | None:
+        """As a fabric's."""
+        return network_of(self.subnet, self.addresses)
 
 
 class FabricUse(Part):

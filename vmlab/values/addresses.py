@@ -2,11 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 from itertools import islice
 from typing import Self
 
 from vmlab.values import nodeset
+
+RANGE = IPv4Network("10.77.0.0/16")
+"""Whence vmlab leases subnets by itself."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ _OF_SNAPSHOT = (
     rf"_snap\.(?P<snapshot>{_SNAPSHOT})\.(?:(?:json|begun){_TOLD}|{_ANY_NODE}\.memory|{_OF_DISK})"
     rf"|_revert\.(?:json{_TOLD}|{_OF_DISK})"
 )
+_OF_JOB = re.compile(rf"j[0-9]{{1,8}}-{_BED}")
 _SNAPSHOT_NAME = re.compile(_SNAPSHOT)
 _SNAPSHOT_FILE = re.compile(rf"{_BED}\.(?:{_OF_SNAPSHOT})")
 _VOLUME = re.compile(rf"{_BED}\.(?:{_OF_NODE}|_{_LABEL}\.raw|{_BOOT}|_kept|{_OF_SNAPSHOT})")
@@ -44,6 +45,12 @@ class VolumeOwner(NamedTuple):
 
     bed: str
     node: str | None
+
+
+def asked_bed(bed: str) -> str:
+    """What its file calls a bed: that of a job of `vmlab submit` is called jJOB-NAME, as `farm.allocated` makes it."""
+    found = _OF_JOB.fullmatch(bed)
+    return bed if found is None else found["bed"]
 
 
 def domain_name(bed: str, node: str) -> str:

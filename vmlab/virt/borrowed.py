@@ -58,6 +58,11 @@ class Notes:
         """There may be some: on this machine that costs nothing to know."""
         return not self.machine.local or possible_here()
 
+    @property
+    def there(self) -> bool:
+        """There are some, or have been. Raises HostError where that cannot be seen."""
+        return self.machine.run(("test", "-d", str(self.folder)), deadline_s=_DEADLINE_S).ok
+
 
 @contextlib.contextmanager
 def borrowed(sysfs: "Sysfs", notes: Notes, path: str, value: str) -> Iterator[None]:

@@ -8,22 +8,27 @@ import shutil
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from vmlab.errors import HostError, VmlabError
-from vmlab.plan.lease import RANGE
 from vmlab.runtime.distribution import install_hint
+from vmlab.values.addresses import RANGE
 from vmlab.virt.accel import DEVICE, why_no_kvm
+from vmlab.virt.check_elsewhere import machine_there
 from vmlab.virt.check_machine import machine
 from vmlab.virt.confinement import confinement
 from vmlab.virt.connection import Host
 from vmlab.virt.daemons import how_to_start, look
+from vmlab.virt.elsewhere import leads_elsewhere
 from vmlab.virt.finding import Finding, Verdict
 from vmlab.virt.host import available_memory
 from vmlab.virt.observe import observe
 from vmlab.virt.outside import no_way_out
-from vmlab.virt.pool import BEDS, IMAGES, pool_path
+from vmlab.virt.pool import BEDS, IMAGES, locate, pool_path, refresh
 from vmlab.virt.qemu import emulator
+
+if TYPE_CHECKING:
+    import libvirt
 
 _GIB = 1 << 30
 _FEW_SUBNETS = 16
@@ -49,9 +54,15 @@ def check(uri: str, kernel_of: Callable[[Host], Kernel | None], say: Callable[[s
     try:
         host = Host(uri)
     except HostError as error:
+        if leads_elsewhere(uri):
+            return [Finding("libvirt", "no", error.message, error.hint)]
         kvm = Finding("KVM", "warning", "not tried: only libvirt knows which QEMU guests have")
         return [Finding("libvirt", "no", error.message, error.hint), kvm, *machine()]
     try:
+        if not host.local and not host.simulated:
+            there = (("libvirt", _libvirt), ("daemons", _daemons), ("QEMU", _qemu), ("KVM", _kvm_offered))
+            room = (("disk space", _pool_space), ("memory", _memory), ("subnets", _subnets))
+            return [*(_asked(host, what, ask) for what, ask in (*there, *room)), *machine_there(host)]
         asked: tuple[tuple[str, Callable[[Host], Finding]], ...] = (
             ("libvirt", _libvirt),
             ("daemons", _daemons),
@@ -91,6 +102,13 @@ def _kvm(qemu: str, kernel: Kernel | None, say: Callable[[str], None]) -> Findin
     if not absent:
         hint = "if this is a VM: its host must pass on all that KVM needs; guests are emulated (TCG) until then"
     return Finding("KVM", "warning", why_not, hint)
+
+
+def _kvm_offered(host: Host) -> Finding:
+    """Of another machine, where nobody tries it."""
+    if "kvm" in emulator(host).kinds:
+        return Finding("KVM", "ok", "libvirt offers it; whether guests run under it is tried there: vmlab host check")
+    return Finding("KVM", "warning", "libvirt offers none: guests are emulated (TCG)", "VT-x or AMD-V, modprobe kvm")
 
 
 def _libvirt(host: Host) -> Finding:
@@ -186,10 +204,29 @@ def _may_pass(folder: Path, user: pwd.struct_passwd) -> bool:
 def _disk_space(host: Host) -> Finding:
     path = Path(host.call(lambda connection: pool_path(connection, BEDS)))
     there = next(folder for folder in (path, *path.parents) if os.path.isdir(folder))  # noqa: PTH112 (may not be seen)
-    free = shutil.disk_usage(there).free
+    return _space(str(path), shutil.disk_usage(there).free)
+
+
+def _space(path: str, free: int) -> Finding:
     found = f"{free / _GIB:.1f} GiB free at {path}"
     verdict: Verdict = "no" if free < _GIB // 2 else "warning" if free < 5 * _GIB else "ok"
     return Finding("disk space", verdict, found, "" if verdict == "ok" else "`vmlab gc` lists what belongs to no bed")
+
+
+def _pool_space(host: Host) -> Finding:
+    """Of another machine: what libvirt tells of the pool, if it is there."""
+
+    def act(connection: "libvirt.virConnect") -> tuple[str, int | None]:
+        pool, path = locate(connection, BEDS)
+        if pool is None or not pool.isActive():
+            return path, None
+        refresh(pool)
+        return path, int(pool.info()[3])
+
+    path, free = host.call(act)
+    if free is None:
+        return Finding("disk space", "ok", f"not known before there is a pool at {path}: `vmlab up` makes it")
+    return _space(path, free)
 
 
 def _memory(host: Host) -> Finding:

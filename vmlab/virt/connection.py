@@ -167,11 +167,12 @@ class Host:
 
 @dataclass(frozen=True, slots=True)
 class Away:
-    """A host that does not answer, and why."""
+    """A host that does not answer, and why; or that nobody `asked`."""
 
     name: str
     uri: str
     why: VmlabError
+    asked: bool = True
 
     @property
     def local(self) -> bool:

@@ -19,6 +19,7 @@ from vmlab.virt.connection import Host
 
 _JOBS = 8
 _ASK_S = 10.0
+_NO_FILES = frozenset[str]()
 _DEEPEST = 64  # a chain that is longer goes in a circle
 
 Below = Callable[[str], Sequence[str]]
@@ -38,17 +39,14 @@ def needed(
     `files` has those that are known already, by their paths: the pool's.
     """
 
-    def below(path: str) -> Sequence[str]:
-        if path in files:
-            return [known] if (known := files[path].backing) is not None else []
-        return _below(host, connection, path)
-
     def tops(use: Uses) -> frozenset[str]:
         return frozenset(path for pool, volume in use.volumes if (path := _path(connection, pool, volume)))
 
-    given = each(tops, uses.values(), jobs=_JOBS, failed="not all pools could be read")
+    asked = {name: use for name, use in uses.items() if use.volumes}
+    told = dict(zip(asked, each(tops, asked.values(), jobs=_JOBS, failed="not all pools could be read"), strict=True))
+    given = [told.get(name, _NO_FILES) for name in uses]
     layered = [use.layered | paths for use, paths in zip(uses.values(), given, strict=True)]
-    under = _under(frozenset().union(*layered), below)
+    under = _under(frozenset().union(*layered), files, lambda path: _below(host, connection, path))
     found = [
         use.files | use.boot | paths | _chains(starts, under)
         for use, paths, starts in zip(uses.values(), given, layered, strict=True)
@@ -58,16 +56,22 @@ def needed(
     return dict(zip(uses, found, strict=True))
 
 
-def _under(files: frozenset[str], below: Below) -> dict[str, Sequence[str]]:
-    """What lies directly below each of the files and of those below them: each is asked once, a layer all at once."""
+def _under(files: frozenset[str], known: Mapping[str, VolumeFacts], below: Below) -> dict[str, Sequence[str]]:
+    """What lies directly below each of the files and of those below them: each is asked once, a layer all at once.
+
+    Of those that are `known` nobody is asked.
+    """
     under: dict[str, Sequence[str]] = {}
     for _ in range(_DEEPEST):
-        layer = sorted(files - under.keys())
+        layer = files - under.keys()
         if not layer:
             break
-        told = each(below, layer, jobs=_JOBS, failed="not all disks could be read")
-        under.update(zip(layer, told, strict=True))
-        files = frozenset(file for answer in told for file in answer)
+        told = {path: [backing] if (backing := known[path].backing) else [] for path in layer & known.keys()}
+        asked = sorted(layer - known.keys())
+        under |= told | dict(
+            zip(asked, each(below, asked, jobs=_JOBS, failed="not all disks could be read"), strict=True)
+        )
+        files = frozenset(file for path in layer for file in under[path])
     return under
 
 

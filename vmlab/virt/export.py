@@ -7,7 +7,8 @@ from vmlab.virt.connection import Host
 from vmlab.virt.machine import machine_of
 
 _EXPORT = script(__file__, "export_volume.sh")
-_END = script(__file__, "end_export.sh")
+EXPORTERS = script(__file__, "exporters.sh")
+_END = EXPORTERS + script(__file__, "end_export.sh")
 _ASK_S = 60.0
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import replace
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -44,10 +44,14 @@ _WHY_PAUSED = {
 }
 
 
+Routes = tuple[tuple[str, IPv4Network], ...]
+"""Networks that are reached without a default route, by interface."""
+
+
 class OfHost(NamedTuple):
     """The networks that the host reaches without a default route, by interface; its bridges; its VXLAN links."""
 
-    routes: tuple[tuple[str, IPv4Network], ...]
+    routes: Routes
     bridges: frozenset[str]
     links: HostLinks
 
@@ -75,7 +79,7 @@ def _networks(host: Host, *, links: bool) -> OfHost:
     from vmlab.virt import overlay  # noqa: PLC0415  slow to import
 
     if host.local and not links and not overlay.any_here():
-        return OfHost(_routes(), _bridges(), HostLinks())
+        return OfHost(routes_here(), _bridges(), HostLinks())
     return overlay.look_at(host)
 
 
@@ -194,7 +198,8 @@ def _bridges() -> frozenset[str]:
     return frozenset(path.parent.name for path in _NET.glob("*/bridge"))
 
 
-def _routes() -> tuple[tuple[str, IPv4Network], ...]:
+def routes_here() -> Routes:
+    """The networks that this machine reaches without a default route, by interface."""
     import json  # noqa: PLC0415  slow to import
 
     from vmlab.runtime.process import run  # noqa: PLC0415  slow to import
@@ -203,7 +208,12 @@ def _routes() -> tuple[tuple[str, IPv4Network], ...]:
     return read_routes(json.loads(listed.stdout or "[]"))
 
 
-def read_routes(listed: list[dict[str, Any]]) -> tuple[tuple[str, IPv4Network], ...]:
+def near(routes: Routes, address: IPv4Address) -> bool:
+    """One of the routes leads to it, or into its network: a default route says nothing of what is behind it."""
+    return any(address in network for _, network in routes)
+
+
+def read_routes(listed: list[dict[str, Any]]) -> Routes:
     """From `ip -json -4 route show`."""
     return tuple(
         (route.get("dev", ""), IPv4Network(route["dst"], strict=False))

@@ -12,10 +12,11 @@ from vmlab.plan.overlay import HostLinks, ObservedLink, Overlay
 from vmlab.shell import script
 from vmlab.values import identity
 from vmlab.virt.connection import Host
+from vmlab.virt.export import EXPORTERS
 from vmlab.virt.machine import machine_of
 from vmlab.virt.observe import OfHost, read_routes
 
-_LOOK = script(__file__, "network_of_host.sh")
+_LOOK = EXPORTERS + script(__file__, "network_of_host.sh")
 _JOIN = script(__file__, "join_network.sh")
 _ASK_S = 30.0
 _FLOOD = "00:00:00:00:00:00"

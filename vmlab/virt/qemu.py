@@ -1,5 +1,6 @@
 """Ask libvirt for the host's QEMU, and what it has."""
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lxml import etree
@@ -28,10 +29,20 @@ def emulator(host: Host, architecture: str = GUESTS) -> Emulator:
     return found
 
 
-def fitted(host: Host, name: str, template: etree._Element, kind: str) -> Fitted:
-    """The template `name` as this host can have it, for domains of type `kind`: "kvm" or "qemu".
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What a host has for a template's guests: the machine type that they get there, and its QEMU for that."""
 
-    Raises HostError, with the host's name, for what its QEMU lacks and guests cannot do without.
+    where: str
+    machine: str
+    remarks: tuple[str, ...]
+    qemu: Qemu
+
+
+def offer(host: Host, name: str, template: etree._Element, kind: str) -> Offer:
+    """What this host has for domains of type `kind`, "kvm" or "qemu", that are made of the template `name`.
+
+    Raises HostError, with the host's name, where it runs none of these at all.
     """
     wants = emulates(template)
     its = emulator(host, wants.architecture)
@@ -42,9 +53,17 @@ def fitted(host: Host, name: str, template: etree._Element, kind: str) -> Fitted
             hint="vmlab host check" if kind == "kvm" else "--accel kvm; this QEMU was built without TCG",
         )
     machine, remarks = machine_type(name, wants, its, where)
-    qemu = _ask(host, wants.architecture, machine, kind)
-    found = fit(name, with_machine(template, machine), qemu, host=where, kind=kind, efi=install_hint("efi"))
-    return Fitted(found.template, (*remarks, *found.remarks))
+    return Offer(where, machine, remarks, _ask(host, wants.architecture, machine, kind))
+
+
+def fitted(offer: Offer, name: str, template: etree._Element, kind: str) -> Fitted:
+    """The template as the host of the offer can have it.
+
+    Raises HostError, with the host's name, for what its QEMU lacks and guests cannot do without.
+    """
+    changed = with_machine(template, offer.machine)
+    found = fit(name, changed, offer.qemu, host=offer.where, kind=kind, efi=install_hint("efi"))
+    return Fitted(found.template, (*offer.remarks, *found.remarks))
 
 
 def _ask(host: Host, architecture: str, machine: str, kind: str) -> Qemu:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from math import inf
 from types import MappingProxyType
-from typing import Any, ClassVar, Generic, Literal, Self, TypeVar
+from typing import Any, ClassVar, Generic, Literal, NamedTuple, Self, TypeVar
 
 from pydantic import BaseModel
 
@@ -35,6 +35,21 @@ MARK = "VMLAB_RUN"
 
 FOLDER = "VMLAB_WORKLOADS"
 """The variable that names a folder of a lab's own workloads; each file there is a module that registers itself."""
+
+
+ON_HOST, ALL = "host", "all"
+"""The label that tells of which host's nodes a figure is, where they are on several; and its value for all of them."""
+
+
+class PerHost(NamedTuple):
+    """How figures of nodes add up to one of their host: `metric` is the sum's, `node` the label that names the node.
+
+    `without`: other labels that tell the parts of a sum from each other.
+    """
+
+    metric: Metric
+    node: str = "node"
+    without: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +72,7 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A node that may take part. `facts` are what the workload's fact commands printed on it.
+    """A node that may take part. `facts` are what the workload's fact commands printed on it, `host` is a guest's.
 
     `where` it runs: "vm", a guest; "bare", a machine that is none; "host", the host itself in the place of the node
     `name`, confined to `cpus`, as many as the node has.
@@ -69,6 +84,7 @@ class Node:
     facts: Mapping[str, str] = field(default_factory=dict)
     where: Literal["vm", "bare", "host"] = "vm"
     cpus: tuple[int, ...] = ()
+    host: str = ""
 
     def on(self, fabric: str) -> Endpoint | None:
         """Its first place on that fabric."""
@@ -300,7 +316,8 @@ class Workload(abc.ABC, Generic[O]):
 
     `versions` are commands whose first line says which version of a program a node has.
     `facts` are commands asked on each node that takes part, before the measurements are made; what they print is in
-    `Node.facts`. `packages` are those whose versions belong into the record of a run.
+    `Node.facts`. `packages` are those whose versions belong into the record of a run. `adds_up` are metrics of which
+    the figures of one round make one for each host: see `lab.measuring.by_host`.
     """
 
     name: ClassVar[str]
@@ -309,6 +326,7 @@ class Workload(abc.ABC, Generic[O]):
     packages: ClassVar[tuple[str, ...]] = ()
     facts: ClassVar[Mapping[str, Command]] = MappingProxyType({})
     versions: ClassVar[Mapping[str, Command]] = MappingProxyType({})
+    adds_up: ClassVar[Mapping[Metric, PerHost]] = MappingProxyType({})
     options: type[O]
 
     def of_bed(self, bed: Callable[[], Bed]) -> Self:
@@ -342,6 +360,14 @@ class Workload(abc.ABC, Generic[O]):
     def foretold(self, options: O, nodes: Sequence[Node]) -> tuple[str, ...]:
         """What the user is told before anything runs, a line each; devices and facts are known as in `measurements`."""
         del options, nodes
+        return ()
+
+    def in_advance(self, options: O, topology: Topology) -> tuple[str, ...]:
+        """What is told as long as there is no bed, by its file alone, a line each; `foretold` knows more.
+
+        Raises UsageError if the options do not fit the bed.
+        """
+        del options, topology
         return ()
 
     def limit_s(self, options: O) -> float:

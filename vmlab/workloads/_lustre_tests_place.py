@@ -10,6 +10,7 @@ from vmlab.shell import script
 from vmlab.steps import Command
 from vmlab.suites.cfg import POWER, Choices, failure_mode, lustre_cfg, tested
 from vmlab.suites.shape import FLAKEY, Shape, shape_of
+from vmlab.topology import Topology
 from vmlab.values.nodeset import fold
 from vmlab.workloads import Bed, Job, Node, Task
 
@@ -34,6 +35,11 @@ def taking(bed: Bed, driver: str) -> set[str]:
     fs = tested(bed.topology)
     servers = {name for one in bed.topology.targets if one.fsname == fs.name for name in one.servers}
     return {driver, *servers, *fs.clients}
+
+
+def mode_of(topology: Topology, driver: str, environment: Mapping[str, str]) -> Literal["SOFT", "HARD"]:
+    """The framework's FAILURE_MODE, of which its environment has the last word."""
+    return "HARD" if (environment.get("FAILURE_MODE") or failure_mode(topology, driver)) == "HARD" else "SOFT"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +109,8 @@ class Place:
             FLAKEY: all(FLAKEY in self.has[name] for name in servers),
             **{what: what in self.has[self.driver] for what in (POWER, "mpirun")},
         }
-        mode = environment.get("FAILURE_MODE") or failure_mode(self.bed.topology, self.driver)
-        hard: Literal["HARD", "SOFT"] = "HARD" if mode == "HARD" else "SOFT"
-        return shape_of(self.bed.topology, failure_mode=hard, shared=self.shared, has=has)
+        mode = mode_of(self.bed.topology, self.driver, environment)
+        return shape_of(self.bed.topology, failure_mode=mode, shared=self.shared, has=has)
 
     @property
     def file(self) -> str:

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 from vmlab.errors import UsageError, WorkloadError
 from vmlab.topology.wording import expected, quote
 from vmlab.values.nodeset import expand, fold, parts
-from vmlab.workloads import Node
+from vmlab.workloads import ALL, Node
 
 SERVERS = frozenset({"mgs", "mds", "oss"})
 CLIENTS = frozenset({"client", "fta"})
@@ -44,6 +44,14 @@ NodeNames = Annotated[
     ),
 ]
 """Names, roles, or how many of the nodes that would take part: the first ones in the bed's order."""
+
+
+def by_hosts(nodes: Sequence[Node]) -> dict[str, list[Node]]:
+    """The nodes of each host, and then all, under ALL; only these, under "", where they are on one host."""
+    found: dict[str, list[Node]] = {}
+    for node in nodes:
+        found.setdefault(node.host, []).append(node)
+    return {**found, ALL: list(nodes)} if len(found) > 1 else {"": list(nodes)}
 
 
 def named(workload: str, text: str | None, nodes: Sequence[Node]) -> list[Node] | None:

@@ -24,7 +24,7 @@ from vmlab.shell import script
 from vmlab.topology.wording import quote
 from vmlab.values.nodeset import fold
 from vmlab.values.size import Bytes
-from vmlab.workloads import Job, Measurement, Node, Output, Outputs, Task, by_node, register
+from vmlab.workloads import Job, Measurement, Node, Output, Outputs, PerHost, Task, by_node, register
 from vmlab.workloads._causes import matched
 from vmlab.workloads._clients import ClientsOptions, OnClients
 from vmlab.workloads._fields import below, number, report, rows
@@ -49,6 +49,8 @@ _STEADINESS = Metric("steadiness", "%", "higher", "bandwidth", "the slowest seco
 _RATE = Metric("iops", "IOPS", "higher", "bandwidth", "all nodes together")
 _NODE_BANDWIDTH = Metric("node_bandwidth", Unit.MIB_PER_S, "higher", "node", "of one node")
 _NODE_RATE = Metric("node_iops", "IOPS", "higher", "node", "of one node")
+_HOST_BANDWIDTH = Metric("host_bandwidth", Unit.MIB_PER_S, "higher", "by host", "of a host's nodes, and of all")
+_HOST_RATE = Metric("host_iops", "IOPS", "higher", "by host", "of a host's nodes, and of all")
 _LATENCY = Metric("latency", Unit.MICROSECONDS, "lower", "latency", "mean, from the call to its end")
 _PERCENTILES: Mapping[float, Metric] = {
     percent: Metric(f"latency_p{name}", Unit.MICROSECONDS, "lower", "latency", "from being given to the kernel")
@@ -98,7 +100,13 @@ class Fio(OnClients[Options]):
     options = Options
     metrics = (
         *(_BANDWIDTH, _LOWEST, _STEADINESS, _RATE, _NODE_BANDWIDTH, _NODE_RATE),
-        *(_LATENCY, *_PERCENTILES.values(), _MAX, _OVER_TIME),
+        *(_HOST_BANDWIDTH, _HOST_RATE, _LATENCY, *_PERCENTILES.values(), _MAX, _OVER_TIME),
+    )
+    adds_up = MappingProxyType(
+        {
+            _NODE_BANDWIDTH: PerHost(_HOST_BANDWIDTH, without=("number",)),
+            _NODE_RATE: PerHost(_HOST_RATE, without=("number",)),
+        }
     )
     packages = ("fio", "lustre-client", "lustre-client-utils")
     facts = MappingProxyType({"tools": tools(_TOOL), "mounts": MOUNTS, "nets": NETS, "system": SYSTEM})

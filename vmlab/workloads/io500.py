@@ -207,16 +207,23 @@ _PHASES = (
     "mdtest-hard-delete",
 )
 """All that the standard score is made of."""
-_FIGURE = r"([0-9]{1,15}\.[0-9]{6})"
+_FIGURE = r"[0-9]{1,15}\.[0-9]{6}"
+# Versions of 2020 say `[RESULT-invalid]` and `[SCORE-invalid]`, and GB/s of a score whose phases are in GiB/s.
 _PHASE = re.compile(
-    rf"\[(?:RESULT|      )\] +(\S{{1,60}}) +{_FIGURE} (\S+) : time [0-9]{{1,15}}\.[0-9]{{3}} seconds( \[INVALID\])?"
+    rf"\[(?:RESULT(?P<old>-invalid)?|      )\] +(?P<name>\S{{1,60}}) +(?P<value>{_FIGURE}) (?P<unit>\S+) +: "
+    rf"time [0-9]{{1,15}}\.[0-9]{{3}} seconds(?P<invalid> \[INVALID\])?"
 )
 _TOTAL = re.compile(
-    rf"\[(SCORE |SCOREX)\] Bandwidth {_FIGURE} GiB/s : IOPS {_FIGURE} kiops : TOTAL {_FIGURE}( \[INVALID\])?"
+    rf"\[SCORE(?P<extended>X)? ?(?P<old>-invalid)?\] Bandwidth (?P<bandwidth>{_FIGURE}) Gi?B/s +: "
+    rf"IOPS (?P<rate>{_FIGURE}) kiops +: TOTAL (?P<total>{_FIGURE})(?P<invalid> \[INVALID\])?"
 )
 _OF_THE_REPORT = re.compile(r"\[(?:RESULT|SCORE|      )")
-_END = re.compile(r"^The result files are stored in the directory:", re.MULTILINE)
-_REASON = re.compile(r"ERROR INVALID \([^)\n]{1,200}\) ([^\n]{1,300})")
+# In the spring of 2020 the score was the last line.
+_END = re.compile(
+    r"^The result files are stored in the directory:|^IO500 version io500-isc20(?!\d)[\s\S]*^\[SCORE\S*\] .*\n",
+    re.MULTILINE,
+)
+_REASON = re.compile(r"ERROR INVALID (?:\([^)\n]{1,200}\) ?)?([^\n]{1,300})")
 _ERRORS = re.compile(r"Errors \((\d{1,12})\) occured during (?:the |phase in )?([\w-]+)")
 # Why a phase is worth nothing, whatever figure it has.
 _VOID = re.compile(
@@ -260,16 +267,20 @@ def _report(text: str) -> _Report:
         if not _OF_THE_REPORT.match(line):
             continue
         if phase := _PHASE.fullmatch(line):
-            if phase[3] not in _UNITS:
-                raise WorkloadError(f"io500 prints the unknown unit {quote(phase[3][:20])}")
-            phases.append(_Phase(phase[1], _UNITS[phase[3]], float(phase[2]), phase[4] is None))
+            if phase["unit"] not in _UNITS:
+                raise WorkloadError(f"io500 prints the unknown unit {quote(phase['unit'][:20])}")
+            phases.append(_Phase(phase["name"], _UNITS[phase["unit"]], float(phase["value"]), _valid(phase)))
         elif total := _TOTAL.fullmatch(line):
-            bandwidth, rate, value = (float(total[number]) for number in (2, 3, 4))
-            scores.append(_Scores(total[1] == "SCOREX", bandwidth, rate, value, total[5] is None))
+            bandwidth, rate, value = (float(total[name]) for name in ("bandwidth", "rate", "total"))
+            scores.append(_Scores(total["extended"] is not None, bandwidth, rate, value, _valid(total)))
         else:
             raise WorkloadError(f"a line of io500's is cut off, or none: {quote(line[:80])}")
     reasons = tuple(dict.fromkeys(found.strip() for found in _REASON.findall(text)))
     return _Report(phases, scores, reasons, _END.search(text) is not None)
+
+
+def _valid(line: re.Match[str]) -> bool:
+    return line["old"] is None and line["invalid"] is None
 
 
 def _whole(report: _Report, why: str) -> None:

@@ -28,13 +28,13 @@ from vmlab.steps import Command
 from vmlab.topology.wording import quote
 from vmlab.values.nodeset import fold
 from vmlab.values.size import Bytes
-from vmlab.workloads import Measurement, Node, Output, Outputs, Task, _mpirun, register
+from vmlab.workloads import ON_HOST, Measurement, Node, Output, Outputs, Task, _mpirun, register
 from vmlab.workloads._causes import matched
 from vmlab.workloads._clients import ClientsOptions, OnClients
 from vmlab.workloads._install import SYSTEM
 from vmlab.workloads._ior_report import complaints, reported, summary
 from vmlab.workloads._lustre import DROP_CACHES, MOUNTS, NETS, directory, kept_caches
-from vmlab.workloads._nodes import NodeNames, clients_of, interface
+from vmlab.workloads._nodes import NodeNames, by_hosts, clients_of, interface
 from vmlab.workloads._sizes import Size
 
 _BANDWIDTH = Metric("bandwidth", Unit.MIB_PER_S, "higher", "bandwidth", "mean of the repetitions, all nodes together")
@@ -105,6 +105,9 @@ class Options(ClientsOptions):
         default=False, description="compare what is read with what was written; read figures are lower then"
     )
     repetitions: int = Field(1, ge=1, le=1000, description="how often each is measured")
+    by_host: bool = Field(
+        default=False, description="where the nodes are on several hosts: those of each by themselves, and then all"
+    )
     fabric: str = Field("mgmt", description="the fabric of MPI's own messages")
     timeout_s: int = Field(3600, ge=1, le=604_800, description="deadline of each command, besides stonewall_s")
 
@@ -134,11 +137,14 @@ class Ior(OnClients[Options]):
         chosen = clients_of("ior", options.nodes, nodes)
         started = _mpirun.found("ior", "ior", chosen)
         above, free = directory("ior", options.directory, chosen)
+        folder = f"{above}/{_FOLDER}"
         layouts = (True, False) if options.file_per_process is None else (options.file_per_process,)
+        sets = by_hosts(chosen) if options.by_host else {"": chosen}
         return tuple(
-            (_measurement(options, chosen, started, folder=f"{above}/{_FOLDER}", free=free, own=own, size=size),)
+            (_measurement(options, some, started, folder=folder, free=free, own=own, size=size, host=host),)
             for own in layouts
             for size in options.transfer_sizes
+            for host, some in sets.items()
         )
 
     @override
@@ -251,6 +257,7 @@ def _measurement(
     free: int,
     own: bool,
     size: Bytes,
+    host: str,
 ) -> Measurement:
     tasks = len(clients) * options.tasks_per_node
     block = _block(options, clients, size)
@@ -297,6 +304,7 @@ def _measurement(
             "tasks": str(tasks),
             "access": access,
             "size": str(int(size)),
+            **({ON_HOST: host} if host else {}),
             **({"api": options.api} if options.api != "POSIX" else {}),
             **({"stonewall_s": str(options.stonewall_s)} if options.stonewall_s is not None else {}),
         },

@@ -43,8 +43,10 @@ _PREPARE_S = 600.0
 _KIB = 1 << 10
 
 _PREPARE = script(__file__, "iozone_prepare.sh")
-# iozone calls its remote shell with a node, `-n` and a command. What it starts there carries the run's mark.
-_REMOTE = f"""exec ssh -o BatchMode=yes -n "$1" "{MARK}='${MARK}' exec $3"
+# iozone calls its remote shell with a node, `-n` and a command, for each process and each test anew: one log-in to each
+# node does for ten of them at once. What it starts there carries the run's mark.
+_REMOTE = f"""exec ssh -o BatchMode=yes -o ControlMaster=auto -o ControlPath=.ssh-%n -o ControlPersist=60 \\
+    -n "$1" "{MARK}='${MARK}' exec $3"
 """
 _MEMORY = ("grep", "^MemTotal:", "/proc/meminfo")
 
@@ -178,7 +180,7 @@ class Iozone(OnClients[Options]):
 
     @override
     def explain(self, output: Output) -> str:
-        return matched(_FAILURES, f"{output.stderr}\n{output.stdout}") or super().explain(output)
+        return _why(f"{output.stderr}\n{output.stdout}") or super().explain(output)
 
 
 _FAILURES = (
@@ -189,6 +191,11 @@ _FAILURES = (
     (r"^(Can not open temp[^\n]{1,200})\n(?:open: ([^\n]{1,100}))?", "{}: {}"),
     (r"^(Error (?:writing|reading) block[^\n]{1,160})\n(?:\w+: ([^\n]{1,100}))?", "{}: {}"),
 )
+
+
+def _why(text: str) -> str:
+    """What it complains of; some blocks that cannot be written come without a reason."""
+    return matched(_FAILURES, text).rstrip(": ")
 
 
 class _Of(NamedTuple):
@@ -317,7 +324,7 @@ class _Table(NamedTuple):
 def _measured(output: Output) -> list[_Table]:
     """Raises WorkloadError unless all that the command line asks for was measured, and no client complained."""
     text = output.stdout
-    if why := matched(_FAILURES, f"{text}\n{output.stderr}") or matched(((_WRONG_DATA.pattern, "wrong data"),), text):
+    if why := _why(f"{text}\n{output.stderr}") or matched(((_WRONG_DATA.pattern, "wrong data"),), text):
         raise WorkloadError(f"iozone failed: {why}")
     title = _TITLE.search(text)
     if title is None:

@@ -21,7 +21,7 @@ from typing_extensions import override
 
 from vmlab.errors import WorkloadError
 from vmlab.metrics import Metric, Sample
-from vmlab.workloads import Measurement, Native, Node, Output, Outputs, Service, Task, Workload, register
+from vmlab.workloads import Measurement, Native, Node, Output, Outputs, PerHost, Service, Task, Workload, register
 from vmlab.workloads._fields import below, number, report, rows
 from vmlab.workloads._install import SYSTEM, require, tools
 from vmlab.workloads._nodes import NodeNames
@@ -37,6 +37,9 @@ _GIGA = 1e9
 
 _THROUGHPUT = Metric("throughput", "Gbit/s", "higher", "throughput", "as received, all streams together")
 _RETRANSMITS = Metric("retransmits", "segments", "lower", "throughput", "sent again, all streams together")
+_HOST_THROUGHPUT = Metric(
+    "host_throughput", "Gbit/s", "higher", "by host", "sent by a host's nodes, and by all; with `parallel`"
+)
 
 Way = Literal["out", "back", "both"]
 
@@ -83,7 +86,8 @@ class Iperf3(Workload[Options]):
     name = _TOOL
     summary = "TCP throughput between pairs of nodes (iperf3)"
     options = Options
-    metrics = (_THROUGHPUT, _RETRANSMITS)
+    metrics = (_THROUGHPUT, _RETRANSMITS, _HOST_THROUGHPUT)
+    adds_up = MappingProxyType({_THROUGHPUT: PerHost(_HOST_THROUGHPUT, "from", ("to",))})
     packages = ("iperf3",)
     facts = MappingProxyType(
         {"tools": tools(_TOOL), "version": ("sh", "-c", "iperf3 --version 2>/dev/null; exit 0"), "system": SYSTEM}

@@ -33,10 +33,12 @@ from vmlab.suites.course import SAID, Begun, Key, asked, rest, suite_run
 from vmlab.suites.outcomes import BAD, Status
 from vmlab.suites.parameters import Session, lacking, sessions
 from vmlab.suites.results import Seen, SuiteRun
+from vmlab.suites.shape import Shape, shape_of
 from vmlab.suites.skips import Skip, skips
+from vmlab.topology import Topology
 from vmlab.values.nodeset import fold
 from vmlab.workloads import Bed, Deed, Job, Long, Measurement, Node, Output, Outputs, Task, Workload, register
-from vmlab.workloads._lustre_tests_place import FACTS, HOME, SHARED, Place, taking
+from vmlab.workloads._lustre_tests_place import FACTS, HOME, SHARED, Place, mode_of, taking
 
 _PASSED = Metric("passed", "sub-tests", "higher", "suites", "sub-tests that passed")
 _BAD = Metric("failed", "sub-tests", "lower", "suites", "that failed, took too long, or in which the bed died")
@@ -179,13 +181,21 @@ class LustreTests(Workload[Options]):
         told = [f"{place.driver} runs {place.tests}/auster"]
         if not place.shared:
             told.append(f"not all nodes share a directory: {place.not_shared}")
+        told += _not_this_bed(options, place.shape)
         for session in _sessions(options):
-            told += [f"test_parameters: {lack}" for lack in lacking(session.wanted, place.shape(session.environment))]
             told += [f"test_parameters: {key}={value} is not looked at" for key, value in session.wanted.images.items()]
-        for planned in _planned(options):
-            found = skips((planned.part.suite,), place.shape(planned.environment))
-            names = asked(planned.part, place.suites.get(planned.part.suite, ()))
-            told += filter(None, (_foretold(skip, names) for skip in found))
+        told += _skipped(options, place.shape, lambda suite, _: place.suites.get(suite, ()))
+        return tuple(dict.fromkeys(told))
+
+    @override
+    def in_advance(self, options: Options, topology: Topology) -> tuple[str, ...]:
+        driver = driver_of(topology, options.nodes)
+
+        def shape(environment: Mapping[str, str]) -> Shape:
+            # What the nodes will have, a shared directory too, is not known yet, and nothing is said of it.
+            return shape_of(topology, failure_mode=mode_of(topology, driver, environment), shared=True)
+
+        told = (*_not_this_bed(options, shape), *_skipped(options, shape, lambda _, skipped: skipped))
         return tuple(dict.fromkeys(told))
 
     @override
@@ -328,6 +338,24 @@ def _refuse_another(options: Options, place: Place) -> None:
                 f"lustre_tests: this bed is not the one of test_parameters: {'; '.join(wrong)}",
                 hint="another topology; or run it all the same: --set anyway=true",
             )
+
+
+def _not_this_bed(options: Options, shape: Callable[[Mapping[str, str]], Shape]) -> Iterator[str]:
+    """What it lacks of the bed that test_parameters ask for; `shape` is what the suites see, by their environment."""
+    for session in _sessions(options):
+        yield from (f"test_parameters: {lack}" for lack in lacking(session.wanted, shape(session.environment)))
+
+
+def _skipped(
+    options: Options,
+    shape: Callable[[Mapping[str, str]], Shape],
+    listed: Callable[[str, tuple[str, ...]], tuple[str, ...]],
+) -> Iterator[str]:
+    """What will be skipped, and why. `listed`: the sub-tests of a suite, in which those that are skipped are."""
+    for planned in _planned(options):
+        for skip in skips((planned.part.suite,), shape(planned.environment)):
+            if told := _foretold(skip, asked(planned.part, listed(planned.part.suite, skip.tests))):
+                yield told
 
 
 def _foretold(skip: Skip, names: Sequence[str]) -> str:

@@ -1,8 +1,10 @@
 """OSTs without clients, by lustre-iokit's obdfilter-survey: objects x threads, written, rewritten and read.
 
-An echo client beside the OST's own device makes the load. `case: disk` drives the OSTs where they are, each OSS alone
-and then all at once; `netdisk` drives them through the OSCs of a client, `network` a server that has no OST at all.
-Lustre 2.17.57 takes no echo client over an OSC that a mount has connected (EALREADY): `netdisk` is for older ones.
+An echo client beside the OST's own device makes the load. `case: disk` drives the OSTs where they are, each OSS alone,
+those of each host together where they are on several, and then all at once; `netdisk` drives them through the OSCs of a
+client, `network` a server that has no OST at all. Lustre has no echo client over an OSC since 2.16 (LU-10994):
+`netdisk` and `network` are for older ones. 2.17.57 answers EALREADY where a mount has connected the OSC, else EINVAL to
+each transfer.
 
 Each row of its table, so many objects and threads, is a run of its own: a failure costs no other row, and a run that
 was broken off goes on. What a killed survey left behind is removed before and after: its echo clients, its processes,
@@ -28,11 +30,11 @@ from vmlab.shell import script
 from vmlab.topology.wording import quote
 from vmlab.values.nodeset import fold
 from vmlab.values.size import Bytes
-from vmlab.workloads import Measurement, Node, Output, Outputs, Task, Workload, register
+from vmlab.workloads import ON_HOST, Measurement, Node, Output, Outputs, Task, Workload, register
 from vmlab.workloads._causes import matched
 from vmlab.workloads._install import SYSTEM, require, tools
 from vmlab.workloads._lustre import NETS, over_soft_roce
-from vmlab.workloads._nodes import CLIENTS, NodeNames, named
+from vmlab.workloads._nodes import CLIENTS, NodeNames, by_hosts, named
 from vmlab.workloads._sizes import READ, form, within
 
 _TOOL = "obdfilter-survey"
@@ -44,6 +46,7 @@ _PAGE = 4 << 10
 _LARGEST_RECORD = 4 << 20
 _FREE = 0.95
 _TIDY_S = 300
+_WITHOUT_ECHO_OVER_OSC = (2, 16)
 _MOST_NAMES = 3
 
 _BANDWIDTH = Metric("bandwidth", Unit.MIB_PER_S, "higher", "bandwidth", "of all OSTs together")
@@ -73,14 +76,16 @@ class Options(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     case: Literal["disk", "netdisk", "network"] = Field(
-        "disk", description="OSTs in place, OSTs from a client, or the network to a server without OSTs"
+        "disk",
+        description="OSTs in place; up to Lustre 2.15 also OSTs from a client, or the network to a server without OSTs",
     )
     nodes: NodeNames | None = Field(
         None, description="disk: the OSSs (default: all nodes that are oss); else who drives them (default: a client)"
     )
     to: NodeNames | None = Field(None, description="network: the servers (default: all nodes that are oss)")
     together: bool | None = Field(
-        None, description="disk: all OSSs at once, or each alone (default: both, one after the other)"
+        None,
+        description="disk: those of each host and all OSSs at once, or each alone (default: both, one after the other)",
     )
     objects: tuple[Count, ...] = Field((1, 2, 4, 8, 16), min_length=1, description="objects on each OST")
     threads: tuple[Count, ...] = Field(
@@ -131,6 +136,7 @@ class ObdfilterSurvey(Workload[Options]):
         {
             "tools": tools(_TOOL, "gawk", "lctl"),
             "devices": ("sh", "-c", "lctl dl 2>/dev/null; exit 0"),
+            "version": ("sh", "-c", "lctl --version 2>/dev/null; exit 0"),
             "space": ("sh", "-c", "lctl get_param obdfilter.*.kbytesavail 2>/dev/null; exit 0"),
             "nets": NETS,
             "system": SYSTEM,
@@ -146,6 +152,8 @@ class ObdfilterSurvey(Workload[Options]):
     @override
     def measurements(self, options: Options, nodes: Sequence[Node]) -> tuple[tuple[Measurement, ...], ...]:
         drive, serve = _sides(options, nodes)
+        if options.case != "disk":
+            _has_echo_over_osc(drive)
         sets = {
             "disk": lambda: list(_of_disks(options, drive)),
             "netdisk": lambda: [_of_client(node) for node in drive],
@@ -168,6 +176,8 @@ class ObdfilterSurvey(Workload[Options]):
         if output is None:
             raise WorkloadError(f"{_TOOL} did not run")
         found = _report(output.stdout)
+        if _refused(measurement, output):
+            raise WorkloadError(_NO_ECHO_OVER_OSC)
         if not found:
             raise WorkloadError(f"{_TOOL} printed no figures: {self.explain(output)}")
         if lacking := re.search(r"(\S+): command not found", f"{output.stderr}\n{output.stdout}"):
@@ -192,7 +202,9 @@ class ObdfilterSurvey(Workload[Options]):
         failed = [f"{test} of {row.told}" for row in found for test in row.tests if row.tests[test].word == "ERROR"]
         if output is None or not failed or "command not found" in f"{output.stderr}{output.stdout}":
             return ()
-        why = _said(output.files[_DETAIL].decode(errors="replace")) if _DETAIL in output.files else ""
+        if _refused(measurement, output):
+            return ()
+        why = _said(_detail(output))
         return (f"an OST failed in {', '.join(failed)}{f': {why}' if why else ''}",)
 
     @override
@@ -202,9 +214,9 @@ class ObdfilterSurvey(Workload[Options]):
         return matched(_FAILURES, f"{output.stderr}\n{output.stdout}") or super().explain(output)
 
 
-_NO_NETDISK = (
-    "Lustre takes no echo client over the OSC of a file system that is mounted, and lustre-iokit has no netdisk since "
-    "2.16 (LU-10994): `case: disk` drives the OSTs in place, `ior` from clients"
+_NO_ECHO_OVER_OSC = (
+    "Lustre has no echo client over an OSC since 2.16 (LU-10994): `case: disk` drives the OSTs in place, "
+    "`lnet_selftest` the network, `ior` both"
 )
 # iokit-libecho and obdfilter-survey
 _FAILURES = (
@@ -218,7 +230,7 @@ _FAILURES = (
     (r"The existing setup must be cleaned", "a file system is mounted on the node"),
     (r"(Can't find any OSTs|no devices or hosts specified)", "{}"),
     (r"(Can't setup echo-client)", "{}"),
-    (r"error: setup: Operation already in progress", _NO_NETDISK),
+    (r"error: setup: Operation already in progress", _NO_ECHO_OVER_OSC),
     (r"(\S+): command not found", "the node has no {}"),
 )
 
@@ -229,7 +241,8 @@ _FAILURES = (
 class _Driven(NamedTuple):
     """Targets as the survey takes them, on `nodes`, driven from one.
 
-    `devices` are those that need an echo client first; `words` are more of the survey's variables.
+    `devices` are those that need an echo client first; `words` are more of the survey's variables. `host`: these are
+    all the servers of that one, or of all, where they are on several.
     """
 
     driver: Node
@@ -238,6 +251,7 @@ class _Driven(NamedTuple):
     devices: tuple[str, ...] = ()
     words: tuple[str, ...] = ()
     skipped: str = ""
+    host: str = ""
 
     @property
     def called(self) -> str:
@@ -284,12 +298,17 @@ def _of_disks(options: Options, servers: Sequence[Node]) -> Iterator[_Driven]:
         raise WorkloadError(
             f"obdfilter_survey: no OST is mounted on {fold(node.name for node in servers)}", hint="vmlab fs mount BED"
         )
+    sets = by_hosts(serving)
     for node in servers if options.together is not True else ():
         idle = "" if osts[node.name] else f"no OST is mounted on {node.name}"
-        yield _Driven(node, (node,), osts[node.name], skipped=idle)
-    if options.together is not False and (len(serving) > 1 or options.together):
-        where = [f"{node.name}:{ost}" for node in serving for ost in osts[node.name]]
-        yield _Driven(serving[0], tuple(serving), tuple(where))
+        host = node.host if sets.get(node.host) == [node] and len(sets) > 1 else ""
+        yield _Driven(node, (node,), osts[node.name], skipped=idle, host=host)
+    if options.together is False or not (len(serving) > 1 or options.together):
+        return
+    for host, some in sets.items():
+        if len(some) > 1 or options.together:  # else it has been alone
+            where = [f"{node.name}:{ost}" for node in some for ost in osts[node.name]]
+            yield _Driven(some[0], tuple(some), tuple(where), host=host)
 
 
 def _of_client(node: Node) -> _Driven:
@@ -324,6 +343,14 @@ def _of_server(node: Node, server: Node) -> _Driven:
     return _Driven(node, (node, server), (str(nid.address),), words=(f"NETTYPE={nid.net}",))
 
 
+def _has_echo_over_osc(nodes: Sequence[Node]) -> None:
+    """Raises WorkloadError if a node's lctl is of a Lustre that has not."""
+    for node in nodes:
+        version = re.search(r"\b(\d{1,4})\.(\d{1,4})\b", node.facts.get("version", ""))
+        if version and (int(version[1]), int(version[2])) >= _WITHOUT_ECHO_OVER_OSC:
+            raise WorkloadError(f"obdfilter_survey: {_NO_ECHO_OVER_OSC}", hint="--set case=disk")
+
+
 def _fit(options: Options, nodes: Sequence[Node]) -> None:
     """Raises WorkloadError if an OST has not that much space."""
     for node in nodes if options.case == "disk" else ():
@@ -352,6 +379,8 @@ def _measurements(options: Options, driven: _Driven) -> Iterator[Measurement]:
         }
         if options.case == "network":
             del labels["osts"]
+        if driven.host:
+            labels[ON_HOST] = driven.host
         hosts = " ".join(dict.fromkeys((driven.driver.name, *names)))
         settings = (
             *(f"case={options.case}", f"targets={' '.join(driven.targets)}", f"size={options.size >> 20}"),
@@ -377,7 +406,10 @@ def _measurements(options: Options, driven: _Driven) -> Iterator[Measurement]:
 
 # --- reading -------------------------------------------------------------------------------------------------------
 
-_LINE = re.compile(r"^ost +(\d{1,6}) sz +(\d{1,18})K rsz +(\d{1,6})K obj +(\d{1,9}) thr +(\d{1,9}) (.*)$", re.MULTILINE)
+# Lustre 1.8 has no K behind the record.
+_LINE = re.compile(
+    r"^ost +(\d{1,6}) sz +(\d{1,18})K rsz +(\d{1,6})K? obj +(\d{1,9}) thr +(\d{1,9}) (.*)$", re.MULTILINE
+)
 _FIGURE = r"[0-9]{1,12}\.[0-9]{2}"
 _TEST = re.compile(rf"([a-z_]{{1,20}}) +({_FIGURE}) +(?:\[ *({_FIGURE}), *({_FIGURE})\]|(ERROR|SHORT)) *")
 _DONE = re.compile(r"^done!$", re.MULTILINE)
@@ -386,6 +418,7 @@ _DEFAULTS = MappingProxyType(
     {"nobjlo": "1", "nobjhi": "16", "thrlo": "1", "thrhi": "16", "rszlo": "1024", "rszhi": "1024"}
     | {"tests_str": "write rewrite read"}
 )
+_REFUSED = re.compile(r"error: test_brw-\d+: #\d+ - Invalid argument on ")
 _COMPLAINT = re.compile(r"^.*\berror\b.*$", re.MULTILINE)
 
 
@@ -475,6 +508,15 @@ def _samples(measurement: Measurement, row: _Row) -> Iterator[Sample]:
         for metric, value in ((_BANDWIDTH, figures.whole), (_MIN, figures.lowest), (_MAX, figures.highest)):
             if not figures.word:
                 yield Sample(metric, value, labels)
+
+
+def _detail(output: Output) -> str:
+    return output.files[_DETAIL].decode(errors="replace") if _DETAIL in output.files else ""
+
+
+def _refused(measurement: Measurement, output: Output) -> bool:
+    """Whether Lustre took an echo client over an OSC and has nothing that it could do."""
+    return measurement.labels.get("case") in ("netdisk", "network") and _REFUSED.search(_detail(output)) is not None
 
 
 def _said(detail: str) -> str:

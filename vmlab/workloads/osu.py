@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from types import MappingProxyType
-from typing import Literal, NamedTuple, Self
+from typing import Literal, NamedTuple, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from typing_extensions import override
@@ -46,9 +46,9 @@ _TAILS = MappingProxyType(
     }
 )
 
-Test = Literal["latency", "bw", "bibw", "mbw_mr", "allreduce", "alltoall", "bcast", "barrier"]
+Test = Literal["latency", "bw", "bibw", "mbw_mr", "allreduce", "reduce", "allgather", "alltoall", "bcast", "barrier"]
 _PAIRS = ("latency", "bw", "bibw")
-_PROGRAMS: tuple[Test, ...] = ("latency", "bw", "bibw", "mbw_mr", "allreduce", "alltoall", "bcast", "barrier")
+_PROGRAMS: tuple[Test, ...] = get_args(Test)
 
 _PLACES = script(__file__, "osu_places.sh")
 _FIND_ALL = f'{_PLACES}for test; do found=$(place "$test") && echo "$test $found"; done; exit 0'
@@ -232,25 +232,28 @@ _COLUMNS: Sequence[tuple[str, Metric | None, float]] = (
     (r"Messages/s", _RATE, 1),
     (r"Iterations", None, 0),
     (r"Validation", None, 0),
+    (r"Transmit Size", None, 0),
     *((rf"P{percent} Tail Lat\(us\)", metric, 1) for percent, metric in _TAILS.items()),
     (r"P[0-9.]{1,6} Tail \w+\([\w/]+\)", None, 1),
 )
 _HEADER = re.compile("|".join(f"({words})" for words, *_ in _COLUMNS))
-_SIZE, _ITERATIONS, _VALIDATION = 0, 6, 7
+_SIZE, _ITERATIONS, _VALIDATION, _TRANSMITTED = 0, 6, 7, 8
+_TYPES = ("MPI_CHAR", "MPI_INT", "MPI_FLOAT")
+_TYPE = re.compile(r"# Datatype: (\w+)\.?\s*")
 _ROW = re.compile(r"\s*[0-9.]+(?:\s.*)?")
 _FIGURE = re.compile(r"[0-9]{1,15}\.[0-9]{2}")
 _WHOLE = re.compile(r"[0-9]{1,15}")
 _WRONG = re.compile(r"\s*(\d{1,15})\s+[0-9].*\bFail\b.*")
-# Open MPI's --tag-output; MPICH's -prepend-rank; srun's --label.
-_TAG = re.compile(r"\[\d+,\d+\]<(?P<stream>\w+)>: ?|\[\d+\] (?=[#\s\d])|\d+: (?=[#\s\d]|$)")
+# Open MPI's --tag-output, --timestamp-output and, from 5, --output; MPICH's -prepend-rank; srun's --label.
+_TAG = re.compile(r"[^<]{0,120}<(?P<stream>std\w+)>: ?|\[\d+\] (?=[#\s\d])|\d+: (?=[#\s\d]|$)")
 
 
 class _Table(NamedTuple):
-    """Of each size, 0 where there is none: figures by metric."""
+    """By datatype, "" where it says none: of each size, 0 where there is none, figures by metric."""
 
     title: str
     version: str
-    rows: Sequence[tuple[int, Mapping[Metric, float]]]
+    rows: Mapping[str, Sequence[tuple[int, Mapping[Metric, float]]]]
 
 
 def _untagged(text: str) -> list[str]:
@@ -273,12 +276,15 @@ def _table(text: str) -> _Table:
         raise WorkloadError("there are several tables" if titles else "there is no table")
     place, title = titles[0]
     columns: list[int] = []
-    rows: list[tuple[int, Mapping[Metric, float]]] = []
+    rows: dict[str, list[tuple[int, Mapping[Metric, float]]]] = {}
+    datatype = ""
     for line in lines[place + 1 :]:
-        if line.startswith("#"):
+        if named := _TYPE.fullmatch(line):
+            datatype = named[1]
+        elif line.startswith("#"):
             columns = columns or _header(line)
         elif columns and _ROW.fullmatch(line):
-            rows.append(_row(line, columns))
+            rows.setdefault(datatype, []).append(_row(line, columns))
     if not rows:
         raise WorkloadError("there is no table")
     return _Table(title[1], title[2], rows)
@@ -309,7 +315,7 @@ def _row(line: str, columns: Sequence[int]) -> tuple[int, Mapping[Metric, float]
         if column == _VALIDATION:
             good = field == "Pass"
         else:
-            good = (_WHOLE if column in (_SIZE, _ITERATIONS) else _FIGURE).fullmatch(field) is not None
+            good = (_WHOLE if column in (_SIZE, _ITERATIONS, _TRANSMITTED) else _FIGURE).fullmatch(field) is not None
         if not good:
             raise WorkloadError(f"a row is cut off, or none: {quote(line.strip()[:60])}")
         if column == _SIZE:
@@ -323,13 +329,20 @@ def _row(line: str, columns: Sequence[int]) -> tuple[int, Mapping[Metric, float]
 
 def _whole(table: _Table, measurement: Measurement) -> None:
     """Raises WorkloadError unless the table goes on to the largest message, each twice as large as the one before."""
-    sizes = [size for size, _ in table.rows]
-    if table.title == _BARRIER:
+    argv = next((task.argv for task in measurement.commands if task.name == _TASK), ())
+    if dict(pairwise(argv)).get("-T") == "all" and len(table.rows) < len(_TYPES):
+        raise WorkloadError(f"the table is cut off: it has {', '.join(table.rows)} of {', '.join(_TYPES)}")
+    for rows in table.rows.values():
+        _goes_on(table.title, [size for size, _ in rows], measurement)
+
+
+def _goes_on(title: str, sizes: Sequence[int], measurement: Measurement) -> None:
+    if title == _BARRIER:
         if sizes != [0]:
             raise WorkloadError("there are several rows")
         return
     smallest, largest = _asked(measurement)
-    largest = largest or (_LARGEST_OF_PAIRS if table.title in _OF_PAIRS else _LARGEST_OF_ALL)
+    largest = largest or (_LARGEST_OF_PAIRS if title in _OF_PAIRS else _LARGEST_OF_ALL)
     if not sizes[-1] <= largest < 2 * max(sizes[-1], 0.5):
         raise WorkloadError(f"the table is cut off: it ends at {sizes[-1]} of {largest} bytes")
     begins = {smallest, max(smallest, 1), max(smallest, 4)} if smallest is not None else {0, 1, 4}
@@ -347,7 +360,9 @@ def _asked(measurement: Measurement) -> tuple[int | None, int]:
 
 
 def _samples(measurement: Measurement, table: _Table) -> Iterator[Sample]:
-    for size, figures in table.rows:
-        own = {} if table.title == _BARRIER else {"size": str(size)}
-        for metric, value in figures.items():
-            yield Sample(metric, value, {**measurement.labels, **own})
+    for datatype, rows in table.rows.items():
+        of = {"datatype": datatype} if len(table.rows) > 1 else {}
+        for size, figures in rows:
+            own = {} if table.title == _BARRIER else {"size": str(size)}
+            for metric, value in figures.items():
+                yield Sample(metric, value, {**measurement.labels, **of, **own})

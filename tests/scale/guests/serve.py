@@ -14,7 +14,8 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 from vmlab.guest.keys import BedKeys
-from vmlab.plan.lease import _FIRST_HOST, RANGE
+from vmlab.plan.lease import _FIRST_HOST
+from vmlab.values.addresses import RANGE
 
 HERE = Path(__file__).parent
 SSHD = "/usr/sbin/sshd"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from vmlab.guest.clock import AS_BEFORE, BE_PATIENT
+from vmlab.guest.clock import AS_BEFORE, BE_PATIENT, SET_OR_BE_PATIENT, clock_seen
 
 SERVER = "  0 UP osd-ldiskfs MGS-osd MGS-osd_UUID 5\n  1 UP mgs MGS MGS 10\n"
 CLIENT = "  0 UP mgc MGC10.0.0.1@tcp 1-2-3 4\n"
@@ -18,14 +18,20 @@ get_param) cat "{folder}/$3" 2>/dev/null ;;
 set_param) echo "$3" >>{folder}/told ;;
 esac
 """
+DATE = """#!/bin/sh
+case "$*" in
+"-u -s "*) echo "$3" >{folder}/set ;;
+*) exec /bin/date "$@" ;;
+esac
+"""
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     tools = tmp_path / "bin"
     tools.mkdir()
-    for name, text in {"lctl": LCTL.replace("{folder}", str(tmp_path)), "sleep": "#!/bin/sh\nexit 1\n"}.items():
-        (tools / name).write_text(text)
+    for name, text in {"lctl": LCTL, "date": DATE, "sleep": "#!/bin/sh\nexit 1\n"}.items():
+        (tools / name).write_text(text.replace("{folder}", str(tmp_path)))
         (tools / name).chmod(0o755)
     (tmp_path / "devices").write_text(SERVER)
     (tmp_path / "ping_interval").write_text("25\n")
@@ -75,3 +81,20 @@ def test_an_older_lustre_has_its_intervals_from_the_timeout(folder: Path) -> Non
 def test_elsewhere_nothing_is_set(folder: Path, devices: str, jump: int, wanted: str) -> None:
     (folder / "devices").write_text(devices)
     assert patient(folder, jump) == (wanted, [])
+
+
+@pytest.mark.parametrize(("devices", "jump", "at_once"), [(CLIENT, 6000, False), ("", 6000, True), (SERVER, 5, True)])
+def test_where_nobody_minds_the_clock_is_set_in_the_same_round(
+    folder: Path, devices: str, jump: int, at_once: bool
+) -> None:
+    (folder / "devices").write_text(devices)
+    then = str(int(time.time()) + jump)
+    assert run(folder, SET_OR_BE_PATIENT, then) == ("" if at_once else "jumps\n")
+    assert [path.read_text() for path in folder.glob("set")] == ([f"@{then}\n"] if at_once else [])
+
+
+def test_a_copy_says_of_its_clock_what_it_did() -> None:
+    assert clock_seen("random words\nvmlab: clone: n1\n") is None
+    assert clock_seen("[ 1.0] a line\r\nvmlab: clock: set\r\n") is True
+    assert clock_seen("vmlab: clock: it jumps\n") is False
+    assert clock_seen("vmlab: clock: se") is None

@@ -97,7 +97,7 @@ def test_a_guest_that_answers_is_not_dead_whatever_its_console_shows(guest: Gues
     [
         ("shut off", "off", "vmlab power on ha oss1"),
         ("undefined", "off", "vmlab power on ha oss1"),
-        ("paused (I/O error)", "paused", "df -h; vmlab gc"),
+        ("paused (I/O error)", "paused", "df -h; vmlab gc; vmlab up FILE exports again"),
     ],
 )
 def test_a_domain_that_does_not_run(guest: Guest, machine: Machine, state: str, stage: str, hint: str) -> None:

@@ -146,6 +146,14 @@ def test_a_watch_ends_a_stream_at_once(connected: Guest) -> None:
     assert time.monotonic() - began < 2
 
 
+def test_a_shared_connection_opens_for_whoever_has_a_shell_that_runs_nothing(
+    guest: Guest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHELL", "/bin/false")
+    guest.connect(soon())
+    assert said(guest, "echo", "word") == "word\n"
+
+
 def test_commands_share_one_connection(guest: Guest, sshd: Sshd) -> None:
     guest.connect(soon())
     guest.connect(soon())
@@ -374,9 +382,11 @@ def test_a_lost_shared_connection_is_no_result(guest: Guest, sshd: Sshd) -> None
         time.sleep(0.7)
         sshd.stop()
 
-    threading.Thread(target=cut).start()
+    cutting = threading.Thread(target=cut)
+    cutting.start()
     with pytest.raises(Unreachable) as caught:
         guest.run(["sleep", "30"], deadline_s=20)
+    cutting.join()  # the fixture stops sshd, too
     assert caught.value.trouble in (SshTrouble.CLOSED, SshTrouble.LOST)
 
 

@@ -54,6 +54,16 @@ def test_a_change_is_told_with_its_levels_and_what_else_differs() -> None:
     assert better.verdict == "better"
 
 
+def test_the_beds_of_a_farms_jobs_are_one_bed() -> None:
+    runs = over_days(noisy((100, 10), (90, 10)))
+    names = ["ha", *(f"j{1000 + number}-ha" for number in range(len(runs) - 1))]
+    (series,) = trend([replace(run, bed=name) for run, name in zip(runs, names, strict=True)], "speed", {})
+    assert (series.bed, len(series.points)) == ("ha", 20)
+    assert [change.unlike for change in series.changes] == [()]
+    other = [replace(run, bed=name) for run, name in zip(runs, ["ha", "j-ha", "jane-ha", "j1-hb"], strict=False)]
+    assert {one.bed for one in trend(other, "speed", {})} == {"ha", "j-ha", "jane-ha", "hb"}
+
+
 def test_few_runs_are_told_as_too_few() -> None:
     values = [100.0] * 4 + [50.0] * 4
     (few,) = trend(over_days(values[: FEWEST - 1]), "speed", {})

@@ -216,6 +216,7 @@ def test_a_run_is_recorded(lab: Lab, tmp_path: Path) -> None:
     assert [(c.measurement, c.task) for c in record.commands] == [("a", "client"), ("a", "server"), ("b", "client")]
     assert workload.seen[0].facts == {"home": "here\n"}
     assert record.nodes[0].kernel == os.uname().release
+    assert record.nodes[0].machine == os.uname().machine
     assert list(record.nodes[0].packages) == ["bash"]
     assert record.nodes[0].vcpus == {"0": (2, 3)}
     assert lab.said == ["1/2 a", "2/2 b"]

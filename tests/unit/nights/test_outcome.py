@@ -1,5 +1,6 @@
 """What runs say, as results of tests; and what is run again alone."""
 
+from dataclasses import replace
 from typing import Any
 
 from vmlab.nights.alone import alone, failed
@@ -30,16 +31,27 @@ def test_each_sub_test_is_a_test_with_the_lines_around_its_error() -> None:
             later=[{"text": "and then"}],
             log="s.log",
             evidence="s.1a",
-            seen=[{"node": "oss1", "kind": "panic", "line": "Kernel panic"}],
+            seen=[
+                {
+                    "node": "oss1",
+                    "kind": "panic",
+                    "line": "Kernel panic",
+                    "lines": ["before", "Kernel panic", "Call Trace:"],
+                },
+                {"node": "oss2", "kind": "hung task", "line": "INFO: task", "lines": ["of no use"]},
+            ],
         ),
         sub_test("test_2", "skip", why="needs 2 MDTs"),
         sub_test("test_3", "not run", why="nothing ran it"),
         sub_test("test_4", "crash", round=2),
+        sub_test("test_cleanup", "fail", symptom_of="test_1a"),
     )
     found = outcome(STEP, status=8, seconds=9.0, records=records, said="", runs="../../runs")
-    assert [one.status for one in found.tests] == [PASS, FAIL, SKIP, NOT_RUN, CRASH]
+    assert [one.status for one in found.tests] == [PASS, FAIL, SKIP, NOT_RUN, CRASH, FAIL]
+    assert [one.symptom_of for one in found.tests if one.symptom_of] == ["test_1a"]
     bad = found.tests[1]
-    assert (bad.said, bad.excerpt) == ("it broke", "one\ntwo\nit\nbroke\nand then\noss1: Kernel panic")
+    around = "oss1: Kernel panic\n  before\n  Kernel panic\n  Call Trace:"
+    assert (bad.said, bad.excerpt) == ("it broke", f"one\ntwo\nit\nbroke\nand then\n{around}\noss2: INFO: task")
     assert (bad.log, bad.evidence) == ("../../runs/run1/s.log", "../../runs/run1/s.1a")
     assert (found.lab, found.bad, found.tests[4].round) == ("", True, 2)
     assert found.tests[0].excerpt == ""
@@ -103,5 +115,9 @@ def test_alone_means_this_test_of_this_suite() -> None:
     assert [one.test for one in failed(again)] == ["test_1a", "(suite)"]
     assert alone(STEP, again[0]) == {"suites": ["sanity"], "only": ["1a"], "mdscount": 2}
     assert alone(STEP, again[3]) == {"suites": ["sanity"], "mdscount": 2}
+    cleanup = NightTest("sanity", "test_cleanup", TIMEOUT, symptom_of="test_2")
+    assert failed((*tests, cleanup)) == (tests[0], cleanup)
+    assert alone(STEP, cleanup) == {"suites": ["sanity"], "only": ["2"], "mdscount": 2}
+    assert failed((*tests, replace(cleanup, symptom_of="test_1a"))) == (tests[0],)
     command = Step("smoke", "command", {"run": "x"}, 60)
     assert alone(command, NightTest("command", "smoke", FAIL)) == {"run": "x"}

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,25 @@ def test_a_summary_stays_short() -> None:
     assert "more" in markdown(record)
     assert headline(record).startswith("nightly, 2026-08-14: ")
     assert totals(record).startswith("4 beds, 8000 tests: ")
+
+
+def test_a_clean_up_that_comes_of_a_failure_counts_with_it() -> None:
+    tests = (
+        simulated.sub_test("1"),
+        simulated.sub_test("27J", "fail"),
+        simulated.sub_test("cleanup", "time-out", symptom_of="test_27J"),
+    )
+    record, _ = simulated.nights(simulated.night(simulated.entry("ha-ldiskfs", *tests)), *"PP")
+    assert (record.product, [one.test for one in record.findings if one.red]) == (1, ["27J"])
+    root = parsed(record)
+    assert (root.get("failures"), root.get("errors")) == ("1", "0")
+    (skipped,) = root.iter("skipped")
+    assert str(skipped.get("message")).startswith("comes of test_27J: ")
+    assert "comes of" in html.render(page(record, ()))
+    alone = (tests[0], replace(tests[2], symptom_of="test_1"))
+    record, _ = simulated.nights(simulated.night(simulated.entry("ha-ldiskfs", *alone)), *"PP")
+    assert (record.product, [one.test for one in record.findings if one.red]) == (1, ["cleanup"])
+    assert parsed(record).get("failures") == "1"
 
 
 @pytest.mark.parametrize("name", NIGHTS)

@@ -86,6 +86,12 @@ def test_runs_are_found_by_what_is_known_of_them(runs: Path, wanted: Selection, 
     assert found(runs, wanted) == [names[number] for number in days]
 
 
+def test_a_bed_of_a_farms_job_is_found_by_both_names(runs: Path) -> None:
+    keep(runs, record(7, bed="j12-ha"), record(8, bed="j13-hb"))
+    assert found(runs, Selection(beds=frozenset({"ha"}))) == [day(0), day(1), day(7)]
+    assert found(runs, Selection(beds=frozenset({"j12-ha"}))) == [day(7)]
+
+
 def test_what_is_told_is_the_record_without_its_long_parts(runs: Path) -> None:
     with opened(runs) as index:
         told = index.select()[0].told

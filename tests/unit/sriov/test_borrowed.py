@@ -1,5 +1,6 @@
 """What is changed on the host for the length of a command is put back by the next one, should it be killed."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from vmlab.errors import HostError
 from vmlab.lab.ground import bed
 from vmlab.lab.ground.hosts import only
 from vmlab.runtime import lock
+from vmlab.virt import machine, sysfs
 from vmlab.virt.borrowed import Notes, borrowed, put_back
 from vmlab.virt.connection import Host
 from vmlab.virt.machine import Machine
@@ -78,6 +80,23 @@ def test_the_next_vmlab_puts_it_back(root: Path, way: str, monkeypatch: pytest.M
     with bed.leasing(only(Lab())) if way == "leasing" else bed.opened("qemu:///system"):
         assert (root / SWITCH).read_text().strip() == "1"
     assert not Notes.of(Machine()).possible
+
+
+def test_down_puts_back_what_is_left_on_another_machine(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine is this one, reached as another: as `ssh` a shell stands in, with the words that ssh would send."""
+    away = Lab()
+    away.uri = "qemu+ssh://root@away/system"
+    stand_in = Machine("away", ("sh", "-c", 'eval "$0"'))
+    monkeypatch.setattr(machine, "machine_of", lambda _: stand_in)
+    monkeypatch.setattr(sysfs, "sysfs_of", lambda _: Sysfs.local(root))
+    monkeypatch.setattr(bed, "_leases", lambda *_, **__: contextlib.nullcontext())
+    monkeypatch.setattr(Notes, "of", lambda machine: Notes(machine, PurePosixPath(root.parent / "run/vmlab-borrowed")))
+    assert not Notes.of(stand_in).there
+    killed(root)
+    assert Notes.of(stand_in).there
+    bed.put_back_elsewhere(only(away))
+    assert (root / SWITCH).read_text().strip() == "1"
+    assert not Notes.of(stand_in).there
 
 
 def test_not_while_another_is_at_work(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -161,6 +161,37 @@ def test_the_extended_score_is_another() -> None:
         figures(GOOD.replace("[SCORE ]", f"{line}[SCORE ]").replace("\nThe result", f"{line}\nThe result"))
 
 
+def of_2020(text: str, version: str) -> str:
+    """As src/main.c of that version prints it: isc20 has more blanks, GB/s and no end, sc20 neither."""
+    text = re.sub(r"IO500 version \S+ \(standard\)", f"IO500 version {version}", text)
+    text = re.sub(r"\[      \] .*\n", "", text)
+    text = re.sub(r"\[(RESULT|SCORE )\](.*) \[INVALID\]", lambda m: f"[{m[1].strip()}-invalid]{m[2]}", text)
+    if not version.startswith("io500-isc20"):
+        return re.sub(r"(ERROR INVALID \([^):]+):\d+\) ", r"\1)", text.replace("[SCORE ]", "[SCORE]"))
+    text = re.sub(r"ERROR INVALID \(\S+\) ", "ERROR INVALID ", text.replace("GiB/s : time", "GiB/s  : time"))
+    return text.replace("[SCORE ]", "[SCORE]").replace("GiB/s : IOPS", "GB/s : IOPS").partition("\nThe result")[0]
+
+
+@pytest.mark.parametrize("version", ["io500-isc20", "io500-isc20_v4", "io500-sc20_v3"])
+def test_versions_of_2020_mark_what_is_not_valid_in_the_bracket(version: str) -> None:
+    of_the_list = {key: value for key, value in figures(GOOD).items() if key[1] != "ior-rnd4K-easy-read"}
+    assert "[SCORE-invalid]" in of_2020(GOOD, version)
+    assert figures(of_2020(GOOD, version)) == of_the_list
+    assert notes(of_2020(GOOD, version)) == notes(GOOD)
+    valid = of_2020(VALID, version)
+    assert "[SCORE]" in valid
+    assert {key[2] for key in figures(valid)} == {""}
+    for cut in (valid[:-1], valid.replace("[SCORE]", "[SCORE").rstrip()):
+        if version.startswith("io500-isc20"):
+            with pytest.raises(WorkloadError, match="cut off"):
+                figures(cut)
+
+
+def test_what_another_version_ends_with_is_asked_of_a_later_one() -> None:
+    with pytest.raises(WorkloadError, match="is cut off, 12 of 12 phases are there"):
+        figures(of_2020(VALID, "io500-isc20").replace("io500-isc20", "io500-isc21"))
+
+
 SAID = {
     "find-found-nothing": "a phase is worth nothing, and so is the score: Find didn't find anything",
     "dry-run": "a phase is worth nothing, and so is the score: DRY RUN MODE ACTIVATED",

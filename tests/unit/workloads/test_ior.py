@@ -506,3 +506,13 @@ def test_any_text_gives_figures_or_a_workload_error(text: str) -> None:
     for sample in samples:
         assert 0 <= sample.value < float("inf")
     IOR.sanity(Options(), measurement, outputs, samples)
+
+
+def test_the_clients_of_each_host_and_then_all() -> None:
+    over = [replace(one, host=f"kvm{number}") for number, one in enumerate(BED)]
+    found = [(m.labels["nodes"], m.labels.get("host")) for m in measured(over, by_host=True, file_per_process=True)]
+    assert found == [("client1", "kvm1"), ("client2", "kvm2"), ("client[1-2]", "all")]
+    assert len({m.name for m in measured(over, by_host=True)}) == 6
+    for bed, options in ((over, {}), ([replace(one, host="kvm1") for one in BED], {"by_host": True})):
+        (only,) = measured(bed, file_per_process=True, **options)
+        assert "host" not in only.labels

@@ -76,6 +76,18 @@ def test_each_oss_alone_and_then_all_at_once() -> None:
     assert [m.labels["nodes"] for m in measured(nodes=1)] == ["oss1"]
 
 
+def test_the_servers_of_each_host_and_then_of_all() -> None:
+    bed = [node(f"oss{n}", n, osts(f"lab-OST000{n}")) for n in (1, 2, 3)]
+    over = [replace(one, host="kvm2" if one.name == "oss3" else "kvm1") for one in bed]
+    found = [(m.labels["nodes"], m.labels.get("host")) for m in measured(over)]
+    alone = [("oss1", None), ("oss2", None), ("oss3", "kvm2")]
+    assert found == [*alone, ("oss1+oss2", "kvm1"), ("oss1+oss2+oss3", "all")]
+    together = [(m.labels["nodes"], m.labels["host"]) for m in measured(over, together=True)]
+    assert together == [("oss1+oss2", "kvm1"), ("oss3", "kvm2"), ("oss1+oss2+oss3", "all")]
+    assert [m.labels["nodes"] for m in measured(over, together=False)] == ["oss1", "oss2", "oss3"]
+    assert all("host" not in m.labels for m in measured([replace(one, host="kvm1") for one in bed]))
+
+
 def test_each_row_is_a_run_with_as_many_threads_on_each_object() -> None:
     found = measured(nodes=1, objects=[1, 2, 3], threads=[1, 2, 4], size="1GiB", record="512KiB")
     assert [(words(m)["nobjhi"], words(m)["thrlo"]) for m in found] == [
@@ -125,6 +137,31 @@ def test_the_network_to_a_server_without_osts() -> None:
         measured([bare[0], BED[2]], case="network")
     with pytest.raises(WorkloadError, match="client1 and oss1 are on no LNet network together"):
         measured([bare[0], node("client1", 3, nets="10.0.0.1@tcp\n")], case="network")
+
+
+@pytest.mark.parametrize("version", ["lctl 2.16.0", "lctl 2.17.57_62_gc881f8e", "3.0"])
+def test_what_lustre_cannot_do_any_more_is_refused_before(version: str) -> None:
+    """2.15 and one that does not tell are asked."""
+    new, bare = ([replace(n, facts={**n.facts, "version": version}) for n in bed] for bed in (BED, [BED[0]]))
+    for case in ("netdisk", "network"):
+        with pytest.raises(WorkloadError, match=r"no echo client over an OSC since 2\.16"):
+            measured(new, case=case)
+    assert measured(bare)
+    old = [replace(n, facts={**n.facts, "version": "lctl 2.15.6"}) for n in BED]
+    assert measured(old, case="netdisk")
+
+
+def test_an_echo_client_over_an_osc_that_can_do_nothing_is_not_the_servers_fault() -> None:
+    """What 2.17.57 said of each transfer between a client and a server without OSTs."""
+    measurement, output = read(CASES / "failed/error-and-short-lustre-2.17.57.txt")
+    detail = b"=============> write localhost:echotmp_ecc\nerror: test_brw-1: #1 - Invalid argument on write\n"
+    output = replace(output, files={"survey.detail": detail})
+    for case in ("netdisk", "network"):
+        of_case = replace(measurement, labels={**measurement.labels, "case": case})
+        with pytest.raises(WorkloadError, match=r"no echo client over an OSC since 2\.16"):
+            parse(of_case, output)
+        assert problems(of_case, output) == ()
+    assert problems(measurement, output) != ()
 
 
 def test_what_cannot_be_measured_is_said() -> None:
@@ -277,7 +314,7 @@ def test_an_osc_that_takes_no_echo_client_is_told_and_nothing_is_left(place: Pat
     assert (result.status, "surveyed" in result.stdout) == (114, False)
     assert "_ecc" not in (place / "devices").read_text()
     told = SURVEY.explain(Output(result.status, result.stdout, result.stderr, 1.0))
-    assert told.startswith("Lustre takes no echo client over the OSC of a file system that is mounted")
+    assert told.startswith("Lustre has no echo client over an OSC since 2.16")
 
 
 # --- reading -------------------------------------------------------------------------------------------------------
@@ -393,8 +430,18 @@ def test_without_gawk_nothing_was_counted_though_there_are_rows() -> None:
         parse(CASE, replace(said, stderr=""))
 
 
-def test_brackets_of_older_versions_have_no_blank() -> None:
+def test_brackets_of_older_versions_have_no_blank_and_records_no_unit() -> None:
     assert changed(CASE, GOOD.stdout.replace(",  ", ", ").replace(", ", ",")) == parse(CASE, GOOD)
+    of_1_8 = re.sub(r"(rsz +\d+)K", r"\1", GOOD.stdout)
+    assert of_1_8 != GOOD.stdout
+    assert changed(CASE, of_1_8) == parse(CASE, GOOD)
+
+
+def test_a_row_for_which_there_is_no_memory() -> None:
+    """Lustre up to 2.9: the row is begun and ends with these words."""
+    text = re.sub(r"(?m)(thr +\d+) write.*$", r"\1 Too much buffer space", GOOD.stdout, count=1)
+    with pytest.raises(WorkloadError, match=r"cut off, or none: .*Too much buffer space"):
+        changed(CASE, text)
 
 
 @pytest.mark.parametrize("figure", ["nan", "inf", "-1.00", "505,29", "1e308", "", "9" * 400, "505.2", "5 05.29"])

@@ -22,10 +22,8 @@ from vmlab.workloads.osu import Options, Osu
 CASES = Path(__file__).parents[2] / "cases" / "osu"
 OSU = Osu()
 MPI = "program /o/osu_latency\nbuilt openmpi\nmpirun openmpi /usr/bin/mpirun\n"
-PROGRAMS = "".join(
-    f"{test} /o/osu_{test}\n"
-    for test in ("latency", "bw", "bibw", "mbw_mr", "allreduce", "alltoall", "bcast", "barrier")
-)
+TESTS = Options().tests
+PROGRAMS = "".join(f"{test} /o/osu_{test}\n" for test in TESTS)
 
 
 def node(number: int, *roles: str, mpi: str = MPI, osu: str = PROGRAMS) -> Node:
@@ -56,6 +54,8 @@ def test_pairs_are_apart_and_collective_operations_are_of_all_nodes() -> None:
     assert command(found[1]).endswith(" --host client3:1,client4:1 -np 2 /o/osu_latency")
     assert command(found[2]).endswith(" -np 4 /o/osu_allreduce -f")
     assert len(measured(tests=["bw"], pairs="each")) == 6
+    assert [m.labels["test"] for m in measured(nodes=2)] == list(TESTS)
+    assert {"allreduce", "reduce", "allgather", "alltoall", "bcast", "barrier"} < set(TESTS)
     assert len(measured(tests=["bw"], nodes=3)) == 1
 
 
@@ -239,6 +239,17 @@ def test_rows_that_are_missing_or_doubled() -> None:
         figures(measurement, f"{text}             0.98\n")
 
 
+def test_datatypes_are_told_apart_and_none_of_them_is_missing() -> None:
+    measurement, text = good("allreduce-of-datatypes-osu-7.4")
+    found = OSU.parse(Options(), measurement, {"osu": Output(0, text, "", 1.0)})
+    means = {(s.labels["datatype"], s.labels["size"]): s.value for s in found if s.metric.name == "latency"}
+    assert (len(means), means["MPI_INT", "8"], means["MPI_FLOAT", "8"]) == (15, 0.40, 0.42)
+    with pytest.raises(WorkloadError, match="cut off: it has MPI_CHAR, MPI_INT of MPI_CHAR, MPI_INT, MPI_FLOAT"):
+        figures(measurement, text.partition("# Datatype: MPI_FLOAT")[0])
+    with pytest.raises(WorkloadError, match="cut off: it ends at 32 of 64 bytes"):
+        figures(measurement, re.sub(r"(?m)^64 .*\n(?=# Datatype: MPI_INT)", "", text))
+
+
 def test_unknown_columns_are_not_taken_for_others() -> None:
     measurement, text = good("latency-osu-7.4")
     with pytest.raises(WorkloadError, match="unknown columns: 'Energy'"):
@@ -251,13 +262,18 @@ def test_unknown_columns_are_not_taken_for_others() -> None:
 
 
 @pytest.mark.parametrize(
-    ("pattern", "tag"),
-    [("(?m)^", "[1,0]<stdout>:"), ("(?m)^", "[1,0]<stdout>: "), ("(?m)^", "[0] "), ("(?m)^", "0: ")],
+    "tag",
+    [
+        *("[1,0]<stdout>:", "[1,0]<stdout>: ", "[0] ", "0: ", "Sun Nov 29 20:25:28 2026<stdout>:"),
+        # Open MPI 5.0.7: --output rank, timestamp, tag-detailed, tag-fullname, and two of them.
+        *("[0]<stdout>: ", "[Sun Nov 29 20:25:28 2026]<stdout>: ", "[1,0][vm:11068]<stdout>: "),
+        *("[prterun-vm-11075@1,0]<stdout>: ", "[Sun Nov 29 20:25:28 2026][1,0]<stdout>: "),
+    ],
 )
-def test_tags_of_mpirun_mpiexec_and_srun(pattern: str, tag: str) -> None:
+def test_tags_of_mpirun_mpiexec_and_srun(tag: str) -> None:
     for name in ("latency-tail-osu-7.4", "barrier-osu-7.4", "latency-osu-5.3"):
         measurement, text = good(name)
-        assert figures(measurement, re.sub(pattern, tag, text)) == figures(measurement, text)
+        assert figures(measurement, re.sub("(?m)^", tag, text)) == figures(measurement, text)
 
 
 @pytest.mark.parametrize(
@@ -265,6 +281,7 @@ def test_tags_of_mpirun_mpiexec_and_srun(pattern: str, tag: str) -> None:
     [
         "[node1:26895] MCW rank 1 bound to socket 0[core 1[hwt 0]]: [./B]\n",
         "[1,1]<stderr>:128   3.00\n",
+        "[prterun-vm-11075@1,1]<stderr>: 128   3.00\n",
         "--------------------------------------------------------------------------\n",
         "A requested component was not found, or was unable to be opened.\n",
         "# Datatype: MPI_CHAR.\n",

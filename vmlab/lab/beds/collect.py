@@ -19,7 +19,8 @@ from vmlab.guest.evidence import LAST, QUESTIONS, ask, vmcore, why_not
 from vmlab.guest.ssh import Guest
 from vmlab.lab.beds.debug import booted
 from vmlab.lab.beds.triage import log_of, stacks_of
-from vmlab.lab.ground.bed import chosen, existing
+from vmlab.lab.ground.bed import everybody, existing
+from vmlab.lab.ground.choosing import Choice, choose
 from vmlab.lab.ground.doors import doors
 from vmlab.lab.ground.hosts import Hosts
 from vmlab.lab.ground.progress import Progress
@@ -55,14 +56,16 @@ class Wanted:
 
 def collect(
     hosts: Hosts, bed: str, wanted: Wanted, folder: Path, *, texts: Mapping[str, tuple[str, str]], progress: Progress
-) -> Evidence:
-    """What there is, in a new folder. `texts` of the whole bed go along: by name, what each is and what it says.
+) -> tuple[Evidence, Choice]:
+    """What there is, in a new folder, and who was meant.
 
+    `texts` of the whole bed go along: by name, what each is and what it says.
     The folder is called `FOLDER.partial` until the index is there. Raises UsageError if there is no such bed or node,
     HostError if the folder is there or cannot be written to.
     """
     found = existing(hosts, bed)
-    names = list(chosen(found, wanted.nodes))
+    choice = choose(hosts, bed, wanted.nodes, everybody(found, None))
+    names = list(choice.here)
     with _made(folder) as partial:
         guests = doors(hosts, found) if hosts.have_guests else {}
 
@@ -79,7 +82,7 @@ def collect(
         )
         write_atomically(partial / "index.md", as_text(evidence))
         write_atomically(partial / "index.json", json.dumps(as_data(evidence), indent=1) + "\n")
-    return evidence
+    return evidence, choice
 
 
 @contextmanager
@@ -88,12 +91,12 @@ def _made(folder: Path) -> Iterator[Path]:
     partial = folder.with_name(folder.name + PARTIAL)
     try:
         if folder.exists():
-            raise HostError(f"{folder} is there already", hint="-o ANOTHER")
+            raise HostError(f"{folder} is there already", hint="--to ANOTHER")
         partial.mkdir(mode=0o700, parents=True)
         yield partial
         partial.rename(folder)
     except OSError as error:
-        raise HostError(f"{error.filename or folder}: {error.strerror}", hint="-o DIR") from error
+        raise HostError(f"{error.filename or folder}: {error.strerror}", hint="--to DIR") from error
 
 
 class _Node:

@@ -39,7 +39,7 @@ def session(hosts: Hosts, bed: str, node: str, vmlinux: Path | None) -> Session:
     Raises HostError if it does not run, UsageError if it was started without a socket for gdb.
     """
     found = existing(hosts, bed)
-    name = one(found, node)
+    name = one(hosts, found, node)
     domain = found.nodes[name]
     if not domain.running:
         raise HostError(f"{name} is not running", hint=f"vmlab power on {bed} {name}")

@@ -35,13 +35,14 @@ from vmlab.plan.desired import (
     desired_networks,
     desired_node,
     desired_targets,
-    over_networks,
+    joined_networks,
 )
 from vmlab.plan.diff import diff
 from vmlab.plan.export import Exports, exports
 from vmlab.plan.fitting import Fitted
 from vmlab.plan.growing import grows
 from vmlab.plan.kernel import BootFiles
+from vmlab.plan.lacking import Lacking, refuse_lacking, refuse_without_host, told
 from vmlab.plan.lease import Leases, lease
 from vmlab.plan.native import guest_architectures
 from vmlab.plan.node_place import NodePlace, hidden, macs, place_of
@@ -151,17 +152,20 @@ def decide_all(
     _refuse_moves(topology, bed)
     carried = None
     if joined:
-        over = over_networks(topology, virtual(topology))
-        carried = overlays(topology, {host: look.links for host, look in looks.items()}, over)
-        topology = narrowed(topology, carried)
+        over = joined_networks(topology, virtual(topology))
+        if over:
+            carried = overlays(topology, {host: look.links for host, look in looks.items()}, over)
+            topology = narrowed(topology, carried)
     leases = lease(topology, bed, looks)
     draft = _Draft(
         topology, looks, bed, leases, images, keys, accel, share_drivers, fit, carried, exports(topology, looks)
     )
-    places = _placed(draft, inventories, restart=restart)
+    lacking = draft.lacking()
+    places = _placed(draft, inventories, lacking, restart=restart)
     here: dict[str, list[Node]] = {host: [] for host in looks}
     for node in topology.nodes.values():
         here[draft.host(node.name, places)].append(node)
+    refuse_lacking(here, lacking)
     parts = {
         host: _part(draft, host, nodes, places, inventories, restart=restart, strict=not recorded)
         for host, nodes in here.items()
@@ -196,7 +200,7 @@ class _Draft:
     @cached_property
     def templates(self) -> dict[str, etree._Element]:
         """By the names that nodes use."""
-        return {name: _template(self.topology, name) for name in {n.template for n in self.topology.nodes.values()}}
+        return templates_of(self.topology)
 
     def fitted(self, host: str, name: str, *, preserved: bool) -> etree._Element:
         """A template as that host has it."""
@@ -204,6 +208,17 @@ class _Draft:
             template = keep_crashed(self.templates[name]) if preserved else self.templates[name]
             self.fits[host, name, preserved] = self.fit(host, name, template, DOMAIN_TYPES[self.accel])
         return self.fits[host, name, preserved].template
+
+    def lacking(self) -> Lacking:
+        """What hosts lack that guests of the templates cannot do without."""
+        found: dict[str, dict[str, HostError]] = {}
+        for name, template in self.templates.items():
+            for host in self.looks:
+                try:
+                    self.fit(host, name, template, DOMAIN_TYPES[self.accel])
+                except HostError as error:
+                    found.setdefault(name, {})[host] = error
+        return found
 
     @cached_property
     def files(self) -> BootFiles:
@@ -255,6 +270,7 @@ class _Draft:
                 files=self.files,
                 share_driver=self.share_drivers.get(host, "virtiofs"),
                 gateway=self.leases.gateways.get(host, ""),
+                nameserver=self.nameserver,
                 exports=self.exports.seen_on(host),
             )
 
@@ -300,12 +316,21 @@ class _Draft:
     @property
     def management_mtu(self) -> int | None:
         """None for what interfaces have by themselves."""
-        return self.carried.narrow if self.carried is not None else None
+        return self.carried.narrow if self.carried is not None and MANAGEMENT in self.carried.vnis else None
+
+    @property
+    def nameserver(self) -> str:
+        """Whom nodes ask on a network of the site; "" for nobody, and on one of the bed's own for its gateway."""
+        site = self.topology.management
+        return str(site.nameserver) if site is not None and site.nameserver is not None else ""
 
     def _interface(self, place: Address, host: str) -> SeedInterface:
+        site = self.topology.management
+        if place.fabric == MANAGEMENT and site is not None:
+            return SeedInterface(place.interface, place.mac, place.ip, gateway=site.gateway, nameserver=site.nameserver)
         if place.fabric != MANAGEMENT:
             return SeedInterface(place.interface, place.mac, place.ip, mtu=self.topology.fabrics[place.fabric].mtu)
-        way = IPv4Address(self.leases.gateways.get(host) or gateway(self.leases.subnets[MANAGEMENT]))
+        way = IPv4Address(self.leases.gateways.get(host) or gateway(self.leases.subnet(MANAGEMENT, host)))
         mtu = self.management_mtu
         return SeedInterface(place.interface, place.mac, place.ip, gateway=way, nameserver=way, mtu=mtu)
 
@@ -337,7 +362,7 @@ def _refuse_moves(topology: Topology, bed: ObservedBed) -> None:
             )
 
 
-def _placed(draft: _Draft, inventories: Mapping[str, HostInventory], *, restart: bool) -> Places:
+def _placed(draft: _Draft, inventories: Mapping[str, HostInventory], lacking: Lacking, *, restart: bool) -> Places:
     if not inventories:
         return Places(virtual(draft.topology))
 
@@ -352,7 +377,11 @@ def _placed(draft: _Draft, inventories: Mapping[str, HostInventory], *, restart:
         {name: image for (_, name), image in draft.images.items()},
         {name: emulates(template) for name, template in draft.templates.items()},
     )
-    return decide(draft.topology, inventories, draft.bed, pinned=draft.pinned, keep=keep, native=native)
+    new = [node for name, node in draft.topology.nodes.items() if name not in draft.bed.nodes]
+    refuse_without_host(new, inventories, lacking)
+    return decide(
+        draft.topology, inventories, draft.bed, pinned=draft.pinned, keep=keep, native=native, unfit=told(lacking)
+    )
 
 
 def _part(
@@ -394,7 +423,7 @@ def _part(
         nodes={node.name: draft.node(node, places.attach, place(node.name), host) for node in here},
         vfs=places.vfs(host),
         hidden={address: name for name, found in away() for address in hidden(found, inventories[host])},
-        overlays=draft.carried.on(host, over_networks(topology, places.attach)) if draft.carried is not None else (),
+        overlays=draft.carried.on(host, joined_networks(topology, places.attach)) if draft.carried is not None else (),
         exports=draft.exports.needed(topology, {name: draft.host(name, places) for name in topology.nodes})
         if host == draft.exports.home
         else {},
@@ -426,6 +455,11 @@ def _refuse_undoable(
             planned = {device.address for device in placement.devices if device.planned}
             there = [address for address in node.functions if address not in planned]
             refuse_unpassable(replace(inventory, claims=tuple(claims)), there, domain=node.domain)
+
+
+def templates_of(topology: Topology) -> dict[str, etree._Element]:
+    """The templates of all nodes, by the names that they use. Raises TopologyError for one that is none."""
+    return {name: _template(topology, name) for name in {node.template for node in topology.nodes.values()}}
 
 
 def _template(topology: Topology, name: str) -> etree._Element:

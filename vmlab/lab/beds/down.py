@@ -8,7 +8,7 @@ from vmlab.errors import HostError, VmlabError, together
 from vmlab.lab.beds import channel
 from vmlab.lab.beds.settle import settle
 from vmlab.lab.beds.shut_down import shut_down
-from vmlab.lab.ground.bed import beds_there, locked
+from vmlab.lab.ground.bed import beds_there, locked, put_back_elsewhere
 from vmlab.lab.ground.bed_folder import elsewhere, move, new_folder, nodes_on
 from vmlab.lab.ground.hosts import Hosts
 from vmlab.lab.ground.lanes import node_lanes
@@ -25,8 +25,7 @@ from vmlab.virt.pool import BEDS, refresh_pool
 
 def planned_removal(hosts: Hosts, bed: str, *, keep_disks: bool) -> dict[str, Plan]:
     """What `down` would do on each host. Raises HostError if a domain outside the bed uses one of its disks."""
-    for host in hosts.values():
-        refresh_pool(host, BEDS)
+    hosts.each(lambda host: refresh_pool(host, BEDS), failed="not all hosts could be asked")
     looks = hosts.look(leaving=bed)
     return {name: removal(look.bed(bed), look, keep_disks=keep_disks) for name, look in looks.items()}
 
@@ -60,6 +59,7 @@ def down(hosts: Hosts, bed: str, *, keep_disks: bool, progress: Progress, held: 
     part: HostError says in the end what is left where, and `down` does the rest when it answers.
     """
     with nullcontext() if held else locked(hosts, bed):
+        put_back_elsewhere(hosts)
         done: tuple[Action, ...] = ()
         channel.end(hosts, bed)  # before a guest starts what is about to go
         plans = planned_removal(hosts, bed, keep_disks=keep_disks)

@@ -10,7 +10,8 @@ from vmlab.errors import GuestError, Interrupted, UsageError
 from vmlab.guest.boot import DeadGuest
 from vmlab.guest.killed import why_killed
 from vmlab.guest.ssh import Door
-from vmlab.lab.ground.bed import chosen, everybody, existing
+from vmlab.lab.ground.bed import everybody, existing
+from vmlab.lab.ground.choosing import Choice, choose
 from vmlab.lab.ground.doors import doors, external_doors
 from vmlab.lab.ground.hosts import Hosts
 from vmlab.lab.ground.leftovers import end_exec, exec_mark
@@ -38,6 +39,15 @@ class Answer:
     stderr: str
 
 
+@dataclass(frozen=True, slots=True)
+class Executed:
+    """The answers in the nodes' order, what is to be told of guests that are dead, and who was meant."""
+
+    answers: list[Answer]
+    dead: list[DeadGuest]
+    choice: Choice
+
+
 def execute(
     hosts: Hosts,
     bed: str,
@@ -47,15 +57,16 @@ def execute(
     jobs: int,
     deadline_s: float,
     topology: Topology | None = None,
-) -> tuple[list[Answer], list[DeadGuest]]:
-    """The command's answers in the nodes' order, and what is to be told of guests that are dead.
+) -> Executed:
+    """What the command came to on the nodes that can be asked.
 
     With the bed's `topology` on its machines that are no guests, too.
     Raises Interrupted after Ctrl-C, when what ran in the guests is ended: without a terminal nothing tells it there.
     """
     found = existing(hosts, bed)
     guests = _all_doors(hosts, found, topology)
-    names = list(select(nodes, everybody(found, topology)))
+    choice = choose(hosts, bed, nodes, everybody(found, topology))
+    names = list(choice.here)
     dead: list[DeadGuest] = []
     mark = exec_mark()
     unfinished = set(names)
@@ -79,7 +90,7 @@ def execute(
         return Answer(name, 124 if result.timed_out else result.status, result.stdout, result.stderr + told)
 
     try:
-        return each(ask, names, jobs=jobs, failed="exec failed"), dead
+        return Executed(each(ask, names, jobs=jobs, failed="exec failed"), dead, choice)
     except KeyboardInterrupt as error:
         left = {name: guests[name] for name in names if name in unfinished}
         silent = end_exec(left, mark, _BROKEN_S)
@@ -90,9 +101,13 @@ def execute(
 
 
 def door(hosts: Hosts, bed: str, node: str, topology: Topology | None = None) -> Door:
-    """One node, to be reached by ssh. Raises UsageError if there is none of this name, or if several are meant."""
+    """One node, to be reached by ssh.
+
+    Raises UsageError if there is none of this name, or if several are meant, HostError if its host is away.
+    """
     found = existing(hosts, bed)
-    return _all_doors(hosts, found, topology)[_one(node, select(node, everybody(found, topology)))]
+    name = _one(node, choose(hosts, bed, node, everybody(found, topology)))
+    return _all_doors(hosts, found, topology)[name]
 
 
 def _all_doors(hosts: Hosts, bed: ObservedBed, topology: Topology | None) -> dict[str, Door]:
@@ -100,25 +115,26 @@ def _all_doors(hosts: Hosts, bed: ObservedBed, topology: Topology | None) -> dic
 
 
 def domain_of(hosts: Hosts, bed: str, node: str) -> tuple[Host, str]:
-    """The libvirt domain of one node, and its host; raises UsageError as `door`."""
+    """The libvirt domain of one node, and its host; raises as `door`."""
     found = existing(hosts, bed)
-    domain = found.nodes[one(found, node)]
+    domain = found.nodes[one(hosts, found, node)]
     return hosts.of(domain), domain.facts.name
 
 
 def printed(hosts: Hosts, bed: str, node: str, earlier: int) -> list[tuple[datetime | None, str]]:
-    """What one node's console printed; see `virt.kept_consoles.consoles`. Raises UsageError as `door`."""
+    """What one node's console printed; see `virt.kept_consoles.consoles`. Raises as `door`."""
     found = existing(hosts, bed)
-    name = one(found, node)
+    name = one(hosts, found, node)
     return consoles(hosts.of(found.nodes[name]), found.metadata[name], earlier)
 
 
-def one(bed: ObservedBed, node: str) -> str:
-    """The node that is meant; raises UsageError for none, or for several."""
-    return _one(node, tuple(chosen(bed, node)))
+def one(hosts: Hosts, bed: ObservedBed, node: str) -> str:
+    """The node that is meant; raises UsageError for none, or for several, HostError if its host is away."""
+    return _one(node, choose(hosts, bed.name, node, everybody(bed, None)))
 
 
-def _one(node: str, names: Sequence[str]) -> str:
+def _one(node: str, choice: Choice) -> str:
+    names = choice.here
     if len(names) != 1:
         raise UsageError(f"{node} are {len(names)} nodes: {fold(names)}", hint=f"name one, such as {names[0]}")
     return names[0]
@@ -132,6 +148,7 @@ class Place:
     nodes: tuple[str, ...]
     path: str
     topology: Topology | None = None
+    choice: Choice | None = None
 
     def doors(self, hosts: Hosts) -> dict[str, Door]:
         """To the nodes of the bed, and the machines beside them."""
@@ -154,7 +171,7 @@ def copy(
     """Copy between here and nodes, or from a node to others: FILE or NODE:PATH to FILE or NODES:PATH.
 
     A node may be written BED.NODE. What goes from node to node is here in between. Raises UsageError when neither side
-    is on a node, GuestError with scp's own words when a copy fails.
+    is on a node, GuestError with scp's own words when a copy fails; at the end HostError if a host is away.
     """
     origin, target = _place(hosts, source, described), _place(hosts, destination, described)
     if origin.bed is None and target.bed is None:
@@ -169,6 +186,8 @@ def copy(
         with tempfile.TemporaryDirectory(prefix="vmlab-cp.") as between:
             _from(hosts, origin, between, recursive=recursive)
             _to(hosts, sorted(map(str, Path(between).iterdir())), target, recursive=recursive, jobs=jobs)
+    if target.choice is not None:
+        target.choice.refuse_rest()
 
 
 def _from(hosts: Hosts, origin: Place, to: str, *, recursive: bool) -> None:
@@ -198,7 +217,8 @@ def _place(hosts: Hosts, text: str, described: Described) -> Place:
     bed_name, dot, rest = nodes.partition(".")
     if dot:
         bed, topology = existing(hosts, bed_name), described(bed_name)
-        return Place(bed, select(rest, everybody(bed, topology)), path or ".", topology)
+        choice = choose(hosts, bed_name, rest, everybody(bed, topology))
+        return Place(bed, choice.here, path or ".", topology, choice)
     looks = hosts.look(whole=False)
     owners = []
     for name in sorted({name for look in looks.values() for name in look.beds}):

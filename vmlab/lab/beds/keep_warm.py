@@ -5,7 +5,7 @@ with. A kill in between leaves some nodes saved and others standing still, which
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from vmlab.errors import HostError, Interrupted
 from vmlab.lab.beds import channel
@@ -13,7 +13,7 @@ from vmlab.lab.beds.settle import settle
 from vmlab.lab.beds.standing import all_go_on, set_clocks, stand_still, stop_saving
 from vmlab.lab.ground.bed import existing, locked
 from vmlab.lab.ground.bed_folder import to_keep
-from vmlab.lab.ground.hosts import Hosts, refuse_several
+from vmlab.lab.ground.hosts import Hosts
 from vmlab.lab.ground.progress import Progress
 from vmlab.plan.actions import StartDomain
 from vmlab.plan.observed import ObservedBed, over_all
@@ -37,8 +37,8 @@ def keep_warm(hosts: Hosts, bed: str, progress: Progress) -> tuple[str, ...]:
     When libvirt fails with one of them, or an interrupt comes, all go on.
     """
     with locked(hosts, bed):
+        _refuse_away(hosts, bed)
         existing(hosts, bed)
-        refuse_several(hosts, "--keep-warm")
         settle(hosts, bed, progress)
         found = over_all(bed, hosts.look())
         running = tuple(node for node, domain in found.nodes.items() if domain.running)
@@ -48,24 +48,41 @@ def keep_warm(hosts: Hosts, bed: str, progress: Progress) -> tuple[str, ...]:
         if not running:
             raise HostError(f"no node of {bed} runs: there is no memory to keep", hint=f"vmlab status {bed}")
         refuse_unsavable(found, hint=f"vmlab down {bed} --keep-disks; all of it goes with --no-keep-warm")
-        files = PoolFiles.of(hosts.home)
-        room, needed = files.room(bed, ()), memory_of(found, running)
-        refuse_short(f"the memory of {bed}", needed, room, bed)
-        progress.say(f"{bed}: its memory takes {told_need(needed, room)}")
+        files = hosts.each(PoolFiles.of, failed="not all hosts keep files of ours")
+        here = {host: [node for node in running if found.nodes[node].host == host] for host in files}
+        for host in files:
+            room, needed = files[host].room(bed, ()), memory_of(found, here[host])
+            refuse_short(f"the memory of {bed}", needed, room, bed, on=host if hosts.several else "")
+            where = f" on {host}" if hosts.several else ""
+            progress.say(f"{bed}: its memory takes{where} {told_need(needed, room)}")
         channel.end(hosts, bed)
         begun = identity.snapshot_begun(bed, KEEP_WARM)
         ran = [node for node in running if found.nodes[node].state != "paused"]
-        files.write(begun, json.dumps(ran))
         try:
+            for host, nodes in here.items():
+                files[host].write(begun, json.dumps([node for node in nodes if node in ran]))
             _save(hosts, found, running, progress)
         except BaseException as error:
             _go_on(hosts, found, running, ran, progress)
-            files.remove((begun,))
+            _forget(files, begun)
             if isinstance(error, KeyboardInterrupt):
                 raise Interrupted("all nodes go on") from error
             raise
-        files.remove((begun,))
+        _forget(files, begun)
     return (*kept, *running)
+
+
+def _refuse_away(hosts: Hosts, bed: str) -> None:
+    if hosts.away:
+        raise HostError(
+            f"the memory of {bed} is kept on all of its hosts, or none: {', '.join(hosts.away)} is away",
+            hint=f"vmlab down {bed} --no-keep-warm",
+        )
+
+
+def _forget(files: Mapping[str, PoolFiles], begun: str) -> None:
+    for there in files.values():
+        there.remove((begun,))
 
 
 def to_be_kept(hosts: Hosts, bed: str, topology: Topology | None) -> bool:
@@ -93,7 +110,8 @@ def _save(hosts: Hosts, bed: ObservedBed, running: tuple[str, ...], progress: Pr
 
     stand_still(hosts, bed, running, progress)
     failed = f"{bed.name}: not all memory could be saved"
-    each(save, running, jobs=LIBVIRT_JOBS, failed=failed, cut_short=lambda: stop_saving(hosts, bed, running))
+    jobs = LIBVIRT_JOBS * len(hosts)
+    each(save, running, jobs=jobs, failed=failed, cut_short=lambda: stop_saving(hosts, bed, running))
 
 
 def _go_on(hosts: Hosts, bed: ObservedBed, running: Iterable[str], ran: Sequence[str], progress: Progress) -> None:
@@ -103,7 +121,7 @@ def _go_on(hosts: Hosts, bed: ObservedBed, running: Iterable[str], ran: Sequence
         domain = bed.nodes[node]
         perform(hosts.of(domain), StartDomain(domain.facts.name, node, _WHY))
 
-    each(start, running, jobs=LIBVIRT_JOBS, failed=f"{bed.name}: not all nodes go on")
+    each(start, running, jobs=LIBVIRT_JOBS * len(hosts), failed=f"{bed.name}: not all nodes go on")
     all_go_on(hosts, bed, ran, progress)
     set_clocks(hosts, bed, ran, progress)
     channel.ensure(hosts, bed.name, bed.metadata.values(), progress)

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from vmlab.errors import HostError, UsageError
 from vmlab.lab.beds.channel import ensure
 from vmlab.lab.beds.switching import POWER, switch
-from vmlab.lab.ground.bed import chosen, existing
+from vmlab.lab.ground.bed import everybody, existing
+from vmlab.lab.ground.choosing import Choice, choose
 from vmlab.lab.ground.hosts import Hosts
 from vmlab.lab.ground.progress import Progress
 from vmlab.plan.actions import StopDomain
@@ -16,8 +17,10 @@ from vmlab.virt.evidence import inject_nmi
 from vmlab.virt.observe import domain_state
 
 
-def power(hosts: Hosts, bed: str, nodes: str | None, verb: str, progress: Progress) -> dict[str, str]:
-    """Switch nodes ("on", "off", "cycle"), interrupt them ("nmi"), or only look ("status"): their states afterwards.
+def power(hosts: Hosts, bed: str, nodes: str | None, verb: str, progress: Progress) -> tuple[dict[str, str], Choice]:
+    """Switch nodes ("on", "off", "cycle"), interrupt them ("nmi"), or only look ("status").
+
+    Their states afterwards, and who was meant.
 
     Without `nodes` all are meant, but never to be switched off or interrupted. Does not take the bed's lock: whoever
     tests failover switches nodes while something else runs on the bed.
@@ -26,15 +29,15 @@ def power(hosts: Hosts, bed: str, nodes: str | None, verb: str, progress: Progre
         raise UsageError(
             f"power {verb} of which nodes of {bed}?", hint=f"vmlab power {verb} {bed} NODES; all of them: '*'"
         )
-    nodes = "*" if nodes is None else nodes
     there = existing(hosts, bed)
-    found = chosen(there, nodes)
+    choice = choose(hosts, bed, "*" if nodes is None else nodes, everybody(there, None))
+    found = {name: there.nodes[name] for name in choice.here}
     if verb == "nmi":
-        return _interrupted(hosts, bed, found, progress)
+        return _interrupted(hosts, bed, found, progress), choice
     states = switch(hosts, bed, found, verb, progress)
     if verb in ("on", "cycle"):
         ensure(hosts, bed, there.metadata.values(), progress)
-    return states
+    return states, choice
 
 
 def _interrupted(hosts: Hosts, bed: str, found: Mapping[str, ObservedDomain], progress: Progress) -> dict[str, str]:

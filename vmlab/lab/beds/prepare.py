@@ -8,10 +8,10 @@ from lxml import etree
 
 from vmlab.domainxml.build import Boot
 from vmlab.domainxml.read import read_domain
+from vmlab.domainxml.share import Driver
 from vmlab.errors import HostError
 from vmlab.guest.keys import BedKeys
-from vmlab.inventory.model import HostInventory
-from vmlab.lab.beds.decide import DOMAIN_TYPES, Prepared, decide_all
+from vmlab.lab.beds.decide import DOMAIN_TYPES, Fit, Part, Prepared, as_it_is, decide_all, templates_of
 from vmlab.lab.beds.named import refuse_unusable
 from vmlab.lab.beds.same_disks import refuse_other_disks
 from vmlab.lab.ground.bed_folder import folder, new_folder
@@ -25,19 +25,19 @@ from vmlab.plan.desired import (
 from vmlab.plan.filesystems import check_backends, check_images
 from vmlab.plan.fitting import Fitted
 from vmlab.plan.observed import ObservedBed, over_all
-from vmlab.plan.over_hosts import refuse_hardware
 from vmlab.plan.placing import wants_devices
 from vmlab.runtime.garbage import uncollected
 from vmlab.store.images import Manifest, at_path, find
-from vmlab.topology import Topology
+from vmlab.topology import MANAGEMENT, Fabric, Topology
 from vmlab.virt.accel import locked_away, why_no_kvm
 from vmlab.virt.connection import Host
 from vmlab.virt.host import available_memory
 from vmlab.virt.inventory import inventory
 from vmlab.virt.machine import machine_of
+from vmlab.virt.observe import near, routes_here
 from vmlab.virt.passthrough import without_vfio
 from vmlab.virt.pool import IMAGES, pool_path
-from vmlab.virt.qemu import emulator, fitted
+from vmlab.virt.qemu import Offer, emulator, fitted, offer
 from vmlab.virt.shares import share_driver
 from vmlab.virt.sysfs import sysfs_of
 from vmlab.virt.tsc import kernel_parameters
@@ -114,16 +114,20 @@ def at_once(hosts: Hosts, accel: str) -> int:
 
     What a guest waits for under KVM is not its CPU alone; one that is emulated takes one for itself.
     """
-    cpus = sum(int(host.call(lambda connection: connection.getInfo())[2]) for host in hosts.values())
+    told = hosts.each(
+        lambda host: int(host.call(lambda connection: connection.getInfo())[2]), failed="not all hosts could be asked"
+    )
+    cpus = sum(told.values())
     return max(_FEWEST_AT_ONCE, cpus * _PER_CPU if accel == "kvm" else cpus + 1)
 
 
 def no_kvm_elsewhere(hosts: Hosts) -> str | None:
     """Why the other machines of a bed run no guests under KVM, as far as their libvirts say; nobody tries it there."""
-    for host in filter(elsewhere, hosts.values()):
-        if "kvm" not in emulator(host).kinds:
-            return f"libvirt on {host.name} offers none"
-    return None
+    told = hosts.each(
+        lambda host: not elsewhere(host) or "kvm" in emulator(host).kinds, failed="not all hosts could be asked"
+    )
+    lacking = [name for name, offers in told.items() if not offers]
+    return f"libvirt on {', '.join(lacking)} offers none" if lacking else None
 
 
 def prepare(
@@ -142,31 +146,29 @@ def prepare(
         told = [name for name, manifest in manifests.items() if manifest.tells]
         check_images(topology, [name for name in told if manifests[name].lustre], told)
         check_backends(topology, {name: manifests[name].backends for name in told})
-    for fabric in topology.fabrics.values():
+    for fabric in topology.described:
         for name, look in looks.items():
             if fabric.bridge is not None and not hosts.simulated and fabric.bridge not in look.bridges:
                 which = f"the host {name}" if hosts.several else "the host"
                 raise HostError(
-                    f"{which} has no bridge {fabric.bridge}, which the fabric {fabric.name} asks for",
+                    f"{which} has no bridge {fabric.bridge}, which {_named(fabric)} asks for",
                     hint=f"ip link add {fabric.bridge} type bridge",
                 )
-    inventories: dict[str, HostInventory] = {}
+    inventories = {}
     if not hosts.simulated and (accel == "kvm" or wants_devices(topology)):
         inventories = hosts.each(inventory, failed="not all hosts could be asked")
         if wants_devices(topology):
-            inventories = {name: _passable(hosts, hosts[name], found) for name, found in inventories.items()}
-    prepared_images = {
-        where: _image(manifest, store, accel, hosts[where[0]]) for where, (manifest, store) in images.items()
-    }
-    keys = _keys(hosts, over_all(topology.name, looks))
-
-    def fit(host: str, name: str, template: etree._Element, kind: str) -> Fitted:
-        return Fitted(template) if hosts[host].simulated else fitted(hosts[host], name, template, kind)
-
+            why_not = hosts.each(_unable_to_pass, failed="not all hosts could be asked")
+            inventories = {
+                name: found if found.no_iommu is not None else replace(found, no_iommu=why_not[name])
+                for name, found in inventories.items()
+            }
+    bed = over_all(topology.name, looks)
+    prepared_images = _images(hosts, images, accel)
+    keys = _keys(hosts, bed)
     refuse_unusable(hosts, topology, prepared_images)
     if not hosts.simulated:
-        refuse_other_disks(hosts, topology, over_all(topology.name, looks))
-    sharing = any(node.shares for node in topology.nodes.values())
+        refuse_other_disks(hosts, topology, bed)
     with uncollected():
         return decide_all(
             topology,
@@ -176,18 +178,56 @@ def prepare(
             keys=keys,
             accel=accel,
             restart=restart,
-            share_drivers={name: share_driver(host, DOMAIN_TYPES[accel]) for name, host in hosts.items() if sharing},
-            fit=fit,
+            share_drivers=_share_drivers(hosts, topology, accel),
+            fit=as_it_is if hosts.simulated else _fit(hosts, topology, DOMAIN_TYPES[accel]),
             joined=hosts.several and not hosts.simulated,
         )
 
 
+def _named(fabric: Fabric) -> str:
+    return "`management`" if fabric.name == MANAGEMENT else f"the fabric {fabric.name}"
+
+
+def _images(hosts: Hosts, images: Images, accel: str) -> dict[tuple[str, str], Image]:
+    parameters = dict.fromkeys(hosts, "")
+    if accel == "tcg" and any(manifest.files.kernel is not None for manifest, _ in images.values()):
+        parameters = hosts.each(kernel_parameters, failed="not all hosts could be asked")
+    return {where: _image(manifest, store, parameters[where[0]]) for where, (manifest, store) in images.items()}
+
+
+def _share_drivers(hosts: Hosts, topology: Topology, accel: str) -> dict[str, Driver]:
+    if not any(node.shares for node in topology.nodes.values()):
+        return {}
+    return hosts.each(lambda host: share_driver(host, DOMAIN_TYPES[accel]), failed="not all hosts could be asked")
+
+
+def _fit(hosts: Hosts, topology: Topology, kind: str) -> Fit:
+    """All hosts are asked at once; what one of them lacks is only told if a node is to go there."""
+    templates = templates_of(topology)
+
+    def ask(host: Host) -> dict[str, Offer | HostError]:
+        found: dict[str, Offer | HostError] = {}
+        for name, template in templates.items():
+            try:
+                found[name] = offer(host, name, template, kind)
+            except HostError as error:
+                found[name] = error
+        return found
+
+    offers = hosts.each(ask, failed="not all hosts could be asked")
+
+    def fit(host: str, name: str, template: etree._Element, kind: str) -> Fitted:
+        found = offers[host][name]
+        if isinstance(found, HostError):
+            raise found
+        return fitted(found, name, template, kind)
+
+    return fit
+
+
 def _refuse_over_hosts(hosts: Hosts, topology: Topology) -> None:
-    """Raise HostError for what a bed on several hosts, or on another machine, does not get yet."""
-    if hosts.simulated or not (hosts.several or any(map(elsewhere, hosts.values()))):
-        return
-    refuse_hardware(topology)
-    if not hosts.several:
+    """Raise HostError for a disk of vmlab's that servers on several hosts would have."""
+    if hosts.simulated or not hosts.several:
         return
     for target in topology.targets:
         if (
@@ -207,15 +247,14 @@ def _pinned(topology: Topology, node: str) -> str:
     return topology.nodes[node].host or f" {node}"
 
 
-def _passable(hosts: Hosts, host: Host, found: HostInventory) -> HostInventory:
-    """A session's libvirt runs as an ordinary user, who may neither rebind functions nor lock memory for them."""
-    if hosts.several or elsewhere(host):
-        return replace(found, no_iommu="devices are only passed on this machine, to a bed on it alone")
-    if host.uri.endswith("/session"):
-        return replace(found, no_iommu="devices take the system's libvirt (qemu:///system), not a session's")
-    if found.no_iommu is None and (reason := without_vfio(sysfs_of(host), machine_of(host))) is not None:
-        return replace(found, no_iommu=reason)
-    return found
+def _unable_to_pass(host: Host) -> str | None:
+    """Why no functions are passed there, if that is so.
+
+    A session's libvirt runs as an ordinary user, who may neither rebind functions nor lock memory for them.
+    """
+    if host.uri.partition("?")[0].endswith("/session"):
+        return "devices take the system's libvirt (qemu:///system), not a session's"
+    return without_vfio(sysfs_of(host), machine_of(host))
 
 
 def _keys(hosts: Hosts, bed: ObservedBed) -> BedKeys:
@@ -240,6 +279,7 @@ def remarks(prepared: Prepared, images: Images, progress: Progress) -> None:
     for note in prepared.notes:
         progress.warn(note)
     _remark_on_exports(prepared, progress)
+    _remark_on_management(prepared, progress)
     for name, node in prepared.nodes.items():
         if topology.nodes[name].gdb and not read_domain(node.xml).details.kernel:
             progress.warn(f"{name} boots from its own disk: gdb finds symbols only if its boot loader says nokaslr")
@@ -261,6 +301,19 @@ def _remark_on_exports(prepared: Prepared, progress: Progress) -> None:
             )
 
 
+def _remark_on_management(prepared: Prepared, progress: Progress) -> None:
+    site = prepared.topology.management
+    network = site.fabric.subnet if site is not None else None
+    if network is None or prepared.accel == "test" or near(routes_here(), network[1]):
+        return
+    for host, part in prepared.parts.items():
+        if part.desired.nodes and not near(part.observed.routes, network[1]):
+            progress.warn(
+                f"{host} has no address in {network}, the management network: what reaches its guests is a default "
+                f"route, if anything does"
+            )
+
+
 def _remark_on_lustre(topology: Topology, images: Images, progress: Progress) -> None:
     names, filesystems = ", ".join(sorted({name for _, name in images})), ", ".join(topology.filesystems)
     match lustre_in(images):
@@ -278,28 +331,37 @@ def _remark_on_lustre(topology: Topology, images: Images, progress: Progress) ->
 
 def admit(hosts: Hosts, prepared: Prepared) -> None:
     """Refuse a bed that would drive a host out of memory, before anything is started; `plan` asks the same."""
-    for host, part in prepared.parts.items():
-        starting = [
-            node
-            for name, node in part.desired.nodes.items()
-            if any(isinstance(action, StartDomain) for action in part.plan.lanes.get(name, ()))
-        ]
-        wanted = sum(node.memory_kib for node in starting)
-        free = available_memory(hosts[host])
+    starting = {host: found for host, part in prepared.parts.items() if (found := _starting(part))}
+    if not starting:
+        return
+    asked = Hosts({host: hosts[host] for host in starting})
+    available = asked.each(available_memory, failed="not all hosts could be asked")
+    for host, memory in starting.items():
+        wanted, free = sum(memory), available[host]
         if free is not None and wanted > free:
             which = f"the host {host}" if hosts.several else "the host"
             raise HostError(
-                f"{len(starting)} nodes want {wanted // 1024} MiB of memory, "
+                f"{len(memory)} nodes want {wanted // 1024} MiB of memory, "
                 f"and {which} has {free // 1024} MiB available",
                 hint="take other beds down (`vmlab list`), or give the nodes less `memory`",
             )
 
 
-def _image(manifest: Manifest, store: Path, accel: str, host: Host) -> Image:
+def _starting(part: Part) -> list[int]:
+    """The memory in KiB of each node that is to be started there."""
+    return [
+        node.memory_kib
+        for name, node in part.desired.nodes.items()
+        if any(isinstance(action, StartDomain) for action in part.plan.lanes.get(name, ()))
+    ]
+
+
+def _image(manifest: Manifest, store: Path, parameters: str) -> Image:
+    """`parameters` are those that its kernel gets besides its own."""
     files = manifest.files
     boot = None
     if files.kernel is not None:
-        cmdline = manifest.cmdline + (kernel_parameters(host) if accel == "tcg" else "")
-        boot = Boot(str(store / files.kernel), str(store / files.initrd) if files.initrd else None, cmdline)
+        initrd = str(store / files.initrd) if files.initrd else None
+        boot = Boot(str(store / files.kernel), initrd, manifest.cmdline + parameters)
     disk = str(store / files.disk)
     return Image(manifest.name, disk, manifest.size, manifest.user, boot, manifest.architecture, manifest.lean)

@@ -9,7 +9,7 @@ from vmlab.domainxml.read import DomainFacts
 from vmlab.errors import GuestError
 from vmlab.guest.boot import DeadGuest
 from vmlab.guest.hosts import NAMES
-from vmlab.guest.lookout import BOOT, PANIC
+from vmlab.guest.lookout import BOOT, PANIC, PAUSED
 from vmlab.guest.satisfy import satisfy
 from vmlab.guest.ssh import Guest
 from vmlab.lab.beds.status import NodeStatus
@@ -67,7 +67,7 @@ class _Question:
             if guest.answers(min(_BANNER_S, self.deadline.left_s)):
                 return replace(node, stage=self._stage(guest, domain.facts))
         except DeadGuest as error:
-            stages = {PANIC: PANIC, BOOT: "kernel"}
+            stages = {PANIC: PANIC, PAUSED: PAUSED, BOOT: "kernel"}
             return replace(node, stage=stages.get(error.stage, "domain"), problem=error.message, hint=error.hint)
         console = Path(node.console)
         printed = console_text(host, str(console.parent), console.name).strip()

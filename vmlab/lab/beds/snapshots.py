@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from vmlab.lab.beds.settle import settle
 from vmlab.lab.ground.bed import existing, locked
 from vmlab.lab.ground.hosts import Hosts
-from vmlab.lab.ground.kept import snapshots_of
+from vmlab.lab.ground.kept import file_names, snapshots_of
 from vmlab.lab.ground.progress import Progress
 from vmlab.plan.actions import RemoveVolume
-from vmlab.plan.snapshots import Snapshot, find, why_not
+from vmlab.plan.snapshots import Snapshot, find, refuse_part, why_not
 from vmlab.values import identity
 from vmlab.virt.perform import perform
 
@@ -61,8 +61,11 @@ def delete(hosts: Hosts, bed: str, name: str, progress: Progress) -> Snapshot:
         existing(hosts, bed)
         settle(hosts, bed, progress)
         snapshot = find(snapshots_of(hosts, bed), bed, name)
+        refuse_part(snapshot, several=hosts.several)
+        there = file_names(hosts, bed)
         for file in _in_order(snapshot):
-            perform(hosts.home, RemoveVolume(file, None, f"snapshot {name}"))
+            for host in (host for host, names in there.items() if file in names):
+                perform(hosts[host], RemoveVolume(file, None, f"snapshot {name}"))
     return snapshot
 
 

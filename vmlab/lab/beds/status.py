@@ -81,7 +81,8 @@ def beds_elsewhere(tell: Callable[[str], None]) -> list[BedLine]:
             with hosts_at(uris_of(folder), tolerant=True) as hosts:
                 for away in hosts.away.values():
                     tell(f"{folder.name}: the host {away.name} is away: {away.why.message}")
-                parts = [line for host in hosts.values() for line in beds(host) if line.name == folder.name]
+                told = hosts.each(beds, failed="not all hosts could be asked")
+                parts = [line for lines_there in told.values() for line in lines_there if line.name == folder.name]
         except HostError as error:
             tell(f"{folder.name}: {error.message}")
             continue

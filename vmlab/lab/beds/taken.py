@@ -30,9 +30,12 @@ def refuse_taken(hosts: Hosts, prepared: Prepared, progress: Progress) -> None:
     and not taken for a no.
     """
     places: dict[tuple[str, str, str], list[New]] = defaultdict(list)
+    here = next((name for name, host in hosts.items() if host.local), None)
     for new in new_addresses(prepared):
-        if not hosts[new.host].simulated:
-            places[new.host, new.fabric.name, new.interface].append(new)
+        # A bridge is in one network on all hosts, and only this machine can be asked.
+        host = here if here is not None and new.fabric.bridge else new.host
+        if not hosts[host].simulated:
+            places[host, new.fabric.name, new.interface].append(new._replace(host=host))
     for (_, fabric, _), members in places.items():
         try:
             found = _answers(hosts, prepared, members)
@@ -61,7 +64,7 @@ def new_addresses(prepared: Prepared) -> Iterator[New]:
     for name, node in prepared.nodes.items():
         host, _ = prepared.place(name)
         for number, place in enumerate(node.metadata.addresses):
-            fabric = topology.fabrics.get(place.fabric)
+            fabric = topology.fabric(place.fabric)
             if fabric is None or fabric.addresses is None or place.ip.ip in had.get(name, ()):
                 continue
             earlier = sum(other.fabric == place.fabric for other in node.metadata.addresses[:number])

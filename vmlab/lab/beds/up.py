@@ -8,7 +8,6 @@ from functools import partial
 from vmlab.domainxml.read import DomainFacts, read_domain
 from vmlab.errors import GuestError, HostError, VmlabError
 from vmlab.guest.boot import DeadGuest, FailedStart
-from vmlab.guest.clock import set_clock
 from vmlab.guest.console import panicked_early
 from vmlab.guest.ssh import Guest
 from vmlab.inventory.passable import stranded
@@ -16,6 +15,7 @@ from vmlab.lab.beds import channel
 from vmlab.lab.beds.boot import Boot
 from vmlab.lab.beds.clone import Source, begin_anew, clone, rotten
 from vmlab.lab.beds.decide import Part, Prepared
+from vmlab.lab.beds.go_on import go_on
 from vmlab.lab.beds.prepare import Images, acceleration, admit, at_once, images_of, lustre_in, prepare, remarks
 from vmlab.lab.beds.settle import settle
 from vmlab.lab.beds.shut_down import shut_down
@@ -24,7 +24,7 @@ from vmlab.lab.beds.taken import refuse_taken
 from vmlab.lab.beds.warm import refuse_cold, sources
 from vmlab.lab.filesystems.bring_up import raise_filesystems, wanted
 from vmlab.lab.ground.bed import leasing, locked
-from vmlab.lab.ground.bed_folder import keep, make_for, nodes_on, register, spread, spread_over
+from vmlab.lab.ground.bed_folder import keep, make_for, register, roles_on, spread, spread_over
 from vmlab.lab.ground.guests import guest_of
 from vmlab.lab.ground.hard_end import UP_S, Going, limit_s, told
 from vmlab.lab.ground.hosts import Hosts
@@ -170,10 +170,11 @@ def _tell_hosts(hosts: Hosts, bed: str, prepared: Prepared | None = None) -> Non
     """What `down` needs of a bed's hosts when it is told no more than the bed's name, or one of them is away."""
     if hosts.several or any(map(elsewhere, hosts.values())):
         parts = {} if prepared is None else prepared.parts
-        nodes = {name: {*part.desired.nodes, *part.observed.bed(bed).nodes} for name, part in parts.items()}
-        before = {name: nodes_on(hosts.keeper, bed, name) for name in hosts}
-        uris = {name: host.uri for name, host in hosts.items()}
-        spread(hosts.keeper, bed, uris, {name: sorted({*nodes.get(name, ()), *before[name]}) for name in hosts})
+        nodes = {name: roles_on(hosts.keeper, bed, name) or {} for name in hosts}
+        for name, part in parts.items():
+            nodes[name] |= {node: found.roles for node, found in part.observed.bed(bed).metadata.items()}
+            nodes[name] |= {node: wanted.metadata.roles for node, wanted in part.desired.nodes.items()}
+        spread(hosts.keeper, bed, {name: host.uri for name, host in hosts.items()}, nodes)
 
 
 def _claimed(
@@ -292,6 +293,7 @@ def _node(
     observed = prepared.bed.nodes.get(node.name)
     held = any(action.node == node.name for action in part.plan.pending)
     facts = observed.facts if held and observed is not None else read_domain(node.xml)
+    go_on(host, node.domain, facts.disks, node.name, progress)
     with ExitStack() as stack:
         guest = stack.enter_context(guest_of(hosts, host, facts.metadata or node.metadata))
         _follow(hosts, prepared, node, facts, guest, cloned=cloned, progress=progress, overall=overall)
@@ -359,8 +361,6 @@ def _follow(
         complaints = boot.ready(guest)
     for complaint in complaints:
         progress.warn(f"{node.name}: cloud-init: {complaint}")
-    if cloned:
-        set_clock(guest, node.name)
     boot.take_steps(guest)
     if facts.details.paths and not guest.run(("sh", "-c", "command -v multipathd"), deadline_s=_ASK_S).ok:
         progress.warn(f"{node.name}: the image has no multipathd: each path to a disk is a disk of its own")

@@ -89,10 +89,32 @@ sweep() {
   done
 }
 
-# Name and address of each machine of the job, and its id, in the place of their marks.
+topology() {
+  sed '1,/^exit # ---/d' "$0"
+}
+
+# What `attach: auto` is, of InfiniBand. Where Slurm shares out functions, those that the job was not given are another's.
+attach() {
+  local shared given
+  shared=$(scontrol show config | sed -n 's/^GresTypes *= *//p')
+  given=$(squeue -h -j "$job" -o '%b|%h')
+  case $given in
+    *hca_vf*) echo vf ;;
+    *hca*) echo passthrough ;;
+    *'|NO') echo auto ;; # --exclusive
+    *) case ,$shared, in *,hca,* | *,hca_vf,*) echo virtio ;; *) echo auto ;; esac ;;
+  esac
+}
+
+# Name and address of each machine of the job, its id, and what it may take, in the place of their marks.
 places() {
   local number=0 node address
   printf 's/VMLAB_JOB_/%s/g\n' "$job"
+  if topology | grep -q VMLAB_ATTACH_; then
+    node=$(attach)
+    echo "vmlab: attach: auto is $node in this job" >&2
+    printf 's/VMLAB_ATTACH_/%s/g\n' "$node"
+  fi
   [ "$SLURM_JOB_NUM_NODES" -gt 1 ] || return 0
   for node in $(scontrol show hostnames "$SLURM_JOB_NODELIST"); do
     number=$((number + 1))
@@ -120,7 +142,7 @@ if [ "$work" = night ]; then
   vmlab nightly "$1" --entry "$2" --as "j$job" "${again[@]}" "${@:3}"
   exit
 fi
-sed '1,/^exit # ---/d' "$0" | sed "$(places)" >"$file" || exit 4
+topology | sed "$(places)" >"$file" || exit 4
 if [ "$work" != sweep ]; then
   vmlab up "$file" "$@" || exit
   [ -z "$stopped" ] || exit 130

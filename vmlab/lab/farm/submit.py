@@ -12,12 +12,11 @@ from urllib.parse import urlsplit
 import yaml
 
 from vmlab.errors import HostError
-from vmlab.farm.allocated import allocated
+from vmlab.farm.allocated import allocated, autos
 from vmlab.farm.sbatch import Given, sbatch
 from vmlab.farm.wanted import Wanted, together, wanted
 from vmlab.nights.night import Entry, Night
 from vmlab.nights.paths import anchored
-from vmlab.plan.over_hosts import refuse_hardware
 from vmlab.runtime.distribution import install_hint
 from vmlab.runtime.files import state_dir
 from vmlab.runtime.process import run
@@ -52,10 +51,13 @@ def content_of(text: str, settings: Sequence[str], folder: Path) -> dict[str, An
 
 def of_bed(topology: Topology, content: Mapping[str, Any], given: Given, *, accel: str) -> Job:
     """The job that a bed is: up, what it lists, down. `content` is that of its checked file; `accel` "" if not said."""
-    if len(topology.hosts) > 1:
-        refuse_hardware(topology)
+    if topology.routed:
+        raise HostError(
+            f"{topology.name}: ranges are `routed` to machines, and a job is on those that Slurm chooses",
+            hint="`management: {bridge: ...}`; or `address` of each host, for VXLAN",
+        )
     work = "sweep" if topology.shapes else "run" if topology.workloads else "up"
-    text: str = yaml.safe_dump(allocated(content), sort_keys=False, allow_unicode=True, width=1 << 20)
+    text: str = yaml.safe_dump(allocated(content, autos(topology)), sort_keys=False, allow_unicode=True, width=1 << 20)
     asked = wanted(topology, kvm=accel == "kvm")
     return _job(topology.name, asked, given, (work, *_accel(accel)), text)
 

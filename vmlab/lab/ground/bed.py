@@ -3,11 +3,11 @@
 import contextlib
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
-from vmlab.errors import BusyError, UsageError, VmlabError, together
+from vmlab.errors import BusyError, HostError, UsageError, VmlabError, together
 from vmlab.lab.ground.bed_folder import slug, slug_there, spread_beds, uris_of
 from vmlab.lab.ground.hosts import Hosts
 from vmlab.plan.observed import Observed, ObservedBed, ObservedDomain, over_all
@@ -41,8 +41,8 @@ def hosts_of(topology: "Topology", *, tolerant: bool = False) -> Iterator[Hosts]
 
 
 @contextlib.contextmanager
-def hosts_at(uris: Mapping[str, str], *, tolerant: bool = False) -> Iterator[Hosts]:
-    """The hosts of these URIs by name, as `hosts_of`; all are asked at once."""
+def hosts_at(uris: Mapping[str, str], *, tolerant: bool = False, spared: Collection[str] = ()) -> Iterator[Hosts]:
+    """The hosts of these URIs by name, as `hosts_of`; all are asked at once, but for those that are `spared`."""
     _refuse_one_twice(uris)
     if len(uris) == 1:
         ((name, uri),) = uris.items()
@@ -54,6 +54,8 @@ def hosts_at(uris: Mapping[str, str], *, tolerant: bool = False) -> Iterator[Hos
         guard = threading.Lock()
 
         def come(name: str) -> Host | Away:
+            if name in spared:
+                return Away(name, uris[name], HostError(f"the host {name} was not asked"), asked=False)
             try:
                 refuse_without_shell(uris[name])
                 host = Host(uris[name], name)
@@ -65,8 +67,9 @@ def hosts_at(uris: Mapping[str, str], *, tolerant: bool = False) -> Iterator[Hos
 
         came = each(come, uris, jobs=len(uris), failed="not all hosts answer")
         away = {one.name: one for one in came if isinstance(one, Away)}
-        if away and (not tolerant or len(away) == len(uris)):
-            raise together([one.why for one in away.values()], "not all hosts answer")
+        silent = [one.why for one in away.values() if one.asked]
+        if silent and (not tolerant or len(away) == len(uris)):
+            raise together(silent, "not all hosts answer")
         here = {one.name: one for one in came if isinstance(one, Host)}
         for host in here.values():
             _put_back_if_free(host)
@@ -153,10 +156,30 @@ def opened(uri: str, *, name: str = "local", anywhere: bool = False) -> Iterator
         yield host
 
 
+def put_back_elsewhere(hosts: Hosts) -> None:
+    """As `opened`, on the other machines of a bed, where to look for it takes ssh; what fails is told."""
+    from vmlab.virt.borrowed import Notes  # noqa: PLC0415  rarely needed
+    from vmlab.virt.machine import machine_of  # noqa: PLC0415
+
+    def look(host: Host) -> None:
+        try:
+            if Notes.of(machine_of(host)).there:
+                _put_back_now(host)
+        except HostError as error:
+            log.warning("what a killed vmlab may have left changed on %s stays so: %s", host.name, error.message)
+
+    others = [host for host in hosts.values() if not host.local and not host.simulated]
+    each(look, others, jobs=max(1, len(others)), failed="not all hosts could be put back")
+
+
 def _put_back_if_free(host: Host) -> None:
     if host.local and not host.simulated and possible_here():
-        with contextlib.suppress(BusyError), _leases(host, wait_s=0):  # whoever has them is at work, or does it
-            _put_back(host)
+        _put_back_now(host)
+
+
+def _put_back_now(host: Host) -> None:
+    with contextlib.suppress(BusyError), _leases(host, wait_s=0):  # whoever has them is at work, or does it
+        _put_back(host)
 
 
 def _leases(host: Host, *, wait_s: float) -> AbstractContextManager[None]:
@@ -178,13 +201,16 @@ def _put_back(host: Host) -> None:
 
 
 def existing(hosts: Hosts, bed: str) -> ObservedBed:
-    """The bed as it is; UsageError if no node of it exists, naming those that do."""
+    """The bed as it is. UsageError if no node of it exists, naming those that do; HostError if one may, far away."""
     looks = hosts.look(whole=False)
     found = over_all(bed, looks)
     if not found.nodes:
         from vmlab.topology.wording import nearest  # noqa: PLC0415  slow to import
 
         where = ", ".join(host.uri for host in hosts.values())
+        if hosts.away:
+            names = ", ".join(hosts.away)
+            raise HostError(f"no node of {bed} is on {where}, and {names} is away", hint=f"when {names} answers")
         there = {name for look in looks.values() for name in look.beds}
         if bed in there:
             raise UsageError(f"the bed {bed} has no nodes on {where}, only what is left of them", hint="vmlab up FILE")

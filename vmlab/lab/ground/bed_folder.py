@@ -141,15 +141,18 @@ def elsewhere(host: Named, bed: str) -> dict[Path, str | None]:
     return found | ({old: None} if (old / _SECRET).exists() else {})
 
 
-def spread(home: Named, bed: str, uris: Mapping[str, str], nodes: Mapping[str, Iterable[str]]) -> None:
-    """Write down, for who only has its name, which hosts the bed is about to be on, and which nodes on each.
+def spread(home: Named, bed: str, uris: Mapping[str, str], nodes: Mapping[str, Mapping[str, Iterable[str]]]) -> None:
+    """Write down, for who only has its name, which hosts the bed is about to be on, and the roles of the nodes on each.
 
     Raises HostError.
     """
     import json  # noqa: PLC0415  slow to import
 
     path = new_folder(home, bed) / _HOSTS
-    told = {name: {"uri": uri, "nodes": list(nodes.get(name, ()))} for name, uri in uris.items()}
+    told = {
+        name: {"uri": uri, "nodes": {n: list(roles) for n, roles in nodes.get(name, {}).items()}}
+        for name, uri in uris.items()
+    }
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_atomically(path, json.dumps(told) + "\n")
@@ -167,6 +170,12 @@ def uris_of(folder: Path) -> dict[str, str]:
     return {name: str(host["uri"]) for name, host in _spread(folder / _HOSTS).items()}
 
 
+def noted_on(host: Named, bed: str) -> bool:
+    """A bed of this name was written down to be on several hosts or on another machine, of which this is one."""
+    places = {_place(host), host.uri}
+    return any(not places.isdisjoint(uris_of(folder).values()) for folder in spread_beds(bed))
+
+
 def spread_over(home: Named, bed: str) -> dict[str, str]:
     """The hosts that a bed is on, if they were written down: names by URI."""
     path = new_folder(home, bed) / _HOSTS
@@ -177,6 +186,13 @@ def nodes_on(home: Named, bed: str, host: str) -> list[str]:
     """The nodes that the last `up` had on one of the bed's hosts."""
     path = new_folder(home, bed) / _HOSTS
     return list(_spread(path).get(host, {}).get("nodes", ())) if path.exists() else []
+
+
+def roles_on(home: Named, bed: str, host: str) -> dict[str, tuple[str, ...]] | None:
+    """The same, with their roles; None where nobody noted them."""
+    path = new_folder(home, bed) / _HOSTS
+    found = _spread(path).get(host, {}).get("nodes") if path.exists() else None
+    return {node: tuple(roles) for node, roles in found.items()} if isinstance(found, dict) else None
 
 
 def _spread(path: Path) -> dict[str, Any]:

@@ -66,13 +66,19 @@ def advance(host: Host, domain: str, kind: str, console: Callable[[], str]) -> A
     return Advance(console=console, usage=lambda: usage(host, domain), slow=lambda: kind == "qemu" or overloaded())
 
 
+def console_of(hosts: Hosts, bed: ObservedBed, node: str) -> Callable[[], str]:
+    """What its console printed since its last start; its end will do."""
+    host, folder = hosts.of(bed.nodes[node]), _folders(hosts)
+    log = identity.console_volume(bed.name, node)
+    return lambda: console_text(host, folder(host), log)
+
+
 def advances(hosts: Hosts, bed: ObservedBed) -> dict[str, Advance]:
     """Of each node of the bed."""
-    folder = _folders(hosts)
 
     def of(node: str, domain: ObservedDomain) -> Advance:
-        host, log = hosts.of(domain), identity.console_volume(bed.name, node)
-        return advance(host, domain.facts.name, domain.facts.kind, lambda: console_text(host, folder(host), log))
+        console = console_of(hosts, bed, node)
+        return advance(hosts.of(domain), domain.facts.name, domain.facts.kind, console)
 
     return {name: of(name, domain) for name, domain in bed.nodes.items()}
 

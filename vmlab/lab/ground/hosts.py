@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from vmlab.errors import HostError
 from vmlab.plan.observed import Observed, ObservedDomain
 from vmlab.runtime.parallel import each
 from vmlab.runtime.wait import Deadline
@@ -14,7 +13,7 @@ from vmlab.virt.observe import observe
 
 T = TypeVar("T")
 
-_JOBS = 16
+_JOBS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +61,7 @@ class Hosts(Mapping[str, Host]):
     @property
     def routed(self) -> bool:
         """The bed's networks are this machine's, too; else what leads to a guest is its host."""
-        return any(host.local for host in self.values())
+        return any(host.local for host in self.values()) or any(away.local for away in self.away.values())
 
     @property
     def simulated(self) -> bool:
@@ -99,16 +98,6 @@ class Hosts(Mapping[str, Host]):
             for host in self.values():
                 stack.enter_context(host.until(hard_end))
             yield
-
-
-def refuse_several(hosts: Hosts, what: str) -> None:
-    """Raise HostError for what is only done with a bed on one host."""
-    if hosts.several:
-        names = ", ".join([*hosts, *hosts.away])
-        raise HostError(
-            f"{what}: the bed is on {names}, and that is only done with a bed on one host so far",
-            hint="one entry under `hosts`",
-        )
 
 
 def only(host: Host) -> Hosts:

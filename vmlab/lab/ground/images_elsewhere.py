@@ -6,10 +6,14 @@ from pathlib import Path
 
 from vmlab.lab.ground.hosts import Hosts
 from vmlab.lab.ground.progress import Progress
+from vmlab.plan.observed import Observed
 from vmlab.runtime.parallel import each
 from vmlab.store.images import Manifest
+from vmlab.store.images import images as store_images
 from vmlab.virt.connection import Host
 from vmlab.virt.held_there import held_there
+from vmlab.virt.image_files import ImageFile, image_files, remove_image_files
+from vmlab.virt.observe import observe
 from vmlab.virt.pool import IMAGES, pool_path
 from vmlab.virt.pool import folder as default_folder
 from vmlab.virt.send_file import missing, send
@@ -38,6 +42,33 @@ def cloning_elsewhere(hosts: Hosts) -> Iterator[None]:
             held = held_there(host, "images.cloned", what="the image store", wait_s=60.0, shared=True)
             stack.enter_context(held)
         yield
+
+
+def stored_there(host: Host, observed: Observed | None = None) -> list[tuple[ImageFile, list[str]]]:
+    """The files of another machine's image store, with who needs each: domains and clones, wherever they have it."""
+    seen = observed or observe(host)
+    users: dict[str, set[str]] = {}
+    needs = [(name, path) for name, domain in seen.domains.items() for path in domain.disks_in_use]
+    needs += [(v.name.removesuffix(".root.qcow2"), v.backing) for v in seen.volumes.values() if v.backing]
+    for name, path in needs:
+        users.setdefault(Path(path).stem, set()).add(name)
+    return [(file, sorted(users.get(file.stem, ()))) for file in image_files(host)]
+
+
+def unused_there(host: Host, observed: Observed | None = None) -> list[str]:
+    """What `up` sent to another machine's image store, and neither anybody there needs nor an image of this store has.
+
+    An image's files share their stem. What came only half, and is of an image that is still here, is gone on with.
+    """
+    here = {Path(image.files.disk).stem for image in store_images(default_folder(IMAGES))}
+    return [file.name for file, users in stored_there(host, observed) if not (file.own or users or file.stem in here)]
+
+
+def remove_unused_there(host: Host, names: list[str]) -> list[str]:
+    """Remove those that are of no use still, while nobody there is about to clone an image; what was removed."""
+    with held_there(host, "images.cloned", what="the image store", wait_s=0.0):
+        still = set(unused_there(host))
+        return remove_image_files(host, [name for name in names if name in still])
 
 
 def bring(hosts: Hosts, images: Mapping[tuple[str, str], tuple[Manifest, Path]], progress: Progress) -> None:

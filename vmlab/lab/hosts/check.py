@@ -1,9 +1,11 @@
 """Look at what the machine can do for beds, as they would find it."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from vmlab.errors import VmlabError
 from vmlab.lab.ground.progress import Progress
+from vmlab.runtime.parallel import each
 from vmlab.store import images as store
 from vmlab.virt import check as look
 from vmlab.virt.check import Kernel
@@ -17,6 +19,12 @@ _FIRST = "demo"  # the image of beds that name none
 def check(uri: str, progress: Progress) -> list[Finding]:
     """Everything, in the order in which it is best put right. Changes nothing."""
     return look.check(uri, kernel, progress.say)
+
+
+def check_all(uris: Mapping[str, str], progress: Progress) -> dict[str, list[Finding]]:
+    """Of several hosts, by name, all at once; one that does not answer is a finding."""
+    found = each(lambda uri: check(uri, progress), uris.values(), jobs=len(uris), failed="not all could be looked at")
+    return dict(zip(uris, found, strict=True))
 
 
 def kernel(host: Host) -> Kernel | None:

@@ -2,10 +2,13 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from vmlab.errors import UsageError
+from vmlab.lab.ground.hosts import Hosts
 from vmlab.lab.ground.image_store import changing, folder, removing, used
+from vmlab.lab.ground.images_elsewhere import store_here, stored_there
 from vmlab.store import images as store
 from vmlab.store.build import RECIPES, build_recipe
 from vmlab.store.images import Files, Manifest
@@ -71,6 +74,43 @@ def remove(host: Host, name: str) -> None:
     where = folder(host)
     with removing(wait_s=_PATIENCE_S):
         store.remove(where, name, used(host))
+
+
+@dataclass(frozen=True, slots=True)
+class FileOn:
+    """A file of an image on a host. `size`: bytes on its disk. `here`: this store has an image with that file.
+
+    `whole`: nothing of it is still to be sent.
+    """
+
+    host: str
+    image: str
+    file: str
+    size: int
+    whole: bool
+    here: bool
+    clones: tuple[str, ...]
+
+
+def files_on(hosts: Hosts) -> list[FileOn]:
+    """What hosts have of images, and who needs it there."""
+    here = {Path(image.files.disk).stem for image in store.images(store_here(hosts))}
+
+    def of(host: Host) -> list[FileOn]:
+        return [
+            FileOn(
+                host.name,
+                file.image,
+                file.name,
+                file.size,
+                not file.name.endswith(".partial"),
+                file.stem in here,
+                tuple(users),
+            )
+            for file, users in stored_there(host)
+        ]
+
+    return [file for files in hosts.each(of, failed="not all hosts could be asked").values() for file in files]
 
 
 def listed(host: Host) -> list[tuple[Manifest, list[str]]]:

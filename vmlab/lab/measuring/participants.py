@@ -36,6 +36,7 @@ class Asked:
 
     node: Node
     kernel: str
+    machine: str
     lustre: str
     packages: Mapping[str, str]
     tools: Mapping[str, str]
@@ -67,7 +68,8 @@ class Participant(abc.ABC):
 
         self.end_leftovers(door, killed)
         endpoints = self.endpoints(said)
-        kernel, lustre, *packages = [*said(("sh", "-c", _SYSTEM, "vmlab", *workload.packages)).splitlines(), "", ""]
+        lines = said(("sh", "-c", _SYSTEM, "vmlab", *workload.packages)).splitlines()
+        kernel, machine, lustre, *packages = [*lines, "", "", ""]
         tools = {
             name: _first_line(said(("sh", "-c", _VERSION, "vmlab", *argv))) for name, argv in workload.versions.items()
         }
@@ -75,6 +77,7 @@ class Participant(abc.ABC):
         return Asked(
             replace(self.node, endpoints=endpoints, facts=facts),
             kernel,
+            machine,
             lustre,
             {name: version for name, _, version in (line.partition(" ") for line in packages) if version},
             {name: version for name, version in tools.items() if version},
@@ -93,18 +96,21 @@ class Participant(abc.ABC):
             vcpus={},
             tools=asked.tools,
             lustre=asked.lustre,
+            machine=asked.machine,
             where=self.node.where,
         )
 
 
 class InGuest(Participant):
-    """A guest. `vcpus`: the host CPUs that each virtual CPU may use."""
+    """A guest, on that host. `vcpus`: the host CPUs that each virtual CPU may use."""
 
-    def __init__(self, metadata: NodeMetadata, vcpus: Mapping[int, Sequence[int]] | None = None) -> None:
+    def __init__(
+        self, metadata: NodeMetadata, vcpus: Mapping[int, Sequence[int]] | None = None, *, host: str = ""
+    ) -> None:
         self.metadata = metadata
         self._vcpus = vcpus or {}
         known = tuple(Endpoint(a.fabric, a.kind, a.ip.ip, a.interface, a.soft) for a in metadata.addresses)
-        self.node = Node(metadata.node, metadata.roles, known)
+        self.node = Node(metadata.node, metadata.roles, known, host=host)
 
     @override
     def endpoints(self, said: Said) -> tuple[Endpoint, ...]:

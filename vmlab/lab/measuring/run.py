@@ -91,7 +91,9 @@ def measure(
             guest.watch = _both(guest.watch, consoles.watch)
         pins = {name: _pins(hosts, domain) for name, domain in domains.items()}
         native = any(point.native is not None for point in points)
-        in_guests = {name: InGuest(node, pins.get(name)) for name, node in metadata.items()}
+        in_guests = {
+            name: InGuest(node, pins.get(name), host=found.nodes[name].host) for name, node in metadata.items()
+        }
         return run_workload(
             {**guests, **theirs},
             {**in_guests, **machines},

@@ -5,15 +5,17 @@ nothing of what was measured before it.
 """
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
 from vmlab.errors import GuestError, VmlabError
 from vmlab.guest.ssh import RunsCommands
 from vmlab.lab.ground.leftovers import end_run
+from vmlab.lab.measuring.by_host import of_hosts
 from vmlab.lab.measuring.commands import Commands, Deeds, Keep, told
 from vmlab.lab.measuring.job import perform
 from vmlab.lab.measuring.long import Beside, last_long
@@ -76,9 +78,14 @@ class Session:
         workload: Workload[Any],
         *,
         beside: Beside,
+        hosts: Mapping[str, str] = MappingProxyType({}),
+        torn: Collection[str] = (),
     ) -> None:
+        """`hosts` are of the nodes; of rounds that are `torn`, by their turns' names, other turns were made earlier."""
         self._run = run
         self._beside = beside
+        self._hosts = hosts
+        self._torn = torn
         self._began = now()
         self._doors = doors
         self._on_host = on_host
@@ -99,6 +106,17 @@ class Session:
         taken = [_Taken(turn.name) for turn in turns]
         with self._lock:
             self._taken += taken
+        self._at_once(turns, taken)
+        if all(turn.counts and not turn.native and turn.name not in self._torn for turn in turns):
+            self._add_up(taken)
+
+    def _add_up(self, taken: Sequence[_Taken]) -> None:
+        """What all of a round come to by host. Of a round that lacks figures there is no sum."""
+        if all(one.over and one.samples and not one.faults for one in taken):
+            measured = [sample for one in taken for sample in one.samples]
+            taken[-1].samples += tuple(of_hosts(self._workload.adds_up, measured, self._hosts))
+
+    def _at_once(self, turns: Sequence[Turn], taken: Sequence[_Taken]) -> None:
         if len(turns) == 1:
             self._measure(turns[0], taken[0])
             return

@@ -152,7 +152,7 @@ def _runs(bed: str) -> list[RunRecord]:
     for entry in entries:
         with suppress(UsageError, WorkloadError):  # removed meanwhile; what is damaged is of no use
             found.append(read(runs_dir(), entry.id))
-    by_id = {run.id: run for run in found if run.series}
+    by_id = {run.id: run for run in found if run.series and run.bed == bed}  # a job's own are the job's
     return [by_id[run] for run in sorted(by_id, reverse=True)]
 
 

@@ -122,7 +122,14 @@ def run_workload(
         with opened as run, contextlib.ExitStack() as stack:
             on_host = {name: door for name, (_, door) in there.items()}
             session = Session(
-                run, {name: doors[name] for name in names}, on_host, deeds, workload, beside=beside or Nobody()
+                run,
+                {name: doors[name] for name in names},
+                on_host,
+                deeds,
+                workload,
+                beside=beside or Nobody(),
+                hosts={name: nodes[name].node.host for name in names},
+                torn={turn.name for r in planned.rounds for turn in r if not done.isdisjoint(t.name for t in r)},
             )
             roots: list[RootVolume] = [] if earlier is None else list(earlier.roots)
             if witness is not None:

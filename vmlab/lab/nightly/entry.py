@@ -1,5 +1,6 @@
 """One entry of a night, from `up` to `down`: steps, faults on purpose, evidence, what is tried again."""
 
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,14 +13,27 @@ from vmlab.errors import BusyError, GuestError, HostError, UsageError
 from vmlab.lab.nightly.verbs import Verbs
 from vmlab.nights.alone import alone, failed
 from vmlab.nights.night import Entry, Fault, Step
-from vmlab.nights.outcome import Outcome, outcome
-from vmlab.records.night import CRASH, FAIL, NOT_RUN, PASS, TIMEOUT, Journal, NightStep, NightTest, as_event, counted
+from vmlab.nights.outcome import Outcome, outcome, under
+from vmlab.records.night import (
+    BAD,
+    CRASH,
+    FAIL,
+    NOT_RUN,
+    PASS,
+    TIMEOUT,
+    Journal,
+    NightStep,
+    NightTest,
+    as_event,
+    counted,
+)
 from vmlab.runtime.wait import Deadline, now
 from vmlab.store.nights import OpenNight
 
 _CANNOT = (HostError.status, BusyError.status)
 _USAGE = UsageError.status
 _TAIL = 20
+_MOST_REPEATS = 100
 
 Say = Callable[[str], None]
 
@@ -151,14 +165,17 @@ class Bed:
         self._note_whole(lab=self._lab, evidence=evidence)
         return False
 
-    def _renew(self) -> bool:
-        """A fresh bed, or why not is told."""
-        for _ in (1, 2):
-            self._down("")
-            if self._verbs.up(self._deadline.left_s).status == 0:
-                self._sound = True
-                return True
-            self._stop_if_called_off()
+    def _renew(self, *, keep: bool = False) -> bool:
+        """A fresh bed, or why not is told. `keep`: as it is then it will be wanted again, and is gone back to."""
+        if self._verbs.rebuild(self._deadline.left_s, keep=keep).status == 0:
+            self._sound = True
+            return True
+        self._stop_if_called_off()
+        self._down("")
+        if self._verbs.up(self._deadline.left_s).status == 0:
+            self._sound = True
+            return True
+        self._stop_if_called_off()
         self._tell(f"did not come up again: {self._verbs.said()}")
         return False
 
@@ -214,9 +231,28 @@ class Bed:
         return result
 
     def _result(self, step: Step, found: Outcome, seconds: float, status: int, evidence: str) -> NightStep:
-        runs = tuple(str(record.get("id", "")) for record in self._verbs.records(step.name))
-        tests = tuple(replace(test, bed=self._entry.bed) if self._shared else test for test in found.tests)
-        return NightStep(step.name, step.workload, status, round(seconds, 3), tests, runs, found.lab, 1, evidence)
+        records = self._verbs.records(step.name)
+        runs = tuple(str(record.get("id", "")) for record in records)
+        repeats = {
+            (test.suite, test.test): self._verbs.file(_called(step, test), step.workload, alone(step, test))
+            for test in failed(found.tests)[:_MOST_REPEATS]
+        }
+        bed = self._entry.bed if self._shared else ""
+        tests = tuple(
+            replace(test, bed=bed, repeat=repeats.get((test.suite, test.test), "") if test.status in BAD else "")
+            for test in found.tests
+        )
+        return NightStep(
+            step.name,
+            step.workload,
+            status,
+            round(seconds, 3),
+            tests,
+            runs,
+            found.lab,
+            evidence=evidence,
+            under=under(records),
+        )
 
     def _once(self, step: Step, *, resume: bool) -> tuple[Outcome, float, int, str]:
         evidence: list[str] = []
@@ -305,13 +341,17 @@ class Bed:
 
     def _again(self) -> None:
         """What failed is run alone, on a fresh bed, as often as asked; where the night has time for it."""
-        for step in self._entry.steps:
-            result = self._results.get(step.name)
-            for test in failed(result.tests) if result is not None else ():
-                for number in range(len(test.again), self._entry.retry):
-                    if self._deadline.passed or not self._renew():
-                        return
-                    self._alone(step, test, number + 1)
+        left = [
+            (step, test, number)
+            for step in self._entry.steps
+            if (result := self._results.get(step.name)) is not None
+            for test in failed(result.tests)
+            for number in range(len(test.again), self._entry.retry)
+        ]
+        for place, (step, test, number) in enumerate(left, start=1):
+            if self._deadline.passed or not self._renew(keep=place < len(left)):
+                return
+            self._alone(step, test, number + 1)
 
     def _alone(self, step: Step, test: NightTest, number: int) -> None:
         name = f"{step.name}-again"
@@ -371,6 +411,13 @@ def _worst(statuses: Sequence[str]) -> str:
         if status in statuses:
             return status
     return PASS if PASS in statuses else NOT_RUN
+
+
+def _called(step: Step, test: NightTest) -> str:
+    """The name of the file that repeats a test; the step's own where the step is nothing else."""
+    if test.suite == step.workload:
+        return step.name
+    return re.sub(r"[^\w.-]", "", f"{step.name}.{test.suite}.{test.test.removeprefix('test_')}")
 
 
 def _summary(found: Outcome) -> str:

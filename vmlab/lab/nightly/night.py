@@ -272,8 +272,8 @@ def rooms(night: Night, room: Room) -> dict[str, int | None]:
     return {host: room(host) for host in dict.fromkeys(entry.host for entry in night.entries)}
 
 
-def told(night: Night) -> list[dict[str, Any]]:
-    """What would be done, for who wants to see it before."""
+def told(night: Night, foretold: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
+    """What would be done, for who wants to see it before; `foretold` are the lines of each entry."""
     return [
         {
             "entry": entry.name,
@@ -282,6 +282,7 @@ def told(night: Night) -> list[dict[str, Any]]:
             "memory_kib": entry.memory_kib,
             "steps": [step.name for step in entry.steps],
             "keep": entry.keep,
+            "foretold": list(foretold[entry.name]),
         }
         for entry in night.entries
     ]

@@ -182,6 +182,7 @@ class Shared:
                 lab,
                 1,
                 next((result.evidence for result in there if result.evidence), ""),
+                {name: value for result in there for name, value in result.under.items()},
             )
             self._note("step", result=as_event(joined[step.name]))
         if entry.retry:

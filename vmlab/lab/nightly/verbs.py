@@ -75,12 +75,17 @@ class Verbs:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._file = self._folder / "topology.yaml"
         self._content = entry.content
+        self._accel = ("--accel", means.accel) if means.accel else ()
         self._write(self._file, entry.content)
 
     def up(self, limit_s: float) -> Ended:
         """Bring it up, or what is missing of it."""
-        accel = ("--accel", self._means.accel) if self._means.accel else ()
-        return self._run("up", str(self._file), *accel, limit_s=limit_s)
+        return self._run("up", str(self._file), *self._accel, limit_s=limit_s)
+
+    def rebuild(self, limit_s: float, *, keep: bool) -> Ended:
+        """Have it as new, by whatever way is the fastest; `keep`: the next time, by going back to what it is then."""
+        kept = ("--keep-new",) if keep else ()
+        return self._run("rebuild", str(self._file), "--yes", *kept, *self._accel, limit_s=limit_s)
 
     def down(self) -> Ended:
         """Take it down, also when the night is being ended."""
@@ -97,10 +102,15 @@ class Verbs:
         at_limit: Callable[[], None],
     ) -> Ended:
         """One workload, with these options."""
-        file = self._folder / f"{name}.yaml"
-        self._write(file, {**self._content, "workloads": [{workload: dict(options)}]})
+        file = self._means.folder / self.file(name, workload, options)
         again = ("--resume",) if resume else ()
         return self._run("run", str(file), "-o", "json", *again, limit_s=limit_s, name=name, at_limit=at_limit)
+
+    def file(self, name: str, workload: str, options: Mapping[str, Any]) -> str:
+        """The bed's file with one workload, written: where it is, seen from the night's folder."""
+        file = self._folder / f"{name}.yaml"
+        self._write(file, {**self._content, "workloads": [{workload: dict(options)}]})
+        return str(file.relative_to(self._means.folder))
 
     def records(self, name: str) -> list[dict[str, Any]]:
         """The runs that the last `run` of this name printed; none if it was ended before it could."""

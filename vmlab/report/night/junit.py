@@ -10,7 +10,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from lxml import etree
 
 from vmlab.judgement.expectations import bare
-from vmlab.records.night import CRASH, FAIL, NOT_RUN, SKIP, TIMEOUT, NightEntry, NightFinding, NightRecord, NightTest
+from vmlab.records.night import (
+    CRASH,
+    FAIL,
+    NOT_RUN,
+    SKIP,
+    TIMEOUT,
+    NightEntry,
+    NightFinding,
+    NightRecord,
+    NightTest,
+    symptoms,
+)
 
 _UNSPEAKABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _LONGEST = 500
@@ -44,10 +55,12 @@ def _by_suite(entry: NightEntry) -> dict[str, list[NightTest]]:
 def _suite(entry: NightEntry, suite: str, tests: Sequence[NightTest], findings: _Findings) -> etree._Element:
     name = f"{entry.name}.{suite}"
     made = etree.Element("testsuite", name=_text(name))
+    beside = symptoms(tests)
     for test in tests:
         case = etree.SubElement(made, "testcase", name=_text(_named(test, tests)), classname=_text(name))
         case.set("time", f"{test.seconds or 0:.3f}")
-        for child in _children(test, findings.get((entry.name, suite, bare(test.test)))):
+        finding = findings.get((entry.name, suite, bare(test.test)))
+        for child in _children(test, finding, symptom=test in beside):
             case.append(child)
     count = {tag: sum(case.find(tag) is not None for case in made) for tag in ("failure", "error", "skipped")}
     made.set("tests", str(len(tests)))
@@ -66,11 +79,13 @@ def _named(test: NightTest, tests: Sequence[NightTest]) -> str:
     return f"{test.test} (round {test.round})" if several else test.test
 
 
-def _children(test: NightTest, finding: NightFinding | None) -> Iterator[etree._Element]:
+def _children(test: NightTest, finding: NightFinding | None, *, symptom: bool) -> Iterator[etree._Element]:
     verdict = finding.verdict if finding is not None else ""
     why = finding.why if finding is not None else ""
     bad = test.status in (FAIL, TIMEOUT, CRASH)
-    if bad and finding is not None and not finding.red:
+    if symptom:
+        yield etree.Element("skipped", message=_text(f"comes of {test.symptom_of}: {test.said}")[:_LONGEST])
+    elif bad and finding is not None and not finding.red:
         yield etree.Element("skipped", message=_text(f"{verdict}: {why}")[:_LONGEST])
     elif test.status in (FAIL, TIMEOUT):
         yield _told("failure", test, verdict or test.status, why)

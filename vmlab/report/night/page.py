@@ -1,5 +1,6 @@
 """The page of a night: what is new first, then what the lab broke, all tests with their last nights, the time line."""
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
@@ -142,7 +143,7 @@ class _Made:
         rows = []
         for entry in self._record.entries:
             told = ", ".join(f"{number} {status}" for status, number in counted(entry.tests).items())
-            conditions = ", ".join(f"{name} {value}" for name, value in entry.conditions.items())
+            conditions = ", ".join(f"{name} {value}" for name, value in entry.under.items())
             bed = f"{entry.bed} (up)" if entry.kept else entry.bed
             took = _took(entry.started, entry.ended)
             rows.append([Cell(entry.name, strong=True), Cell(bed), Cell(conditions), Cell(told), Cell(took)])
@@ -185,9 +186,11 @@ class _Made:
         again = f"{test.shaky}: {', '.join(test.again)}" if test.shaky else ""
         facts = [
             ("said", test.said),
+            ("comes of", test.symptom_of),
             ("judged", why),
             ("ticket", finding.ticket if finding is not None else ""),
             ("run again, alone", again),
+            ("to repeat it, in the night's folder", _repeated(test.repeat)),
         ]
         step = self._evidence(entry.name, test) if test.status in BAD else ""
         links = [("log", test.log), ("its evidence", _index(test.evidence)), ("evidence of its step", _index(step))]
@@ -205,6 +208,10 @@ class _Made:
             notes = [("…", f"{len(happened) - len(rows)} more are in night.json")] if len(happened) > len(rows) else []
             yield Words("What went wrong on purpose is set in bold.")
             yield Table("What happened when", [Column("Time"), Column("Entry"), Column("What")], rows, notes)
+
+
+def _repeated(file: str) -> str:
+    return f"vmlab up {shlex.quote(file)} && vmlab run {shlex.quote(file)}" if file else ""
 
 
 def _key(entry: NightEntry, test: NightTest) -> _Key:
