@@ -230,14 +230,14 @@ def _addresses(
                 )
             if address is not None and address in (span or subnet):
                 used.add(address)
-                yield (node, fabric, index), IPv4Interface((address, subnet.prefixlen))
+                yield (node, fabric, index), IPv4Interface((int(address), subnet.prefixlen))
             else:
                 new.append((node, index))
         free = _free_of_site(fabric, span, used) if span else _free_addresses(fabric, subnet, used)
         for node, index in new:
             address = next(free)
             used.add(address)
-            yield (node, fabric, index), IPv4Interface((address, subnet.prefixlen))
+            yield (node, fabric, index), IPv4Interface((int(address), subnet.prefixlen))
 
 
 def _free_of_site(fabric: str, span: AddressRange, used: set[IPv4Address]) -> Iterator[IPv4Address]:
