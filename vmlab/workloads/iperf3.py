@@ -106,6 +106,11 @@ class Iperf3(Workload[Options]):
         return tuple(rounds(by_pair, parallel=options.parallel))
 
     @override
+    def soft(self, options: Options, nodes: Sequence[Node]) -> bool:
+        del options, nodes
+        return False  # TCP uses no verbs, whatever device the interface has
+
+    @override
     def on_host(self, options: Options, native: Native) -> Options:
         del native
         return options

@@ -73,6 +73,10 @@ def test_verbs_themselves_are_whatever_lnet_does() -> None:
     assert not soft("rdma", bed("tcp", soft=False))
 
 
+def test_tcp_itself_is_not_over_verbs() -> None:
+    assert not soft("iperf3", bed("o2ib"), fabric="ib0")
+
+
 def test_a_node_without_lustre_says_nothing() -> None:
     assert NETS[:2] == ("sh", "-c")
     assert not soft("ior", bed())
