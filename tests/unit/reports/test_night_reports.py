@@ -100,6 +100,11 @@ def test_a_summary_stays_short() -> None:
     assert totals(record).startswith("4 beds, 8000 tests: ")
 
 
+def test_beds_that_share_an_entry_are_counted_each() -> None:
+    shared = simulated.entry("shared", *(simulated.sub_test(str(number), bed=f"b{number % 2}") for number in range(6)))
+    assert totals(simulated.night(shared, simulated.entry("alone"))) == "3 beds, 6 tests: 6 pass"
+
+
 def test_a_clean_up_that_comes_of_a_failure_counts_with_it() -> None:
     tests = (
         simulated.sub_test("1"),

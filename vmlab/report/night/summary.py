@@ -27,7 +27,8 @@ def totals(record: NightRecord) -> str:
     """`2 beds, 312 tests: 2 fail, 310 pass`."""
     tests = [test for _, test in all_tests(record)]
     found = ", ".join(f"{number} {status}" for status, number in counted(tests).items())
-    return f"{_many(len(record.entries), 'bed')}, {_many(len(tests), 'test')}: {found or 'none'}"
+    beds = sum(len({test.bed for test in entry.tests if test.bed}) or 1 for entry in record.entries)
+    return f"{_many(beds, 'bed')}, {_many(len(tests), 'test')}: {found or 'none'}"
 
 
 def in_short(record: NightRecord, page: str) -> str:
