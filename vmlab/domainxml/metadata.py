@@ -8,11 +8,9 @@ Metadata alone proves nothing: virt-clone and virt-manager copy it along with al
 if its metadata, the name and the UUID that derive from it agree.
 """
 
-import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Interface, IPv4Network
-from socket import AF_INET, inet_pton
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import cast
 
 from lxml import etree
@@ -152,12 +150,9 @@ def _vf_settings(told: Mapping[str, str]) -> VfSettings | None:
 
 
 def _interface(text: str) -> IPv4Interface:
-    """As IPv4Interface reads it, which reads each text twice, octet by octet: a tenth of the time of a look."""
+    """As IPv4Interface reads it, which reads each text twice: once for the address, once for its network."""
     address, _, prefix = text.partition("/")
-    if prefix.isdecimal():
-        with contextlib.suppress(OSError):
-            return IPv4Interface((inet_pton(AF_INET, address), int(prefix)))
-    return IPv4Interface(text)
+    return IPv4Interface((int(IPv4Address(address)), int(prefix)) if prefix.isdecimal() else text)
 
 
 def write_digest(domain: etree._Element, digest: str) -> None:
