@@ -105,22 +105,24 @@ def folder(tmp_path: Path) -> Path:
     return path
 
 
+def saved(_host: Host, domain: str, file: str, *, memory_kib: int) -> None:
+    Path(file).write_text(f"{domain} {memory_kib}")
+
+
+def restored(host: Host, domain: str, file: str, *, memory_kib: int) -> None:
+    assert Path(file).read_text() == f"{domain} {memory_kib}"
+    found = host.call(lambda connection: connection.lookupByName(domain))
+    if not found.isActive():
+        found.create()
+        found.suspend()
+
+
 @pytest.fixture
 def hosts(host: Host, bed: Topology, folder: Path, effects: Effects, monkeypatch: pytest.MonkeyPatch) -> Hosts:
     """The bed: one node runs, one stands still, one is off; each disk says what it is."""
 
     def names(_host: Host, name: str) -> frozenset[str]:
         return frozenset(path.name for path in folder.iterdir() if path.name.startswith(f"{name}."))
-
-    def saved(_host: Host, domain: str, file: str, *, memory_kib: int) -> None:
-        Path(file).write_text(f"{domain} {memory_kib}")
-
-    def restored(host: Host, domain: str, file: str, *, memory_kib: int) -> None:
-        assert Path(file).read_text() == f"{domain} {memory_kib}"
-        found = host.call(lambda connection: connection.lookupByName(domain))
-        if not found.isActive():
-            found.create()
-            found.suspend()
 
     up(only(host), bed, accel="auto", restart=False, timeout_s=60, jobs=1, wait=False, progress=Silent())
     for volume in observe(host).volumes:

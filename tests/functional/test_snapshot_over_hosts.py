@@ -26,7 +26,7 @@ from vmlab.virt.pool import BEDS, ensure_pool
 from vmlab.virt.pool_files import PoolFiles
 
 from .conftest import simulated_hosts
-from .test_snapshot import Effects
+from .test_snapshot import Effects, restored, saved
 
 BED = """
 name: ha
@@ -73,18 +73,6 @@ class Folders:
     def fill(self, host: Host, text: str) -> None:
         for volume in observe(host).volumes:
             (self.of(host) / volume).write_text(text)
-
-
-def saved(_host: Host, domain: str, file: str, *, memory_kib: int) -> None:
-    Path(file).write_text(f"{domain} {memory_kib}")
-
-
-def restored(host: Host, domain: str, file: str, *, memory_kib: int) -> None:
-    assert Path(file).read_text() == f"{domain} {memory_kib}"
-    found = host.call(lambda connection: connection.lookupByName(domain))
-    if not found.isActive():
-        found.create()
-        found.suspend()
 
 
 @pytest.fixture

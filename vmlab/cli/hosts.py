@@ -1,7 +1,7 @@
 """host check, gc: the machine that beds run on."""
 
 import shlex
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -42,15 +42,14 @@ def check(on: On = None, output: Output = Form.TABLE) -> None:
     from vmlab.cli.target import uris_on
     from vmlab.lab.hosts.check import check_all
     from vmlab.report.checks import check_table
-    from vmlab.report.plain import dumped
+    from vmlab.report.plain import dumped, lines_of
     from vmlab.report.progress import shown
     from vmlab.report.tables import show_each
 
     with shown() as progress:
         found = check_all(uris_on(on), progress)
     if output is Form.JSON:
-        lines = [(name, line) for name, of_host in found.items() for line in of_host]
-        typer.echo(dumped([line if on is None else {"host": name, **asdict(line)} for name, line in lines]))
+        typer.echo(dumped(lines_of(found, named=on is not None)))
     else:
         show_each({name: check_table(of_host) for name, of_host in found.items()})
     if any(line.verdict == "no" for of_host in found.values() for line in of_host):

@@ -1,16 +1,12 @@
 """sriov show, create, release."""
 
-from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from vmlab.cli.commands import Group
 from vmlab.cli.options import Form, On, Output, Yes, option
-
-if TYPE_CHECKING:
-    from vmlab.lab.hosts.sriov import PfLine
 
 app = typer.Typer(
     cls=Group,
@@ -43,7 +39,7 @@ def show(
     from vmlab.errors import UsageError
     from vmlab.lab.ground.recorded import recorded
     from vmlab.lab.hosts.sriov import show as look
-    from vmlab.report.plain import dumped
+    from vmlab.report.plain import dumped, lines_of
     from vmlab.report.sriov import sriov_table
     from vmlab.report.tables import show_each
     from vmlab.virt.inventory import inventory as inventory_of
@@ -57,18 +53,13 @@ def show(
             known = hosts.each(inventory_of, failed="not all hosts could be asked")
     found = {name: look(host, pf) for name, host in known.items()}
     if output is Form.JSON:
-        lines = [(name, line) for name, of_host in found.items() for line in of_host]
-        typer.echo(dumped([line if on is None else {"host": name, **_fields(line)} for name, line in lines]))
+        typer.echo(dumped(lines_of(found, named=on is not None)))
     elif any(found.values()):
         show_each({name: sriov_table(of_host) for name, of_host in found.items() if of_host})
     else:
         typer.echo("no function of this host has SR-IOV" if on is None else "no function there has SR-IOV", err=True)
     if on is not None:
         refuse_away(hosts, on)
-
-
-def _fields(line: "PfLine") -> dict[str, object]:
-    return {field.name: getattr(line, field.name) for field in fields(line)}
 
 
 @app.command()

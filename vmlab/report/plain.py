@@ -1,6 +1,7 @@
 """Values as JSON."""
 
 import json
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from math import isfinite
 from typing import Any
@@ -14,6 +15,15 @@ def dumped(value: object) -> str:
     text = json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False)
     # A file's name that is no UTF-8 holds surrogates, which only an escape brings to standard output.
     return text if _is_utf_8(text) else json.dumps(plain, indent=2, allow_nan=False)
+
+
+def lines_of(found: Mapping[str, Iterable[Any]], *, named: bool) -> list[Any]:
+    """The lines (dataclasses) of all hosts; `named`: each with its host's name first."""
+    return [
+        {"host": host, **{field.name: getattr(line, field.name) for field in fields(line)}} if named else line
+        for host, lines in found.items()
+        for line in lines
+    ]
 
 
 def _is_utf_8(text: str) -> bool:

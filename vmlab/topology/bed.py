@@ -45,8 +45,8 @@ class HostSpec:
     """A machine that runs nodes. No `uri`: LIBVIRT_DEFAULT_URI, or qemu:///system.
 
     `address` is its own in the network that joins the guests of several hosts. `routed` is a range that the site routes
-    to it, for its guests' management. `fence` are the words of a command that
-    switches its power, as fence agents do; empty for none.
+    to it, for its guests' management. `fence` are the words of a command that switches its power, as fence agents do;
+    empty for none.
     """
 
     name: str

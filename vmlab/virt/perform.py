@@ -2,7 +2,6 @@
 
 import re
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -12,6 +11,7 @@ from vmlab.errors import HostError, LibvirtError, VmlabError, together
 from vmlab.plan.actions import Action, CreateVfs, StartDomain
 from vmlab.runtime.log import log
 from vmlab.runtime.parallel import LIBVIRT_JOBS, each
+from vmlab.runtime.wait import now
 from vmlab.values.size import Bytes
 from vmlab.virt.connection import CALL_S, Host, lost, refused
 from vmlab.virt.deeds import Place, Places, act
@@ -131,11 +131,11 @@ class _Call:
         while self._done < len(lane):
             if self._given_up.is_set():
                 return
-            action, began = lane[self._done], time.monotonic()
+            action, began = lane[self._done], now()
             self._begin(action)
             act(action, place)
             self._done += 1
-            if (lasted := time.monotonic() - began) > _WORTH_A_LINE_S:
+            if (lasted := now() - began) > _WORTH_A_LINE_S:
                 log.debug("%s %s: done after %.1f s", action.kind, action.name, lasted)
         self._end(lane)
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from vmlab.errors import HostError, Interrupted
 from vmlab.lab.beds import channel
+from vmlab.lab.beds.room import be_sure_of, pool_files
 from vmlab.lab.beds.settle import settle
 from vmlab.lab.beds.standing import all_go_on, set_clocks, stand_still, stop_saving
 from vmlab.lab.ground.bed import existing, locked
@@ -17,7 +18,7 @@ from vmlab.lab.ground.hosts import Hosts
 from vmlab.lab.ground.progress import Progress
 from vmlab.plan.actions import StartDomain
 from vmlab.plan.observed import ObservedBed, over_all
-from vmlab.plan.snapshots import KEEP_WARM, memory_of, refuse_short, refuse_unsavable, told_need
+from vmlab.plan.snapshots import KEEP_WARM, memory_of, refuse_unsavable
 from vmlab.runtime.parallel import LIBVIRT_JOBS, each
 from vmlab.topology import Topology
 from vmlab.values import identity
@@ -48,13 +49,12 @@ def keep_warm(hosts: Hosts, bed: str, progress: Progress) -> tuple[str, ...]:
         if not running:
             raise HostError(f"no node of {bed} runs: there is no memory to keep", hint=f"vmlab status {bed}")
         refuse_unsavable(found, hint=f"vmlab down {bed} --keep-disks; all of it goes with --no-keep-warm")
-        files = hosts.each(PoolFiles.of, failed="not all hosts keep files of ours")
+        files = pool_files(hosts)
         here = {host: [node for node in running if found.nodes[node].host == host] for host in files}
         for host in files:
             room, needed = files[host].room(bed, ()), memory_of(found, here[host])
-            refuse_short(f"the memory of {bed}", needed, room, bed, on=host if hosts.several else "")
-            where = f" on {host}" if hosts.several else ""
-            progress.say(f"{bed}: its memory takes{where} {told_need(needed, room)}")
+            what, told = f"the memory of {bed}", "its memory"
+            be_sure_of(room, needed, what, told=told, hosts=hosts, host=host, bed=bed, progress=progress)
         channel.end(hosts, bed)
         begun = identity.snapshot_begun(bed, KEEP_WARM)
         ran = [node for node in running if found.nodes[node].state != "paused"]

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from vmlab.errors import HostError
 from vmlab.lab.beds import channel
+from vmlab.lab.beds.room import pool_files
 from vmlab.lab.beds.standing import all_go_on, clocks_set, set_clocks
 from vmlab.lab.ground.hosts import Hosts
 from vmlab.lab.ground.kept import snapshots_of
@@ -37,7 +38,7 @@ def put_back(hosts: Hosts, bed: str, mark: Reverting, progress: Progress) -> Non
         )
     looks = hosts.look(whole=False)
     found = over_all(bed, looks)
-    files = hosts.each(PoolFiles.of, failed="not all hosts keep files of ours")
+    files = pool_files(hosts)
     home = hosts.home.name
     if not mark.resumed:
         _disks_as_they_were(hosts, found, snapshot, files, progress)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 from vmlab.errors import HostError, Interrupted
 from vmlab.guest.ssh import Guest
 from vmlab.lab.beds.put_back import put_back
+from vmlab.lab.beds.room import be_sure_of, pool_files
 from vmlab.lab.beds.settle import settle
 from vmlab.lab.beds.standing import all_go_on, await_copies, doors_open, set_clocks, stand_still, stop_saving
 from vmlab.lab.ground.bed import existing, locked
@@ -36,8 +37,6 @@ from vmlab.plan.snapshots import (
     refuse_misfit,
     refuse_name,
     refuse_part,
-    refuse_short,
-    told_need,
     wanted,
 )
 from vmlab.runtime.parallel import LIBVIRT_JOBS, each
@@ -82,17 +81,11 @@ def kept(hosts: Hosts, bed: str, name: str, progress: Progress, *, asked: str = 
         volumes = [disk.volume for disk in part.disks]
         room = files[host].room(bed, volumes)
         needed = memory_of(found, [node.name for node in part.nodes if node.memory]) + room.copied(volumes)
-        refuse_short(f"a snapshot of {bed}", needed, room, bed, on=host if hosts.several else "")
-        where = f" on {host}" if hosts.several else ""
-        progress.say(f"{bed}: snapshot {name} takes{where} {told_need(needed, room)}")
+        what, told = f"a snapshot of {bed}", f"snapshot {name}"
+        be_sure_of(room, needed, what, told=told, hosts=hosts, host=host, bed=bed, progress=progress)
     running = [node.name for node in snapshot.nodes if node.state == "running"]
     with doors_open(hosts, found, running, progress) as there:
         return _Taking(hosts, found, snapshot, parts, files, progress, there).take()
-
-
-def pool_files(hosts: Hosts) -> dict[str, PoolFiles]:
-    """By host; raises as `PoolFiles.of`."""
-    return hosts.each(PoolFiles.of, failed="not all hosts keep files of ours")
 
 
 def _holders(bed: str, looks: Mapping[str, Observed]) -> dict[str, str]:
@@ -268,9 +261,8 @@ def _make_ready(hosts: Hosts, bed: str, snapshot: Snapshot, files: Mapping[str, 
         here = [copy.kept for copy in copies if copy.host == host]
         room = files[host].room(bed, here)
         needed = room.copied(here)
-        refuse_short(f"a revert to {snapshot.name}", needed, room, bed, on=host if hosts.several else "")
-        where = f" on {host}" if hosts.several else ""
-        progress.say(f"{bed}: the revert takes{where} {told_need(needed, room)}")
+        what, told = f"a revert to {snapshot.name}", "the revert"
+        be_sure_of(room, needed, what, told=told, hosts=hosts, host=host, bed=bed, progress=progress)
 
     def ready(host: str) -> list[str]:
         return [copy.ready for copy in copies if copy.host == host]

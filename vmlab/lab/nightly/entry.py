@@ -167,17 +167,15 @@ class Bed:
 
     def _renew(self, *, keep: bool = False) -> bool:
         """A fresh bed, or why not is told. `keep`: as it is then it will be wanted again, and is gone back to."""
-        if self._verbs.rebuild(self._deadline.left_s, keep=keep).status == 0:
-            self._sound = True
-            return True
-        self._stop_if_called_off()
-        self._down("")
-        if self._verbs.up(self._deadline.left_s).status == 0:
-            self._sound = True
-            return True
-        self._stop_if_called_off()
-        self._tell(f"did not come up again: {self._verbs.said()}")
-        return False
+        if self._verbs.rebuild(self._deadline.left_s, keep=keep).status:
+            self._stop_if_called_off()
+            self._down("")
+            if self._verbs.up(self._deadline.left_s).status:
+                self._stop_if_called_off()
+                self._tell(f"did not come up again: {self._verbs.said()}")
+                return False
+        self._sound = True
+        return True
 
     def _down(self, why: str) -> bool:
         ended = self._verbs.down()
