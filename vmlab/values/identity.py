@@ -10,9 +10,11 @@ was put there by somebody else.
 import hashlib
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import NamedTuple
 
 _NAMESPACE = bytes.fromhex("6f0ad7c41a535d0e9a3b7c6f3d1e2b90")
+_REMEMBERED = 1 << 14  # a command asks the same of each node and file: when it looks, decides and acts
 # As topology.read and topology.scalars allow them.
 _BED = r"(?P<bed>[a-z][a-z0-9-]{0,30})"
 _NODE = r"(?P<node>[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?)"
@@ -188,6 +190,7 @@ def has_data(volume: str) -> bool:
     return volume.endswith((".qcow2", ".raw")) and not of_snapshot(volume.rpartition("/")[2])
 
 
+@lru_cache(_REMEMBERED)
 def owner_of(volume: str) -> VolumeOwner | None:
     """Whom a file in the pool is of, if its name has one of the forms above."""
     found = _VOLUME.fullmatch(volume)
@@ -205,6 +208,7 @@ def image_of(file: str) -> str | None:
     return None if found is None else found["image"]
 
 
+@lru_cache(_REMEMBERED)
 def domain_uuid(bed: str, node: str) -> str:
     """The same node of the same bed always has the same UUID."""
     return _uuid5(f"domain/{bed}/{node}")

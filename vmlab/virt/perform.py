@@ -21,7 +21,7 @@ _LONG_S = 900.0  # a start locks all memory of a guest with devices, page by pag
 # driver in this process; few enough that all of them are done before anybody takes the call for one that hangs.
 _AT_ONCE, _AT_ONCE_HERE = 8, 64
 _LONG = (StartDomain, CreateVfs)
-# The log tells a lane when it begins. Where an action ends is told of those that somebody may look for by the clock.
+# The log tells a call when it begins. Where an action ends is told of those that somebody may look for by the clock.
 _WORTH_A_LINE_S = 0.5
 
 Lane = Sequence[Action]
@@ -109,6 +109,8 @@ class _Call:
 
     def _make(self, connection: "libvirt.virConnect") -> None:
         place = self._places.over(connection)
+        left = (action for number, lane in enumerate(self._lanes) for action in lane[0 if number else self._done :])
+        log.debug("%s", "; ".join(f"{action.kind} {action.name} ({action.reason})" for action in left))
         while self._lanes:
             try:
                 self._lane(place)
@@ -127,7 +129,6 @@ class _Call:
 
     def _lane(self, place: Place) -> None:
         lane = self._lanes[0]
-        log.debug("%s", "; ".join(f"{do.kind} {do.name} ({do.reason})" for do in lane[self._done :]))
         while self._done < len(lane):
             if self._given_up.is_set():
                 return
