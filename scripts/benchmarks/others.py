@@ -43,11 +43,11 @@ class _Others:
 
     def virt_install(self, node: DesiredNode) -> None:
         """One guest, which boots."""
-        run(*self._install(node, node.name), "--noautoconsole")
+        run(*self._install(node, node.name, str(node.metadata.management.mac)), "--noautoconsole")
 
     def original(self, node: DesiredNode) -> None:
-        """One that is there, and off."""
-        xml = run(*self._install(node, _ORIGINAL), "--print-xml").stdout
+        """One that is there, and off. Its network card is nobody's: virt-clone takes no MAC address twice."""
+        xml = run(*self._install(node, _ORIGINAL, "RANDOM"), "--print-xml").stdout
         self.host.call(lambda connection: connection.defineXML(xml))
 
     def virt_clone(self, node: DesiredNode) -> None:
@@ -59,7 +59,7 @@ class _Others:
         run("virt-xml", *uri, name, "--edit", "target=vdb", "--disk", f"path={self.folder / node.seed}")
         self.host.call(lambda connection: connection.lookupByName(name).create())
 
-    def _install(self, node: DesiredNode, name: str) -> tuple[str, ...]:
+    def _install(self, node: DesiredNode, name: str, mac: str) -> tuple[str, ...]:
         boots = etree.fromstring(node.xml, PARSER)
         words = {"kernel": "kernel", "initrd": "initrd", "kernel_args": "cmdline"}
         told = {word: (boots.findtext(f"os/{tag}") or "").replace(",", ",,") for word, tag in words.items()}
@@ -70,7 +70,7 @@ class _Others:
             *("--osinfo", "detect=off,require=off", "--boot", kernel),
             *("--disk", f"path={self.folder / node.root.name},format=qcow2,bus=virtio"),
             *("--disk", f"path={self.folder / node.seed},format=raw,bus=virtio,readonly=on"),
-            *("--network", f"bridge={bridge_of_all()},model=virtio,mac={node.metadata.management.mac}"),
+            *("--network", f"bridge={bridge_of_all()},model=virtio,mac={mac}"),
         )
 
 
