@@ -8,8 +8,9 @@ import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from benchmarks.clock import run
@@ -34,12 +35,13 @@ _BOOT_S = 300.0
 
 @dataclass(frozen=True, slots=True)
 class _Others:
-    """Where their guests are made."""
+    """Where their guests are made. Of virt-clones one at a time has the `pool`: libvirt refuses the others."""
 
     host: Host
     prepared: Prepared
     folder: Path
     kind: str
+    pool: Lock = field(default_factory=Lock)
 
     def virt_install(self, node: DesiredNode) -> None:
         """One guest, which boots."""
@@ -55,7 +57,10 @@ class _Others:
         name, uri = _PREFIX + node.name, ("--connect", self.host.uri)
         disk = self.folder / f"{node.name}.clone.qcow2"
         mac = str(node.metadata.management.mac)
-        run("virt-clone", *uri, "--original", _PREFIX + _ORIGINAL, "--name", name, "--mac", mac, "--file", str(disk))
+        with self.pool:
+            run(
+                "virt-clone", *uri, "--original", _PREFIX + _ORIGINAL, "--name", name, "--mac", mac, "--file", str(disk)
+            )
         run("virt-xml", *uri, name, "--edit", "target=vdb", "--disk", f"path={self.folder / node.seed}")
         self.host.call(lambda connection: connection.lookupByName(name).create())
 
