@@ -78,14 +78,16 @@ def up(
     recovery: Recovery | None = None,
     held: bool = False,
     sweep: str | None = None,
+    there: dict[str, Guest] | None = None,
 ) -> Raised:
     """Make the bed as the topology says: every guest ready, LNet and file systems up where the images carry Lustre.
 
     `jobs` nodes are worked on at once, 0: as many as the hosts have CPUs for. With `wait` False it returns when all
     guests are started. What is already so is left alone. `recovery` bounds the time that targets mounted now wait for
     their clients. `held`: the caller holds the bed. `sweep` is the one that it is brought up for, "" if somebody wants
-    it; None leaves that as it is. Without `timeout_s` it ends after ten minutes, or with emulated guests when nothing
-    advances. Raises one error for all nodes that failed, after all others are done.
+    it; None leaves that as it is. `there` are doors, some of them open, which are closed at the end. Without
+    `timeout_s` it ends after ten minutes, or with emulated guests when nothing advances. Raises one error for all nodes
+    that failed, after all others are done.
     """
     begin = now()
     with nullcontext() if held else locked(hosts, topology.name):
@@ -115,14 +117,14 @@ def up(
         mounts = wait and hosts.have_guests and lustre is not False and wanted(topology)
         again = frozenset(prepared.nodes if mounts else prepared.from_memory if wait else ())
         require(len(again) + STARTING, f"connections to {len(again)} guests")
-        there: dict[str, Guest] = {}
+        there = {} if there is None else there
 
         def node(asked: DesiredNode) -> None:
             source = clones.get(asked.name)
             if _node(hosts, prepared, asked, going, overall, source=source, wait=wait, again=again, there=there):
                 cloned.add(asked.name)
 
-        with ending(), _closed_after(there):
+        with ending(), closed_after(there):
             with suppress(HostError):  # told when all are up
                 channel.begin(hosts, topology.name, prepared.members.values())
             # Whoever waits for guests has many in hand; whoever does not has libvirt to wait for.
@@ -142,7 +144,7 @@ def up(
 
 
 @contextmanager
-def _closed_after(there: Mapping[str, Guest]) -> Iterator[None]:
+def closed_after(there: Mapping[str, Guest]) -> Iterator[None]:
     """One log-in for all stages: it is what an emulated guest takes longest for."""
     try:
         yield
@@ -295,7 +297,8 @@ def _node(
     facts = observed.facts if held and observed is not None else read_domain(node.xml)
     go_on(host, node.domain, facts.disks, node.name, progress)
     with ExitStack() as stack:
-        guest = stack.enter_context(guest_of(hosts, host, facts.metadata or node.metadata))
+        guest = there.get(node.name) or guest_of(hosts, host, facts.metadata or node.metadata)
+        stack.enter_context(guest)
         _follow(hosts, prepared, node, facts, guest, cloned=cloned, progress=progress, overall=overall)
         if node.name in again:
             there[node.name] = guest
