@@ -13,7 +13,7 @@ from vmlab.guest.ssh import Guest
 from vmlab.inventory.passable import stranded
 from vmlab.lab.beds import channel
 from vmlab.lab.beds.boot import Boot
-from vmlab.lab.beds.clone import Source, begin_anew, clone, rotten
+from vmlab.lab.beds.clone import Source, begin_anew, clone, rotten, take_back
 from vmlab.lab.beds.decide import Part, Prepared
 from vmlab.lab.beds.go_on import go_on
 from vmlab.lab.beds.prepare import Images, acceleration, admit, at_once, images_of, lustre_in, prepare, remarks
@@ -49,6 +49,7 @@ from vmlab.virt.pool import BEDS, IMAGES, ensure_pool
 _ASK_S = 60.0
 _KINDS = {"kvm": "kvm", "tcg": "qemu"}
 _UNDEFINED = "not all nodes could be defined"
+_NOT_COLD = "the same again; or --warm auto, which lets it boot"
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,15 +309,25 @@ def _node(
 
 
 def _cloned(host: Host, prepared: Prepared, node: DesiredNode, source: Source, progress: Progress) -> bool:
-    """Whether it goes on from the template's memory; if not, it is as it was before."""
+    """Whether it goes on from the template's memory; if not, it is as it was before, and may boot.
+
+    Raises HostError where nobody is to boot: the next `up` finds it new.
+    """
     progress.stage(node.name, "clone")
     try:
         clone(host, source, prepared.topology.name, node)
     except VmlabError as error:
-        progress.warn(f"{node.name}: {error.message}; it boots")
-        begin_anew(host, node)
+        only = prepared.topology.warm == "only"
+        if not only:
+            progress.warn(f"{node.name}: {error.message}; it boots")
+        (take_back if only else begin_anew)(host, node)
         if rotten(source):
             progress.warn(f"the template {source.key} is not what it was, and is removed: the next `up` makes it anew")
+        if only:
+            raise HostError(
+                f"{node.name} is no template's clone, and is not to boot (--warm only): {error.message}",
+                hint=error.hint or _NOT_COLD,
+            ) from error
         return False
     return True
 
@@ -356,7 +367,9 @@ def _follow(
     except DeadGuest as error:
         # QEMU's emulation lets a kernel down at its start now and then, when the host is busy: it panics, or hangs.
         # It may have done so before we came, when another `up` had started it and was killed.
-        if prepared.accel != "tcg" or not (isinstance(error, FailedStart) or panicked_early(whole_console())):
+        boots = not (cloned and prepared.topology.warm == "only")
+        failed = isinstance(error, FailedStart) or panicked_early(whole_console())
+        if prepared.accel != "tcg" or not (boots and failed):
             raise
         progress.warn(f"{error.message}; under emulation that happens, so it is started once more")
         for kind in (StopDomain, StartDomain):
