@@ -12,11 +12,12 @@ from vmlab.guest.console import panicked_early
 from vmlab.guest.ssh import Guest
 from vmlab.inventory.passable import stranded
 from vmlab.lab.beds import channel
+from vmlab.lab.beds.admission import admit, when_admitted
 from vmlab.lab.beds.boot import Boot
 from vmlab.lab.beds.clone import Source, begin_anew, clone, rotten, take_back
 from vmlab.lab.beds.decide import Part, Prepared
 from vmlab.lab.beds.go_on import go_on
-from vmlab.lab.beds.prepare import Images, acceleration, admit, at_once, images_of, lustre_in, prepare, remarks
+from vmlab.lab.beds.prepare import Images, acceleration, at_once, images_of, lustre_in, prepare, remarks
 from vmlab.lab.beds.settle import settle
 from vmlab.lab.beds.shut_down import shut_down
 from vmlab.lab.beds.standing import set_clocks
@@ -109,7 +110,8 @@ def up(
                 if restart:
                     # Before others wait for what we hold.
                     _shut_down(hosts, prepare(hosts, topology, accel=accel, restart=True, images=images), going)
-                prepared, made = _claimed(hosts, topology, accel=accel, restart=restart, images=images, progress=going)
+                claim = partial(_claimed, hosts, topology, accel=accel, restart=restart, images=images, progress=going)
+                prepared, made = when_admitted(claim, overall, going)
         with ending():
             clones = sources(hosts, prepared, images, going)
 
@@ -191,7 +193,6 @@ def _claimed(
             refuse_cold(hosts, prepared, images)
         if any(host.local for host in hosts.values()) and (reason := no_way_out()):
             progress.say(f"{reason}: guests reach its own networks only")
-        admit(hosts, prepared)
         refuse_taken(hosts, prepared, progress)
         _make_room(hosts, prepared, progress)
         placed = prepared.places.placement is not None
@@ -214,7 +215,10 @@ def _shut_down(hosts: Hosts, prepared: Prepared, progress: Progress) -> None:
 def _decided(
     hosts: Hosts, topology: Topology, *, accel: str, restart: bool, images: Images
 ) -> tuple[Prepared, tuple[Action, ...]]:
-    """The plan, when what a killed start left is taken back and all virtual functions exist; and what that took."""
+    """The plan, when what a killed start left is taken back and all virtual functions exist; and what that took.
+
+    Raises TooLittleMemory before any function is made.
+    """
 
     def decide() -> Prepared:
         return prepare(hosts, topology, accel=accel, restart=restart, images=images)
@@ -222,6 +226,7 @@ def _decided(
     prepared = decide()
     if _take_back(hosts, prepared):
         prepared = decide()
+    admit(hosts, prepared)
     made = prepared.plan.host
     if made:
         for name, part in prepared.parts.items():
