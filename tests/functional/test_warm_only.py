@@ -35,7 +35,7 @@ def told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Told:
 
     told = Told()
 
-    def sources(_hosts: object, prepared: Prepared, *_: object) -> dict[str, Source]:
+    def sources(_hosts: object, prepared: Prepared, *_: object, **__: object) -> dict[str, Source]:
         source = Source(Templates(tmp_path), "0" * 16, prepared.nodes["n1"].xml, tmp_path)
         return {"n1": source} if told.template else {}
 

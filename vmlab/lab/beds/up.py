@@ -112,8 +112,10 @@ def up(
                     _shut_down(hosts, prepare(hosts, topology, accel=accel, restart=True, images=images), going)
                 claim = partial(_claimed, hosts, topology, accel=accel, restart=restart, images=images, progress=going)
                 prepared, made = when_admitted(claim, overall, going)
+        at_a_time = at_once(hosts, accel)
+        jobs = jobs or at_a_time
         with ending():
-            clones = sources(hosts, prepared, images, going)
+            clones = sources(hosts, prepared, images, going, jobs=min(jobs, at_a_time))
 
         cloned: set[str] = set()
         lustre = lustre_in(images)
@@ -131,7 +133,6 @@ def up(
             with suppress(HostError):  # told when all are up
                 channel.begin(hosts, topology.name, prepared.members.values())
             # Whoever waits for guests has many in hand; whoever does not has libvirt to wait for.
-            jobs = jobs or at_once(hosts, accel)
             jobs = jobs if wait else min(jobs, LIBVIRT_JOBS)
             each(node, prepared.nodes.values(), jobs=jobs, failed=f"{topology.name}: not all nodes came up")
             if wait:
