@@ -88,7 +88,9 @@ def _why_cold(node: DesiredNode, *, clonable: bool) -> str:
     if node.metadata.first_boot != LEAN:
         return "cloud-init makes it what it is"
     if not clonable:
-        return f"the image {node.metadata.image} is older than templates (vmlab image build)"
+        return (
+            f"the image {node.metadata.image} is older than templates (vmlab image build), or its kernel lacks vmgenid"
+        )
     return "it has a kernel of its own" if node.files else why_none(node.xml)
 
 
