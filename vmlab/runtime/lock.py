@@ -169,10 +169,12 @@ def holder(name: str) -> str:
     try:
         with os.fdopen(open_regular(_folder() / file_name(name), os.O_RDONLY), "rb") as file:
             told = json.loads(file.read(8 * _TOLD))
-        pid, command = int(told["pid"]), str(told["command"])
+        pid, command = told["pid"], told["command"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return ""
-    return command if 1 < pid < _PIDS and Path(f"/proc/{pid}").exists() else ""
+    if not (isinstance(pid, int) and 1 < pid < _PIDS and isinstance(command, str)):
+        return ""
+    return command if Path(f"/proc/{pid}").exists() else ""  # who was killed left his word
 
 
 def _tell(descriptor: int, owner: bytes) -> None:
