@@ -122,12 +122,12 @@ def test_both_are_who_they_should_be(bed: Vmlab) -> None:
 def test_cloud_init_ran_in_one_of_them_only_and_nothing_failed(bed: Vmlab) -> None:
     ask = """
 systemctl --version | sed 's/ (.*//;q'
-ls -d /run/cloud-init /run/vmlab/first-boot 2>&-
+ls /run/cloud-init/result.json /run/vmlab/first-boot 2>&-
 systemctl --failed --no-legend
 """
     assert bed.on_all(BED, ask) == {
         "lean": "systemd 252\n/run/vmlab/first-boot",
-        "cloud": "systemd 252\n/run/cloud-init",
+        "cloud": "systemd 252\n/run/cloud-init/result.json",
     }
 
 
