@@ -6,8 +6,9 @@ from pathlib import Path
 from vmlab.errors import UsageError
 from vmlab.guest.keys import BedKeys
 from vmlab.inventory.model import HostInventory
+from vmlab.lab.beds.admission import admit
 from vmlab.lab.beds.decide import DOMAIN_TYPES, Prepared, decide_all
-from vmlab.lab.beds.prepare import acceleration, admit, images_of, prepare, remarks
+from vmlab.lab.beds.prepare import acceleration, images_of, prepare, remarks
 from vmlab.lab.ground.bed import existing
 from vmlab.lab.ground.hosts import Hosts
 from vmlab.lab.ground.progress import Progress
