@@ -95,7 +95,11 @@ def test_one_whose_memory_would_not_do_is_not(host: Host, bed: Topology) -> None
     assert not [line for line in told.lines if "waits" in line]
 
 
-@pytest.mark.parametrize(("pid", "command"), [(1 << 21, "vmlab down other"), (os.getpid(), "vmlab up other.yaml")])
+@pytest.mark.parametrize(
+    ("pid", "command"),
+    [(1 << 21, "vmlab down other"), (os.getpid(), "vmlab up other.yaml")],
+    ids=["killed", "another verb"],
+)
 def test_a_bed_is_waited_for_only_while_somebody_takes_it_down(
     host: Host, bed: Topology, short: dict[str, int], pid: int, command: str
 ) -> None:
