@@ -34,7 +34,11 @@ class Told(Silent):
 
     def __init__(self, then: Callable[[], None] = lambda: None) -> None:
         self.lines: list[str] = []
+        self.warnings: list[str] = []
         self._then = then
+
+    def warn(self, line: str) -> None:
+        self.warnings.append(line)
 
     def say(self, line: str) -> None:
         self.lines.append(line)
@@ -79,10 +83,10 @@ def test_a_template_that_boots_is_waited_for(host: Host, bed: Topology, short: d
         short["kib"] += 2048 * MIB
 
     told = Told(gone)
+    look(only(host), bed, accel="auto", restart=False, progress=told)
     bring_up(host, bed, told)
-    assert [line for line in told.lines if "waits" in line] == [
-        f"{SHORT}: waits for the memory of the template 0123456789abcdef"
-    ]
+    waits = f"{SHORT}: waits for the memory of the template 0123456789abcdef"
+    assert [[line for line in lines if "waits" in line] for lines in (told.lines, told.warnings)] == [[waits], [waits]]
     assert len(observe(host).bed("ha").nodes) == 5
 
 

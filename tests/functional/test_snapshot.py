@@ -524,9 +524,13 @@ def test_a_rebuild_goes_back_to_what_a_rebuild_kept_as_long_as_it_would_be_the_s
     assert rebuild(hosts, differs) == ""
 
 
+Visits = Callable[[], dict[str, tuple[int, ...]]]
+"""By node, how often somebody logged in, and how often somebody only knocked."""
+
+
 @pytest.fixture
-def sshds(hosts: Hosts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], dict[str, int]]]:
-    """A real sshd in the place of each node's, from now on; how often somebody logged in to each is what it returns."""
+def visits(hosts: Hosts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Visits]:
+    """A real sshd in the place of each node's, from now on."""
     keys = BedKeys.of(bed_folder.folder(hosts.keeper, "ha"))
     doors = {node: Sshd(tmp_path / f"sshd-{node}", keys, node) for node in STATES}
     for sshd in doors.values():
@@ -545,7 +549,10 @@ def sshds(hosts: Hosts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
     monkeypatch.setattr(boot, "satisfy", lambda guest, *_, **__: guest.run(("true",), deadline_s=60))
     for verb in ("begin", "ensure"):
         monkeypatch.setattr(channel, verb, lambda *_, **__: False)
-    yield lambda: {node: (sshd.folder / "log").read_text().count("Accepted publickey") for node, sshd in doors.items()}
+    words = ("Accepted publickey", "kex_exchange_identification")
+    yield lambda: {
+        node: tuple((sshd.folder / "log").read_text().count(word) for word in words) for node, sshd in doors.items()
+    }
     for sshd in doors.values():
         sshd.stop()
 
@@ -555,10 +562,10 @@ def sshds(hosts: Hosts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
 def test_the_way_back_logs_in_once(hosts: Hosts, bed: Topology, request: pytest.FixtureRequest) -> None:
     """For the clock, for the steps, and to ask for Lustre."""
     rebuild(hosts, bed, keep=True)
-    logins: Callable[[], dict[str, int]] = request.getfixturevalue("sshds")
+    visits: Visits = request.getfixturevalue("visits")
     raised = as_new.rebuild(hosts, bed, accel="auto", timeout_s=60, jobs=3, keep=False, progress=Silent())
     assert raised.reverted
-    assert logins() == dict.fromkeys(STATES, 1)
+    assert visits() == dict.fromkeys(STATES, (1, 0))
 
 
 def test_an_image_that_was_built_anew_is_no_way_back(hosts: Hosts, bed: Topology, tmp_path: Path) -> None:

@@ -35,9 +35,14 @@ class TooLittleMemory(HostError):
         super().__init__(message, hint="take other beds down (`vmlab list`), or give the nodes less `memory`")
         self.going = going
 
+    @property
+    def waiting(self) -> str:
+        """What is told while it is waited for those."""
+        return f"{self.message}: waits for the memory of {self.going}"
+
 
 def admit(hosts: Hosts, prepared: Prepared) -> None:
-    """Raise TooLittleMemory unless each host has what nodes that are to be started want; `plan` asks the same."""
+    """Raise TooLittleMemory unless each host has what nodes that are to be started want."""
     starting = {host: found for host, part in prepared.parts.items() if (found := _starting(part, prepared.topology))}
     if not starting:
         return
@@ -74,7 +79,7 @@ def when_admitted(claim: Callable[[], T], overall: Deadline, progress: Progress)
                 told = f"{short.message}; {_WAIT_S:.0f} s were not enough for {short.going} to go"
                 raise TooLittleMemory(told, "") from short
             if short.going != told:
-                progress.say(f"{short.message}: waits for the memory of {short.going}")
+                progress.say(short.waiting)
             told = short.going
         sleep(_AGAIN_S)
 
