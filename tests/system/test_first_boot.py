@@ -134,6 +134,9 @@ def test_clones_find_the_cards_that_udev_has_named_in_their_template(vmlab: Vmla
         assert "eth0: renamed from en0" in vmlab.run("ssh", NAMED, "n1", "--", "dmesg")
     finally:
         vmlab.run("down", NAMED, "--yes")
+        for template in (line["template"] for line in vmlab.json("warm", "list")):
+            if template["image"] == NAMED:
+                vmlab.run("warm", "rm", template["key"], "--yes")
         if (image_store() / f"{NAMED}.json").exists():
             vmlab.run("image", "rm", NAMED, "--yes")
     assert remains(NAMED, vmlab) == []
