@@ -36,6 +36,7 @@ _CHANGE_OF_MIND_S = 45.0
 _REBOOTS = 3
 _SLOW_S = 5.0  # libvirt answers in milliseconds
 _START: tuple[Stage, ...] = ("kernel", "ssh")
+_STARTS = "paused (starting up)"
 
 _CLOUD_INIT = script(__file__, "cloud_init.sh")
 _NO_ONE_ELSE = """
@@ -194,7 +195,7 @@ def wait_until_ready(
         vigil.enter(stage)
 
     enter("domain")
-    _wait_for_domain(guest, vigil, vigil.patience(deadlines.domain_s, overall))
+    _wait_for_domain(guest, vigil, vigil.patience(deadlines.domain_s, overall), overall)
     enter("kernel")
     says = console if clone else None
     _wait_for_kernel(guest, vigil, vigil.patience(deadlines.kernel_s, overall), says)
@@ -223,14 +224,16 @@ def lean_step() -> Step:
     )
 
 
-def _wait_for_domain(guest: Guest, vigil: Vigil, deadline: Deadline) -> None:
+def _wait_for_domain(guest: Guest, vigil: Vigil, deadline: Deadline, overall: Deadline) -> None:
+    """One that libvirt says it is starting is waited for beyond the `deadline`: libvirt itself gives up."""
     started = now()
 
-    def running() -> bool:
+    def settled() -> bool:
         vigil()
-        return vigil.state == "running"
+        return vigil.state == "running" or (deadline.passed and vigil.state != _STARTS)
 
-    if not until(running, deadline, every_s=_POLL_EVERY_S):
+    until(settled, overall, every_s=_POLL_EVERY_S)
+    if vigil.state != "running":
         hint = f"virsh resume {domain_name(guest.bed, guest.node)}" if vigil.state == "paused" else ""
         raise vigil.failure(f"waited {now() - started:.0f} s for its domain to run; it is {vigil.state}", hint)
 

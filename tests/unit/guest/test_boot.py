@@ -127,10 +127,16 @@ def failed(machine: Machine, guest: Guest, deadlines: Deadlines = LONG, overall_
 
 
 def test_a_domain_that_does_not_run_in_time(machine: Machine, guest: Guest) -> None:
-    machine.state = "paused (starting up)"
+    machine.state = "suspended"
     error = failed(machine, guest, SHORT)
-    assert error.message == "oss1, stage domain: waited 1 s for its domain to run; it is paused (starting up)"
+    assert error.message == "oss1, stage domain: waited 1 s for its domain to run; it is suspended"
     assert error.hint == "vmlab console ha oss1 --log"
+
+
+def test_a_domain_that_libvirt_still_starts_is_waited_for_to_the_end(machine: Machine, guest: Guest) -> None:
+    machine.state = "paused (starting up)"
+    error = failed(machine, guest, SHORT, overall_s=3)
+    assert error.message == "oss1, stage domain: waited 3 s for its domain to run; it is paused (starting up)"
 
 
 def test_no_kernel_in_time(machine: Machine, guest: Guest, sshd: Sshd) -> None:
