@@ -3,9 +3,11 @@
 All tests go by the bed's name once it is up. They share one bed of two small guests, in their order.
 """
 
+import gzip
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -30,7 +32,7 @@ hosts:
 fabrics: {{net: {{kind: ethernet, lnet: tcp, attach: virtio}}}}
 nodes:
   n1: {{role: [mds, oss], cpus: 1, memory: 512MiB, fabrics: [net], host: first}}
-  n2: {{role: oss, cpus: 1, memory: 512MiB, fabrics: [net], host: second}}
+  n2: {{role: oss, cpus: 1, memory: 512MiB, fabrics: [net], host: second, gdb: true, powers: "*"}}
 filesystems:
   lustre: # for its disks, and who decides who mounts: the image has no Lustre
     shared: export
@@ -180,7 +182,7 @@ def test_guests_reach_each_other_with_whole_packets_and_no_larger_ones(both: Bot
     assert len(set(ways.values())) == 2
 
 
-GONE = "t-gone._lustre-OST0000.raw"
+GONE, LEFT = "t-gone._lustre-OST0000.raw", f"{BED}.n2.dump.memory"
 OLD, OWN = "t-old-0123456789ab.qcow2", "t-own-0123456789ab.qcow2"
 
 
@@ -195,20 +197,39 @@ def test_what_is_asked_of_hosts_goes_to_all_of_a_bed_or_to_one(both: Both, tmp_p
     files = [file for file in both.json("image", "list", "--on", BED) if file["host"] == "second"]
     assert {file["image"] for file in files} == {"demo"}
     assert all(file["whole"] and file["here"] and file["clones"] == [f"{BED}.n2"] for file in files)
+
+
+def test_a_guest_there_is_looked_into_from_here(both: Both, tmp_path: Path) -> None:
+    """Its memory comes here and nothing of it stays there; gdb runs here, and lets it go on."""
     evidence = tmp_path / "evidence"
-    both.run("collect", BED, "-n", "n2", "--to", str(evidence))
+    both.run("exec", BED, "-n", "n2", "--", "echo looked into >/dev/kmsg")
+    both.run("collect", BED, "-n", "n2", "--dump", "always", "--to", str(evidence))
     assert "first boot: n2" in (evidence / "n2/console.log").read_text()
+    (log,) = evidence.glob("n2/kernel-log-in-memory.txt*")
+    assert b"looked into" in (gzip.decompress(log.read_bytes()) if log.suffix == ".gz" else log.read_bytes())
+    assert {path.stem for path in evidence.glob("n2/memory.*")} == {"memory.elf"}
+    assert list((both.second.images.parent / "beds").glob("*.dump.memory")) == []
+    if shutil.which("gdb"):
+        joined = f"Remote debugging using ./{BED}.n2.gdb"
+        paste = ("sh", "-c", both.run("gdb", BED, "n2", "--print"))
+        how = {"cwd": tmp_path, "env": both.environment, "stdin": subprocess.DEVNULL}
+        assert joined in subprocess.run(paste, **how, capture_output=True, text=True, check=True).stdout
+        assert list(tmp_path.glob("*.gdb")) == []
+        assert "Remote debugging using /proc/" in both.run("gdb", BED, "n2")
+    assert both.run("exec", BED, "-n", "n2", "--", "uname -n").split()[-1] == "n2"
 
 
 def test_what_belongs_to_no_bed_goes_from_that_host_and_nothing_else(both: Both) -> None:
     for name in (OLD, OWN, "foreign.qcow2", f".{OLD}.partial"):
         (both.second.images / name).write_bytes(bytes(65536))
     (both.second.images / "t-own.json").write_text("{}")
-    (both.second.images.parent / "beds" / GONE).write_bytes(b"")
+    for name in (GONE, LEFT):
+        (both.second.images.parent / "beds" / name).write_bytes(b"")
     dead = "t-dead._lustre-OST0000.raw"
     exporter = f"qemu-nbd --fork --persistent --format=raw --description=vmlab --export-name={dead} --bind=127.0.0.1"
     both.second.sh(f"truncate -s 1M /run/dead; {exporter} --port=61999 /run/dead </dev/null")
-    wanted = {("image file", OLD), ("image file", f".{OLD}.partial"), ("volume", GONE), ("export", dead)}
+    wanted = {("image file", OLD), ("image file", f".{OLD}.partial"), ("export", dead)}
+    wanted |= {("volume", GONE), ("volume", LEFT)}
     for how in ((), ("--apply",)):
         assert {(i["kind"], i["name"]) for i in both.json("gc", "--on", both.second.uri, *how)} == wanted
     assert both.json("gc", "--on", both.second.uri) == []
@@ -293,6 +314,11 @@ def test_whoever_holds_the_bed_there_holds_it_here(both: Both) -> None:
 
 def test_a_killed_up_leaves_no_lock_and_the_next_one_finishes_exports_and_all(both: Both) -> None:
     place = exported(both)
+    # n2 may, through a process of this machine.
+    asks = "vmlab-power --status && vmlab-power --off n1 && vmlab-power --status"
+    told = both.run("exec", BED, "-n", "n2", "--", asks)
+    assert [line.split() for line in told.splitlines() if "n1" in line] == [["on:", "n1"], ["off:", "n1"]]
+    assert both.json("power", "status", BED) == {"n1": "shut off", "n2": "running"}
     both.run("power", "off", BED, "*")
     end_exporter()
     killed = both.start("up", both.file, "--accel", "tcg")

@@ -27,8 +27,10 @@ def test_a_nodes_volumes_are_its_own(bed: str, node: str, disk: str) -> None:
         identity.console_volume(bed, node),
         f"{identity.console_volume(bed, node)}.0",  # as virtlogd turns it over
         identity.kept_console(bed, node, datetime(2026, 8, 1, 2, 3, 4, 56_789, tzinfo=UTC)),
+        identity.memory_dump(identity.domain_name(bed, node)),
     ):
         assert identity.owner_of(name) == (bed, node)
+        assert identity.of_dump(name) == name.endswith(".memory")
 
 
 @given(BEDS, FILE_SYSTEMS, KINDS)
