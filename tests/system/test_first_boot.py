@@ -15,6 +15,9 @@ from vmlab.virt.connection import connected
 from .conftest import MINUTES, Vmlab, qemu_pids, remains
 
 BED = "t-first"
+
+pytestmark = pytest.mark.usefixtures("boots")
+
 TEXT = """
 name: t-first
 image: {image}

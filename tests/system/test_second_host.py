@@ -17,7 +17,7 @@ import pytest
 
 from vmlab.runtime.wait import Deadline, until
 
-from .conftest import MINUTES, Vmlab, image_store, remains
+from .conftest import COLD, MINUTES, Vmlab, image_store, remains
 from .second_host import FIRST, IN_SITE, SECOND, SITE, SecondHost, second_host
 
 BED, FAR, ON_SITE, ROUTED, WIDE = "t-hosts", "t-far", "t-on-site", "t-routed", "t-wide"
@@ -96,6 +96,7 @@ class Both(Vmlab):
 
     def __init__(self, state: Path, second: SecondHost, work: Path) -> None:
         super().__init__(state)
+        self.environment |= COLD  # those of the second host boot in any case, and no bed is ready without them
         self.environment["PATH"] = f"{second.path}:{self.environment['PATH']}"
         self.second = second
         self.file = self._write(work / "two.yaml", TOPOLOGY, BED)
