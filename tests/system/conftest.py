@@ -11,6 +11,8 @@ from typing import Any
 import libvirt
 import pytest
 
+from vmlab.runtime.lock import held
+
 ROOT = Path(__file__).parents[2]
 MINUTES = 60
 
@@ -104,10 +106,10 @@ def connection() -> Iterator["libvirt.virConnect"]:
 def vmlab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vmlab]:
     """The command with a state folder of its own, and the demo image in the store; its beds go with it."""
     command = Vmlab(tmp_path_factory.mktemp("state"))
-    if not any(
-        image["name"] == "demo" and "vmlab-template" in image["carries"] for image in command.json("image", "list")
-    ):
-        command.run("image", "build", "demo", deadline_s=30 * MINUTES)
+    with held("tests.demo-image", what="the demo image of the tests", wait_s=30 * MINUTES):  # by another worker
+        images = command.json("image", "list")
+        if not any(image["name"] == "demo" and "vmlab-template" in image["carries"] for image in images):
+            command.run("image", "build", "demo", deadline_s=30 * MINUTES)
     yield command
     for line in json.loads(command.run("list", "-o", "json")):
         if list(command.state.glob(f"**/beds/{line['name']}")):  # made here, and not by a session beside this one

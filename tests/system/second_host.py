@@ -10,16 +10,17 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from sshd import Sshd
 
 from vmlab.guest.keys import IDENTITY, BedKeys
+from vmlab.runtime.lock import held
 from vmlab.runtime.wait import sleep
 
-from .conftest import ROOT
+from .conftest import MINUTES, ROOT
 
 FIRST, SECOND = "198.18.77.1", "198.18.77.2"
 """The addresses of the two hosts in the network between them (of RFC 2544's range, which is for tests)."""
@@ -83,7 +84,9 @@ class SecondHost:
 
 @contextmanager
 def second_host(work: Path) -> Iterator[SecondHost]:
-    """The host, whose files are below `work`; all of it is gone afterwards. Only root may."""
+    """The host, whose files are below `work`; all of it is gone afterwards. Only root may. There is one at a time."""
+    only = ExitStack()
+    only.enter_context(held("tests.second-host", what="the second host of the tests", wait_s=30 * MINUTES))
     (work / "lib/vmlab").mkdir(parents=True)
     (work / "lib").chmod(0o755)
     unshare = ("unshare", "--mount", "--net", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc")
@@ -111,6 +114,7 @@ def second_host(work: Path) -> Iterator[SecondHost]:
         process.wait()
         subprocess.run(("ip", "link", "delete", SITE), check=False, capture_output=True)
         shutil.rmtree(work / "lib", ignore_errors=True)
+        only.close()
 
 
 def inside(holder: int) -> tuple[str, ...]:

@@ -109,6 +109,7 @@ def restart_libvirtd() -> None:
         time.sleep(0.1)
 
 
+@pytest.mark.alone
 def test_libvirtd_restarted_in_the_middle(vmlab: Vmlab) -> None:
     first = vmlab.start("up", FILE, "--name", BED)
     assert first.stderr is not None
@@ -238,6 +239,7 @@ def full_pool(connection: "libvirt.virConnect", tmp_path: Path) -> Iterator[Path
         subprocess.run(("umount", "-l", str(tmp_path)), check=True)
 
 
+@pytest.mark.alone
 def test_a_full_disk(vmlab: Vmlab, full_pool: Path) -> None:
     vmlab.run("up", FILE, "--name", BED, status=4)
     assert "No space left" in vmlab.complaints

@@ -218,6 +218,7 @@ def test_a_template_that_is_not_what_it_was_is_told_once_and_made_anew(vmlab: Vm
     assert not list(memory.parent.glob(f"{key}.*"))
 
 
+@pytest.mark.alone  # for its `gc --apply`
 def test_a_template_that_was_killed_leaves_no_guest_and_is_made_again(
     vmlab: Vmlab, file: str, connection: "libvirt.virConnect"
 ) -> None:
