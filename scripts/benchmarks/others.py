@@ -8,8 +8,9 @@ import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from benchmarks.clock import run
@@ -34,20 +35,21 @@ _BOOT_S = 300.0
 
 @dataclass(frozen=True, slots=True)
 class _Others:
-    """Where their guests are made."""
+    """Where their guests are made. Of virt-clones one at a time has the `pool`: libvirt refuses the others."""
 
     host: Host
     prepared: Prepared
     folder: Path
     kind: str
+    pool: Lock = field(default_factory=Lock)
 
     def virt_install(self, node: DesiredNode) -> None:
         """One guest, which boots."""
-        run(*self._install(node, node.name), "--noautoconsole")
+        run(*self._install(node, node.name, str(node.metadata.management.mac)), "--noautoconsole")
 
     def original(self, node: DesiredNode) -> None:
-        """One that is there, and off."""
-        xml = run(*self._install(node, _ORIGINAL), "--print-xml").stdout
+        """One that is there, and off. Its network card is nobody's: virt-clone takes no MAC address twice."""
+        xml = run(*self._install(node, _ORIGINAL, "RANDOM"), "--print-xml").stdout
         self.host.call(lambda connection: connection.defineXML(xml))
 
     def virt_clone(self, node: DesiredNode) -> None:
@@ -55,11 +57,14 @@ class _Others:
         name, uri = _PREFIX + node.name, ("--connect", self.host.uri)
         disk = self.folder / f"{node.name}.clone.qcow2"
         mac = str(node.metadata.management.mac)
-        run("virt-clone", *uri, "--original", _PREFIX + _ORIGINAL, "--name", name, "--mac", mac, "--file", str(disk))
+        with self.pool:
+            run(
+                "virt-clone", *uri, "--original", _PREFIX + _ORIGINAL, "--name", name, "--mac", mac, "--file", str(disk)
+            )
         run("virt-xml", *uri, name, "--edit", "target=vdb", "--disk", f"path={self.folder / node.seed}")
         self.host.call(lambda connection: connection.lookupByName(name).create())
 
-    def _install(self, node: DesiredNode, name: str) -> tuple[str, ...]:
+    def _install(self, node: DesiredNode, name: str, mac: str) -> tuple[str, ...]:
         boots = etree.fromstring(node.xml, PARSER)
         words = {"kernel": "kernel", "initrd": "initrd", "kernel_args": "cmdline"}
         told = {word: (boots.findtext(f"os/{tag}") or "").replace(",", ",,") for word, tag in words.items()}
@@ -70,7 +75,7 @@ class _Others:
             *("--osinfo", "detect=off,require=off", "--boot", kernel),
             *("--disk", f"path={self.folder / node.root.name},format=qcow2,bus=virtio"),
             *("--disk", f"path={self.folder / node.seed},format=raw,bus=virtio,readonly=on"),
-            *("--network", f"bridge={bridge_of_all()},model=virtio,mac={node.metadata.management.mac}"),
+            *("--network", f"bridge={bridge_of_all()},model=virtio,mac={mac}"),
         )
 
 

@@ -9,7 +9,9 @@ ordinary KVM domains.
 from collections.abc import Iterator
 from pathlib import Path
 
-_CELL_GIB = 3
+CELL_GIB = 3
+"""Of each cell, where nobody asks for more: what the tests' guests take."""
+
 # romfile= everywhere: nothing boots from these cards, and their ROMs take the firmware seconds.
 _CELL_0 = (
     "pxb-pcie,id=cell0,bus=pcie.0,addr=8,bus_nr=32,numa_node=0",
@@ -48,12 +50,15 @@ def plugged(run: Path) -> tuple[tuple[str, dict[str, object]], ...]:
     )
 
 
-def arguments(image: Path, run: Path, port: int, kernel_parameters: str) -> list[str]:
-    """All of them. `run` is the folder of this run's files, `port` is on this machine's loopback and leads to sshd."""
+def arguments(image: Path, run: Path, port: int, kernel_parameters: str, cell_gib: int) -> list[str]:
+    """All of them. `run` is the folder of this run's files, `port` is on this machine's loopback and leads to sshd.
+
+    `cell_gib` is the memory of each cell.
+    """
     told: list[str] = ["-name", "lab-host,process=lab-host", "-nodefaults", "-no-user-config", "-display", "none"]
     told += ["-machine", "q35,hpet=off,vmport=off,i8042=off", "-cpu", "max,la57=off"]
     told += ["-accel", "tcg,thread=multi,tb-size=1024", "-smp", "8,sockets=2,cores=2,threads=2"]
-    told += ["-m", f"{2 * _CELL_GIB}G", *_cells()]
+    told += ["-m", f"{2 * cell_gib}G", *_cells(cell_gib)]
     told += ["-kernel", str(image / "vmlinux"), "-initrd", str(image / "initrd")]
     told += ["-append", _cmdline(kernel_parameters)]
     told += ["-chardev", f"file,id=console,path={run / 'console'}", "-serial", "chardev:console"]
@@ -73,9 +78,9 @@ def arguments(image: Path, run: Path, port: int, kernel_parameters: str) -> list
     return told
 
 
-def _cells() -> Iterator[str]:
+def _cells(gib: int) -> Iterator[str]:
     for cell in (0, 1):
-        yield from ("-object", f"memory-backend-ram,id=memory{cell},size={_CELL_GIB}G")
+        yield from ("-object", f"memory-backend-ram,id=memory{cell},size={gib}G")
         yield from ("-numa", f"node,nodeid={cell},cpus={4 * cell}-{4 * cell + 3},memdev=memory{cell}")
     yield from ("-numa", "dist,src=0,dst=1,val=21")
 

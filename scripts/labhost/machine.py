@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from labhost.demo import ensure_images
-from labhost.hardware import arguments, plugged
+from labhost.hardware import CELL_GIB, arguments, plugged
 from labhost.image import ensure_image, qemu_command
 from labhost.qmp import Monitor
 from vmlab.errors import HostError
@@ -40,9 +40,10 @@ def cache() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class LabHost:
-    """A lab host, running or not."""
+    """A lab host, running or not; each of its two cells has `cell_gib` of memory when it starts."""
 
     folder: Path
+    cell_gib: int = CELL_GIB
 
     @property
     def _run(self) -> Path:
@@ -64,7 +65,7 @@ class LabHost:
         image = ensure_image(self.folder)
         images = ensure_images(self.folder)
         parameters = kernel_parameters()
-        told = [str(image), str(images), *arguments(image, self._run, 0, parameters), _WARM]
+        told = [str(image), str(images), *arguments(image, self._run, 0, parameters, self.cell_gib), _WARM]
         key = hashlib.sha256("\n".join(told).encode()).hexdigest()
         if self.pid is not None and _read(self._run / "key") == key and self.ssh("true", deadline_s=30).ok:
             return "runs"
@@ -157,7 +158,7 @@ class LabHost:
                 shutil.copy(self.folder / "state" / overlay.name, overlay)
             else:
                 _do("qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", str(base), str(overlay))
-        command = [*qemu_command(image), *arguments(image, self._run, port, parameters)]
+        command = [*qemu_command(image), *arguments(image, self._run, port, parameters, self.cell_gib)]
         command += ["-daemonize", "-pidfile", str(self._run / "pid")]
         _do(*command, *(("-incoming", "defer") if load else ()))
         try:

@@ -8,6 +8,7 @@ import argparse
 import os
 import sys
 
+from labhost.hardware import CELL_GIB
 from labhost.machine import LabHost, cache
 from vmlab.errors import VmlabError
 from vmlab.report.errors import tell
@@ -22,7 +23,15 @@ def main() -> int:
         prog="lab-host", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    commands.add_parser("up", help="have it running; a running one stays, unless its recipe changed")
+    up = commands.add_parser("up", help="have it running; a running one stays, unless its recipe or its memory changed")
+    up.add_argument(
+        "--cell-memory",
+        type=int,
+        default=CELL_GIB,
+        choices=range(2, 65),
+        metavar="GIB",
+        help=f"of each of its two cells; absent: {CELL_GIB}",
+    )
     commands.add_parser("down", help="end it")
     commands.add_parser("status", help="does it run? status 1 if not")
     commands.add_parser("console", help="print what its kernel printed")
@@ -30,7 +39,7 @@ def main() -> int:
     ssh = commands.add_parser("ssh", help="a shell in it, or run CMD there")
     ssh.add_argument("words", nargs=argparse.REMAINDER, metavar="CMD")
     asked = parser.parse_args()
-    host = LabHost(cache())
+    host = LabHost(cache(), getattr(asked, "cell_memory", CELL_GIB))
     try:
         if asked.command == "ssh":
             command = host.ssh_command(*asked.words)

@@ -90,7 +90,7 @@ def looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, disk: Path) -> Iterat
         monkeypatch.setenv(f"VMLAB_{name.upper()}_DIR", str(tmp_path / name))
     monkeypatch.setenv("LIBVIRT_DEFAULT_URI", "test:///default")
     monkeypatch.chdir(tmp_path)
-    for module, name in ((observe, "_observe"), (inventory, "_inventory")):
+    for module, name in ((observe, "locate"), (inventory, "_inventory")):  # each look begins by that
         real = getattr(module, name)
 
         def counted(*given: Any, _real: Any = real, _name: str = name, **how: Any) -> Any:

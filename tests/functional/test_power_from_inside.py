@@ -10,18 +10,19 @@ import sys
 import threading
 import time
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from vmlab.errors import BusyError, HostError, UsageError
 from vmlab.lab.beds import serve
+from vmlab.lab.beds.channel import begin
 from vmlab.lab.beds.power import power
 from vmlab.lab.beds.rights import Rights
 from vmlab.lab.beds.up import up
 from vmlab.lab.ground.bed import existing
-from vmlab.lab.ground.hosts import only
+from vmlab.lab.ground.hosts import Hosts, only
 from vmlab.lab.ground.progress import Silent
 from vmlab.service import conversation, process, unit
 from vmlab.service.conversation import converse
@@ -29,7 +30,9 @@ from vmlab.service.request import Request
 from vmlab.topology import Topology, loads
 from vmlab.virt import observe
 from vmlab.virt.channels import Ends, power_ends
-from vmlab.virt.connection import Host
+from vmlab.virt.connection import Away, Host
+
+from .conftest import simulated_hosts
 
 OTHER = loads("name: other\nnodes: {mds1: {role: mds, memory: 256MiB}, mds9: {role: mds, memory: 256MiB}}\n", "o.yaml")
 RIGHTS = """
@@ -269,7 +272,8 @@ def test_the_service_follows_its_guests(beds: Host, tmp_path: Path, monkeypatch:
     monkeypatch.setattr(serve, "_GONE_S", 0.3)
     ends = Ends(there=True, sockets={})
     monkeypatch.setattr(serve, "power_ends", lambda *_: ends)
-    thread = threading.Thread(target=serve._Service(beds, "ha").run, daemon=True)
+    monkeypatch.setattr(serve, "Host", lambda *_: beds)  # each connection to a test driver is a host of its own
+    thread = threading.Thread(target=serve._Service({"local": beds.uri}, "ha", tmp_path).run, daemon=True)
     thread.start()
     for start in (1, 2):
         path = tmp_path / f"socket{start}"
@@ -287,6 +291,104 @@ def test_the_service_follows_its_guests(beds: Host, tmp_path: Path, monkeypatch:
     ends = Ends(there=False, sockets={})
     thread.join(10)
     assert not thread.is_alive()
+
+
+WIDE = """
+name: wide
+hosts: {kvm1: {}, kvm2: {}}
+nodes:
+  c1: {role: client, memory: 256MiB, host: kvm1, powers: "*"}
+  m1: {role: mds, memory: 256MiB, host: kvm1}
+  "o[1-2]": {role: oss, memory: 256MiB, host: kvm2}
+"""
+
+
+@pytest.fixture
+def hosts(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hosts]:
+    """`host` is there for the environment and the image."""
+    del host
+    monkeypatch.setattr(conversation, "_PAUSE_S", 0.0)
+    with simulated_hosts(tmp_path, "kvm1", "kvm2") as hosts:
+        topology = loads(WIDE, "wide.yaml")
+        up(hosts, topology, accel="auto", restart=False, timeout_s=60, jobs=1, wait=False, progress=Silent())
+        yield hosts
+
+
+def test_a_guest_powers_nodes_on_all_hosts_of_its_bed(hosts: Hosts) -> None:
+    asks = channel(Rights(hosts, "wide", "c1").act)[0].asks
+    assert asks("status *") == "ok on=m1,o[1-2]"
+    assert asks("off o1") == "ok off=o1"
+    assert observe.observe(hosts["kvm2"]).domains["wide.o1"].state == "shut off"
+    assert asks("cycle o1,m1") == "ok on=m1,o1"
+
+
+def test_nobody_says_what_is_on_a_host_that_is_away(hosts: Hosts) -> None:
+    """The nodes there are known by what the last `up` noted; what is asked of the others is done."""
+    away = {"kvm2": Away("kvm2", hosts["kvm2"].uri, HostError("it is off"))}
+    asks = channel(Rights(Hosts({"kvm1": hosts["kvm1"]}, away, "kvm1"), "wide", "c1").act)[0].asks
+    assert asks("status *") == "ok on=m1 unknown=o[1-2]"
+    assert asks("off m1") == "ok off=m1"
+    for nodes, told in (("o1", "o1"), ("*", "o[1-2]"), ("@oss,m1", "o[1-2]")):
+        assert asks(f"on {nodes}") == f"no {told} is on a host that is away"
+    assert observe.observe(hosts["kvm1"]).domains["wide.m1"].state == "shut off"
+    assert asks("off o3").startswith("no c1 powers m1,o[1-2]: no node is called `o3`")
+
+
+def test_a_host_that_is_away_keeps_no_other_waiting(
+    hosts: Hosts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is asked again until it answers, and then its guests are answered, too."""
+    for name, seconds in (("_LOOK_EVERY_S", 0.02), ("_AGAIN_S", 0.02), ("_GONE_S", 0.3)):
+        monkeypatch.setattr(serve, name, seconds)
+    answers = threading.Event()
+    ends = {name: Ends(there=True, sockets={}) for name in hosts}
+
+    def opened(_uri: str, name: str) -> Host:
+        if name == "kvm2" and not answers.is_set():
+            raise HostError("it is off")
+        return hosts[name]
+
+    monkeypatch.setattr(serve, "Host", opened)
+    monkeypatch.setattr(serve, "power_ends", lambda host, *_: ends[host.name])
+    service = serve._Service({name: host.uri for name, host in hosts.items()}, "wide", tmp_path)
+    thread = threading.Thread(target=service.run, daemon=True)
+    with socket.socket(socket.AF_UNIX) as qemu:
+        qemu.bind(str(tmp_path / "c1"))
+        qemu.listen(1)
+        qemu.settimeout(30)
+        ends["kvm1"] = Ends(there=True, sockets={("c1", 1): str(tmp_path / "c1")})
+        thread.start()
+        connection, _ = qemu.accept()
+        with connection:
+            guest = Guest(connection)
+            assert guest.asks("status *") == "ok on=m1 unknown=o[1-2]"
+            answers.set()
+            assert until(lambda: guest.asks("status *") == "ok on=m1,o[1-2]")
+        ends["kvm1"] = Ends(there=False, sockets={})
+        thread.join(1)
+        assert thread.is_alive(), "something of it is on the other host"
+    ends["kvm2"] = Ends(there=False, sockets={})
+    thread.join(30)
+    assert not thread.is_alive()
+
+
+def test_a_service_is_for_the_hosts_that_it_was_begun_for(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that are away are among them; with another one it is begun anew."""
+    monkeypatch.setattr(type(hosts), "have_guests", True)
+    begun: list[Sequence[str]] = []
+    alive: set[str] = set()
+    monkeypatch.setattr(process, "begin", lambda _, argv: begun.append(argv))
+    monkeypatch.setattr(process, "alive", lambda _, what: what in alive)
+    nodes = list(existing(hosts, "wide").metadata.values())
+    assert begin(hosts, "wide", nodes)
+    uris = [word for name, host in hosts.items() for word in (name, host.uri)]
+    assert list(begun[0][5:]) == uris
+    alive.add(process.digest(uris))
+    for away in ("kvm1", "kvm2"):
+        left = {name: host for name, host in hosts.items() if name != away}
+        some = Hosts(left, {away: Away(away, hosts[away].uri, HostError("it is off"))}, "kvm1")
+        assert not begin(some, "wide", nodes)
+    assert begin(only(hosts["kvm1"]), "wide", nodes)
 
 
 CLAIMS = """

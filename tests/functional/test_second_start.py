@@ -62,13 +62,14 @@ class Bed:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(console)
 
-    def follow(self, accel: str = "tcg") -> None:
+    def follow(self, accel: str = "tcg", *, warm: str = "auto", cloned: bool = False) -> None:
         node = self.prepared.nodes["n1"]
-        prepared = replace(self.prepared, accel=accel)
+        prepared = replace(self.prepared, accel=accel, topology=replace(BED, warm=warm))
         end = Deadline.after(60)
         hosts = only(self.host)
         guest = guest_of(hosts, self.host, node.metadata)
-        module._follow(hosts, prepared, node, read_domain(node.xml), guest, progress=self.told, overall=end)
+        facts = read_domain(node.xml)
+        module._follow(hosts, prepared, node, facts, guest, progress=self.told, overall=end, cloned=cloned)
 
 
 def dead(stage: str, kind: type[GuestError] = DeadGuest) -> GuestError:
@@ -95,6 +96,16 @@ def test_it_is_started_once_more(bed: Bed, error: Callable[[], GuestError], cons
     (warning,) = bed.told.warnings
     assert "Kernel panic - not syncing: Attempted to kill the idle task!" in warning
     assert "it is started once more" in warning
+
+
+def test_a_clone_does_not_boot_where_nobody_is_to(bed: Bed) -> None:
+    bed.boots = [dead("kernel", FailedStart), None]
+    with pytest.raises(FailedStart):
+        bed.follow(warm="only", cloned=True)
+    assert bed.actions == []
+    bed.boots = [dead("kernel", FailedStart), None]
+    bed.follow(cloned=True)
+    assert bed.actions == ["stop-domain", "start-domain"]
 
 
 def test_not_twice(bed: Bed) -> None:

@@ -4,22 +4,29 @@ The driver has no memory to save: a file says that a node had some, and a node w
 """
 
 import contextlib
+import os
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
 import libvirt
 import pytest
+from sshd import Sshd
 
+from vmlab.domainxml.metadata import NodeMetadata
 from vmlab.errors import HostError, UsageError, VmlabError
-from vmlab.lab.beds import as_new, put_back, settle, snapshot, snapshots, standing
+from vmlab.guest.keys import BedKeys
+from vmlab.guest.ssh import Guest
+from vmlab.lab.beds import as_new, boot, channel, put_back, settle, snapshot, snapshots, standing
 from vmlab.lab.beds.down import down, planned_removal
 from vmlab.lab.beds.power import power
 from vmlab.lab.beds.up import up
-from vmlab.lab.ground import kept
+from vmlab.lab.ground import bed_folder, kept
+from vmlab.lab.ground import guests as ground_guests
 from vmlab.lab.ground.bed import locked
 from vmlab.lab.ground.hosts import Hosts, only
 from vmlab.lab.ground.progress import Silent
@@ -515,6 +522,50 @@ def test_a_rebuild_goes_back_to_what_a_rebuild_kept_as_long_as_it_would_be_the_s
     assert rebuild(hosts, differs) != ""
     monkeypatch.setattr(as_new, "_qemu", lambda _: 1)
     assert rebuild(hosts, differs) == ""
+
+
+Visits = Callable[[], dict[str, tuple[int, ...]]]
+"""By node, how often somebody logged in, and how often somebody only knocked."""
+
+
+@pytest.fixture
+def visits(hosts: Hosts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Visits]:
+    """A real sshd in the place of each node's, from now on."""
+    keys = BedKeys.of(bed_folder.folder(hosts.keeper, "ha"))
+    doors = {node: Sshd(tmp_path / f"sshd-{node}", keys, node) for node in STATES}
+    for sshd in doors.values():
+        sshd.start()
+
+    def guest(metadata: NodeMetadata, secret: Path, through: str) -> Guest:
+        place = IPv4Address("127.0.0.1")
+        return Guest("ha", metadata.node, place, "root", secret, port=doors[metadata.node].port, through=through)
+
+    def clock(guest: Guest, _node: str) -> bool:
+        return not guest.run(("true",), deadline_s=60).ok  # the clock is this machine's
+
+    monkeypatch.setattr(ground_guests, "_guest", guest)
+    monkeypatch.setattr(Host, "has_guests", property(lambda _: True))
+    monkeypatch.setattr(standing, "set_or_be_patient", clock)
+    monkeypatch.setattr(boot, "satisfy", lambda guest, *_, **__: guest.run(("true",), deadline_s=60))
+    for verb in ("begin", "ensure"):
+        monkeypatch.setattr(channel, verb, lambda *_, **__: False)
+    words = ("Accepted publickey", "kex_exchange_identification")
+    yield lambda: {
+        node: tuple((sshd.folder / "log").read_text().count(word) for word in words) for node, sshd in doors.items()
+    }
+    for sshd in doors.values():
+        sshd.stop()
+
+
+@pytest.mark.usefixtures("gone")
+@pytest.mark.skipif(os.geteuid() != 0, reason="somebody logs in as root")
+def test_the_way_back_logs_in_once(hosts: Hosts, bed: Topology, request: pytest.FixtureRequest) -> None:
+    """For the clock, for the steps, and to ask for Lustre."""
+    rebuild(hosts, bed, keep=True)
+    visits: Visits = request.getfixturevalue("visits")
+    raised = as_new.rebuild(hosts, bed, accel="auto", timeout_s=60, jobs=3, keep=False, progress=Silent())
+    assert raised.reverted
+    assert visits() == dict.fromkeys(STATES, (1, 0))
 
 
 def test_an_image_that_was_built_anew_is_no_way_back(hosts: Hosts, bed: Topology, tmp_path: Path) -> None:

@@ -97,9 +97,9 @@ def test_up_makes_each_node_on_its_host_and_down_leaves_neither_anything(hosts: 
 @pytest.mark.parametrize(
     ("module", "name"),
     [
-        ("vmlab.lab.beds.prepare", "available_memory"),
+        ("vmlab.lab.beds.admission", "available_memory"),
         ("vmlab.lab.beds.down", "refresh_pool"),
-        ("vmlab.lab.ground.hosts", "observe"),
+        ("vmlab.lab.ground.hosts", "answers"),
     ],
 )
 def test_hosts_are_asked_at_once(

@@ -10,7 +10,6 @@ from vmlab.domainxml.devices import SPARE_ROOT_PORTS
 from vmlab.errors import BusyError, HostError, VmlabError
 from vmlab.lab.beds import decide
 from vmlab.lab.beds.down import down
-from vmlab.lab.beds.plan import look
 from vmlab.lab.beds.up import Raised, up
 from vmlab.lab.ground import bed_folder
 from vmlab.lab.ground.bed import locked
@@ -358,9 +357,3 @@ def test_a_subnet_that_was_lost_before_the_network_started_is_leased_anew(host: 
     assert network.active
     assert network.facts.metadata is not None
     assert network.facts.metadata.subnet != lost.subnet
-
-
-def test_plan_asks_for_the_memory_that_up_asks_for(host: Host, bed: Topology, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vmlab.lab.beds.prepare.available_memory", lambda _: 512 << 10)
-    with pytest.raises(HostError, match="5 nodes want 2304 MiB of memory, and the host has 512 MiB available"):
-        look(only(host), bed, accel="auto", restart=False, progress=Silent())

@@ -38,6 +38,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 COLD = {"VMLAB_WARM": "never"}
 """In the environment: new nodes boot."""
+WARM = ("--warm", "auto")
+"""For a bed of a file whose nodes boot otherwise."""
 SMALL = ("--set", "nodes.*.memory=512MiB")
 """Of a shipped bed whose file says more: nodes of the kind that most tests have."""
 

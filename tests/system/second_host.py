@@ -20,12 +20,14 @@ from vmlab.guest.keys import IDENTITY, BedKeys
 from vmlab.runtime.lock import held
 from vmlab.runtime.wait import sleep
 
-from .conftest import MINUTES, ROOT
+from .conftest import COLD, MINUTES, ROOT, Vmlab
 
 FIRST, SECOND = "198.18.77.1", "198.18.77.2"
 """The addresses of the two hosts in the network between them (of RFC 2544's range, which is for tests)."""
+OTHER_FIRST, OTHER_SECOND = "198.18.87.1", "198.18.87.2"
+"""The same of another second host, which may be there beside that one."""
 SITE = "t-site"
-"""A bridge on each of them, in one network beside that, in which the hosts have `IN_SITE`."""
+"""A bridge on each of them, in one network beside that, in which the hosts have `IN_SITE`; not of the other one."""
 IN_SITE = "198.18.78.1", "198.18.78.2"
 _PREFIX = 24
 _LIBVIRTD_S = 60
@@ -42,11 +44,12 @@ class SecondHost:
     sshd: Sshd
     path: Path
     folder: Path
+    address: str
 
     @property
     def uri(self) -> str:
         """As a topology's `hosts` names it."""
-        return f"qemu+ssh://root@{SECOND}:{self.sshd.port}/system"
+        return f"qemu+ssh://root@{self.address}:{self.sshd.port}/system"
 
     def sh(self, script: str) -> str:
         """Run a script there; its standard output."""
@@ -82,11 +85,28 @@ class SecondHost:
         return left + self.sh(f"ip -o link show | grep -F 'vmlab {bed}.' || :").splitlines()
 
 
+class OverHosts(Vmlab):
+    """The command, whose ssh knows the second host."""
+
+    def __init__(self, state: Path, second: SecondHost) -> None:
+        super().__init__(state)
+        self.environment |= COLD  # those of the second host boot in any case, and no bed is ready without them
+        self.environment["PATH"] = f"{second.path}:{self.environment['PATH']}"
+        self.second = second
+
+    def up(self, file: str) -> None:
+        self.run("up", file, "--accel", "tcg", deadline_s=15 * MINUTES)
+
+
 @contextmanager
-def second_host(work: Path) -> Iterator[SecondHost]:
-    """The host, whose files are below `work`; all of it is gone afterwards. Only root may. There is one at a time."""
+def second_host(work: Path, *, other: bool = False) -> Iterator[SecondHost]:
+    """The host, whose files are below `work`; all of it is gone afterwards. Only root may. There is one at a time.
+
+    The `other` one may be there at the same time: tests of real Lustre are long, and run beside the rest.
+    """
+    first, second = (OTHER_FIRST, OTHER_SECOND) if other else (FIRST, SECOND)
     only = ExitStack()
-    only.enter_context(held("tests.second-host", what="the second host of the tests", wait_s=30 * MINUTES))
+    only.enter_context(held(f"tests.{second}", what="the second host of the tests", wait_s=30 * MINUTES))
     (work / "lib/vmlab").mkdir(parents=True)
     (work / "lib").chmod(0o755)
     unshare = ("unshare", "--mount", "--net", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc")
@@ -99,20 +119,22 @@ def second_host(work: Path) -> Iterator[SecondHost]:
         link = f"vmt{process.pid}"
         there = ("ip", "link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", str(holder))
         subprocess.run(there, check=True)
-        _address(link, FIRST)
-        _address("eth0", SECOND, *inside(holder))
-        _bridged(holder, f"vms{process.pid}")
+        _address(link, first)
+        _address("eth0", second, *inside(holder))
+        if not other:
+            _bridged(holder, f"vms{process.pid}")
         keys = BedKeys.fresh(work / "keys")
         keys.write(("second",))
-        sshd = Sshd(work / "sshd", keys, "second", address=SECOND, inside=inside(holder))
+        sshd = Sshd(work / "sshd", keys, "second", address=second, inside=inside(holder))
         sshd.start()
-        yield SecondHost(holder, sshd, _ssh(work, keys, sshd), work)
+        yield SecondHost(holder, sshd, _ssh(work, keys, sshd, second), work, second)
     finally:
         if sshd is not None:
             sshd.stop()
         process.kill()  # and with it, by --kill-child, all that runs there; its ends of the veth pairs end the others
         process.wait()
-        subprocess.run(("ip", "link", "delete", SITE), check=False, capture_output=True)
+        if not other:
+            subprocess.run(("ip", "link", "delete", SITE), check=False, capture_output=True)
         shutil.rmtree(work / "lib", ignore_errors=True)
         only.close()
 
@@ -154,12 +176,12 @@ def _holder(process: "subprocess.Popen[bytes]", work: Path) -> int:
     raise AssertionError((work / "setup.log").read_text())
 
 
-def _ssh(work: Path, keys: BedKeys, sshd: Sshd) -> Path:
+def _ssh(work: Path, keys: BedKeys, sshd: Sshd, address: str) -> Path:
     """A folder with the ssh of a user who knows the host: ssh finds its own files by passwd, whatever HOME says."""
     folder = work / "ssh"
     folder.mkdir()
     known = folder / "known_hosts"
-    known.write_text(f"[{SECOND}]:{sshd.port} {keys.host_key('second').public}\n")
+    known.write_text(f"[{address}]:{sshd.port} {keys.host_key('second').public}\n")
     config = folder / "config"
     config.write_text(
         f"IdentityFile {keys.folder / IDENTITY}\nUserKnownHostsFile {known}\nGlobalKnownHostsFile none\n"

@@ -12,7 +12,9 @@ from vmlab.lab.ground.image_store import folder
 from vmlab.store.images import read
 from vmlab.virt.connection import connected
 
-from .conftest import MINUTES, Vmlab, qemu_pids, remains
+from . import identity
+from .conftest import MINUTES, Vmlab, image_store, qemu_pids, remains
+from .deb import package
 
 BED = "t-first"
 
@@ -27,17 +29,16 @@ nodes:
   lean: {{role: client, memory: 512MiB, fabrics: [tcp0]}}
   cloud: {{role: client, memory: 512MiB, fabrics: [tcp0], first_boot: cloud-init}}
 """
-# What a node is: its name, addresses, MTU, routes, who vouches for it, whom it knows, and who may log in.
-IDENTITY = """
-hostname
-ip -o -4 address show scope global | awk '{print $2, $4}' | sort
-cat /sys/class/net/tcp0/mtu /sys/class/net/tcp0/address
-ip -4 route | sort
-grep -v '^#' /etc/hosts | sort -u
-sha256sum </root/.ssh/authorized_keys
-sed -n 's/^nameserver //p' /etc/resolv.conf
-stat -c '%a %U %n' /etc/ssh/ssh_host_ed25519_key /root/.ssh/authorized_keys /root/.ssh/id_ed25519
-cat /etc/ssh/ssh_host_ed25519_key.pub
+
+
+NAMED = "t-named"
+NAMED_TEXT = """
+name: t-named
+image: t-named
+fabrics:
+  tcp0: {kind: ethernet, subnet: 10.96.0.0/24, mtu: 1400, attach: virtio}
+nodes:
+  "n[1-2]": {role: client, memory: 512MiB, fabrics: [tcp0]}
 """
 
 
@@ -65,23 +66,14 @@ def bed(vmlab: Vmlab, file: str) -> Iterator[Vmlab]:
 
 
 def told(bed: Vmlab, node: str) -> list[str]:
-    return bed.run("ssh", BED, node, "--", IDENTITY).splitlines()
+    return identity.told(bed, BED, node)
 
 
 def test_both_are_who_they_should_be(bed: Vmlab) -> None:
-    for number, node in enumerate(("lean", "cloud"), 11):
-        lines = told(bed, node)
-        assert lines[0] == node
-        assert f"tcp0 10.94.0.{number}/24" in lines
-        assert "1400" in lines
-        assert any(re.match(r"default via 10\.\S+\.1 dev mgmt", line) for line in lines)
-        assert {line.split()[-1] for line in lines if re.match(r"10\.\S+ (lean|cloud)$", line)} == {"lean", "cloud"}
-        assert "600 root /etc/ssh/ssh_host_ed25519_key" in lines
-        assert "600 root /root/.ssh/authorized_keys" in lines
     lean, cloud = told(bed, "lean"), told(bed, "cloud")
-    keys = [[line for line in lines if line.startswith("ssh-ed25519 ")] for lines in (lean, cloud)]
-    assert len(keys[0]) == len(keys[1]) == 1
-    assert keys[0] != keys[1]
+    identity.check(lean, "lean", "10.94.0.11/24", {"lean", "cloud"})
+    identity.check(cloud, "cloud", "10.94.0.12/24", {"lean", "cloud"})
+    assert identity.host_key(lean) != identity.host_key(cloud)
     shapes = [re.sub(r"\d+|lean|cloud|\S*:\S*|\S{40,}", "-", "\n".join(lines)) for lines in (lean, cloud)]
     assert shapes[0].splitlines()[:4] == shapes[1].splitlines()[:4]
 
@@ -127,3 +119,24 @@ def test_they_stay_so_when_they_reboot_and_when_they_lose_their_power(bed: Vmlab
     assert told(bed, "lean") == before["lean"]
     assert bed.run("ssh", BED, "lean", "--", "cat /etc/machine-id") == machine
     assert {node["stage"] for node in bed.json("status", BED)} == {"ready"}
+
+
+@pytest.mark.nightly
+def test_clones_find_the_cards_that_udev_has_named_in_their_template(vmlab: Vmlab, tmp_path: Path) -> None:
+    """As in images of others, whose kernel is not told net.ifnames=0."""
+    rule = {"etc/udev/rules.d/80-t.rules": 'SUBSYSTEM=="net", ACTION=="add", KERNEL=="eth*", NAME="en%n"\n'}
+    file = tmp_path / "named.yaml"
+    file.write_text(NAMED_TEXT)
+    try:
+        how = ("--from", "demo", "--packages", str(package(tmp_path, "t-rule", rule)), "--no-check", "--accel", "tcg")
+        vmlab.run("image", "build", NAMED, *how)
+        vmlab.run("up", str(file), "--accel", "tcg", "--warm", "only", deadline_s=10 * MINUTES)
+        for number in (1, 2):
+            lines = identity.told(vmlab, NAMED, f"n{number}")
+            identity.check(lines, f"n{number}", f"10.96.0.{10 + number}/24", {"n1", "n2"})
+        assert "eth0: renamed from en0" in vmlab.run("ssh", NAMED, "n1", "--", "dmesg")
+    finally:
+        vmlab.run("down", NAMED, "--yes")
+        if (image_store() / f"{NAMED}.json").exists():
+            vmlab.run("image", "rm", NAMED, "--yes")
+    assert remains(NAMED, vmlab) == []

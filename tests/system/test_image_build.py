@@ -16,6 +16,7 @@ from vmlab.store.images import Manifest, find
 from vmlab.virt.connection import connected
 
 from .conftest import Vmlab, remains
+from .deb import package
 
 IMAGE, BED = "t-tiny", "t-of-tiny"
 BUILD = f"build-{IMAGE}"
@@ -29,19 +30,10 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def deb(tmp_path_factory: pytest.TempPathFactory) -> Deb:
-    """Makes a package of a few files, on the fly."""
+    """Makes one in a folder of its own."""
 
     def make(name: str, files: dict[str, str], **fields: str) -> Path:
-        root = tmp_path_factory.mktemp(name)
-        about = {"Package": name, "Version": "1.5", "Architecture": "all", "Maintainer": "t <t@example.org>", **fields}
-        for path, content in ({"DEBIAN/control": "".join(f"{k}: {v}\n" for k, v in about.items())} | files).items():
-            (root / path).parent.mkdir(parents=True, exist_ok=True)
-            (root / path).write_text(content)
-        (root / "DEBIAN/control").write_text((root / "DEBIAN/control").read_text() + "Description: made for a test\n")
-        if (postinst := root / "DEBIAN/postinst").exists():
-            postinst.chmod(0o755)
-        subprocess.check_call(["dpkg-deb", "--root-owner-group", "-b", root, f"{root}.deb"], stdout=subprocess.DEVNULL)
-        return Path(f"{root}.deb")
+        return package(tmp_path_factory.mktemp(name), name, files, **fields)
 
     return make
 

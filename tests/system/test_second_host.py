@@ -17,8 +17,8 @@ import pytest
 
 from vmlab.runtime.wait import Deadline, until
 
-from .conftest import COLD, MINUTES, Vmlab, image_store, remains
-from .second_host import FIRST, IN_SITE, SECOND, SITE, SecondHost, second_host
+from .conftest import MINUTES, Vmlab, image_store, remains
+from .second_host import FIRST, IN_SITE, SECOND, SITE, OverHosts, SecondHost, second_host
 
 BED, FAR, ON_SITE, ROUTED, WIDE = "t-hosts", "t-far", "t-on-site", "t-routed", "t-wide"
 TOPOLOGY = """
@@ -91,14 +91,11 @@ pytestmark = [
 ]
 
 
-class Both(Vmlab):
-    """The command, whose ssh knows the second host."""
+class Both(OverHosts):
+    """The command, and the beds of this file."""
 
     def __init__(self, state: Path, second: SecondHost, work: Path) -> None:
-        super().__init__(state)
-        self.environment |= COLD  # those of the second host boot in any case, and no bed is ready without them
-        self.environment["PATH"] = f"{second.path}:{self.environment['PATH']}"
-        self.second = second
+        super().__init__(state, second)
         self.file = self._write(work / "two.yaml", TOPOLOGY, BED)
         self.fenced = self._write(work / "fenced.yaml", TOPOLOGY, BED, second.fence_agent(f"{BED}.n2"))
         self.alone = self._write(work / "alone.yaml", ALONE, FAR)
@@ -113,9 +110,6 @@ class Both(Vmlab):
         fence = f", fence: {json.dumps(agent)}" if agent else ""
         path.write_text(text.format(bed=bed, fence=fence, **known))
         return str(path)
-
-    def up(self, file: str) -> None:
-        self.run("up", file, "--accel", "tcg", deadline_s=15 * MINUTES)
 
     def stages(self, bed: str, status: int = 0) -> dict[str, str]:
         return {

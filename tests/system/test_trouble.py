@@ -19,7 +19,7 @@ from vmlab.lab.ground.image_store import folder as image_folder
 from vmlab.virt.connection import connected
 from vmlab.virt.pool import MARK
 
-from .conftest import ROOT, SMALL, Vmlab, qemu_pids, remains
+from .conftest import ROOT, SMALL, WARM, Vmlab, qemu_pids, remains
 
 BED = "t-one"
 FILE = str(ROOT / "topologies/minimal.yaml")
@@ -83,7 +83,7 @@ def test_up_finishes_what_killed_ones_began(vmlab: Vmlab) -> None:
 
 
 def test_two_vmlabs_at_one_bed(vmlab: Vmlab) -> None:
-    first = vmlab.start("up", FILE, "--name", BED, *SMALL, "--warm", "auto")
+    first = vmlab.start("up", FILE, "--name", BED, *SMALL, *WARM)
     assert first.stderr is not None
     next(line for line in first.stderr if line.rstrip().endswith(": define-domain"))
     first.send_signal(signal.SIGSTOP)  # it holds the bed for as long as it takes

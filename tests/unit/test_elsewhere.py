@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from vmlab.errors import BusyError, HostError
+from vmlab.lab.ground import bed
 from vmlab.runtime import lock
 from vmlab.runtime.wait import Deadline, until
 from vmlab.virt import held_there as held_module
@@ -73,6 +74,52 @@ def test_several_share_one_there(folder: Path) -> None:
         assert (folder / "images.lock").exists()
         with pytest.raises(BusyError), held_module.held_there(HOST, "images", what="images"):
             pass
+    assert until(lambda: not list(folder.iterdir()), Deadline.after(60))
+
+
+def of_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Two hosts, whose ways wait until both are begun: one after the other they would wait for ever.
+
+    Their locks are told apart by libvirt's path, as both shells are this machine's.
+    """
+    both = " && ".join(f"[ -e {tmp_path}/begun.{name} ]" for name in ("kvm1", "kvm2"))
+    way = f'touch {tmp_path}/begun.$0; until {both}; do sleep 0.1; done; eval "$1"'
+    monkeypatch.setattr(held_module, "machine_of", lambda host: Machine(host.name, ("sh", "-c", way, host.name)))
+    paths = {"kvm1": "system", "kvm2": "session"}
+    return [
+        SimpleNamespace(name=name, uri=f"qemu+ssh://root@{name}/{path}", local=False, simulated=False)
+        for name, path in paths.items()
+    ]
+
+
+def test_ways_are_made_at_once_and_locks_taken_in_order(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hosts = of_two(tmp_path, monkeypatch)
+    with bed._held(hosts, "wide", lambda host: f"wide on {host.name}"):
+        files = [folder / "qemu-system.wide.lock", folder / "qemu-session.wide.lock"]
+        taken = [file.stat().st_mtime_ns for file in files]
+        assert taken == sorted(taken)
+    assert until(lambda: not list(folder.iterdir()), Deadline.after(60))
+    for number, name in enumerate(("qemu-system", "qemu-session"), 1):
+        with (
+            lock.held(f"{name}.wide", what="x"),
+            pytest.raises(BusyError, match=f"wide on kvm{number} is in use by"),
+            bed._held(hosts, "wide", lambda host: f"wide on {host.name}"),
+        ):
+            pass
+        assert until(lambda: not list(folder.iterdir()), Deadline.after(60))
+
+
+def test_where_one_is_not_reached_no_lock_stays(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hosts = of_two(tmp_path, monkeypatch)
+    ways = {"kvm1": THERE, "kvm2": Machine("kvm2", ("sh", "-c", "echo no way >&2; exit 255"))}
+    monkeypatch.setattr(held_module, "machine_of", lambda host: ways[host.name])
+    with (
+        pytest.raises(HostError, match="wide on kvm2 cannot be held on kvm2: no way"),
+        bed._held(hosts, "wide", lambda host: f"wide on {host.name}"),
+    ):
+        pass
     assert until(lambda: not list(folder.iterdir()), Deadline.after(60))
 
 

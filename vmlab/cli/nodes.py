@@ -147,23 +147,22 @@ def gdb(
     """Join gdb to the kernel of a node that has `gdb: true`.
 
     Symbols are looked for beside the kernel that the node boots, in its build tree and in /usr/lib/debug. Where gdb is
-    not installed, or only root may join, the command line is printed. The guest stands still meanwhile.
+    not installed, or only root may join, the command line is printed. The guest stands still meanwhile. gdb runs here;
+    ssh leads to a guest on another machine.
 
     \b
     Examples:
       vmlab gdb ha oss1
       vmlab gdb ha oss1 --vmlinux ~/linux/vmlinux --print
     """
-    import shlex
-
     from vmlab.cli.target import at, guests_only
     from vmlab.lab.beds.debug import join, session
 
-    with at(bed, guests_only(bed, node)) as (hosts, name):
+    with at(bed, guests_only(bed, node), tolerant=True, nodes=node) as (hosts, name):
         found = session(hosts, name, node, vmlinux)
         status = None if print_ else join(found)
     if status is None:
-        typer.echo(shlex.join(found.argv if found.may else ("sudo", *found.argv)))
+        typer.echo(found.line)
     else:
         raise typer.Exit(status if status >= 0 else 128 - status)
 

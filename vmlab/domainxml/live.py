@@ -1,29 +1,38 @@
 """What a running domain needs and has room for, as its live XML says."""
 
 from dataclasses import dataclass
+from typing import cast
 
 from lxml import etree
 
 from vmlab.domainxml.devices import disk_name
 from vmlab.domainxml.read import PARSER, Uses, kib_of, uses_of
 
+# Strings, of which there are many, and no elements that Python would have to make objects of.
+_PORTS = etree.XPath("devices/controller[@model='pcie-root-port']/@index", smart_strings=False)
+_BUSES = etree.XPath("devices/*/address[@type='pci']/@bus", smart_strings=False)
+
 
 @dataclass(frozen=True, slots=True)
 class LiveFacts:
-    """`free_ports`: PCIe root ports without a device. `most_kib`: what its balloon may let it have; 0 without one."""
+    """`free_ports`: PCIe root ports without a device. `most_kib`: what its balloon may let it have; 0 without one.
+
+    `uses` are the files that its QEMU has.
+    """
 
     free_ports: int
     most_kib: int
+    uses: Uses
 
 
-def read_live(xml: str) -> tuple[Uses, LiveFacts]:
+def read_live(xml: str) -> LiveFacts:
     """Read what `virDomainGetXMLDesc` gives of a domain that runs."""
     root = etree.fromstring(xml, PARSER)
-    ports = {int(c.get("index", "0")) for c in root.iterfind("devices/controller[@model='pcie-root-port']")}
-    used = {int(a.get("bus", "0"), 16) for a in root.iterfind("devices/*/address[@type='pci']")}
+    ports = {int(index) for index in cast("list[str]", _PORTS(root))}
+    used = {int(bus, 16) for bus in cast("list[str]", _BUSES(root))}
     balloon = root.find("devices/memballoon")
     has_one = balloon is not None and balloon.get("model") != "none"
-    return uses_of(root), LiveFacts(len(ports - used), kib_of(root) if has_one else 0)
+    return LiveFacts(len(ports - used), kib_of(root) if has_one else 0, uses_of(root))
 
 
 def disks_to_attach(xml: str, serials: frozenset[str]) -> dict[str, str]:

@@ -188,9 +188,12 @@ class _Disks:
         )
 
 
-def read_domain(xml: str, *, disks: bool = True) -> DomainFacts:
-    """Read what `virDomainGetXMLDesc` gives (or what `build` made); no `disks` may be told where nobody wants them."""
-    root = _shown(xml, disks=disks)
+def read_domain(xml: str, *, disks: bool = True, details: bool = False) -> DomainFacts:
+    """Read what `virDomainGetXMLDesc` gives (or what `build` made); no `disks` may be told where nobody wants them.
+
+    Whoever will want the `details` of it saves reading it again.
+    """
+    root = etree.fromstring(xml, PARSER) if details else _shown(xml, disks=disks)
     parts = {part.tag: part for part in root.iterchildren("name", "uuid", "metadata", "memory", "vcpu", "devices")}
     name, uuid, vcpus = (_text(parts.get(part)) for part in ("name", "uuid", "vcpu"))
     metadata, unreadable = _understood(_node, name, uuid, parts.get("metadata"))
@@ -202,7 +205,7 @@ def read_domain(xml: str, *, disks: bool = True) -> DomainFacts:
             _read_disk(device, sources, serials)
         else:
             functions.update(_functions(device))
-    return DomainFacts(
+    facts = DomainFacts(
         name=name,
         uuid=uuid,
         kind=root.get("type", ""),
@@ -216,6 +219,9 @@ def read_domain(xml: str, *, disks: bool = True) -> DomainFacts:
         unreadable=unreadable,
         xml=xml,
     )
+    if details:
+        vars(facts)["details"] = _details(root)  # where the cached property keeps it
+    return facts
 
 
 def _text(element: etree._Element | None) -> str:

@@ -244,7 +244,7 @@ def _wait_for_kernel(guest: Guest, vigil: Vigil, deadline: Deadline, says: Calla
         if says is not None:
             return identity_seen(says())
         # A kernel that was not told to use the serial console shows itself by ssh only.
-        return kernel_seen(vigil.text) or guest.listens(_PROBE_S)
+        return kernel_seen(vigil.text) or guest.connected or guest.listens(_PROBE_S)
 
     if not until(runs, deadline, every_s=_POLL_EVERY_S):
         raise vigil.failure(
@@ -260,7 +260,7 @@ def _wait_for_ssh(guest: Guest, vigil: Vigil, deadline: Deadline, *, probed: boo
 
     def listens() -> bool:
         vigil()
-        return not probed or guest.listens(_PROBE_S)
+        return not probed or guest.connected or guest.listens(_PROBE_S)
 
     while until(listens, deadline, every_s=_POLL_EVERY_S) and not deadline.passed:
         try:

@@ -25,6 +25,13 @@ Type=ether
 [Link]
 Name={name}
 """
+_NOBODYS = """\
+[Match]
+Type=ether
+
+[Link]
+Unmanaged=yes
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +76,8 @@ def _of_template(key: KeyPair, *, grow: bool) -> Iterator[File]:
     yield File("etc/ssh/ssh_host_ed25519_key", key.private, _PRIVATE)
     yield File("etc/ssh/ssh_host_ed25519_key.pub", f"{key.public}\n")
     yield File("run/vmlab/template", "")
+    # An image's own file may ask DHCP on whatever card there is: nobody answers, and a clone could not rename it.
+    yield File(f"{_NETWORK}-template.network", _NOBODYS)
     if grow:
         yield File("run/vmlab/grow", "")
 

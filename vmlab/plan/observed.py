@@ -23,8 +23,7 @@ class ObservedDomain:
     """A domain on the host of that name.
 
     `saved` says where the memory of one that is off was saved: "libvirt" starts from it (`virsh managedsave`), a "file"
-    (`virsh save`) is worthless after any other start; "" for neither. `live` is of one that
-    runs, if all was looked at.
+    (`virsh save`) is worthless after any other start; "" for neither. `live` is of one that runs, if all was looked at.
     `also_needs` are files that its definition does not tell, if all was looked at: what only the running QEMU has,
     what `<disk type='volume'>` means, what lies below in backing chains.
     """

@@ -5,7 +5,7 @@ A VNI is leased as subnets are, and remembered by the link itself.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
@@ -144,12 +144,11 @@ def overlays(topology: "Topology", looks: Mapping[str, HostLinks], fabrics: Iter
             raise HostError(f"the host {name} has no address {address} (addresses: {known})", hint="ip -4 address show")
         addresses[name] = address
         mtus.append(found.addresses[address])
-    mtu = min(mtus) - COST
-    _refuse_large(topology, fabrics, mtu)
-    return Overlays(topology.name, dict(_vnis(topology.name, looks.values(), fabrics)), addresses, mtu)
+    return Overlays(topology.name, dict(_vnis(topology.name, looks.values(), fabrics)), addresses, min(mtus) - COST)
 
 
-def _refuse_large(topology: "Topology", fabrics: Iterable[str], mtu: int) -> None:
+def refuse_large(topology: "Topology", fabrics: Iterable[str], mtu: int) -> None:
+    """Raise HostError for a fabric whose packets are to be larger than what goes over all hosts."""
     for name in fabrics:
         asked = topology.fabrics[name].mtu if name in topology.fabrics else None
         if asked is not None and asked > mtu:
@@ -160,12 +159,12 @@ def _refuse_large(topology: "Topology", fabrics: Iterable[str], mtu: int) -> Non
             )
 
 
-def narrowed(topology: "Topology", carried: Overlays) -> "Topology":
-    """The topology whose fabrics, where they go over VXLAN and it does not say how large packets are, have its MTU."""
+def narrowed(topology: "Topology", carried: Overlays, over: Collection[str]) -> "Topology":
+    """The topology whose fabrics, if they are `over` VXLAN and it does not say how large packets are, have its MTU."""
     if carried.narrow is None:
         return topology
     fabrics = {
-        name: replace(fabric, mtu=carried.narrow) if name in carried.vnis and fabric.mtu is None else fabric
+        name: replace(fabric, mtu=carried.narrow) if name in over and fabric.mtu is None else fabric
         for name, fabric in topology.fabrics.items()
     }
     return replace(topology, fabrics=fabrics)

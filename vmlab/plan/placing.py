@@ -68,7 +68,12 @@ def virtual(topology: Topology) -> Attach:
                 f"the fabric {fabric.name} wants `attach: {fabric.attach}`, and this host has no devices to pass",
                 hint=f"write `attach: virtio` at {fabric.name}",
             )
-    return {f.name: "bridge" if f.attach == "bridge" else "virtio" for f in topology.fabrics.values()}
+    return unplaced(topology)
+
+
+def unplaced(topology: Topology) -> Attach:
+    """What the fabrics are as far as the file says it: one that is `auto` may be virtual."""
+    return {f.name: "virtio" if f.attach == "auto" else f.attach for f in topology.fabrics.values()}
 
 
 def wants_devices(topology: Topology) -> bool:

@@ -164,6 +164,19 @@ def owner(*, machine: str = "") -> bytes:
     return json.dumps(told, ensure_ascii=False).encode(errors="backslashreplace")
 
 
+def holder(name: str) -> str:
+    """The command line of whoever has the lock, as he says it; "" for nobody. Nothing is locked."""
+    try:
+        with os.fdopen(open_regular(_folder() / file_name(name), os.O_RDONLY), "rb") as file:
+            told = json.loads(file.read(8 * _TOLD))
+        pid, command = told["pid"], told["command"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return ""
+    if not (isinstance(pid, int) and 1 < pid < _PIDS and isinstance(command, str)):
+        return ""
+    return command if Path(f"/proc/{pid}").exists() else ""  # who was killed left his word
+
+
 def _tell(descriptor: int, owner: bytes) -> None:
     with contextlib.suppress(OSError):  # a full disk: the lock holds, and does not say whose it is
         os.ftruncate(descriptor, 0)

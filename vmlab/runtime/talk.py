@@ -53,6 +53,18 @@ class Talk:
         said, _, self._heard = self._heard.partition(b"\n")
         return said.decode(errors="replace")
 
+    def data(self, size: int, deadline: Deadline) -> bytes:
+        """The next so many bytes, fewer where it ends first. Raises TimeoutError when they do not come in time."""
+        while len(self._heard) < size:
+            if not select.select((self._output,), (), (), deadline.left_s)[0]:
+                raise TimeoutError
+            more = self._output.read(_CHUNK)
+            if not more:
+                break
+            self._heard += more
+        told, self._heard = self._heard[:size], self._heard[size:]
+        return told
+
     def tell(self, data: bytes) -> bool:
         """Say something to it; False if it hears no more."""
         try:

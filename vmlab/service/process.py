@@ -1,13 +1,14 @@
 """The process of a bed's service: one at a time, known by a lock that the kernel frees when it dies.
 
-The lock lies in the bed's own folder, where nobody else writes, and tells the process and its version.
+The lock lies in the bed's own folder, where nobody else writes, and tells the process, its version and what it does.
 """
 
 import contextlib
 import fcntl
+import hashlib
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from vmlab import __version__
@@ -22,24 +23,29 @@ _MOST = 100
 
 
 @contextlib.contextmanager
-def claimed(folder: Path) -> Iterator[None]:
-    """Be the service for the `with` block. Raises BusyError if there is one."""
+def claimed(folder: Path, what: str = "") -> Iterator[None]:
+    """Be the service for the `with` block; `what` it does is one word. Raises BusyError if there is one."""
     descriptor = open_regular(folder / _LOCK, os.O_RDWR | os.O_CREAT)
     try:
         # Whoever looks whether there is one has the lock for a moment.
         if not until(lambda: _locked(descriptor), Deadline.after(_LOOKS_S), every_s=0.05):
             raise BusyError("another process is the bed's power service already")
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()} {__version__}\n".encode(), 0)
+        os.pwrite(descriptor, f"{os.getpid()} {_told(what)}\n".encode(), 0)
         yield
     finally:
         os.close(descriptor)
 
 
-def alive(folder: Path) -> bool:
-    """A service of this version is there."""
+def alive(folder: Path, what: str = "") -> bool:
+    """A service of this version that does `what` is there."""
     found = _holder(folder)
-    return found is not None and found[1] == __version__
+    return found is not None and found[1] == _told(what)
+
+
+def digest(words: Iterable[str]) -> str:
+    """One word for what a service does."""
+    return hashlib.sha256("\0".join(words).encode()).hexdigest()[:16]
 
 
 def begin(folder: Path, argv: Sequence[str]) -> None:
@@ -62,7 +68,7 @@ def end(folder: Path) -> None:
 
 
 def _holder(folder: Path) -> tuple[int, str] | None:
-    """The process that is the service, and its version; None if there is none, or it has only begun."""
+    """The process that is the service, and what it said of itself; None if there is none, or it has only begun."""
     try:
         descriptor = open_regular(folder / _LOCK, os.O_RDONLY)
     except FileNotFoundError:
@@ -74,6 +80,10 @@ def _holder(folder: Path) -> tuple[int, str] | None:
     finally:
         os.close(descriptor)
     return (int(number), version) if number.isdecimal() and int(number) > 1 else None
+
+
+def _told(what: str) -> str:
+    return f"{__version__} {what}".rstrip()
 
 
 def _locked(descriptor: int) -> bool:

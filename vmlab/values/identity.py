@@ -23,7 +23,7 @@ _DISK = r"[A-Za-z0-9][A-Za-z0-9_-]{0,19}"
 _LABEL = r"[A-Za-z0-9][A-Za-z0-9_-]{0,7}-(?:MGS|(?:MDT|OST)[0-9a-f]{4})"
 # virtlogd keeps older parts of a console's log under the same name and a number, we those of earlier starts and a time.
 _LOG = r"console\.log(?:\.[0-9]+|\.[0-9]{8}T[0-9]{9}Z)?"
-_OF_NODE = rf"{_NODE}\.(?:root\.qcow2|seed\.iso|disk-{_DISK}\.raw|{_LOG}|clone\.(?:memory|disk))"
+_OF_NODE = rf"{_NODE}\.(?:root\.qcow2|seed\.iso|disk-{_DISK}\.raw|{_LOG}|clone\.(?:memory|disk)|dump\.memory)"
 _UNTIL = "%Y%m%dT%H%M%S%f"
 _BOOT = r"_(?:kernel|initrd)-[0-9a-f]{12}"
 _SNAPSHOT = r"[A-Za-z0-9][A-Za-z0-9_-]{0,30}"
@@ -98,6 +98,16 @@ def clone_disk(bed: str, node: str) -> str:
 def of_clone(volume: str) -> bool:
     """It is what the clone of a template is made of."""
     return owner_of(volume) is not None and volume.endswith((".clone.memory", ".clone.disk"))
+
+
+def memory_dump(domain: str) -> str:
+    """The memory of the guest of that domain, on its way from another machine to this one."""
+    return f"{domain}.dump.memory"
+
+
+def of_dump(volume: str) -> bool:
+    """It is such a file."""
+    return owner_of(volume) is not None and volume.endswith(".dump.memory")
 
 
 def kept_console(bed: str, node: str, until: datetime) -> str:

@@ -1,11 +1,12 @@
 # shellcheck shell=sh
 # Holds a lock of vmlab's on this machine as vmlab itself does here, and as long as somebody writes lines to us.
 # $1: the folder, $2: the file's name, $3: flock's option, -x or -s, $4: what to say of the owner, $5: seconds between lines.
-# Says `held`, or `busy` and what the owner has said, or `no` and why.
+# Hears a line and tries: `held`, or `busy` and what the owner has said, when another line has it try again; or `no` and why.
 trap '' HUP PIPE # whoever asked may be gone by now: what we made goes then, too
 umask 022
 mkdir -p "${1%/*}" 2>/dev/null
 mkdir -m 1777 "$1" 2>/dev/null
+read -r _ || exit
 [ ! -L "$1" ] && [ -d "$1" ] && cd "$1" || { echo "no $1 is no folder"; exit; }
 tries=0
 while [ $tries -lt 50 ]; do
@@ -14,7 +15,13 @@ while [ $tries -lt 50 ]; do
   [ -e "$2" ] || [ -L "$2" ] || (umask 0111 && set -C && : > "$2") 2>/dev/null
   [ ! -L "$2" ] && [ -f "$2" ] || { echo "no $1/$2 is no lock"; exit; }
   exec 9< "$2" || { echo "no $1/$2 cannot be read"; exit; }
-  flock -n "$3" 9 || { echo "busy $(head -c 8000 "$2" | tr '\n' ' ')"; exit; }
+  if ! flock -n "$3" 9; then
+    echo "busy $(head -c 8000 "$2" | tr '\n' ' ')"
+    exec 9<&-
+    read -r _ || exit
+    tries=0
+    continue
+  fi
   # Who held it before removes it: then it is another one that counts.
   if [ "$(stat -c %d:%i:1 -- "$2" 2>/dev/null)" = "$(stat -L -c %d:%i:%h /proc/self/fd/9)" ]; then
     printf %s "$4" 2>/dev/null > "/proc/$$/fd/9"

@@ -1,8 +1,11 @@
 """What a host has to give."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 import libvirt
 
-from vmlab.virt.connection import Host
+from vmlab.virt.connection import Host, gone_is_fine
 
 
 def available_memory(host: Host) -> int | None:
@@ -18,3 +21,35 @@ def available_memory(host: Host) -> int | None:
         return int(told["free"]) + int(told.get("cached", 0)) + int(told.get("buffers", 0))
 
     return host.call(act)
+
+
+@dataclass(frozen=True, slots=True)
+class GuestMemory:
+    """What the guest of a running domain has of the host's memory now, in KiB. `ends`: it is switching itself off."""
+
+    domain: str
+    kib: int
+    ends: bool
+
+
+def guests_memory(host: Host) -> list[GuestMemory]:
+    """Of each guest that runs, whosever it is; all that it may have where libvirt does not tell what it has."""
+
+    def act(connection: "libvirt.virConnect") -> list[GuestMemory]:
+        running = connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE)
+        return [found for domain in running for found in _memory(domain)]
+
+    return host.call(act)
+
+
+def _memory(domain: "libvirt.virDomain") -> Iterator[GuestMemory]:
+    with gone_is_fine():
+        state, _, kib, _, _ = domain.info()
+        try:
+            kib = domain.memoryStats().get("rss", kib)
+        except libvirt.libvirtError as error:
+            if error.get_error_code() == libvirt.VIR_ERR_OPERATION_INVALID:
+                return  # it ended just now
+            if error.get_error_code() != libvirt.VIR_ERR_NO_SUPPORT:
+                raise
+        yield GuestMemory(domain.name(), int(kib), state == libvirt.VIR_DOMAIN_SHUTDOWN)

@@ -1,6 +1,6 @@
 """Look at a host once: domains, networks, volumes, routes, bridges."""
 
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 import libvirt
 
 from vmlab.domainxml.live import read_live
+from vmlab.domainxml.metadata import NAMESPACE
 from vmlab.domainxml.read import (
     DomainFacts,
     Uses,
@@ -17,12 +18,12 @@ from vmlab.domainxml.read import (
     read_domain,
     read_network_xml,
 )
-from vmlab.plan.observed import Observed, ObservedDomain, ObservedNetwork
+from vmlab.plan.observed import RUNNING, Observed, ObservedDomain, ObservedNetwork
 from vmlab.plan.overlay import HostLinks
 from vmlab.runtime.garbage import uncollected
 from vmlab.runtime.log import log
 from vmlab.values import identity
-from vmlab.virt.connection import Host, missing
+from vmlab.virt.connection import Host, gone_is_fine, missing
 from vmlab.virt.pool import BEDS, MARK, locate
 
 T = TypeVar("T")
@@ -56,6 +57,26 @@ class OfHost(NamedTuple):
     links: HostLinks
 
 
+class _Domain(NamedTuple):
+    """One domain's answers: its definition, how it runs if that was asked, its state and where its memory is saved."""
+
+    name: str
+    xml: str
+    live: str
+    state: str
+    saved: str
+
+
+class Answers(NamedTuple):
+    """What a host's libvirt and kernel say, before anything of it is read. `networks` are with whether they are on."""
+
+    domains: tuple[_Domain, ...]
+    networks: tuple[tuple[str, bool], ...]
+    volumes: tuple[tuple[str, str], ...]
+    pool_path: str
+    of_host: OfHost
+
+
 def observe(host: Host, *, whole: bool = True, leaving: str = "", links: bool = False) -> Observed:
     """What is there now. An object that vanishes while we look is as good as never seen.
 
@@ -66,13 +87,75 @@ def observe(host: Host, *, whole: bool = True, leaving: str = "", links: bool = 
     without being asked on another machine, and where it seems to be there. Raises HostError if the pool is somebody
     else's, or another machine's shell is not reached.
     """
-    seen = _networks(host, links=links) if whole and not host.simulated else OfHost((), frozenset(), HostLinks())
+    told = answers(host, whole=whole, leaving=leaving, links=links)
+    seen = read(host, told, whole=whole, leaving=leaving)
+    return followed(host, seen, leaving=leaving) if whole else seen
 
-    def look(connection: "libvirt.virConnect") -> Observed:
-        with uncollected():
-            return _observe(host, connection, seen, whole=whole, leaving=leaving)
 
-    return host.call(look)
+def answers(host: Host, *, whole: bool, leaving: str, links: bool) -> Answers:
+    """The first part of `observe`: it waits for the host, and reads nothing."""
+    of_host = _networks(host, links=links) if whole and not host.simulated else OfHost((), frozenset(), HostLinks())
+
+    def ask(connection: "libvirt.virConnect") -> Answers:
+        pool, path = locate(connection, BEDS)
+        active = {network.UUID() for network in connection.listAllNetworks(libvirt.VIR_CONNECT_LIST_NETWORKS_ACTIVE)}
+        return Answers(
+            tuple(_still_there(lambda domain: _domain(domain, leaving, live=whole), connection.listAllDomains())),
+            tuple(_still_there(lambda net: (net.XMLDesc(), net.UUID() in active), connection.listAllNetworks())),
+            tuple(_volumes(pool)) if whole else (),
+            path,
+            of_host,
+        )
+
+    return host.call(ask)
+
+
+def read(host: Host, told: Answers, *, whole: bool, leaving: str) -> Observed:
+    """The second part: nobody is asked. Many hosts' answers are best read by one thread.
+
+    Threads that read at once hand the interpreter to and fro at each XML that is parsed.
+    """
+    with uncollected():
+        domains = [_read_domain(domain, host.name, leaving, whole=whole) for domain in told.domains]
+        networks = [ObservedNetwork(read_network_xml(xml), active) for xml, active in told.networks]
+        observed = Observed(
+            domains={domain.facts.name: domain for domain in domains},
+            networks={network.facts.name: network for network in networks},
+            volumes={name: VolumeFacts(name, f"{told.pool_path}/{name}", xml) for name, xml in told.volumes},
+            routes=told.of_host.routes,
+            bridges=told.of_host.bridges,
+            pool_path=told.pool_path,
+            links=told.of_host.links,
+        )
+    for line in observed.unreadable:
+        log.warning("%s", line)
+    return observed
+
+
+def followed(host: Host, seen: Observed, *, leaving: str) -> Observed:
+    """The last part, of what was looked at as a whole: the files that domains need beyond those they name."""
+    from vmlab.virt.disks import needed  # noqa: PLC0415  slow to import
+
+    staying = {name: domain for name, domain in seen.domains.items() if not _of(domain.facts, leaving)}
+    files = {volume.path: volume for volume in seen.volumes.values()}
+
+    def ask(connection: "libvirt.virConnect") -> dict[str, frozenset[str]]:
+        uses = {
+            name: domain.facts.details.uses | _while_it_runs(connection, domain) for name, domain in staying.items()
+        }
+        return needed(host, connection, uses, files=files, pool_path=seen.pool_path)
+
+    needs = host.call(ask)
+    changed = {name: replace(seen.domains[name], also_needs=files) for name, files in needs.items()}
+    return replace(seen, domains={**seen.domains, **changed})
+
+
+def _while_it_runs(connection: "libvirt.virConnect", domain: ObservedDomain) -> Uses:
+    """What its QEMU needs; asked now of one that was taken for one that leaves."""
+    if domain.live is None and domain.running:
+        with gone_is_fine():
+            return read_live(connection.lookupByName(domain.facts.name).XMLDesc()).uses
+    return domain.live.uses if domain.live is not None else Uses()
 
 
 def _networks(host: Host, *, links: bool) -> OfHost:
@@ -103,52 +186,12 @@ def domain_state(host: Host, name: str) -> str:
     return host.call(act)
 
 
-def _observe(host: Host, connection: "libvirt.virConnect", of_host: OfHost, *, whole: bool, leaving: str) -> Observed:
-    runs_with: dict[str, Uses] = {}
-
-    def seen(defined: "_Defined") -> ObservedDomain:
-        domain = _domain(defined, host.name, leaving)
-        # What runs may have other disks attached than it is defined with.
-        if whole and domain.running and not _of(domain.facts, leaving):
-            runs_with[domain.facts.name], live = read_live(defined[0].XMLDesc())
-            return replace(domain, live=live if domain.facts.metadata is not None else None)
-        return domain
-
-    pool, path = locate(connection, BEDS)
-    # All of libvirt's answers first: their XML and what is read from it would push each other out of the CPU's caches.
-    defined = list(_still_there(_defined, connection.listAllDomains()))
-    domains = {domain.facts.name: domain for domain in _still_there(seen, defined)}
-    active = {network.UUID() for network in connection.listAllNetworks(libvirt.VIR_CONNECT_LIST_NETWORKS_ACTIVE)}
-    networks = list(_still_there(lambda network: _network(network, active), connection.listAllNetworks()))
-    files = {volume.name: volume for volume in _volumes(pool, path)} if whole else {}
-    if whole:
-        from vmlab.virt.disks import needed  # noqa: PLC0415  slow to import
-
-        files_at = {volume.path: volume for volume in files.values()}
-        staying = {name: domain.facts for name, domain in domains.items() if not _of(domain.facts, leaving)}
-        uses = {name: facts.details.uses | runs_with.get(name, Uses()) for name, facts in staying.items()}
-        needs = needed(host, connection, uses, files=files_at, pool_path=path)
-        domains |= {name: replace(domains[name], also_needs=files) for name, files in needs.items()}
-    observed = Observed(
-        domains=domains,
-        networks={n.facts.name: n for n in networks},
-        volumes=files,
-        routes=of_host.routes,
-        bridges=of_host.bridges,
-        pool_path=path,
-        links=of_host.links,
-    )
-    for line in observed.unreadable:
-        log.warning("%s", line)
-    return observed
-
-
-def _volumes(pool: "libvirt.virStoragePool | None", folder: str) -> Iterator[VolumeFacts]:
-    """The files in the pool, which lies in this folder; directories, and the file that marks the pool, are none."""
+def _volumes(pool: "libvirt.virStoragePool | None") -> Iterator[tuple[str, str]]:
+    """The files in the pool, and their XML; directories, and the file that marks the pool, are none."""
     if pool is not None and pool.isActive():
         for name, xml in _still_there(lambda volume: (volume.name(), volume.XMLDesc()), pool.listAllVolumes()):
             if name != MARK and is_file(xml):
-                yield VolumeFacts(name, f"{folder}/{name}", xml)
+                yield name, xml
 
 
 def _still_there(read: Callable[[Any], T], objects: Iterable[Any]) -> Iterator[T]:
@@ -164,34 +207,34 @@ def _of(facts: DomainFacts, bed: str) -> bool:
     return facts.metadata is not None and facts.metadata.bed == bed
 
 
-_Defined = tuple["libvirt.virDomain", str]
+def _leaves(name: str, bed: str) -> bool:
+    """It has the name of one of that bed's, which is not yet to be one."""
+    return bool(bed) and name.startswith(identity.domain_name(bed, ""))
 
 
-def _defined(domain: "libvirt.virDomain") -> _Defined:
-    return domain, domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
+def _domain(domain: "libvirt.virDomain", leaving: str, *, live: bool) -> _Domain:
+    """A domain as it is defined, which is what was asked for; and as it runs, as that may have other disks attached.
 
-
-def _domain(defined: _Defined, host: str, leaving: str) -> ObservedDomain:
-    """A domain as it is defined, which is what was asked for, and its state.
-
-    One that is not defined is told as it runs. What is `leaving` is told without its disks: those of the bed are known
-    by their names.
+    One that is not defined is told as it runs.
     """
-    domain, xml = defined
-    goes = bool(leaving) and domain.name().startswith(identity.domain_name(leaving, ""))
-    facts = read_domain(xml, disks=not goes)
-    if goes and not _of(facts, leaving):  # it only has such a name
-        facts = read_domain(xml)
-    state, reason = domain.state()
-    saved = ""
-    if state == libvirt.VIR_DOMAIN_SHUTOFF and facts.metadata is not None:
+    xml = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
+    code, reason = domain.state()
+    state, saved = _STATES.get(code, "unknown"), ""
+    if code == libvirt.VIR_DOMAIN_SHUTOFF and NAMESPACE in xml:
         known = "file" if reason == libvirt.VIR_DOMAIN_SHUTOFF_SAVED else ""
         saved = "libvirt" if domain.hasManagedSaveImage() else known
-    return ObservedDomain(facts, _STATES.get(state, "unknown"), frozenset(), host, saved)
+    asked = live and state in RUNNING and not _leaves(domain.name(), leaving)
+    return _Domain(domain.name(), xml, domain.XMLDesc() if asked else "", state, saved)
 
 
-def _network(network: "libvirt.virNetwork", active: Container[bytes]) -> ObservedNetwork:
-    return ObservedNetwork(read_network_xml(network.XMLDesc()), network.UUID() in active)
+def _read_domain(told: _Domain, host: str, leaving: str, *, whole: bool) -> ObservedDomain:
+    """What is `leaving` is told without its disks: those of the bed are known by their names."""
+    goes = _leaves(told.name, leaving)
+    facts = read_domain(told.xml, disks=not goes, details=whole and not goes)
+    if goes and not _of(facts, leaving):  # it only has such a name
+        facts = read_domain(told.xml, details=whole)
+    live = read_live(told.live) if told.live else None
+    return ObservedDomain(facts, told.state, frozenset(), host, told.saved if facts.metadata is not None else "", live)
 
 
 def _bridges() -> frozenset[str]:

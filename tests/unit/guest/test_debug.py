@@ -2,8 +2,15 @@
 
 import struct
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
-from vmlab.lab.beds.debug import _version, candidates
+from vmlab.lab.beds.debug import Session, _version, booted, candidates
+from vmlab.lab.ground.hosts import Hosts
+from vmlab.virt.pool import IMAGES, folder
+
+NEAR: Any = SimpleNamespace(name="near", uri="qemu:///system", local=True, simulated=False)
+FAR: Any = SimpleNamespace(name="far", uri="qemu+ssh://root@kvm2/system", local=False, simulated=False)
 
 
 def test_symbols_lie_in_the_tree_beside_the_kernel_or_where_packages_put_them() -> None:
@@ -36,3 +43,31 @@ def test_a_kernel_says_its_version(tmp_path: Path) -> None:
     assert _version(str(path)) == ""
     assert _version(str(tmp_path / "absent")) == ""
     assert _version("") == ""
+
+
+def test_the_line_to_paste_leads_to_the_guest_s_own_host() -> None:
+    near = Session(NEAR, "ha.oss1", "/run/s.gdb", Path("/k/vmlinux"), may=True, place=Path("/state"))
+    assert near.line == "gdb /k/vmlinux -ex 'target remote /run/s.gdb'"
+    far = Session(FAR, "ha.oss1", "/run/s.gdb", None, may=True, place=Path("/state"))
+    lead, _, rest = far.line.partition(" && ")
+    assert lead.startswith("ssh -f -S none ")
+    assert lead.endswith(
+        " -L ./ha.oss1.gdb:/run/s.gdb -o BatchMode=yes -o ConnectTimeout=15 -o ServerAliveInterval=10"
+        " -T -- root@kvm2 sleep 10"
+    )
+    assert rest == "gdb -ex 'target remote ./ha.oss1.gdb'; rm -f ./ha.oss1.gdb"
+
+
+def test_an_image_s_kernel_on_another_machine_has_its_symbols_in_the_store_here() -> None:
+    def domain(host: str, kernel: str, users: str = "") -> Any:
+        return SimpleNamespace(
+            host=host,
+            facts=SimpleNamespace(metadata=SimpleNamespace(kernel=users), details=SimpleNamespace(kernel=kernel)),
+        )
+
+    hosts = Hosts({"far": FAR}, first="far")
+    there = "/srv/images/demo-0123456789ab.vmlinuz"
+    assert booted(hosts, domain("far", there)) == folder(IMAGES) / "demo-0123456789ab.vmlinuz"
+    assert booted(hosts, domain("far", "/srv/beds/ha._kernel-0", "/home/u/bzImage")) == Path("/home/u/bzImage")
+    assert booted(hosts, domain("far", "")) is None
+    assert booted(Hosts({"near": NEAR}, first="near"), domain("near", there)) == Path(there)

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from vmlab.guest.block import block, block_step
-from vmlab.guest.first_boot import Identity, Trust, first_boot
+from vmlab.guest.first_boot import Identity, Trust, first_boot, template
 from vmlab.guest.keys import BedKeys
+from vmlab.guest.openssh import key_pair
 from vmlab.guest.seed import SeedInterface
 from vmlab.runtime.iso import iso
 from vmlab.store.recipes.first_boot import files
@@ -74,6 +75,17 @@ def test_interfaces_are_found_by_their_addresses_and_set_up_by_their_names() -> 
     assert "MTUBytes" not in mgmt
 
 
+def test_nobody_asks_for_a_templates_address_and_its_clone_has_its_own(guest: "Guest") -> None:
+    """An image's own file may ask DHCP on whatever card there is, and a card that is up cannot be renamed."""
+    key = key_pair(b"s" * 32, "template")
+    guest.boots(iso({}, template(key, grow=False)))
+    assert guest.networks() == {"10-vmlab-template.network": "[Match]\nType=ether\n\n[Link]\nUnmanaged=yes\n"}
+    guest.boots(seed(identity()))
+    assert set(guest.networks()) == {
+        f"10-vmlab-{name}.{kind}" for name in ("mgmt", "tcp0") for kind in ("link", "network")
+    }
+
+
 def test_only_another_user_than_root_needs_sudo() -> None:
     assert "etc/sudoers.d/90-vmlab" not in unpacked(first_boot(identity()))
     told = unpacked(first_boot(identity(user="debian")))["etc/sudoers.d/90-vmlab"]
@@ -110,6 +122,9 @@ class Guest:
         (self.root / "dev/vdb").write_bytes(seed)
         done = subprocess.run(("sh", "-c", self.script), capture_output=True, text=True, check=True)
         return done.stdout
+
+    def networks(self) -> Mapping[str, str]:
+        return {file.name: file.read_text() for file in (self.root / "etc/systemd/network").iterdir()}
 
     def keeps(self) -> None:
         self.write("etc/vmlab/kept", self.read("run/vmlab/first-boot"))

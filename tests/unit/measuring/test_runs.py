@@ -358,10 +358,10 @@ def test_who_does_not_hold_the_bed_ends_nothing_of_a_run_that_goes_on(
     lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("VMLAB_LOCK_DIR", str(tmp_path))
-    hosts: Any = {"local": SimpleNamespace(uri="test:///default", local=True)}
+    hosts: Any = {"local": SimpleNamespace(name="local", uri="test:///default", local=True)}
     code = (
         "import sys, time\nfrom types import SimpleNamespace\nfrom vmlab.lab.ground.bed import locked\n"
-        "with locked({'local': SimpleNamespace(uri='test:///default', local=True)}, 'ha'):\n"
+        "with locked({'local': SimpleNamespace(name='local', uri='test:///default', local=True)}, 'ha'):\n"
         "    print('held', flush=True)\n    time.sleep(60)\n"
     )
     run = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)

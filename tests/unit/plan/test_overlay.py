@@ -10,7 +10,7 @@ from vmlab.domainxml.read import NetworkFacts
 from vmlab.errors import HostError
 from vmlab.plan.lease import lease
 from vmlab.plan.observed import Observed, ObservedBed, ObservedNetwork
-from vmlab.plan.overlay import VNIS, HostLinks, ObservedLink, is_as, narrowed, overlays
+from vmlab.plan.overlay import VNIS, HostLinks, ObservedLink, is_as, narrowed, overlays, refuse_large
 from vmlab.topology import Topology, loads
 from vmlab.values import identity
 
@@ -72,13 +72,15 @@ def test_a_vni_that_somebody_has_is_not_taken_and_the_bed_s_own_stays(bed: Topol
 def test_packets_fit_between_the_hosts(bed: Topology) -> None:
     found = overlays(bed, addressed(mtu=1500), OVER)
     assert found.narrow == 1450
-    narrow = narrowed(bed, found).fabrics
+    narrow = narrowed(bed, found, OVER).fabrics
     assert (narrow["ib0"].mtu, narrow["eth"].mtu) == (1450, 1400)
+    assert narrowed(bed, found, ("mgmt", "eth")).fabrics["ib0"].mtu is None
     large = overlays(bed, addressed(mtu=9000), OVER)
     assert large.narrow is None
-    assert narrowed(bed, large) is bed
+    assert narrowed(bed, large, OVER) is bed
+    refuse_large(bed, ("mgmt", "ib0"), 1350)
     with pytest.raises(HostError, match="fabric eth: packets of 1400 bytes do not fit") as caught:
-        overlays(bed, addressed(mtu=1400), OVER)
+        refuse_large(bed, OVER, overlays(bed, addressed(mtu=1400), OVER).mtu)
     assert caught.value.message.endswith("carries 1400 with VXLAN's 50")
     assert "fabrics: {eth: {mtu: 1350}}" in caught.value.hint
 

@@ -15,7 +15,7 @@ from other_users import ALICE, MALLORY, as_user, needs_root
 
 from vmlab.errors import BusyError, HostError
 from vmlab.report.errors import tell
-from vmlab.runtime.lock import held
+from vmlab.runtime.lock import held, holder
 
 CONTENT = "only root reads this"
 
@@ -131,6 +131,21 @@ def test_holder_is_named() -> None:
         assert busy.value.hint == f"wait for it, or: kill {os.getpid()}"
 
 
+@pytest.mark.usefixtures("shared")
+def test_who_only_asks_for_the_holder_is_not_in_the_way() -> None:
+    assert holder("bed") == ""
+    with held("bed", what="the bed"):
+        assert Path(sys.argv[0]).name in holder("bed")
+    assert holder("bed") == ""
+
+
+@pytest.mark.parametrize("kind", ["symbolic link", "dangling link", "hard link", "FIFO", "folder"])
+def test_what_lies_in_place_of_a_lock_has_no_holder(shared: Path, secret: Path, kind: str) -> None:
+    secret.write_text(json.dumps({"pid": os.getpid(), "command": "vmlab down bed"}))
+    plant(shared, kind, secret)
+    assert holder("bed") == ""
+
+
 @pytest.mark.parametrize(
     "owner",
     [
@@ -148,6 +163,7 @@ def test_what_a_lock_says_of_its_owner_is_not_believed_blindly(shared: Path, own
         (shared / "vmlab/bed.lock").write_bytes(owner.encode(errors="surrogatepass"))
         with pytest.raises(BusyError, match="in use by another vmlab") as busy:
             take()
+        assert holder("bed") == ""
     assert "kill" not in busy.value.hint
 
 

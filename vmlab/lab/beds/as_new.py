@@ -9,11 +9,13 @@ import zlib
 from dataclasses import replace
 
 from vmlab.errors import VmlabError
+from vmlab.guest.ssh import Guest
 from vmlab.lab.beds.down import down
 from vmlab.lab.beds.prepare import acceleration, images_of, prepare
 from vmlab.lab.beds.snapshot import kept, put_back_to
-from vmlab.lab.beds.up import Raised, up
+from vmlab.lab.beds.up import Raised, closed_after, up
 from vmlab.lab.ground.bed import locked
+from vmlab.lab.ground.guests import guests
 from vmlab.lab.ground.hosts import Hosts
 from vmlab.lab.ground.kept import snapshots_of
 from vmlab.lab.ground.progress import Progress, Silent
@@ -39,7 +41,7 @@ def rebuild(
     """
     bed = topology.name
 
-    def bring_up() -> Raised:
+    def bring_up(there: dict[str, Guest] | None = None) -> Raised:
         return up(
             hosts,
             topology,
@@ -51,6 +53,7 @@ def rebuild(
             progress=progress,
             held=True,
             sweep="",
+            there=there,
         )
 
     with locked(hosts, bed):
@@ -58,8 +61,11 @@ def rebuild(
         if new is not None:
             reason = _why_not_back(hosts, topology, new, accel=accel)
             if not reason:
-                put_back_to(hosts, bed, NEW, progress)
-                return replace(bring_up(), reverted=new.created)
+                # Who had to be asked for its clock is not logged in to again for what `up` looks at.
+                there = guests(hosts, over_all(bed, hosts.look()))
+                with closed_after(there):
+                    put_back_to(hosts, bed, NEW, progress, there)
+                    return replace(bring_up(there), reverted=new.created)
             progress.say(f"{bed} does not go back to what was new at {new.created}: {reason}")
         down(hosts, bed, keep_disks=False, progress=progress, held=True)
         raised = bring_up()

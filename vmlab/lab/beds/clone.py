@@ -83,10 +83,15 @@ def rotten(source: Source) -> bool:
         return True
 
 
-def begin_anew(host: Host, node: DesiredNode) -> None:
-    """Take back what `clone` has done: the node is off, with a new disk to boot from; its start does the rest."""
+def take_back(host: Host, node: DesiredNode) -> None:
+    """Take back what `clone` has done: the node is off, and has no disk, as one that is new."""
     perform(host, StopDomain(node.domain, node.name, _WHY))
     perform(host, RemoveVolume(node.root.name, node.name, _WHY))
+
+
+def begin_anew(host: Host, node: DesiredNode) -> None:
+    """As `take_back`, with a new disk to boot from; its start does the rest."""
+    take_back(host, node)
     perform(host, CreateVolume(node.root.name, node.name, _WHY, node.root))
 
 

@@ -104,6 +104,7 @@ class _Node:
 
     def __init__(self, hosts: Hosts, bed: ObservedBed, name: str, wanted: Wanted, folder: Path) -> None:
         self._name, self._bed, self._folder, self._wanted = name, bed, folder, wanted
+        self._hosts = hosts
         self._domain: ObservedDomain = bed.nodes[name]
         self._host = hosts.of(self._domain)
         self._deadline = Deadline.after(wanted.deadline_s)
@@ -198,7 +199,7 @@ class _Node:
         self._events += [event for event in told if event not in self._events]
 
     def _stacks(self, path: Path) -> None:
-        text = stacks_of(path, booted(self._domain))
+        text = stacks_of(path, booted(self._hosts, self._domain))
         self._keep("stacks-in-memory.txt", "who panicked, and all threads by their stacks, out of its memory", text)
 
     def _keep(self, name: str, about: str, text: str) -> None:

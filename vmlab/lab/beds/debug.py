@@ -1,6 +1,8 @@
-"""Join a debugger to a node: gdb's command line, with the symbols that can be found."""
+"""Join a debugger to a node: gdb runs here, wherever the node is, with the symbols that can be found."""
 
+import contextlib
 import os
+import shlex
 import shutil
 import struct
 from collections.abc import Iterator
@@ -9,13 +11,18 @@ from pathlib import Path
 
 from vmlab.errors import HostError, UsageError
 from vmlab.guest.child import attached, no_watch
+from vmlab.guest.control import ControlPlace
 from vmlab.lab.beds.execute import one
 from vmlab.lab.ground.bed import existing
+from vmlab.lab.ground.bed_folder import folder
 from vmlab.lab.ground.hosts import Hosts
+from vmlab.lab.ground.images_elsewhere import elsewhere, store_here
 from vmlab.plan.observed import ObservedDomain
 from vmlab.runtime.log import log
+from vmlab.virt.brought import brought, leading
 from vmlab.virt.connection import Host
 from vmlab.virt.debugger import let_run, socket_of
+from vmlab.virt.machine import machine_of
 
 _DEBUG = Path("/usr/lib/debug")
 # The pointer to the kernel's version in a bzImage (Documentation/arch/x86/boot.rst: kernel_version).
@@ -25,12 +32,33 @@ _LONGEST = 128
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """gdb's command line at a node's domain. `may`: we may open the socket; otherwise root may."""
+    """gdb at a node's domain, with `symbols`, None if none were found.
+
+    `may`: we may open the socket; otherwise root may. Of another machine only joining it tells. `place` is a folder of
+    ours for what leads there.
+    """
 
     host: Host
     domain: str
-    argv: tuple[str, ...]
+    socket: str
+    symbols: Path | None
     may: bool
+    place: Path
+
+    def argv(self, socket: str) -> tuple[str, ...]:
+        """gdb's command line, where `socket` leads to the guest's."""
+        return ("gdb", *(() if self.symbols is None else (str(self.symbols),)), "-ex", f"target remote {socket}")
+
+    @property
+    def line(self) -> str:
+        """What to paste into a shell."""
+        if not elsewhere(self.host):
+            argv = self.argv(self.socket)
+            return shlex.join(argv if self.may else ("sudo", *argv))
+        here = f"./{self.domain}.gdb"
+        # ssh stays as long as gdb is joined, and so long to wait for it.
+        lead = (*leading(machine_of(self.host), self.socket, here), "sleep", "10")
+        return f"{shlex.join((lead[0], '-f', *lead[1:]))} && {shlex.join(self.argv(here))}; rm -f {shlex.quote(here)}"
 
 
 def session(hosts: Hosts, bed: str, node: str, vmlinux: Path | None) -> Session:
@@ -44,23 +72,28 @@ def session(hosts: Hosts, bed: str, node: str, vmlinux: Path | None) -> Session:
     if not domain.running:
         raise HostError(f"{name} is not running", hint=f"vmlab power on {bed} {name}")
     host = hosts.of(domain)
-    if not host.local:
-        raise HostError(f"{name} is on {host.uri}, and gdb is joined there", hint=f"there: vmlab gdb {bed} {name}")
     socket = socket_of(host, domain.facts.name)
     if socket is None:
         hint = "write `gdb: true` into the node, then: vmlab up FILE --restart"
         raise UsageError(f"{name} was started without a socket for gdb", hint=hint)
-    source = booted(domain)
-    version = _version(domain.facts.details.kernel)
+    source = booted(hosts, domain)
+    version = _version(str(source or "") if elsewhere(host) else domain.facts.details.kernel)
     symbols = vmlinux or next((path for path in candidates(source, version) if _is(path)), None)
-    argv = ("gdb", *(() if symbols is None else (str(symbols),)), "-ex", f"target remote {socket}")
-    return Session(host, domain.facts.name, argv, os.access(socket, os.W_OK))
+    may = elsewhere(host) or os.access(socket, os.W_OK)
+    return Session(host, domain.facts.name, socket, symbols, may, folder(hosts.keeper, bed))
 
 
-def booted(domain: ObservedDomain) -> Path | None:
-    """The kernel's file as its user named it, or the image's; None where the image boots from its own disk."""
+def booted(hosts: Hosts, domain: ObservedDomain) -> Path | None:
+    """The kernel's file as its user named it, or the image's; None where the image boots from its own disk.
+
+    Another machine has its images from the store of this one, where their files are called the same.
+    """
     metadata = domain.facts.metadata
-    kernel = (metadata.kernel if metadata is not None else "") or domain.facts.details.kernel
+    if metadata is not None and metadata.kernel:
+        return Path(metadata.kernel)
+    kernel = domain.facts.details.kernel
+    if kernel and elsewhere(hosts.of(domain)):
+        return store_here(hosts) / Path(kernel).name
     return Path(kernel) if kernel else None
 
 
@@ -79,14 +112,32 @@ def candidates(kernel: Path | None, version: str) -> Iterator[Path]:
 
 
 def join(found: Session) -> int | None:
-    """Run gdb with our terminal; its status, or None if it cannot be run. A guest that it leaves stopped goes on."""
-    if shutil.which(found.argv[0]) is None or not found.may:
+    """Run gdb with our terminal; its status, or None if it cannot be run. A guest that it leaves stopped goes on.
+
+    Raises HostError if another machine does not lead to the socket.
+    """
+    if shutil.which("gdb") is None or not found.may:
         return None
     try:
-        return attached(found.argv, no_watch)
+        with _here(found) as socket:
+            return attached(found.argv(socket), no_watch)
     finally:
         if let_run(found.host, found.domain):
             log.warning("gdb left %s stopped: it goes on", found.domain)
+
+
+@contextlib.contextmanager
+def _here(found: Session) -> Iterator[str]:
+    """Where the socket is reached from here."""
+    if not elsewhere(found.host):
+        yield found.socket
+        return
+    place = ControlPlace(found.place)
+    try:
+        with brought(machine_of(found.host), found.socket, place.socket):
+            yield place.socket
+    finally:
+        place.remove()
 
 
 def _version(kernel: str) -> str:

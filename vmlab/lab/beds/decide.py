@@ -47,8 +47,8 @@ from vmlab.plan.lease import Leases, lease
 from vmlab.plan.native import guest_architectures
 from vmlab.plan.node_place import NodePlace, hidden, macs, place_of
 from vmlab.plan.observed import Observed, ObservedBed, ObservedDomain, over_all
-from vmlab.plan.overlay import Overlays, narrowed, overlays
-from vmlab.plan.placing import Attach, Places, decide, virtual
+from vmlab.plan.overlay import Overlays, narrowed, overlays, refuse_large
+from vmlab.plan.placing import Attach, Places, decide, unplaced, virtual
 from vmlab.runtime.shipped import shipped
 from vmlab.topology import MANAGEMENT, Node, Topology
 from vmlab.values.size import Bytes
@@ -150,18 +150,20 @@ def decide_all(
     """
     bed = over_all(topology.name, looks)
     _refuse_moves(topology, bed)
-    carried = None
-    if joined:
-        over = joined_networks(topology, virtual(topology))
-        if over:
-            carried = overlays(topology, {host: look.links for host, look in looks.items()}, over)
-            topology = narrowed(topology, carried)
+    carried, unjoined = _joining(topology, looks) if joined else (None, None)
     leases = lease(topology, bed, looks)
     draft = _Draft(
         topology, looks, bed, leases, images, keys, accel, share_drivers, fit, carried, exports(topology, looks)
     )
     lacking = draft.lacking()
     places = _placed(draft, inventories, lacking, restart=restart)
+    over = joined_networks(topology, places.attach)
+    if over and unjoined is not None:
+        raise unjoined
+    if carried is not None:
+        refuse_large(topology, over, carried.mtu)
+    draft = draft.joined(places.attach)
+    topology = draft.topology
     here: dict[str, list[Node]] = {host: [] for host in looks}
     for node in topology.nodes.values():
         here[draft.host(node.name, places)].append(node)
@@ -173,6 +175,23 @@ def decide_all(
     _refuse_undoable(topology, places, parts, inventories)
     notes = tuple(dict.fromkeys(remark for fitted in draft.fits.values() for remark in fitted.remarks))
     return Prepared(topology, parts, accel, keys, places, notes)
+
+
+def _joining(topology: Topology, looks: Mapping[str, Observed]) -> tuple[Overlays | None, HostError | None]:
+    """What joins the networks that may go over all hosts; why nothing could, if it may be that nothing has to.
+
+    Raises HostError where some have to. Before a fabric that is `auto` is placed nobody knows what it is.
+    """
+    may = joined_networks(topology, unplaced(topology))
+    must = joined_networks(topology, {fabric.name: fabric.attach for fabric in topology.fabrics.values()})
+    if not may:
+        return None, None
+    try:
+        return overlays(topology, {host: look.links for host, look in looks.items()}, may), None
+    except HostError as error:
+        if must:
+            raise
+        return None, error
 
 
 @dataclass(frozen=True)
@@ -191,6 +210,16 @@ class _Draft:
     carried: Overlays | None
     exports: Exports
     fits: dict[tuple[str, str, bool], Fitted] = field(default_factory=dict)
+    narrow: dict[tuple[str, ...], "_Draft"] = field(default_factory=dict)
+
+    def joined(self, attach: Attach) -> "_Draft":
+        """With packets as what goes over all hosts leaves them, where the fabrics are attached so."""
+        if self.carried is None:
+            return self
+        over = joined_networks(self.topology, attach)
+        if over not in self.narrow:
+            self.narrow[over] = replace(self, topology=narrowed(self.topology, self.carried, over))
+        return self.narrow[over]
 
     @property
     def pinned(self) -> bool:
@@ -340,7 +369,7 @@ class _Draft:
         if name not in self.topology.nodes or domain.facts.metadata is None:
             return False
         anywhere = NodePlace(None, (), ())
-        asked = self.node(self.topology.nodes[name], attach, anywhere, domain.host)
+        asked = self.joined(attach).node(self.topology.nodes[name], attach, anywhere, domain.host)
         return asked.digest == domain.facts.metadata.digest or grows(asked, domain)
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 from vmlab.errors import UsageError
 from vmlab.guest.keys import BedKeys
 from vmlab.inventory.model import HostInventory
+from vmlab.lab.beds.admission import TooLittleMemory, admit
 from vmlab.lab.beds.decide import DOMAIN_TYPES, Prepared, decide_all
-from vmlab.lab.beds.prepare import acceleration, admit, images_of, prepare, remarks
+from vmlab.lab.beds.prepare import acceleration, images_of, prepare, remarks
 from vmlab.lab.ground.bed import existing
 from vmlab.lab.ground.hosts import Hosts
 from vmlab.lab.ground.progress import Progress
@@ -28,7 +29,12 @@ def look(hosts: Hosts, topology: Topology, *, accel: str, restart: bool, progres
     works_with = acceleration(hosts, accel, images, progress)
     prepared = prepare(hosts, topology, accel=works_with, restart=restart, images=images)
     remarks(prepared, images, progress)
-    admit(hosts, prepared)
+    try:
+        admit(hosts, prepared)
+    except TooLittleMemory as short:
+        if not short.going:
+            raise
+        progress.warn(short.waiting)
     return prepared
 
 

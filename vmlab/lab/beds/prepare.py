@@ -11,14 +11,13 @@ from vmlab.domainxml.read import read_domain
 from vmlab.domainxml.share import Driver
 from vmlab.errors import HostError
 from vmlab.guest.keys import BedKeys
-from vmlab.lab.beds.decide import DOMAIN_TYPES, Fit, Part, Prepared, as_it_is, decide_all, templates_of
+from vmlab.lab.beds.decide import DOMAIN_TYPES, Fit, Prepared, as_it_is, decide_all, templates_of
 from vmlab.lab.beds.named import refuse_unusable
 from vmlab.lab.beds.same_disks import refuse_other_disks
 from vmlab.lab.ground.bed_folder import folder, new_folder
 from vmlab.lab.ground.hosts import Hosts
 from vmlab.lab.ground.images_elsewhere import elsewhere, store_here
 from vmlab.lab.ground.progress import Progress
-from vmlab.plan.actions import StartDomain
 from vmlab.plan.desired import (
     Image,
 )
@@ -31,7 +30,6 @@ from vmlab.store.images import Manifest, at_path, find
 from vmlab.topology import MANAGEMENT, Fabric, Topology
 from vmlab.virt.accel import locked_away, why_no_kvm
 from vmlab.virt.connection import Host
-from vmlab.virt.host import available_memory
 from vmlab.virt.inventory import inventory
 from vmlab.virt.machine import machine_of
 from vmlab.virt.observe import near, routes_here
@@ -327,33 +325,6 @@ def _remark_on_lustre(topology: Topology, images: Images, progress: Progress) ->
                 f"whether the image {unknown} carries Lustre is not known, so `up` asks its guests, and brings "
                 f"{filesystems} up if it does; a manifest beside the disk says it (vmlab image import --help)"
             )
-
-
-def admit(hosts: Hosts, prepared: Prepared) -> None:
-    """Refuse a bed that would drive a host out of memory, before anything is started; `plan` asks the same."""
-    starting = {host: found for host, part in prepared.parts.items() if (found := _starting(part))}
-    if not starting:
-        return
-    asked = Hosts({host: hosts[host] for host in starting})
-    available = asked.each(available_memory, failed="not all hosts could be asked")
-    for host, memory in starting.items():
-        wanted, free = sum(memory), available[host]
-        if free is not None and wanted > free:
-            which = f"the host {host}" if hosts.several else "the host"
-            raise HostError(
-                f"{len(memory)} nodes want {wanted // 1024} MiB of memory, "
-                f"and {which} has {free // 1024} MiB available",
-                hint="take other beds down (`vmlab list`), or give the nodes less `memory`",
-            )
-
-
-def _starting(part: Part) -> list[int]:
-    """The memory in KiB of each node that is to be started there."""
-    return [
-        node.memory_kib
-        for name, node in part.desired.nodes.items()
-        if any(isinstance(action, StartDomain) for action in part.plan.lanes.get(name, ()))
-    ]
 
 
 def _image(manifest: Manifest, store: Path, parameters: str) -> Image:

@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from vmlab.errors import HostError
+from vmlab.guest.ssh import Guest
 from vmlab.lab.beds import channel
 from vmlab.lab.beds.room import pool_files
 from vmlab.lab.beds.standing import all_go_on, clocks_set, set_clocks
+from vmlab.lab.ground.doors import NONE_OPEN
 from vmlab.lab.ground.hosts import Hosts
 from vmlab.lab.ground.kept import snapshots_of
 from vmlab.lab.ground.progress import Progress
@@ -28,8 +30,13 @@ from vmlab.virt.pool_files import PoolFiles
 _WHY = "revert"
 
 
-def put_back(hosts: Hosts, bed: str, mark: Reverting, progress: Progress) -> None:
-    """The caller holds the bed. Raises HostError, LibvirtError: the mark stays then, and the next one tries again."""
+def put_back(
+    hosts: Hosts, bed: str, mark: Reverting, progress: Progress, there: Mapping[str, Guest] = NONE_OPEN
+) -> None:
+    """The caller holds the bed. Raises HostError, LibvirtError: the mark stays then, and the next one tries again.
+
+    `there` are doors of the caller's: what had to be opened of them stays open.
+    """
     snapshot = next((kept for kept in snapshots_of(hosts, bed) if kept.name == mark.snapshot), None)
     if snapshot is None:
         raise HostError(
@@ -51,7 +58,7 @@ def put_back(hosts: Hosts, bed: str, mark: Reverting, progress: Progress) -> Non
         files[host].remove((identity.reverting(bed),))
     hosts.each(lambda host: refresh_pool(host, BEDS), failed="not all hosts could be asked")
     right = clocks_set(hosts, found, [node.name for node in running if node.wakes], progress)
-    set_clocks(hosts, found, [node.name for node in running if node.name not in right], progress)
+    set_clocks(hosts, found, [node.name for node in running if node.name not in right], progress, there)
     channel.ensure(hosts, bed, found.metadata.values(), progress)
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from vmlab.errors import HostError, UsageError
 from vmlab.lab.beds.switching import switch
+from vmlab.lab.ground.bed_folder import roles_on
 from vmlab.lab.ground.hosts import Hosts
 from vmlab.lab.ground.progress import Silent
 from vmlab.plan.observed import RUNNING, over_all
@@ -30,9 +31,10 @@ class Rights:
     def act(self, request: Request) -> str:
         """Do it; how the nodes are afterwards: `on=mds1 off=oss[1-2]`. Raises VmlabError for what may not be."""
         bed = over_all(self.bed, self.hosts.look(whole=False))
-        roles = {name: metadata.roles for name, metadata in bed.metadata.items()}
-        if self.node not in roles:
+        there = {name: metadata.roles for name, metadata in bed.metadata.items()}
+        if self.node not in there:
             raise HostError(f"{self.bed} has no node {self.node} any more")
+        roles = self._away() | there
         allowed = powered(self.node, bed.metadata[self.node].powers, roles)
         if not allowed:
             raise UsageError(f"{self.node} powers no other node")
@@ -40,10 +42,19 @@ class Rights:
             names = select(request.nodes, {name: roles[name] for name in allowed})
         except UsageError as error:
             raise UsageError(f"{self.node} powers {fold(allowed)}: {error.message}") from None
+        silent = [name for name in names if name not in there]
         if request.verb != "status":
             log.info("%s %s", request.verb, fold(names))
-        states = switch(self.hosts, self.bed, {name: bed.nodes[name] for name in names}, request.verb, Silent())
-        return _told(states)
+            if silent:
+                raise HostError(f"{fold(silent)} is on a host that is away")
+        found = {name: bed.nodes[name] for name in names if name in there}
+        states = switch(self.hosts, self.bed, found, request.verb, Silent()) | dict.fromkeys(silent, "away")
+        return _told({name: states[name] for name in names})
+
+    def _away(self) -> dict[str, tuple[str, ...]]:
+        """The roles of nodes on hosts that do not answer, as the last `up` noted them."""
+        noted = [roles_on(self.hosts.keeper, self.bed, host) for host in self.hosts.away]
+        return {name: roles for found in noted for name, roles in (found or {}).items()}
 
 
 def _told(states: Mapping[str, str]) -> str:

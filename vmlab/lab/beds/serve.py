@@ -1,87 +1,137 @@
-"""The process that is a bed's power service: `python -m vmlab.lab.beds.serve URI HOST BED FOLDER`, see `channel`."""
+"""The process of a bed's power service: `python -m vmlab.lab.beds.serve BED FOLDER HOST URI ...`, see `channel`."""
 
+import contextlib
 import os
 import sys
 import threading
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from socket import AF_UNIX, socket
 
-from vmlab.errors import BusyError, VmlabError
+from vmlab.errors import BusyError, HostError, VmlabError
+from vmlab.guest.control import ControlPlace
 from vmlab.lab.beds.rights import Rights
-from vmlab.lab.ground.hosts import only
+from vmlab.lab.ground.hosts import Hosts
+from vmlab.lab.ground.images_elsewhere import elsewhere
 from vmlab.runtime.log import log, open_lasting_log
 from vmlab.runtime.wait import Deadline, sleep
 from vmlab.service import process
 from vmlab.service.conversation import converse
+from vmlab.virt.brought import brought
 from vmlab.virt.channels import power_ends
-from vmlab.virt.connection import Host, connected
+from vmlab.virt.connection import Away, Host
+from vmlab.virt.machine import machine_of
 
 _LOOK_EVERY_S = 1.0
 _GONE_S = 15.0  # a domain is defined anew in between
+_AGAIN_S = 10.0
 
 
 class _Service:
-    """A thread for each channel; what a guest does on its own keeps no other from being answered."""
+    """A thread for each host and for each channel; who does not answer keeps no other from being answered."""
 
-    def __init__(self, host: Host, bed: str) -> None:
-        self._hosts = only(host)
-        self._host = host
+    def __init__(self, uris: Mapping[str, str], bed: str, place: Path) -> None:
+        self._uris = uris
         self._bed = bed
-        self._talking: dict[tuple[str, int], str] = {}
+        self._place = place
+        unasked = HostError("it was not asked yet")
+        self._hosts: dict[str, Host | Away] = {name: Away(name, uri, unasked) for name, uri in uris.items()}
+        self._gone: dict[str, Deadline | None] = dict.fromkeys(uris)
+        self._over = threading.Event()
+        self._talking: dict[str, dict[tuple[str, int], str]] = {name: {} for name in uris}
         self._guard = threading.Lock()
 
     def run(self) -> None:
-        """Return when the bed is gone."""
-        seen = Deadline.after(_GONE_S)
-        while not seen.passed:
+        """Return when the bed is gone from all hosts; one that does not answer may have something of it."""
+        for name in self._uris:
+            threading.Thread(target=self._follow, args=(name,), name=name, daemon=True).start()
+        while not all(gone is not None and gone.passed for gone in self._gone.values()):
+            sleep(_LOOK_EVERY_S)
+        self._over.set()
+
+    def _follow(self, name: str) -> None:
+        while not self._over.is_set():
             try:
-                if self._look():
-                    seen = Deadline.after(_GONE_S)
+                host = self._hosts[name]
+                if isinstance(host, Away):
+                    self._hosts[name] = host = Host(self._uris[name], name)
+                self._gone[name] = None if self._look(host) else self._gone[name] or Deadline.after(_GONE_S)
             except VmlabError as error:
-                log.warning("libvirt cannot be asked: %s", error.message)
-                seen = Deadline.after(_GONE_S)
+                self._lost(name, error)
+                sleep(_AGAIN_S)
             sleep(_LOOK_EVERY_S)
 
-    def _look(self) -> bool:
+    def _lost(self, name: str, error: VmlabError) -> None:
+        log.warning("libvirt at %s cannot be asked: %s", name, error.message)
+        self._gone[name] = None
+        host = self._hosts[name]
+        self._hosts[name] = Away(name, self._uris[name], error)
+        if not isinstance(host, Away):
+            host.close()
+
+    def _look(self, host: Host) -> bool:
         with self._guard:
-            known = dict(self._talking)
-        ends = power_ends(self._host, self._bed, known)
+            known = dict(self._talking[host.name])
+        ends = power_ends(host, self._bed, known)
         for start, path in ends.sockets.items():
             if start not in known:
                 with self._guard:
-                    self._talking[start] = path
-                threading.Thread(target=self._talk, args=(start, path), name=start[0], daemon=True).start()
+                    self._talking[host.name][start] = path
+                threading.Thread(target=self._talk, args=(host, start, path), name=start[0], daemon=True).start()
         return ends.there
 
-    def _talk(self, start: tuple[str, int], path: str) -> None:
+    def _talk(self, host: Host, start: tuple[str, int], path: str) -> None:
         try:
-            with socket(AF_UNIX) as connection:
-                connection.connect(path)
+            with self._reached(host, path) as place, socket(AF_UNIX) as connection:
+                connection.connect(place)
                 log.info("listening")
-                converse(connection, Rights(self._hosts, self._bed, start[0]).act)
+                converse(connection, lambda request: Rights(self._answering(), self._bed, start[0]).act(request))
             log.info("its guest is gone")
-        except OSError as error:
-            log.warning("%s: %s", path, error.strerror or error)
-            sleep(_LOOK_EVERY_S)
+        except (OSError, VmlabError) as error:
+            told = error.message if isinstance(error, VmlabError) else error.strerror or error
+            log.warning("%s: %s", path, told)
+            sleep(_LOOK_EVERY_S if host.local else _AGAIN_S)
         finally:
             with self._guard:
-                del self._talking[start]
+                del self._talking[host.name][start]
+
+    @contextlib.contextmanager
+    def _reached(self, host: Host, path: str) -> Iterator[str]:
+        """Where a guest's end of its channel is reached from here."""
+        if not elsewhere(host):
+            yield path
+            return
+        place = ControlPlace(self._place)
+        try:
+            with brought(machine_of(host), path, place.socket):
+                yield place.socket
+        finally:
+            place.remove()
+
+    def _answering(self) -> Hosts:
+        now = dict(self._hosts)
+        here = {name: host for name, host in now.items() if not isinstance(host, Away)}
+        away = {name: host for name, host in now.items() if isinstance(host, Away)}
+        return Hosts(here, away, next(iter(self._uris)))
 
 
-def serve(uri: str, name: str, bed: str, place: Path) -> None:
-    """Be the service until the bed is gone, or SIGTERM comes. Raises BusyError if there is one already."""
-    with process.claimed(place):
+def serve(hosts: Sequence[str], bed: str, place: Path) -> None:
+    """Be the service until the bed is gone, or SIGTERM comes; of `hosts` names and URIs by turns.
+
+    Raises BusyError if there is one already.
+    """
+    uris = dict(zip(hosts[::2], hosts[1::2], strict=True))
+    with process.claimed(place, process.digest(hosts)):
         open_lasting_log(place / process.LOG)
         log.info("begins, process %d", os.getpid())
-        with connected(uri, name=name) as host:
-            _Service(host, bed).run()
+        _Service(uris, bed, place).run()
         log.info("the bed is gone")
 
 
-def main(uri: str, name: str, bed: str, place: str) -> int:
+def main(bed: str, place: str, *hosts: str) -> int:
     """The process. A second one ends without a word."""
     try:
-        serve(uri, name, bed, Path(place))
+        serve(hosts, bed, Path(place))
     except BusyError:
         return 0
     except VmlabError as error:

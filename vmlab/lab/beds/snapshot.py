@@ -21,6 +21,7 @@ from vmlab.lab.beds.room import be_sure_of, pool_files
 from vmlab.lab.beds.settle import settle
 from vmlab.lab.beds.standing import all_go_on, await_copies, doors_open, set_clocks, stand_still, stop_saving
 from vmlab.lab.ground.bed import existing, locked
+from vmlab.lab.ground.doors import NONE_OPEN
 from vmlab.lab.ground.hosts import Hosts
 from vmlab.lab.ground.kept import file_names, snapshots_of
 from vmlab.lab.ground.progress import Progress
@@ -206,8 +207,10 @@ def revert(hosts: Hosts, bed: str, name: str, progress: Progress) -> Snapshot:
         return put_back_to(hosts, bed, name, progress)
 
 
-def put_back_to(hosts: Hosts, bed: str, name: str, progress: Progress) -> Snapshot:
-    """As `revert`, by who holds the bed."""
+def put_back_to(
+    hosts: Hosts, bed: str, name: str, progress: Progress, there: Mapping[str, Guest] = NONE_OPEN
+) -> Snapshot:
+    """As `revert`, by who holds the bed. `there` are doors of his: what had to be opened of them stays open."""
     existing(hosts, bed)
     files = pool_files(hosts)
     settle(hosts, bed, progress)
@@ -226,7 +229,7 @@ def put_back_to(hosts: Hosts, bed: str, name: str, progress: Progress) -> Snapsh
     try:
         for host in sorted(files, key=lambda name: name == hosts.home.name):  # what counts is the first host's
             files[host].write(identity.reverting(bed), mark.text())
-        put_back(hosts, bed, mark, progress)
+        put_back(hosts, bed, mark, progress, there)
     except KeyboardInterrupt as error:
         raise Interrupted(f"the next `vmlab snapshot revert` or `vmlab up` of {bed} goes on from here") from error
     return snapshot

@@ -29,6 +29,8 @@ from vmlab.virt.machine import machine_of
 from vmlab.virt.observe import domain_state
 from vmlab.virt.save_image import make_room
 
+PREFIX = "vmlab-template."
+"""Of its domain's name while it boots; the key follows."""
 READY = "vmlab: template"
 """What the guest says when it has booted (store/recipes/first-boot)."""
 
@@ -61,7 +63,7 @@ class Wanted:
     @property
     def name(self) -> str:
         """Of its domain while it boots."""
-        return f"vmlab-template.{self.key}"
+        return f"{PREFIX}{self.key}"
 
 
 def make(host: Host, templates: Templates, wanted: Wanted) -> None:

@@ -12,11 +12,12 @@ from vmlab.guest.console import panicked_early
 from vmlab.guest.ssh import Guest
 from vmlab.inventory.passable import stranded
 from vmlab.lab.beds import channel
+from vmlab.lab.beds.admission import admit, when_admitted
 from vmlab.lab.beds.boot import Boot
-from vmlab.lab.beds.clone import Source, begin_anew, clone, rotten
+from vmlab.lab.beds.clone import Source, begin_anew, clone, rotten, take_back
 from vmlab.lab.beds.decide import Part, Prepared
 from vmlab.lab.beds.go_on import go_on
-from vmlab.lab.beds.prepare import Images, acceleration, admit, at_once, images_of, lustre_in, prepare, remarks
+from vmlab.lab.beds.prepare import Images, acceleration, at_once, images_of, lustre_in, prepare, remarks
 from vmlab.lab.beds.settle import settle
 from vmlab.lab.beds.shut_down import shut_down
 from vmlab.lab.beds.standing import set_clocks
@@ -49,6 +50,7 @@ from vmlab.virt.pool import BEDS, IMAGES, ensure_pool
 _ASK_S = 60.0
 _KINDS = {"kvm": "kvm", "tcg": "qemu"}
 _UNDEFINED = "not all nodes could be defined"
+_NOT_COLD = "the same again; or --warm auto, which lets it boot"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +80,16 @@ def up(
     recovery: Recovery | None = None,
     held: bool = False,
     sweep: str | None = None,
+    there: dict[str, Guest] | None = None,
 ) -> Raised:
     """Make the bed as the topology says: every guest ready, LNet and file systems up where the images carry Lustre.
 
     `jobs` nodes are worked on at once, 0: as many as the hosts have CPUs for. With `wait` False it returns when all
     guests are started. What is already so is left alone. `recovery` bounds the time that targets mounted now wait for
     their clients. `held`: the caller holds the bed. `sweep` is the one that it is brought up for, "" if somebody wants
-    it; None leaves that as it is. Without `timeout_s` it ends after ten minutes, or with emulated guests when nothing
-    advances. Raises one error for all nodes that failed, after all others are done.
+    it; None leaves that as it is. `there` are doors, some of them open, which are closed at the end. Without
+    `timeout_s` it ends after ten minutes, or with emulated guests when nothing advances. Raises one error for all nodes
+    that failed, after all others are done.
     """
     begin = now()
     with nullcontext() if held else locked(hosts, topology.name):
@@ -106,27 +110,29 @@ def up(
                 if restart:
                     # Before others wait for what we hold.
                     _shut_down(hosts, prepare(hosts, topology, accel=accel, restart=True, images=images), going)
-                prepared, made = _claimed(hosts, topology, accel=accel, restart=restart, images=images, progress=going)
+                claim = partial(_claimed, hosts, topology, accel=accel, restart=restart, images=images, progress=going)
+                prepared, made = when_admitted(claim, overall, going)
+        at_a_time = at_once(hosts, accel)
+        jobs = jobs or at_a_time
         with ending():
-            clones = sources(hosts, prepared, images, going)
+            clones = sources(hosts, prepared, images, going, jobs=min(jobs, at_a_time))
 
         cloned: set[str] = set()
         lustre = lustre_in(images)
         mounts = wait and hosts.have_guests and lustre is not False and wanted(topology)
         again = frozenset(prepared.nodes if mounts else prepared.from_memory if wait else ())
         require(len(again) + STARTING, f"connections to {len(again)} guests")
-        there: dict[str, Guest] = {}
+        there = {} if there is None else there
 
         def node(asked: DesiredNode) -> None:
             source = clones.get(asked.name)
             if _node(hosts, prepared, asked, going, overall, source=source, wait=wait, again=again, there=there):
                 cloned.add(asked.name)
 
-        with ending(), _closed_after(there):
+        with ending(), closed_after(there):
             with suppress(HostError):  # told when all are up
                 channel.begin(hosts, topology.name, prepared.members.values())
             # Whoever waits for guests has many in hand; whoever does not has libvirt to wait for.
-            jobs = jobs or at_once(hosts, accel)
             jobs = jobs if wait else min(jobs, LIBVIRT_JOBS)
             each(node, prepared.nodes.values(), jobs=jobs, failed=f"{topology.name}: not all nodes came up")
             if wait:
@@ -142,7 +148,7 @@ def up(
 
 
 @contextmanager
-def _closed_after(there: Mapping[str, Guest]) -> Iterator[None]:
+def closed_after(there: Mapping[str, Guest]) -> Iterator[None]:
     """One log-in for all stages: it is what an emulated guest takes longest for."""
     try:
         yield
@@ -188,7 +194,6 @@ def _claimed(
             refuse_cold(hosts, prepared, images)
         if any(host.local for host in hosts.values()) and (reason := no_way_out()):
             progress.say(f"{reason}: guests reach its own networks only")
-        admit(hosts, prepared)
         refuse_taken(hosts, prepared, progress)
         _make_room(hosts, prepared, progress)
         placed = prepared.places.placement is not None
@@ -211,7 +216,10 @@ def _shut_down(hosts: Hosts, prepared: Prepared, progress: Progress) -> None:
 def _decided(
     hosts: Hosts, topology: Topology, *, accel: str, restart: bool, images: Images
 ) -> tuple[Prepared, tuple[Action, ...]]:
-    """The plan, when what a killed start left is taken back and all virtual functions exist; and what that took."""
+    """The plan, when what a killed start left is taken back and all virtual functions exist; and what that took.
+
+    Raises TooLittleMemory before any function is made.
+    """
 
     def decide() -> Prepared:
         return prepare(hosts, topology, accel=accel, restart=restart, images=images)
@@ -219,6 +227,7 @@ def _decided(
     prepared = decide()
     if _take_back(hosts, prepared):
         prepared = decide()
+    admit(hosts, prepared)
     made = prepared.plan.host
     if made:
         for name, part in prepared.parts.items():
@@ -295,7 +304,8 @@ def _node(
     facts = observed.facts if held and observed is not None else read_domain(node.xml)
     go_on(host, node.domain, facts.disks, node.name, progress)
     with ExitStack() as stack:
-        guest = stack.enter_context(guest_of(hosts, host, facts.metadata or node.metadata))
+        guest = there.get(node.name) or guest_of(hosts, host, facts.metadata or node.metadata)
+        stack.enter_context(guest)
         _follow(hosts, prepared, node, facts, guest, cloned=cloned, progress=progress, overall=overall)
         if node.name in again:
             there[node.name] = guest
@@ -305,15 +315,25 @@ def _node(
 
 
 def _cloned(host: Host, prepared: Prepared, node: DesiredNode, source: Source, progress: Progress) -> bool:
-    """Whether it goes on from the template's memory; if not, it is as it was before."""
+    """Whether it goes on from the template's memory; if not, it is as it was before, and may boot.
+
+    Raises HostError where nobody is to boot: the next `up` finds it new.
+    """
     progress.stage(node.name, "clone")
     try:
         clone(host, source, prepared.topology.name, node)
     except VmlabError as error:
-        progress.warn(f"{node.name}: {error.message}; it boots")
-        begin_anew(host, node)
+        only = prepared.topology.warm == "only"
+        if not only:
+            progress.warn(f"{node.name}: {error.message}; it boots")
+        (take_back if only else begin_anew)(host, node)
         if rotten(source):
             progress.warn(f"the template {source.key} is not what it was, and is removed: the next `up` makes it anew")
+        if only:
+            raise HostError(
+                f"{node.name} is no template's clone, and is not to boot (--warm only): {error.message}",
+                hint=error.hint or _NOT_COLD,
+            ) from error
         return False
     return True
 
@@ -353,7 +373,9 @@ def _follow(
     except DeadGuest as error:
         # QEMU's emulation lets a kernel down at its start now and then, when the host is busy: it panics, or hangs.
         # It may have done so before we came, when another `up` had started it and was killed.
-        if prepared.accel != "tcg" or not (isinstance(error, FailedStart) or panicked_early(whole_console())):
+        boots = not (cloned and prepared.topology.warm == "only")
+        failed = isinstance(error, FailedStart) or panicked_early(whole_console())
+        if prepared.accel != "tcg" or not (boots and failed):
             raise
         progress.warn(f"{error.message}; under emulation that happens, so it is started once more")
         for kind in (StopDomain, StartDomain):

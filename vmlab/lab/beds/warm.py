@@ -25,8 +25,6 @@ from vmlab.store.templates import Templates
 from vmlab.values.nodeset import fold
 from vmlab.virt.connection import Host
 
-_AT_ONCE = 2  # templates that boot: each takes a CPU for itself
-
 Sources = Mapping[str, Source]
 """By node, of those that are to be clones."""
 
@@ -39,8 +37,11 @@ def refuse_cold(hosts: Hosts, prepared: Prepared, images: Images) -> None:
         raise HostError(f"{nodes} cannot be a template's clone: {reason}", hint="--warm auto lets it boot")
 
 
-def sources(hosts: Hosts, prepared: Prepared, images: Images, progress: Progress) -> Sources:
-    """Those of the nodes that are about to boot for the first time, when all templates are there. All are defined."""
+def sources(hosts: Hosts, prepared: Prepared, images: Images, progress: Progress, *, jobs: int) -> Sources:
+    """Those of the nodes that are about to boot for the first time, when all templates are there. All are defined.
+
+    `jobs` templates boot at once.
+    """
     wish = prepared.topology.warm
     if wish == "never" or hosts.simulated:
         return {}
@@ -61,7 +62,7 @@ def sources(hosts: Hosts, prepared: Prepared, images: Images, progress: Progress
             found[node.name] = Source(place.templates, wanted.key, wanted.xml, place.pool)
             if place.templates.find(wanted.key) is None:
                 missing.setdefault(wanted.key, (place, wanted))
-    failed = _make(missing, found, wish, progress)
+    failed = _make(missing, found, wish, progress, jobs)
     return {node: source for node, source in found.items() if source.key not in failed}
 
 
@@ -87,12 +88,14 @@ def _why_cold(node: DesiredNode, *, clonable: bool) -> str:
     if node.metadata.first_boot != LEAN:
         return "cloud-init makes it what it is"
     if not clonable:
-        return f"the image {node.metadata.image} is older than templates (vmlab image build)"
+        return (
+            f"the image {node.metadata.image} is older than templates (vmlab image build), or its kernel lacks vmgenid"
+        )
     return "it has a kernel of its own" if node.files else why_none(node.xml)
 
 
 def _make(
-    missing: Mapping[str, tuple["_Place", Wanted]], found: Sources, wish: str, progress: Progress
+    missing: Mapping[str, tuple["_Place", Wanted]], found: Sources, wish: str, progress: Progress, jobs: int
 ) -> frozenset[str]:
     """Make them; the keys of those that could not be."""
     failed = []
@@ -111,7 +114,7 @@ def _make(
             progress.warn(f"{error.message}; {nodes} boots")
             failed.append(key)
 
-    each(one, missing, jobs=_AT_ONCE, failed="not all templates could be made")
+    each(one, missing, jobs=jobs, failed="not all templates could be made")
     return frozenset(failed)
 
 

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import threading
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from vmlab.virt.elsewhere import refuse_without_shell
 
 if TYPE_CHECKING:
     from vmlab.topology import Topology
+    from vmlab.virt.held_there import LockThere
 
 DEFAULT_URI = "qemu:///system"
 
@@ -103,9 +104,7 @@ def known_hosts(bed: str) -> dict[str, str] | None:
 @contextlib.contextmanager
 def locked(hosts: Hosts, bed: str) -> Iterator[None]:
     """Hold the bed against other vmlabs, on all its hosts; BusyError names who has it."""
-    with contextlib.ExitStack() as stack:
-        for host in _in_order(hosts):
-            stack.enter_context(_held(host, bed, what=f"the bed {bed}"))
+    with _held(_in_order(hosts), bed, lambda _: f"the bed {bed}"):
         yield
 
 
@@ -121,18 +120,30 @@ def _in_order(hosts: Hosts) -> list[Host]:
 
 
 @contextlib.contextmanager
-def _held(host: Host, name: str, *, what: str, wait_s: float = 0.0) -> Iterator[None]:
-    """A lock of a host, here and, for another machine, there: a vmlab that runs on it takes the same."""
+def _held(hosts: list[Host], name: str, what: Callable[[Host], str], *, wait_s: float = 0.0) -> Iterator[None]:
+    """A lock of each host, here and, for another machine, there: a vmlab that runs on it takes the same.
+
+    They are taken one after another; the ways to other machines are made for all at once.
+    """
     from vmlab.runtime import lock  # noqa: PLC0415  who only looks does not pay for it
 
-    with lock.held(f"{slug(host)}.{name}", what=what, wait_s=wait_s):
-        if host.local or host.simulated:
-            yield
-            return
-        from vmlab.virt.held_there import held_there  # noqa: PLC0415  rarely needed
+    with contextlib.ExitStack() as stack:
+        there: dict[str, LockThere] = {}
+        for host in hosts:
+            if not (host.local or host.simulated):
+                from vmlab.virt import held_there  # noqa: PLC0415  rarely needed
 
-        with held_there(host, f"{slug_there(host)}.{name}", what=what, wait_s=wait_s):
+                there[host.name] = held_there.LockThere(host, f"{slug_there(host)}.{name}", what=what(host))
+                stack.callback(there[host.name].end)
+        for host in hosts:
+            stack.enter_context(lock.held(f"{slug(host)}.{name}", what=what(host), wait_s=wait_s))
+            if host.name in there:
+                stack.enter_context(there[host.name].held(wait_s))
+        try:
             yield
+        finally:
+            for one in there.values():
+                one.let_go()
 
 
 @contextlib.contextmanager
@@ -141,10 +152,13 @@ def leasing(hosts: Hosts) -> Iterator[None]:
 
     What a killed vmlab left changed on a host is put back first.
     """
-    with contextlib.ExitStack() as stack:
-        for host in _in_order(hosts):
-            stack.enter_context(_leases(host, wait_s=60))
-            _put_back(host)
+    ordered = _in_order(hosts)
+    with _leases(ordered, wait_s=60):
+        if len(ordered) == 1:  # no thread for that
+            _put_back(ordered[0])
+        else:  # which ends before the locks are let go of
+            failed = "not all hosts could be put back"
+            each(_put_back, ordered, jobs=len(ordered), failed=failed, cut_short=lambda: None)
         yield
 
 
@@ -178,12 +192,12 @@ def _put_back_if_free(host: Host) -> None:
 
 
 def _put_back_now(host: Host) -> None:
-    with contextlib.suppress(BusyError), _leases(host, wait_s=0):  # whoever has them is at work, or does it
+    with contextlib.suppress(BusyError), _leases([host], wait_s=0):  # whoever has them is at work, or does it
         _put_back(host)
 
 
-def _leases(host: Host, *, wait_s: float) -> AbstractContextManager[None]:
-    return _held(host, "leases", what=f"the choice of subnets, CPUs and devices on {host.uri}", wait_s=wait_s)
+def _leases(hosts: list[Host], *, wait_s: float) -> AbstractContextManager[None]:
+    return _held(hosts, "leases", lambda host: f"the choice of subnets, CPUs and devices on {host.uri}", wait_s=wait_s)
 
 
 def _put_back(host: Host) -> None:

@@ -9,7 +9,7 @@ from vmlab.plan.observed import Observed, ObservedDomain
 from vmlab.runtime.parallel import each
 from vmlab.runtime.wait import Deadline
 from vmlab.virt.connection import Away, Host
-from vmlab.virt.observe import observe
+from vmlab.virt.observe import Answers, answers, followed, read
 
 T = TypeVar("T")
 
@@ -78,12 +78,17 @@ class Hosts(Mapping[str, Host]):
         return self[node.host]
 
     def look(self, *, whole: bool = True, leaving: str = "") -> dict[str, Observed]:
-        """What is on each of them now, by name; see `observe`."""
+        """What is on each of them now, by name; as `observe`."""
 
-        def observed(host: Host) -> Observed:
-            return observe(host, whole=whole, leaving=leaving, links=self.several)
+        def ask(host: Host) -> Answers:
+            return answers(host, whole=whole, leaving=leaving, links=self.several)
 
-        return self.each(observed, failed="not all hosts could be looked at")
+        failed = "not all hosts could be looked at"
+        told = self.each(ask, failed=failed)
+        seen = {name: read(self[name], answer, whole=whole, leaving=leaving) for name, answer in told.items()}
+        if not whole:
+            return seen
+        return self.each(lambda host: followed(host, seen[host.name], leaving=leaving), failed=failed)
 
     def each(self, ask: Callable[[Host], T], *, failed: str) -> dict[str, T]:
         """What `ask` says of each host that answers, by name, all at once. Raises as `parallel.each`."""

@@ -11,7 +11,7 @@ from vmlab.runtime.parallel import each
 from vmlab.store.images import Manifest
 from vmlab.store.images import images as store_images
 from vmlab.virt.connection import Host
-from vmlab.virt.held_there import held_there
+from vmlab.virt.held_there import LockThere, held_there
 from vmlab.virt.image_files import ImageFile, image_files, remove_image_files
 from vmlab.virt.observe import observe
 from vmlab.virt.pool import IMAGES, pool_path
@@ -38,9 +38,12 @@ def store_here(hosts: Hosts) -> Path:
 def cloning_elsewhere(hosts: Hosts) -> Iterator[None]:
     """As `image_store.cloning`, on the other machines: nobody there removes an image until its clones exist."""
     with contextlib.ExitStack() as stack:
+        asked = []
         for host in filter(elsewhere, hosts.values()):
-            held = held_there(host, "images.cloned", what="the image store", wait_s=60.0, shared=True)
-            stack.enter_context(held)
+            asked.append(LockThere(host, "images.cloned", what="the image store", shared=True))
+            stack.callback(asked[-1].end)
+        for one in asked:
+            stack.enter_context(one.held(wait_s=60.0))
         yield
 
 

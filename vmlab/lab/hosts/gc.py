@@ -27,6 +27,7 @@ from vmlab.store.runs import incomplete, remove_incomplete
 from vmlab.store.templates import Templates
 from vmlab.values import identity
 from vmlab.virt.connection import Host
+from vmlab.virt.dump_there import unheld
 from vmlab.virt.observe import observe
 from vmlab.virt.perform import perform
 from vmlab.virt.pool import BEDS, refresh_pool
@@ -80,7 +81,7 @@ def _names(host: Host, observed: Observed) -> list[str]:
 def _of_bed(host: Host, observed: Observed, name: str) -> list[Leftover]:
     bed = observed.bed(name)
     if bed.nodes or bed.kept:
-        return list(_of_snapshots(host, bed))
+        return [*_of_snapshots(host, bed), *_of_dumps(host, bed)]
     if noted_on(host, name):  # of its other hosts nothing is known here; `down` takes what is left
         return []
     # What has its disk may be needed there; an export whose disk is gone serves nobody.
@@ -107,6 +108,13 @@ def _of_snapshots(host: Host, bed: ObservedBed) -> Iterator[Leftover]:
         reverting = identity.reverting(bed.name) in bed.volumes
         for file in cut_off(bed.volumes, snapshots_of(only(host), bed.name), reverting=reverting):
             yield Leftover("volume", file, "its snapshot was cut off", bed.name)
+
+
+def _of_dumps(host: Host, bed: ObservedBed) -> Iterator[Leftover]:
+    """The memory of guests of a bed that is there, which nobody is about to bring to another machine any more."""
+    dumps = [name for name in bed.volumes if identity.of_dump(name)]
+    for name in unheld(host, dumps) if dumps and host.has_guests else ():
+        yield Leftover("volume", name, "whoever collected it was killed", bed.name)
 
 
 def collect(host: Host, items: list[Leftover]) -> list[Leftover]:

@@ -25,7 +25,7 @@ from vmlab.runtime.process import Result
 from vmlab.runtime.wait import Deadline, until
 from vmlab.shell import script
 from vmlab.store.carried import BACKENDS, backends, carried
-from vmlab.store.images import Files, Manifest
+from vmlab.store.images import TEMPLATE, Files, Manifest
 from vmlab.store.managers import Manager, failed_scriptlets, installed, lacking, manager_of, worth_asking
 from vmlab.store.packages import Kind, Package, kernel_to_boot, listing_commands, package
 from vmlab.store.recipes import first_boot
@@ -122,7 +122,8 @@ class Session:
             if "ldiskfs" in manifest.backends:
                 self._warn_of_ldiskfs(job.name, release)
             if self._needs_no_cloud_init(job.manifest.user):
-                manifest = manifest.model_copy(update={"carries": {**manifest.carries, **first_boot.CARRIED}})
+                carries = {**manifest.carries, **self._units(job.name, release)}
+                manifest = manifest.model_copy(update={"carries": carries})
             if job.kernel:
                 self._take_out(release, out)
             self._switch_off(job.manifest.user)
@@ -262,6 +263,15 @@ class Session:
         if not result.ok:
             raise self._failure(f"cannot install {first_boot.UNIT}: {_why(result)}", result)
         return "lean" in result.stdout.split()
+
+    def _units(self, name: str, release: str) -> dict[str, str]:
+        """What it carries of vmlab's own: a kernel that is not told when it goes on as a copy makes no clones."""
+        if self._run((*_IN_ENGLISH, "modinfo", "-k", release, "-n", "vmgenid")).ok:
+            return first_boot.CARRIED
+        self._progress.say(
+            f"{name}: its kernel {release} has no vmgenid: its guests boot, and are no template's clones"
+        )
+        return {unit: version for unit, version in first_boot.CARRIED.items() if unit != TEMPLATE}
 
     def _take_out(self, release: str, out: Path) -> None:
         self._progress.stage(NODE, "take the kernel out")
