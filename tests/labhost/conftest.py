@@ -9,10 +9,13 @@ from typing import Any
 
 import pytest
 
+from . import forks
+
 ROOT = Path(__file__).parents[2]
 MINUTES = 60
 DOOR = str(ROOT / "scripts/lab-host")
 SOURCE = ("vmlab", "topologies", "domain-templates", "pyproject.toml")
+FORKS = "/opt/vmlab/forks.py"
 CELL_0_IGB, CELL_1_IGB = "0000:21:00.0", "0000:61:00.0"
 NVME = "0000:22:00.0"
 SHARED = ("0000:62:00.0", "0000:63:01.0", "0000:63:02.0")  # a bridge without ACS and the two e1000 behind it
@@ -74,7 +77,7 @@ class Lab:
 
     def vmlab(self, *arguments: str, status: int = 0, deadline_s: float = 10 * MINUTES) -> str:
         """Nodes boot: a guest that is emulated in an emulated host is no template for any other test."""
-        return self.run("env", "VMLAB_WARM=never", "vmlab", *arguments, status=status, deadline_s=deadline_s)
+        return self.run("python3", FORKS, *arguments, status=status, deadline_s=deadline_s)
 
     def json(self, *arguments: str, deadline_s: float = 10 * MINUTES) -> Any:
         return json.loads(self.vmlab(*arguments, "-o", "json", deadline_s=deadline_s))
@@ -118,6 +121,19 @@ class Lab:
         self.sh(_BARE, deadline_s=5 * MINUTES)
 
 
+# See forks.py. One of the session before has imported what was there then.
+_BEGIN = f"""
+[ ! -e {FORKS}.pid ] || kill $(cat {FORKS}.pid) 2> /dev/null || true
+rm -rf /opt/vmlab/source {forks.DOOR}*
+mkdir /opt/vmlab/source
+tar -xC /opt/vmlab/source
+mv /opt/vmlab/source/tests/labhost/forks.py {FORKS}
+python3 -m compileall -q -j 0 /opt/vmlab/source
+export PYTHONPATH=/opt/vmlab/source:/opt/vmlab/python VMLAB_WARM=never
+setsid python3 {FORKS} < /dev/null > {FORKS}.log 2>&1 &
+echo $! > {FORKS}.pid
+until [ -e {forks.DOOR} ]; do kill -0 $! 2> /dev/null || {{ cat {FORKS}.log >&2; exit 1; }}; sleep 0.2; done
+"""
 _BARE = """
 for guest in $(virsh -q list --all --name); do
     virsh -q destroy "$guest" > /dev/null 2>&1 || true
@@ -138,11 +154,12 @@ def lab() -> Iterator[Lab]:
     """The lab host with this checkout installed. It runs on afterwards, for the next session."""
     up = subprocess.run((DOOR, "up"), capture_output=True, text=True, timeout=60 * MINUTES, check=False)
     assert up.returncode == 0, up.stderr
+    files = (*SOURCE, "tests/labhost/forks.py")
     sources = subprocess.run(
-        ("tar", "-c", "--exclude=__pycache__", *SOURCE), cwd=ROOT, capture_output=True, check=True
+        ("tar", "-c", "--exclude=__pycache__", *files), cwd=ROOT, capture_output=True, check=True
     ).stdout
     lab = Lab()
-    lab.run("sh", "-ec", "rm -rf /opt/vmlab/source; mkdir /opt/vmlab/source; tar -xC /opt/vmlab/source", stdin=sources)
+    lab.run("sh", "-ec", _BEGIN, stdin=sources, deadline_s=10 * MINUTES)
     lab.bare()
     yield lab
     lab.bare()

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .conftest import ROOT, Vmlab
+from .conftest import COLD, ROOT, Vmlab
 
 # $1 is a folder on disk, whose `lib` becomes /var/lib/libvirt; $2 the text of /etc/hosts, $3 that of resolv.conf.
 _SETUP = r"""
@@ -48,6 +48,7 @@ class Apart(Vmlab):
 
     def __init__(self, state: Path, holder: int) -> None:
         super().__init__(state)
+        self.environment |= COLD  # its store has no templates, and one node
         self.holder = holder
         self.up = ""  # what `up` complained of
 

@@ -11,6 +11,8 @@ from typing import Any
 import libvirt
 import pytest
 
+from vmlab.runtime.lock import held
+
 ROOT = Path(__file__).parents[2]
 MINUTES = 60
 
@@ -34,16 +36,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.system)
 
 
+COLD = {"VMLAB_WARM": "never"}
+"""In the environment: new nodes boot."""
 WARM = ("--warm", "auto")
+"""For a bed of a file whose nodes boot otherwise."""
+SMALL = ("--set", "nodes.*.memory=512MiB")
+"""Of a shipped bed whose file says more: nodes of the kind that most tests have."""
 
 
 class Vmlab:
-    """The command; every bed that a test makes is named `t-...`."""
+    """The command; every bed that a test makes is named `t-...`.
+
+    New nodes go on from templates. Each serves all nodes of its kind, so beds have few kinds: 512 MiB and one virtual
+    CPU, where nothing speaks for another. Tests of boots have the fixture `boots`.
+    """
 
     def __init__(self, state: Path) -> None:
         self.state = state
-        # Most tests are of one bed of a kind: its template would boot for them alone. WARM is what the others use.
-        self.environment = {**os.environ, "VMLAB_STATE_DIR": str(state), "NO_COLOR": "1", "VMLAB_WARM": "never"}
+        self.environment = {**os.environ, "VMLAB_STATE_DIR": str(state), "NO_COLOR": "1"}
+        self.environment.pop("VMLAB_WARM", None)
 
     def argv(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "vmlab", *arguments]
@@ -97,14 +108,24 @@ def connection() -> Iterator["libvirt.virConnect"]:
 def vmlab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vmlab]:
     """The command with a state folder of its own, and the demo image in the store; its beds go with it."""
     command = Vmlab(tmp_path_factory.mktemp("state"))
-    if not any(
-        image["name"] == "demo" and "vmlab-template" in image["carries"] for image in command.json("image", "list")
-    ):
-        command.run("image", "build", "demo", deadline_s=30 * MINUTES)
+    with held("tests.demo-image", what="the demo image of the tests", wait_s=30 * MINUTES):  # by another worker
+        images = command.json("image", "list")
+        if not any(image["name"] == "demo" and "vmlab-template" in image["carries"] for image in images):
+            command.run("image", "build", "demo", deadline_s=30 * MINUTES)
     yield command
     for line in json.loads(command.run("list", "-o", "json")):
         if list(command.state.glob(f"**/beds/{line['name']}")):  # made here, and not by a session beside this one
             command.run("down", line["name"], "--yes")
+
+
+@pytest.fixture(scope="module")
+def boots(vmlab: Vmlab) -> Iterator[None]:
+    """New nodes of this file boot: that is what it is about, or nobody else has nodes of their kind."""
+    before = dict(vmlab.environment)
+    vmlab.environment |= COLD
+    yield
+    vmlab.environment.clear()
+    vmlab.environment |= before
 
 
 def image_store() -> Path:

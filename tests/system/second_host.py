@@ -10,16 +10,17 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from sshd import Sshd
 
 from vmlab.guest.keys import IDENTITY, BedKeys
+from vmlab.runtime.lock import held
 from vmlab.runtime.wait import sleep
 
-from .conftest import MINUTES, ROOT, Vmlab
+from .conftest import COLD, MINUTES, ROOT, Vmlab
 
 FIRST, SECOND = "198.18.77.1", "198.18.77.2"
 """The addresses of the two hosts in the network between them (of RFC 2544's range, which is for tests)."""
@@ -89,6 +90,7 @@ class OverHosts(Vmlab):
 
     def __init__(self, state: Path, second: SecondHost) -> None:
         super().__init__(state)
+        self.environment |= COLD  # those of the second host boot in any case, and no bed is ready without them
         self.environment["PATH"] = f"{second.path}:{self.environment['PATH']}"
         self.second = second
 
@@ -98,11 +100,13 @@ class OverHosts(Vmlab):
 
 @contextmanager
 def second_host(work: Path, *, other: bool = False) -> Iterator[SecondHost]:
-    """The host, whose files are below `work`; all of it is gone afterwards. Only root may.
+    """The host, whose files are below `work`; all of it is gone afterwards. Only root may. There is one at a time.
 
     The `other` one may be there at the same time: tests of real Lustre are long, and run beside the rest.
     """
     first, second = (OTHER_FIRST, OTHER_SECOND) if other else (FIRST, SECOND)
+    only = ExitStack()
+    only.enter_context(held(f"tests.{second}", what="the second host of the tests", wait_s=30 * MINUTES))
     (work / "lib/vmlab").mkdir(parents=True)
     (work / "lib").chmod(0o755)
     unshare = ("unshare", "--mount", "--net", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc")
@@ -132,6 +136,7 @@ def second_host(work: Path, *, other: bool = False) -> Iterator[SecondHost]:
         if not other:
             subprocess.run(("ip", "link", "delete", SITE), check=False, capture_output=True)
         shutil.rmtree(work / "lib", ignore_errors=True)
+        only.close()
 
 
 def inside(holder: int) -> tuple[str, ...]:

@@ -29,16 +29,17 @@ from vmlab.runtime.wait import Deadline
 from vmlab.steps import Step
 from vmlab.virt.connection import connected
 
-from .conftest import MINUTES, ROOT, WARM, Vmlab, qemu_pids, remains
+from .conftest import MINUTES, ROOT, SMALL, Vmlab, qemu_pids, remains
 
 BED = "t-ha"
 FILE = str(ROOT / "topologies/ha-topology.yaml")
+UP = ("up", FILE, "--name", BED, *SMALL)
 NODES = ["client1", "mds1", "mds2", "oss1", "oss2"]
 
 
 @pytest.fixture(scope="module")
 def bed(vmlab: Vmlab) -> Iterator[Vmlab]:
-    vmlab.run("up", FILE, "--name", BED, "--timings", *WARM)
+    vmlab.run(*UP, "--timings")
     yield vmlab
     vmlab.run("down", BED, "--yes")
     assert remains(BED, vmlab) == []
@@ -53,11 +54,11 @@ def test_every_node_is_ready(bed: Vmlab) -> None:
 def test_up_again_changes_nothing(bed: Vmlab) -> None:
     before = qemu_pids(BED)
     assert len(before) == len(NODES)
-    bed.run("up", FILE, "--name", BED)
+    bed.run(*UP)
     assert "nothing to change" in bed.complaints
     assert "carries no Lustre: the bed comes up without its file systems (lustre)" in bed.complaints
     assert qemu_pids(BED) == before
-    plan = bed.json("plan", FILE, "--name", BED)
+    plan = bed.json("plan", *UP[1:])
     assert (plan["changes"], plan["actions"]) == (False, [])
 
 
@@ -101,19 +102,16 @@ def test_stages_go_through_all_guests(bed: Vmlab, monkeypatch: pytest.MonkeyPatc
 
 
 def test_all_nodes_resolve_all_short_names(bed: Vmlab) -> None:
-    bed.run("exec", BED, "-n", "*", "--", "getent", "hosts", *NODES)
-    answers = json.loads(bed.run("exec", BED, "-n", "*", "-o", "json", "--", "hostname"))
-    assert {answer["node"]: answer["stdout"].strip() for answer in answers} == {name: name for name in NODES}
+    told = bed.on_all(BED, f"getent hosts {' '.join(NODES)} | wc -l; hostname")
+    assert told == {name: f"{len(NODES)}\n{name}" for name in NODES}
 
 
 def test_root_of_each_node_reaches_all_others_by_name_and_address(bed: Vmlab) -> None:
     """All vouch for each one's name and addresses; a login, seconds of an emulated processor, is tried with some."""
     told = {n["name"]: [address["ip"].partition("/")[0] for address in n["addresses"]] for n in bed.json("status", BED)}
+    certificates = bed.on_all(BED, "ssh-keygen -L -f /etc/ssh/ssh_host_ed25519_key-cert.pub")
     for name, addresses in told.items():
-        certificate = bed.run(
-            "ssh", BED, name, "--", "ssh-keygen", "-L", "-f", "/etc/ssh/ssh_host_ed25519_key-cert.pub"
-        )
-        assert {name, *addresses} <= {line.strip() for line in certificate.splitlines()}
+        assert {name, *addresses} <= {line.strip() for line in certificates[name].splitlines()}
     ask = 'for name; do ssh -o BatchMode=yes -o StrictHostKeyChecking=yes "$name" true || exit; done'
     bed.run("exec", BED, "-n", "client1", "--", "sh", "-c", ask, "sh", *NODES, *told["oss1"])
     bed.run("exec", BED, "-n", "oss1", "--", "sh", "-c", ask, "sh", "oss2", "client1")
@@ -186,7 +184,7 @@ def test_power_off_is_hard_and_up_brings_one_node_back(bed: Vmlab) -> None:
     bed.run("power", "off", BED, "oss1")
     assert f"{BED}.oss1" not in qemu_pids(BED)
     assert {n["name"]: n["stage"] for n in bed.json("status", BED)}["oss1"] == "off"
-    bed.run("up", FILE, "--name", BED)
+    bed.run(*UP)
     after = qemu_pids(BED)
     assert after.keys() == before.keys()
     assert {name for name in after if after[name] != before[name]} == {f"{BED}.oss1"}
@@ -233,7 +231,7 @@ def test_the_first_client_powers_servers_hard_from_inside(bed: Vmlab, connection
     bed.run("status", BED, "--no-guests")
     assert f"{BED}: the power service was away; it is started again, client1 can power nodes" in bed.complaints
     client("vmlab-power --on oss1")
-    bed.run("up", FILE, "--name", BED)
+    bed.run(*UP)
     after = qemu_pids(BED)
     assert {name for name in after if after[name] != before[name]} == {f"{BED}.oss1"}
 
@@ -327,7 +325,7 @@ def test_the_disk_of_a_target_that_is_marked_fails_on_demand(bed: Vmlab, monkeyp
     bed.run("fault", "add", BED, "write-errors", "oss1", "--disk", OST)
     bed.run("exec", BED, "-n", "oss1", "--", "sync")
     bed.run("power", "cycle", BED, "oss1")
-    bed.run("up", FILE, "--name", BED)
+    bed.run(*UP)
     assert (bed.json("fault", "list", BED), of_disk(bed, "oss1", *write)) == ([], "")
     # The mark is gone, and so is what it made.
     plain = (Stage("disks", tuple(Track(node, OST, prepare(sound)) for node in pair)),)
@@ -396,7 +394,7 @@ def dead_and_alive_are_collected(bed: Vmlab, folder: Path, panic: str) -> None:
 
 
 def test_a_disk_comes_while_its_node_runs_and_what_was_written_outlives_a_restart(bed: Vmlab) -> None:
-    grown = ("up", FILE, "--name", BED, "--set", "nodes.client1.disks=[{name: more, size: 16MiB}]")
+    grown = (*UP, "--set", "nodes.client1.disks=[{name: more, size: 16MiB}]")
     before = qemu_pids(BED)
     bed.run(*grown)
     assert qemu_pids(BED) == before

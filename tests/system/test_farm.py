@@ -21,10 +21,7 @@ from vmlab.runtime.wait import Deadline, until
 from .conftest import MINUTES, ROOT, Vmlab, remains
 from .second_host import FIRST, SECOND, SecondHost, inside, second_host
 
-pytestmark = [
-    pytest.mark.skipif(os.geteuid() != 0, reason="only root makes namespaces"),
-    pytest.mark.xdist_group("second host"),
-]
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root makes namespaces")
 
 HELD = "name: t-held\nimage: demo\nnodes: {c1: {role: client, cpus: 1, memory: 512MiB}}\n"
 RUN = HELD.replace("t-held", "t-run") + "workloads: [{command: {run: 'uname -n; sleep SECONDS'}}]\n"

@@ -17,6 +17,9 @@ from .conftest import MINUTES, Vmlab, image_store, qemu_pids, remains
 from .deb import package
 
 BED = "t-first"
+
+pytestmark = pytest.mark.usefixtures("boots")
+
 TEXT = """
 name: t-first
 image: {image}

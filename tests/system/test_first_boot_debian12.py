@@ -14,7 +14,7 @@ import pytest
 from vmlab.store.recipes.debian import apt_mirror
 
 from . import identity
-from .conftest import MINUTES, WARM, Vmlab, image_store, remains
+from .conftest import MINUTES, Vmlab, image_store, remains
 from .deb import package
 
 BED, BASE, LEAN = "t-debian12", "t-debian12", "t-debian12-lean"
@@ -103,7 +103,7 @@ def bed(vmlab: Vmlab, images: None, file: str) -> Iterator[Vmlab]:
     assert "its kernel lacks vmgenid" in vmlab.complaints
     planned = vmlab.json("plan", file)
     assert {node["name"]: node["first_boot"] for node in planned["nodes"]} == {"lean": "lean", "cloud": "cloud-init"}
-    vmlab.run("up", file, "--accel", "tcg", *WARM, deadline_s=10 * MINUTES)
+    vmlab.run("up", file, "--accel", "tcg", deadline_s=10 * MINUTES)
     assert "lean boots, and is no template's clone: the image" in vmlab.complaints
     yield vmlab
     vmlab.run("down", BED, "--yes")

@@ -22,7 +22,10 @@ IMAGE, BED = "t-tiny", "t-of-tiny"
 BUILD = f"build-{IMAGE}"
 Deb = Callable[..., Path]
 
-pytestmark = pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="needs dpkg-deb to make packages")
+pytestmark = [
+    pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="needs dpkg-deb to make packages"),
+    pytest.mark.usefixtures("boots"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -21,6 +21,7 @@ NODES = ("node1", "node2")
 
 pytestmark = [
     pytest.mark.images,
+    pytest.mark.usefixtures("boots"),
     pytest.mark.skipif(not IMAGES, reason="VMLAB_TEST_IMAGES names no image"),
 ]
 

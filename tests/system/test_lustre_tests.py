@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import ROOT, WARM, Vmlab, qemu_pids, remains
+from .conftest import ROOT, Vmlab, qemu_pids, remains
 
 BED = "t-suites"
 NODES = """
@@ -37,7 +37,7 @@ def file(vmlab: Vmlab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str
     folder = tmp_path_factory.mktemp("bed")
     (folder / "nodes.yaml").write_text(NODES)
     (folder / "bed.yaml").write_text(NODES + TARGETS)
-    vmlab.run("up", str(folder / "nodes.yaml"), *WARM)
+    vmlab.run("up", str(folder / "nodes.yaml"))
     vmlab.run("exec", BED, "-n", "c1", "--", "sh", "-c", INSTALLED)
     vmlab.run("cp", "-r", str(ROOT / "tests/lustre_stand_in/tests"), f"{BED}.c1:/usr/lib64/lustre/")
     vmlab.run("exec", BED, "-n", "c1", "--", "sync")

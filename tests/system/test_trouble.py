@@ -19,10 +19,12 @@ from vmlab.lab.ground.image_store import folder as image_folder
 from vmlab.virt.connection import connected
 from vmlab.virt.pool import MARK
 
-from .conftest import ROOT, Vmlab, qemu_pids, remains
+from .conftest import ROOT, SMALL, WARM, Vmlab, qemu_pids, remains
 
 BED = "t-one"
 FILE = str(ROOT / "topologies/minimal.yaml")
+
+pytestmark = pytest.mark.usefixtures("boots")
 
 
 @pytest.fixture(autouse=True)
@@ -81,12 +83,14 @@ def test_up_finishes_what_killed_ones_began(vmlab: Vmlab) -> None:
 
 
 def test_two_vmlabs_at_one_bed(vmlab: Vmlab) -> None:
-    first = vmlab.start("up", FILE, "--name", BED)
+    first = vmlab.start("up", FILE, "--name", BED, *SMALL, *WARM)
     assert first.stderr is not None
-    next(line for line in first.stderr if line.rstrip().endswith(": start-domain"))
+    next(line for line in first.stderr if line.rstrip().endswith(": define-domain"))
+    first.send_signal(signal.SIGSTOP)  # it holds the bed for as long as it takes
     vmlab.run("up", FILE, "--name", BED, status=9)
     assert f"pid {first.pid}" in vmlab.complaints
     vmlab.run("down", BED, "--yes", status=9)
+    first.send_signal(signal.SIGCONT)
     _, told = first.communicate()
     assert first.returncode == 0, told
 
@@ -105,6 +109,7 @@ def restart_libvirtd() -> None:
         time.sleep(0.1)
 
 
+@pytest.mark.alone
 def test_libvirtd_restarted_in_the_middle(vmlab: Vmlab) -> None:
     first = vmlab.start("up", FILE, "--name", BED)
     assert first.stderr is not None
@@ -234,6 +239,7 @@ def full_pool(connection: "libvirt.virConnect", tmp_path: Path) -> Iterator[Path
         subprocess.run(("umount", "-l", str(tmp_path)), check=True)
 
 
+@pytest.mark.alone
 def test_a_full_disk(vmlab: Vmlab, full_pool: Path) -> None:
     vmlab.run("up", FILE, "--name", BED, status=4)
     assert "No space left" in vmlab.complaints

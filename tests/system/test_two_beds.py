@@ -1,13 +1,13 @@
 """Two beds side by side, brought up at the same time."""
 
-from .conftest import ROOT, WARM, Vmlab, qemu_pids, remains
+from .conftest import ROOT, SMALL, Vmlab, qemu_pids, remains
 
 FILE = str(ROOT / "topologies/minimal.yaml")
 BEDS = ("t-a", "t-b")
 
 
 def test_two_beds_at_once(vmlab: Vmlab) -> None:
-    started = [vmlab.start("up", FILE, "--name", bed, *WARM) for bed in BEDS]
+    started = [vmlab.start("up", FILE, "--name", bed, *SMALL) for bed in BEDS]
     try:
         for process in started:
             _, told = process.communicate()

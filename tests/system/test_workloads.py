@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from .beside import with_machine
-from .conftest import WARM, Vmlab, remains
+from .conftest import Vmlab, remains
 
 __all__ = ["with_machine"]
 
@@ -35,7 +35,7 @@ def topology(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def bed(vmlab: Vmlab, topology: Path) -> Iterator[Vmlab]:
-    vmlab.run("up", str(topology), *WARM)
+    vmlab.run("up", str(topology))
     yield vmlab
     vmlab.run("down", BED, "--yes")
     assert remains(BED, vmlab) == []
