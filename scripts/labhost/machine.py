@@ -4,6 +4,7 @@ In the cache: `image-*` (see image.py), `images-*` (see demo.py), `state` (a sto
 with its disks), `run` (the running one: its disks, console, monitor, ssh port).
 """
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -99,6 +100,29 @@ class LabHost:
                 until(lambda: self.pid is None, Deadline.after(10))
         self._leave_ssh()
         shutil.rmtree(self._run, ignore_errors=True)
+
+    @property
+    def cable(self) -> Path:
+        """Where the end of a cable from its switch is."""
+        return self._run / "cable"
+
+    def plug(self, far: Path) -> None:
+        """A cable from its switch to the end `far` of another one's, which is to be plugged in there, too.
+
+        Its igb and their VFs are on one Ethernet with that one's then. It has one cable. HostError if it does not run.
+        """
+        if self.pid is None:
+            raise HostError(f"the lab host of {self.folder} does not run", hint="scripts/lab-host up")
+        ends = {end: {"type": "unix", "path": str(path)} for end, path in (("local", self.cable), ("remote", far))}
+        monitor = Monitor(self._run / "monitor")
+        try:
+            for there in ("cable-port", "cable"):
+                with contextlib.suppress(HostError):  # there is none as a rule
+                    monitor.do("netdev_del", id=there)
+            monitor.do("netdev_add", type="dgram", id="cable", **ends)
+            monitor.do("netdev_add", type="hubport", id="cable-port", hubid=0, netdev="cable")
+        finally:
+            monitor.close()
 
     def ssh_command(self, *command: str) -> tuple[str, ...]:
         """ssh into it as root; as ever, the shell there splits the words again. HostError if it does not run."""

@@ -7,6 +7,7 @@ Kept in $VMLAB_LAB_HOST_DIR, else in ~/.cache/vmlab/lab-host.
 import argparse
 import os
 import sys
+from pathlib import Path
 
 from labhost.hardware import CELL_GIB
 from labhost.machine import LabHost, cache
@@ -36,6 +37,8 @@ def main() -> int:
     commands.add_parser("status", help="does it run? status 1 if not")
     commands.add_parser("console", help="print what its kernel printed")
     commands.add_parser("ssh-config", help="what ssh_config(5) needs for qemu+ssh://root@lab-host/system")
+    join = commands.add_parser("join", help="a cable from its switch to that of another one, until either ends")
+    join.add_argument("folder", type=Path, metavar="DIR", help="the other one's VMLAB_LAB_HOST_DIR")
     ssh = commands.add_parser("ssh", help="a shell in it, or run CMD there")
     ssh.add_argument("words", nargs=argparse.REMAINDER, metavar="CMD")
     asked = parser.parse_args()
@@ -46,6 +49,10 @@ def main() -> int:
             os.execvp(command[0], command)  # noqa: S606  no shell is wanted
         if asked.command == "ssh-config":
             print(host.ssh_config(), end="")
+        elif asked.command == "join":
+            other = LabHost(asked.folder)
+            host.plug(other.cable)
+            other.plug(host.cable)
         elif asked.command == "console":
             print(host.console(1 << 20))
         elif asked.command == "status":

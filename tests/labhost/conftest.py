@@ -1,13 +1,16 @@
 """The emulated lab host (scripts/lab-host), this checkout in it, and the way in."""
 
 import json
+import os
 import shlex
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from system.conftest import Vmlab
 
 from . import forks
 
@@ -39,6 +42,18 @@ class Lab:
     lost = ""
     """Once the host itself is broken: why. What would follow fails at once, not by its deadline."""
 
+    def __init__(self, folder: str = "") -> None:
+        """Of the cache folder that scripts/lab-host takes if none is named, or of another one."""
+        self.environment = {**os.environ, **({"VMLAB_LAB_HOST_DIR": folder} if folder else {})}
+
+    def door(self, *words: str) -> str:
+        """What scripts/lab-host says."""
+        done = subprocess.run(
+            (DOOR, *words), env=self.environment, capture_output=True, text=True, timeout=60 * MINUTES, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
     def run(
         self, *command: str, status: int | None = 0, deadline_s: float = 2 * MINUTES, stdin: str | bytes = ""
     ) -> str:
@@ -56,7 +71,7 @@ class Lab:
 
     def _broken(self) -> str:
         """What says that it is the host that hangs, and not what was asked of it; "" if nothing does."""
-        console = subprocess.run((DOOR, "console"), capture_output=True, text=True, check=False).stdout
+        console = self.door("console")
         stalled = _STALL in console
         if not stalled and self._enter("true", stdin="", deadline_s=MINUTES).returncode == 0:
             return ""
@@ -67,7 +82,9 @@ class Lab:
             pytest.fail(self.lost)
         argv, told = (DOOR, "ssh", command), stdin.encode() if isinstance(stdin, str) else stdin
         try:
-            return subprocess.run(argv, input=told, capture_output=True, timeout=deadline_s, check=False)
+            return subprocess.run(
+                argv, env=self.environment, input=told, capture_output=True, timeout=deadline_s, check=False
+            )
         except subprocess.TimeoutExpired:
             return subprocess.CompletedProcess(argv, _NO_WORD[0], b"", b"")
 
@@ -118,6 +135,10 @@ class Lab:
         for bed in self.json("list"):
             if bed["name"].startswith("t-"):
                 self.vmlab("down", bed["name"], "--yes")
+        self.empty()
+
+    def empty(self) -> None:
+        """The same, whoever's the guests are."""
         self.sh(_BARE, deadline_s=5 * MINUTES)
 
 
@@ -134,6 +155,20 @@ setsid python3 {FORKS} < /dev/null > {FORKS}.log 2>&1 &
 echo $! > {FORKS}.pid
 until [ -e {forks.DOOR} ]; do kill -0 $! 2> /dev/null || {{ cat {FORKS}.log >&2; exit 1; }}; sleep 0.2; done
 """
+
+
+def from_here(work: Path, config: str) -> Vmlab:
+    """The command on this machine, whose ssh knows what ssh_config(5) `config` says; its files are below `work`."""
+    (work / "config").write_text(config)
+    for name in ("ssh", "scp"):
+        program = work / name
+        program.write_text(f'#!/bin/sh\nexec {shutil.which(name)} -F {shlex.quote(str(work / "config"))} "$@"\n')
+        program.chmod(0o755)
+    command = Vmlab(work / "state")
+    command.environment["PATH"] = f"{work}:{os.environ['PATH']}"
+    return command
+
+
 _BARE = """
 for guest in $(virsh -q list --all --name); do
     virsh -q destroy "$guest" > /dev/null 2>&1 || true
@@ -152,13 +187,12 @@ for pages in /sys/devices/system/node/node*/hugepages/*/nr_hugepages; do echo 0 
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Lab]:
     """The lab host with this checkout installed. It runs on afterwards, for the next session."""
-    up = subprocess.run((DOOR, "up"), capture_output=True, text=True, timeout=60 * MINUTES, check=False)
-    assert up.returncode == 0, up.stderr
+    lab = Lab()
+    lab.door("up")
     files = (*SOURCE, "tests/labhost/forks.py")
     sources = subprocess.run(
         ("tar", "-c", "--exclude=__pycache__", *files), cwd=ROOT, capture_output=True, check=True
     ).stdout
-    lab = Lab()
     lab.run("sh", "-ec", _BEGIN, stdin=sources, deadline_s=10 * MINUTES)
     lab.bare()
     yield lab

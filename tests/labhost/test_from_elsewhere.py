@@ -1,18 +1,15 @@
 """Functions of the lab host in a guest that this machine brings up there, by ssh: no vmlab runs there."""
 
-import os
-import shlex
-import shutil
 import signal
-import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from system.conftest import MINUTES, Vmlab
 
 from vmlab.runtime.wait import Deadline, until
 
-from .conftest import CELL_0_IGB, CELL_1_IGB, DOOR, Lab
+from .conftest import CELL_0_IGB, CELL_1_IGB, Lab, from_here
 
 BED = "t-away"
 TOPOLOGY = f"""
@@ -34,16 +31,8 @@ pytestmark = pytest.mark.nightly  # a nested guest that boots twice
 def away(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vmlab]:
     """The command on this machine, whose ssh knows the lab host."""
     lab.bare()
-    work = tmp_path_factory.mktemp("away")
-    told = subprocess.run((DOOR, "ssh-config"), capture_output=True, text=True, check=True).stdout
-    (work / "config").write_text(told)
-    for name in ("ssh", "scp"):
-        program = work / name
-        program.write_text(f'#!/bin/sh\nexec {shutil.which(name)} -F {shlex.quote(str(work / "config"))} "$@"\n')
-        program.chmod(0o755)
-    command = Vmlab(work / "state")
-    command.environment["PATH"] = f"{work}:{os.environ['PATH']}"
-    (work / "away.yaml").write_text(TOPOLOGY)
+    command = from_here(tmp_path_factory.mktemp("away"), lab.door("ssh-config"))
+    Path(file(command)).write_text(TOPOLOGY)
     yield command
     if lab.virsh("list", "--all", "--name").strip():
         command.run("down", file(command), "--yes")
