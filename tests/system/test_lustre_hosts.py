@@ -27,10 +27,10 @@ pytestmark = [
 ]
 
 HOPS, OSS = "t-far-hops", "t-far-oss"
+# What is measured, and less of it. rdma ends at a router; of two runs of IOR behind both hops one ended with a kernel
+# BUG (skbuff.c) of a router, which drives soft-RoCE.
 SMALL = {
-    "rdma": {"iterations": 100},
     "lnet_selftest": {"duration_s": 5, "size": ["4KiB", "64KiB"], "concurrency": [4]},
-    "ior": {"block": "8MiB", "transfer_sizes": ["1MiB"]},
     # Those of each host at once, then all. Small records, no reading: what is over within a second is no measurement.
     "obdfilter_survey": {
         "together": True,
@@ -58,7 +58,9 @@ def shipped(name: str, bed: str, second: SecondHost) -> dict[str, Any]:
     """A shipped topology, but for its hosts, its nodes' size and image, its name, and how long workloads take."""
     content: dict[str, Any] = yaml.safe_load((ROOT / "topologies" / name).read_text())
     content["hosts"] = {"kvm1": {"address": OTHER_FIRST}, "kvm2": {"uri": second.uri, "address": second.address}}
-    content["workloads"] = [{what: had | SMALL[what]} for item in content["workloads"] for what, had in item.items()]
+    content["workloads"] = [
+        {what: had | SMALL[what]} for item in content["workloads"] for what, had in item.items() if what in SMALL
+    ]
     for node in content["nodes"].values():
         # LNet gives a router 1 GiB of buffers, and does not start where it does not get them.
         memory = "2GiB" if node["role"] == "router" else "1GiB"
@@ -82,7 +84,6 @@ def taken_down(run: Timed, bed: str, second: SecondHost) -> None:
 @pytest.fixture(scope="module")
 def hops(run: Timed, second: SecondHost, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     content = shipped("two-hop-two-hosts.yaml", HOPS, second)
-    content["workloads"] = [item for item in content["workloads"] if "rdma" not in item]  # it ends at a router
     yield brought_up(run, content, tmp_path_factory.mktemp("hops"))
     taken_down(run, HOPS, second)
 
@@ -114,10 +115,17 @@ def test_two_hops_go_over_two_hosts(run: Timed, hops: str) -> None:
 
 def test_selftest_and_files_cross_both_hops(run: Timed, hops: str) -> None:
     found = measured(run, hops)
-    assert list(found) == ["lnet_selftest", "ior"]
     ends = {(s["labels"]["from"], s["labels"]["to"]) for s in found["lnet_selftest"]["samples"]}
     assert ends == {("client1", "oss1")}
-    assert {host["name"]: host["nodes"] for host in found["ior"]["hosts"]}["kvm2"] == ["client1"]
+    hosts = {host["name"]: host["nodes"] for host in found["lnet_selftest"]["hosts"]}
+    assert hosts == {"kvm1": ["oss1"], "kvm2": ["client1"]}
+    write = "head -c 65536 /dev/urandom >/mnt/lustre/file; sync; md5sum </mnt/lustre/file"
+    read = "echo 3 >/proc/sys/vm/drop_caches; md5sum </mnt/lustre/file"
+    told = run(
+        "ssh", HOPS, "client1", "--", "sh", "-c", f"{write}; lctl set_param -n ldlm.namespaces.*.lru_size=clear; {read}"
+    )
+    first, second = (line for line in told.splitlines() if line.endswith("-"))
+    assert first == second
 
 
 @pytest.fixture(scope="module")
