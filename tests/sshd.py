@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import threading
+import weakref
 from pathlib import Path
 
 import pytest
@@ -36,9 +37,12 @@ class Sshd:
         self.inside = inside
         self.keys = keys
         self.node = node
-        with socket.socket() as taken:
-            taken.bind(("127.0.0.1", 0))
-            self.port: int = taken.getsockname()[1]
+        # Nobody else gets the port, before it begins and after it has ended: sshd may bind what is bound so.
+        reserved = socket.socket()
+        weakref.finalize(self, reserved.close)
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        reserved.bind(("127.0.0.1", 0))
+        self.port: int = reserved.getsockname()[1]
         folder.mkdir(mode=0o700)
         (folder / "tmp").mkdir()
         for name, content in (("host", keys.host_key(node).private), ("authorized", keys.public_key + "\n")):
