@@ -16,6 +16,7 @@ import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from vmlab.errors import BusyError, HostError
 from vmlab.runtime.files import open_regular, owner_name
@@ -168,13 +169,11 @@ def holder(name: str) -> str:
     """The command line of whoever has the lock, as he says it; "" for nobody. Nothing is locked."""
     try:
         with os.fdopen(open_regular(_folder() / file_name(name), os.O_RDONLY), "rb") as file:
-            told = json.loads(file.read(8 * _TOLD))
-        pid, command = told["pid"], told["command"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            told = _word(file.read(8 * _TOLD), "command")
+    except OSError:
         return ""
-    if not (isinstance(pid, int) and 1 < pid < _PIDS and isinstance(command, str)):
-        return ""
-    return command if Path(f"/proc/{pid}").exists() else ""  # who was killed left his word
+    # Who was killed left his word.
+    return told["command"] if told is not None and Path(f"/proc/{told['pid']}").exists() else ""
 
 
 def _tell(descriptor: int, owner: bytes) -> None:
@@ -186,16 +185,23 @@ def _tell(descriptor: int, owner: bytes) -> None:
 def busy(what: str, owner: bytes) -> BusyError:
     """The error that names who has it, from what he said of himself."""
     by, hint = "another vmlab", "try again in a moment"
-    with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
-        told = json.loads(owner)
-        pid, texts = told["pid"], (told["user"], told["command"], told["since"])
-        if isinstance(pid, int) and 1 < pid < _PIDS and all(isinstance(text, str) for text in texts):
-            user, command, since = (" ".join(text.split()) for text in texts)
-            machine = str(told.get("machine", ""))[:_TOLD]
-            at = f" on {machine}" if machine else ""
-            by = f"{user} (pid {pid}{at}) with `{command}` since {since}"
-            hint = f"wait for it, or{at}: kill {pid}"
+    told = _word(owner, "user", "command", "since")
+    if told is not None:
+        pid, (user, command, since) = told["pid"], (" ".join(told[t].split()) for t in ("user", "command", "since"))
+        at = f" on {told['machine']}" if told["machine"] else ""
+        by = f"{user} (pid {pid}{at}) with `{command}` since {since}"
+        hint = f"wait for it, or{at}: kill {pid}"
     return BusyError(f"{what} is in use by {by}", hint=hint)
+
+
+def _word(owner: bytes, *texts: str) -> dict[str, Any] | None:
+    """What somebody said of himself: pid, these texts, machine ("": this one); None if no vmlab could have said it."""
+    with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
+        told: dict[str, Any] = json.loads(owner)
+        pid = told["pid"]
+        if isinstance(pid, int) and 1 < pid < _PIDS and all(isinstance(told[text], str) for text in texts):
+            return told | {"machine": str(told.get("machine", ""))[:_TOLD]}
+    return None
 
 
 def _quoted(path: Path) -> str:
