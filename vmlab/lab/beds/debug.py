@@ -1,6 +1,5 @@
 """Join a debugger to a node: gdb runs here, wherever the node is, with the symbols that can be found."""
 
-import contextlib
 import os
 import shlex
 import shutil
@@ -11,15 +10,15 @@ from pathlib import Path
 
 from vmlab.errors import HostError, UsageError
 from vmlab.guest.child import attached, no_watch
-from vmlab.guest.control import ControlPlace
 from vmlab.lab.beds.execute import one
 from vmlab.lab.ground.bed import existing
 from vmlab.lab.ground.bed_folder import folder
 from vmlab.lab.ground.hosts import Hosts
 from vmlab.lab.ground.images_elsewhere import elsewhere, store_here
+from vmlab.lab.ground.socket_here import socket_here
 from vmlab.plan.observed import ObservedDomain
 from vmlab.runtime.log import log
-from vmlab.virt.brought import brought, leading
+from vmlab.virt.brought import leading
 from vmlab.virt.connection import Host
 from vmlab.virt.debugger import let_run, socket_of
 from vmlab.virt.machine import machine_of
@@ -119,25 +118,11 @@ def join(found: Session) -> int | None:
     if shutil.which("gdb") is None or not found.may:
         return None
     try:
-        with _here(found) as socket:
+        with socket_here(found.host, found.socket, found.place) as socket:
             return attached(found.argv(socket), no_watch)
     finally:
         if let_run(found.host, found.domain):
             log.warning("gdb left %s stopped: it goes on", found.domain)
-
-
-@contextlib.contextmanager
-def _here(found: Session) -> Iterator[str]:
-    """Where the socket is reached from here."""
-    if not elsewhere(found.host):
-        yield found.socket
-        return
-    place = ControlPlace(found.place)
-    try:
-        with brought(machine_of(found.host), found.socket, place.socket):
-            yield place.socket
-    finally:
-        place.remove()
 
 
 def _version(kernel: str) -> str:

@@ -1,26 +1,22 @@
 """The process of a bed's power service: `python -m vmlab.lab.beds.serve BED FOLDER HOST URI ...`, see `channel`."""
 
-import contextlib
 import os
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from socket import AF_UNIX, socket
 
 from vmlab.errors import BusyError, HostError, VmlabError
-from vmlab.guest.control import ControlPlace
 from vmlab.lab.beds.rights import Rights
 from vmlab.lab.ground.hosts import Hosts
-from vmlab.lab.ground.images_elsewhere import elsewhere
+from vmlab.lab.ground.socket_here import socket_here
 from vmlab.runtime.log import log, open_lasting_log
 from vmlab.runtime.wait import Deadline, sleep
 from vmlab.service import process
 from vmlab.service.conversation import converse
-from vmlab.virt.brought import brought
 from vmlab.virt.channels import power_ends
 from vmlab.virt.connection import Away, Host
-from vmlab.virt.machine import machine_of
 
 _LOOK_EVERY_S = 1.0
 _GONE_S = 15.0  # a domain is defined anew in between
@@ -82,7 +78,7 @@ class _Service:
 
     def _talk(self, host: Host, start: tuple[str, int], path: str) -> None:
         try:
-            with self._reached(host, path) as place, socket(AF_UNIX) as connection:
+            with socket_here(host, path, self._place) as place, socket(AF_UNIX) as connection:
                 connection.connect(place)
                 log.info("listening")
                 converse(connection, lambda request: Rights(self._answering(), self._bed, start[0]).act(request))
@@ -94,19 +90,6 @@ class _Service:
         finally:
             with self._guard:
                 del self._talking[host.name][start]
-
-    @contextlib.contextmanager
-    def _reached(self, host: Host, path: str) -> Iterator[str]:
-        """Where a guest's end of its channel is reached from here."""
-        if not elsewhere(host):
-            yield path
-            return
-        place = ControlPlace(self._place)
-        try:
-            with brought(machine_of(host), path, place.socket):
-                yield place.socket
-        finally:
-            place.remove()
 
     def _answering(self) -> Hosts:
         now = dict(self._hosts)
