@@ -15,10 +15,11 @@ from vmlab.runtime.garbage import uncollected
 from vmlab.topology import Fabric, Topology
 from vmlab.values import identity
 from vmlab.values.pci import PciAddress
+from vmlab.virt.bed_files import beds_with_folders, files_of_beds
 from vmlab.virt.connection import Host
 from vmlab.virt.observe import observe
 from vmlab.virt.pins import host_cpus
-from vmlab.virt.pool import BEDS, files_of_beds, pool_path
+from vmlab.virt.pool import BEDS, pool_path
 
 EXTERNAL = "external"
 """The state of a machine that is no guest."""
@@ -67,7 +68,7 @@ def beds(host: Host) -> list[BedLine]:
     files = [(name, owner.bed) for name in files_of_beds(host) if (owner := identity.owner_of(name)) is not None]
     disks = Counter(bed for name, bed in files if identity.has_data(name))
     lines = []
-    for name in sorted({*observed.beds, *(bed for _, bed in files)}):
+    for name in sorted({*observed.beds, *beds_with_folders(host), *(bed for _, bed in files)}):
         nodes = observed.bed(name).nodes.values()
         lines.append(BedLine(name, len(nodes), sum(node.running for node in nodes), disks[name]))
     return lines
