@@ -16,7 +16,7 @@ from vmlab.lab.beds.down import down
 from vmlab.lab.beds.power import power
 from vmlab.lab.beds.prepare import images_of, prepare
 from vmlab.lab.beds.reached import reached
-from vmlab.lab.beds.status import beds, known
+from vmlab.lab.beds.status import NodeStatus, beds, known
 from vmlab.lab.beds.up import Raised, up
 from vmlab.lab.ground.bed import existing, hosts_at, known_hosts, locked
 from vmlab.lab.ground.bed_folder import new_folder, nodes_on, spread
@@ -24,6 +24,7 @@ from vmlab.lab.ground.hosts import Hosts, only
 from vmlab.lab.ground.progress import Silent
 from vmlab.plan.observed import ObservedFolder
 from vmlab.report.plan import document, text
+from vmlab.report.tables import node_table
 from vmlab.runtime.files import state_dir
 from vmlab.topology import Topology, loads
 from vmlab.values import identity
@@ -74,6 +75,21 @@ def domains(host: Host) -> set[str]:
 
 def shared(host: Host) -> set[str]:
     return {name for name in observe(host).volumes if name.startswith("wide._")}
+
+
+def test_status_says_where_each_node_is(hosts: Hosts, wide: Topology) -> None:
+    bring_up(hosts, wide)
+    nodes = known(hosts, existing(hosts, "wide"))
+    assert {node.name for node in nodes if node.host == "kvm1"} == ON_1
+    assert {node.name for node in nodes if node.host == "kvm2"} == ON_2
+    head, *rows = told(nodes)
+    assert head.split()[:3] == ["NODE", "HOST", "ROLE"]
+    assert {row.split()[1] for row in rows} == {"kvm1", "kvm2"}
+    assert told([node for node in nodes if node.host == "kvm1"])[0].split()[:2] == ["NODE", "ROLE"]
+
+
+def told(nodes: list[NodeStatus]) -> list[str]:
+    return (node_table(nodes).text(None, coloured=False) or "").splitlines()
 
 
 def test_up_makes_each_node_on_its_host_and_down_leaves_neither_anything(hosts: Hosts, wide: Topology) -> None:

@@ -43,7 +43,8 @@ class NodeStatus:
     """One node. `state` is libvirt's, or EXTERNAL, `stage` the last of off, domain, kernel, ssh, cloud-init, ready.
 
     Or panic, paused, saved: `problem` says what is wrong then, `hint` what helps. It is "" as long as nobody asked a
-    guest that runs. `devices` are the host's PCI functions by the guest's interface that they are.
+    guest that runs. `devices` are the host's PCI functions by the guest's interface that they are. `host` is as the
+    topology names it.
     """
 
     name: str
@@ -60,6 +61,7 @@ class NodeStatus:
     console: str
     problem: str = ""
     hint: str = ""
+    host: str = ""
 
 
 def beds(host: Host) -> list[BedLine]:
@@ -158,6 +160,7 @@ def _node(metadata: NodeMetadata, domain: ObservedDomain, cpus: str, folder: str
         console=f"{folder}/{identity.console_volume(metadata.bed, metadata.node)}",
         problem=problem,
         hint=hint,
+        host=domain.host,
     )
 
 
