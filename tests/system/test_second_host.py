@@ -86,7 +86,7 @@ nodes:
   client1: {{role: client, cpus: 1, memory: 1GiB, fabrics: [net], host: first}}
 filesystems:
   lustre:
-    shared: export
+    shared: {shared}
     mgt: {{servers: mds1, size: 256MiB}}
     mdts: [{{servers: mds1, size: 512MiB}}]
     osts: [{{servers: [oss2, mds1], size: 512MiB}}]
@@ -112,12 +112,16 @@ class Both(OverHosts):
         self.alone = self._write(work / "alone.yaml", ALONE, FAR)
         self.bridged = self._write(work / "bridged.yaml", BRIDGED, ON_SITE)
         self.routed = self._write(work / "routed.yaml", APART, ROUTED)
-        self.lustre = self._write(work / "lustre.yaml", LUSTRE, WIDE, second.fence_agent(f"{WIDE}.oss2"))
+        agent = second.fence_agent(f"{WIDE}.oss2")
+        self.lustre = {
+            "export": self._write(work / "exported.yaml", LUSTRE, WIDE, agent, shared="export"),
+            "folder": self._write(work / "in-folder.yaml", LUSTRE, WIDE, agent, shared=str(self.folder)),
+        }
 
-    def _write(self, path: Path, text: str, bed: str, agent: str = "") -> str:
+    def _write(self, path: Path, text: str, bed: str, agent: str = "", *, shared: str = "") -> str:
         known = {"first": FIRST, "second": SECOND, "uri": self.second.uri, "image": IMAGE or "demo", "site": SITE}
         known["addresses"] = f"{GUESTS[0]}-{GUESTS[-1]}"
-        known |= {"near": NEAR, "far": BEYOND, "folder": self.folder}
+        known |= {"near": NEAR, "far": BEYOND, "folder": self.folder, "shared": shared}
         fence = f", fence: {json.dumps(agent)}" if agent else ""
         path.write_text(text.format(bed=bed, fence=fence, **known))
         return str(path)
@@ -142,7 +146,7 @@ def both(vmlab: Vmlab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bot
     with second_host(work) as second:
         command = Both(vmlab.state, second, work)
         yield command
-        for file in (command.file, command.alone, command.bridged, command.routed, command.lustre):
+        for file in (command.file, command.alone, command.bridged, command.routed, *command.lustre.values()):
             subprocess.run(command.argv("down", file, "--yes"), env=command.environment, check=False)
         shutil.rmtree(command.folder)
 
@@ -489,14 +493,13 @@ def disks_in_a_folder_are_the_same_on_both(both: Both) -> None:
     (own,) = both.folder.iterdir()
     assert own.name.startswith(f"{ON_SITE}.lustre-")
     (both.folder / "theirs").write_text("left alone")
-    disk = "/dev/disk/by-id/virtio-lustre-OST0000"
 
     def write(node: str, text: str) -> None:
-        told = f"printf %512s {text} | dd of={disk} bs=512 oflag=direct conv=notrunc status=none"
+        told = f"printf %512s {text} | dd of={DISK} bs=512 oflag=direct conv=notrunc status=none"
         both.run("exec", ON_SITE, "-n", node, "--", told)
 
     def read() -> set[str]:
-        told = f"dd if={disk} bs=512 count=1 iflag=direct status=none | tr -d ' '"
+        told = f"dd if={DISK} bs=512 count=1 iflag=direct status=none | tr -d ' '"
         return {answer["stdout"].strip() for answer in both.json("exec", ON_SITE, "--", told)}
 
     write("n1", "then")
@@ -534,33 +537,35 @@ def figures_of_hosts_add_up(both: Both) -> None:
 
 @pytest.mark.lustre
 @pytest.mark.skipif(not IMAGE, reason="VMLAB_LUSTRE_IMAGE names no image that carries Lustre")
-def test_a_host_that_is_cut_off_loses_its_target_to_the_other_one(both: Both) -> None:
-    """Real Lustre, on a disk that the first host exports: nothing is lost, nobody mounts before the host is off."""
-    both.up(both.lustre)
+@pytest.mark.parametrize("shared", ["export", "folder"])
+def test_a_host_that_is_cut_off_loses_its_target_to_the_other_one(both: Both, shared: str) -> None:
+    """Real Lustre, on a disk that both hosts see: nothing is lost, and nobody mounts before the host is off."""
+    file = both.lustre[shared]
+    both.up(file)
 
     def served() -> dict[str, str]:
-        told = json.loads(both.run("fs", "status", both.lustre, "-o", "json"))
+        told = json.loads(both.run("fs", "status", file, "-o", "json"))
         assert {client["state"] for client in told["clients"]} == {"mounted"}
         return {target["target"]: target["node"] for target in told["targets"] if target["state"] == "mounted"}
 
     home = {"lustre-MGS": "mds1", "lustre-MDT0000": "mds1", "lustre-OST0000": "oss2"}
     assert served() == home
-    both.run("lnet", "ping", both.lustre)
+    both.run("lnet", "ping", file)
     write = "dd if=/dev/urandom of=/mnt/lustre/file bs=1M count=4 conv=fsync 2>/dev/null; md5sum < /mnt/lustre/file"
     read = "echo 3 > /proc/sys/vm/drop_caches; md5sum < /mnt/lustre/file"
     wrote = both.run("exec", WIDE, "-n", "client1", "--", write).split()[-2]
     both.second.cut_off()
     try:
-        told = json.loads(both.run("fs", "failover", both.lustre, "oss2", "-o", "json", deadline_s=30 * MINUTES))
+        told = json.loads(both.run("fs", "failover", file, "oss2", "-o", "json", deadline_s=30 * MINUTES))
         (moved,) = told["moved"]
         assert (moved["source"], moved["destination"]) == ("oss2", "mds1")
         assert "oss2: off, says its host's fence agent" in both.complaints
         assert both.run("exec", WIDE, "-n", "client1", "--", read).split()[-2] == wrote
     finally:
         both.second.cut_off(really=False)
-    both.up(both.lustre)
+    both.up(file)
     assert served() == home | {"lustre-OST0000": "mds1"}
-    both.run("fs", "failback", both.lustre)
+    both.run("fs", "failback", file)
     assert served() == home
     assert both.run("exec", WIDE, "-n", "client1", "--", read).split()[-2] == wrote
     both.run("down", WIDE, "--yes")

@@ -214,11 +214,8 @@ def _remove_volume(action: RemoveVolume, place: Place) -> None:
     with gone_is_fine():
         place.pool.storageVolLookupByName(action.name).delete()
     if (filesystem := identity.filesystem_of(action.name)) is not None:
-        with gone_is_fine():
-            bed, _ = _parts(action.name)
-            shared = shared_folder.folder(place.connection, identity.folder_name(bed, filesystem))
-            if shared.isActive():
-                shared.storageVolLookupByName(action.name).delete()
+        bed, _ = _parts(action.name)
+        shared_folder.remove_volume(place.host, place.connection, identity.folder_name(bed, filesystem), action.name)
 
 
 @act.register

@@ -15,7 +15,10 @@ from vmlab.errors import HostError
 from vmlab.plan.observed import ObservedFolder
 from vmlab.values import identity
 from vmlab.virt.connection import Host, gone_is_fine, missing
+from vmlab.virt.machine import machine_of
 from vmlab.virt.pool import refresh
+
+_REMOVE_S = 300.0
 
 Found = tuple["libvirt.virStoragePool", ObservedFolder]
 
@@ -84,6 +87,22 @@ def make(host: Host, connection: "libvirt.virConnect", name: str, path: str) -> 
             pool.build(0)
         pool.create(0)
     pool.setAutostart(1)
+
+
+def remove_volume(host: Host, connection: "libvirt.virConnect", name: str, volume: str) -> None:
+    """Remove a file from a folder; where it is not, or the folder is not on, that is fine. Raises HostError."""
+    with gone_is_fine():
+        pool = folder(connection, name)
+        if not pool.isActive():
+            return
+        found = pool.storageVolLookupByName(volume)
+        if host.simulated:
+            found.delete()
+            return
+        # By NFS libvirt does it as the file's owner, QEMU's user, whose the folder is not.
+        done = machine_of(host).run(("rm", "-f", "--", found.path()), deadline_s=_REMOVE_S)
+        if not done.ok:
+            raise HostError(f"{host.name}: {done.last_line}", hint=f"ls -l {found.path()}; then the same again")
 
 
 def remove(host: Host, connection: "libvirt.virConnect", name: str) -> None:
