@@ -20,6 +20,7 @@ from vmlab.guest.keys import IDENTITY, BedKeys
 from vmlab.runtime.lock import held
 from vmlab.runtime.wait import sleep
 
+from .certificates import Authority
 from .conftest import COLD, MINUTES, ROOT, Vmlab
 
 FIRST, SECOND = "198.18.77.1", "198.18.77.2"
@@ -50,6 +51,18 @@ class SecondHost:
     def uri(self) -> str:
         """As a topology's `hosts` names it."""
         return f"qemu+ssh://root@{self.address}:{self.sshd.port}/system"
+
+    def tls_uri(self, client: str = "client") -> str:
+        """The same libvirt by TLS. A `stranger` knows another authority, and is known to that one alone.
+
+        One that is `mixed` has a stranger's certificate and knows the authority.
+        """
+        return f"qemu+tls://{self.address}/system?pkipath={self.folder / client}"
+
+    @property
+    def ssh(self) -> str:
+        """As a topology has it beside such a URI."""
+        return f"root@{self.address}:{self.sshd.port}"
 
     def sh(self, script: str) -> str:
         """Run a script there; its standard output."""
@@ -109,6 +122,7 @@ def second_host(work: Path, *, other: bool = False) -> Iterator[SecondHost]:
     only.enter_context(held(f"tests.{second}", what="the second host of the tests", wait_s=30 * MINUTES))
     (work / "lib/vmlab").mkdir(parents=True)
     (work / "lib").chmod(0o755)
+    _certified(work, second)
     unshare = ("unshare", "--mount", "--net", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc")
     argv = (*unshare, "sh", str(Path(__file__).with_suffix(".sh")), str(work), sys.executable)
     with (work / "setup.log").open("w") as log:
@@ -137,6 +151,20 @@ def second_host(work: Path, *, other: bool = False) -> Iterator[SecondHost]:
             subprocess.run(("ip", "link", "delete", SITE), check=False, capture_output=True)
         shutil.rmtree(work / "lib", ignore_errors=True)
         only.close()
+
+
+def _certified(work: Path, address: str) -> None:
+    """libvirtd's configuration, with certificates for it and for two clients."""
+    authority = Authority("tests")
+    authority.server(work / "server", address)
+    authority.client(work / "client")
+    Authority("others").client(work / "stranger")
+    shutil.copytree(work / "stranger", work / "mixed")
+    shutil.copy(work / "client/cacert.pem", work / "mixed")
+    own = work / "server"
+    (work / "libvirtd.conf").write_text(
+        f'ca_file = "{own}/cacert.pem"\ncert_file = "{own}/servercert.pem"\nkey_file = "{own}/serverkey.pem"\n'
+    )
 
 
 def inside(holder: int) -> tuple[str, ...]:

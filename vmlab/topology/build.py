@@ -72,7 +72,7 @@ def _hosts(draft: Draft) -> dict[str, HostSpec]:
     for name, parsed in draft.hosts.items():
         entry = parsed.value
         reserve = Reserve(entry.reserve.cpus, entry.reserve.memory)
-        hosts[name] = HostSpec(name, entry.uri, reserve, entry.address, entry.fence or (), entry.routed)
+        hosts[name] = HostSpec(name, entry.uri, reserve, entry.address, entry.fence or (), entry.routed, entry.ssh)
     return hosts or {DEFAULT_HOST: HostSpec(DEFAULT_HOST)}
 
 

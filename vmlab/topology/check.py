@@ -11,6 +11,7 @@ from vmlab.topology.names import Unknown, look_up
 from vmlab.topology.parse import Parsed, Problems
 from vmlab.topology.read import Draft, NodeDraft, reduced
 from vmlab.topology.wording import expected, quote
+from vmlab.values.libvirt_uri import leads_elsewhere
 
 _LONGEST_INTERFACE = 15
 _LEAST_ROUTED = 2
@@ -26,6 +27,7 @@ def check(draft: Draft, problems: Problems) -> None:
     _same_lnet(draft, problems)
     _room(draft, problems)
     check_bench.check_devices(draft, problems)
+    _shells(draft, problems)
     known: set[int] = set()
     for node in draft.nodes.values():
         if id(node.entry) not in known:
@@ -60,6 +62,14 @@ def _bridge(name: str, fabric: Parsed[model.FabricEntry], problems: Problems) ->
     elif attach != "bridge" and bridge is not None:
         message = f"fabric `{name}` names a bridge, but its attach is `{attach}` (expected attach: bridge)"
         problems.add(fabric.at("bridge"), message)
+
+
+def _shells(draft: Draft, problems: Problems) -> None:
+    for name, host in draft.hosts.items():
+        uri = host.value.uri
+        if host.value.ssh is not None and host.sound("uri") and (uri is None or not leads_elsewhere(uri)):
+            message = f"`ssh` of host `{name}`, which is this machine (expected `uri` of another one beside it)"
+            problems.add(host.at("ssh"), message)
 
 
 def _overlaps(draft: Draft, problems: Problems) -> None:

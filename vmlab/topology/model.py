@@ -36,6 +36,7 @@ from vmlab.topology.scalars import (
     Powers,
     Roles,
     SectorSize,
+    Shell,
     Subnet,
     TcpNet,
     Text,
@@ -86,6 +87,9 @@ class HostEntry(Part):
     """A machine that runs nodes."""
 
     uri: Uri | None = Field(None, description="libvirt's URI; default: LIBVIRT_DEFAULT_URI, or qemu:///system")
+    ssh: Shell | None = Field(
+        None, description="how to log in there, beside a `uri` of another machine; absent: as qemu+ssh does"
+    )
     reserve: ReserveEntry = Field(default_factory=ReserveEntry)
     address: HostAddress | None = Field(
         None, description="its own in the network that joins guests of several hosts (VXLAN: only the hosts are in it)"

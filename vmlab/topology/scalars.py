@@ -136,6 +136,12 @@ def _machines(value: object) -> SshUri:
     return SshUri.parse(value if isinstance(value, str) else str(value))
 
 
+def _shell(value: object) -> SshUri:
+    if not isinstance(value, str):
+        raise ValueError(f"{quote(value)} is no way to log in (expected the form root@HOST or root@HOST:PORT)")  # noqa: TRY004
+    return SshUri.of_one(value)
+
+
 def _machine_addresses(value: object) -> tuple[IPv4Address, ...]:
     return addresses.expand(value if isinstance(value, str) else str(value))
 
@@ -272,6 +278,9 @@ ExternalRoles = Annotated[
 ]
 Machines = Annotated[
     SshUri, PlainValidator(_machines), _text(pattern="^ssh://", examples=["ssh://root@cn1", "ssh://root@cn[1-4]:22"])
+]
+Shell = Annotated[
+    SshUri, PlainValidator(_shell), _text(examples=["root@kvm2", "root@kvm2:2222", "ssh://root@kvm2:2222"])
 ]
 MachineAddresses = Annotated[
     tuple[IPv4Address, ...],

@@ -28,6 +28,7 @@ from vmlab.plan.placing import wants_devices
 from vmlab.runtime.garbage import uncollected
 from vmlab.store.images import Manifest, at_path, find
 from vmlab.topology import MANAGEMENT, Fabric, Topology
+from vmlab.values.libvirt_uri import of_session
 from vmlab.virt.accel import locked_away, why_no_kvm
 from vmlab.virt.connection import Host
 from vmlab.virt.inventory import inventory
@@ -250,7 +251,7 @@ def _unable_to_pass(host: Host) -> str | None:
 
     A session's libvirt runs as an ordinary user, who may neither rebind functions nor lock memory for them.
     """
-    if host.uri.partition("?")[0].endswith("/session"):
+    if of_session(host.uri):
         return "devices take the system's libvirt (qemu:///system), not a session's"
     return without_vfio(sysfs_of(host), machine_of(host))
 

@@ -12,6 +12,8 @@ from typing import Any, Protocol
 
 from vmlab.errors import HostError
 from vmlab.runtime.files import state_dir, write_atomically
+from vmlab.values.libvirt_uri import Way
+from vmlab.values.ssh_uri import SshUri
 
 _SECRET = "secret"  # noqa: S105 - the file's name, as guest.keys has it
 _URI = "uri"
@@ -141,7 +143,7 @@ def elsewhere(host: Named, bed: str) -> dict[Path, str | None]:
     return found | ({old: None} if (old / _SECRET).exists() else {})
 
 
-def spread(home: Named, bed: str, uris: Mapping[str, str], nodes: Mapping[str, Mapping[str, Iterable[str]]]) -> None:
+def spread(home: Named, bed: str, ways: Mapping[str, Way], nodes: Mapping[str, Mapping[str, Iterable[str]]]) -> None:
     """Write down, for who only has its name, which hosts the bed is about to be on, and the roles of the nodes on each.
 
     Raises HostError.
@@ -150,8 +152,12 @@ def spread(home: Named, bed: str, uris: Mapping[str, str], nodes: Mapping[str, M
 
     path = new_folder(home, bed) / _HOSTS
     told = {
-        name: {"uri": uri, "nodes": {n: list(roles) for n, roles in nodes.get(name, {}).items()}}
-        for name, uri in uris.items()
+        name: {
+            "uri": way.uri,
+            **({} if way.ssh is None else {"ssh": str(way.ssh)}),
+            "nodes": {n: list(roles) for n, roles in nodes.get(name, {}).items()},
+        }
+        for name, way in ways.items()
     }
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -165,21 +171,21 @@ def spread_beds(bed: str = "*") -> list[Path]:
     return [path.parent for path in sorted((state_dir() / "hosts").glob(f"*/beds/{bed}/{_HOSTS}"))]
 
 
-def uris_of(folder: Path) -> dict[str, str]:
-    """The hosts of such a bed, in its topology's order: URIs by name. Raises HostError if that cannot be read."""
-    return {name: str(host["uri"]) for name, host in _spread(folder / _HOSTS).items()}
+def ways_of(folder: Path) -> dict[str, Way]:
+    """The hosts of such a bed, in its topology's order: ways by name. Raises HostError if that cannot be read."""
+    return {name: host["way"] for name, host in _spread(folder / _HOSTS).items()}
 
 
 def noted_on(host: Named, bed: str) -> bool:
     """A bed of this name was written down to be on several hosts or on another machine, of which this is one."""
     places = {_place(host), host.uri}
-    return any(not places.isdisjoint(uris_of(folder).values()) for folder in spread_beds(bed))
+    return any(not places.isdisjoint(way.uri for way in ways_of(folder).values()) for folder in spread_beds(bed))
 
 
 def spread_over(home: Named, bed: str) -> dict[str, str]:
     """The hosts that a bed is on, if they were written down: names by URI."""
     path = new_folder(home, bed) / _HOSTS
-    return {str(host["uri"]): name for name, host in _spread(path).items()} if path.exists() else {}
+    return {host["way"].uri: name for name, host in _spread(path).items()} if path.exists() else {}
 
 
 def nodes_on(home: Named, bed: str, host: str) -> list[str]:
@@ -200,11 +206,15 @@ def _spread(path: Path) -> dict[str, Any]:
 
     try:
         told = json.loads(path.read_text())
-        return {name: {"uri": host["uri"], "nodes": host["nodes"]} for name, host in told.items()}
+        return {name: {"way": _way(host), "nodes": host["nodes"]} for name, host in told.items()}
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise HostError(
             f"{path}: {error}", hint=f"vmlab down FILE; if that bed is gone: rm -r {path.parent}"
         ) from error
+
+
+def _way(told: Mapping[str, Any]) -> Way:
+    return Way(str(told["uri"]), SshUri.parse(told["ssh"]) if "ssh" in told else None)
 
 
 def _of(host: Named) -> Path:
