@@ -27,7 +27,7 @@ TOPOLOGY = """
 name: {bed}
 image: demo
 hosts:
-  first: {{address: {first}}}
+  first: {{uri: "qemu+unix:///system?socket=/run/libvirt/libvirt-sock", address: {first}}}
   second: {{uri: "{uri}", address: {second}{fence}}}
 fabrics: {{net: {{kind: ethernet, lnet: tcp, attach: virtio}}}}
 nodes:

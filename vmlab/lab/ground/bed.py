@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from vmlab.errors import BusyError, HostError, UsageError, VmlabError, together
-from vmlab.lab.ground.bed_folder import slug, slug_there, spread_beds, ways_of
+from vmlab.lab.ground.bed_folder import place, slug, slug_there, spread_beds, ways_of
 from vmlab.lab.ground.hosts import Hosts
 from vmlab.plan.observed import Observed, ObservedBed, ObservedDomain, over_all
 from vmlab.runtime.log import log
@@ -86,7 +86,7 @@ def hosts_at(ways: Mapping[str, Way], *, tolerant: bool = False, spared: Collect
 def _refuse_one_twice(ways: Mapping[str, Way]) -> None:
     names: dict[str, str] = {}
     for name, way in ways.items():
-        other = names.setdefault(way.uri, name)
+        other = names.setdefault(place(way.uri), name)
         if other != name:
             raise UsageError(f"the hosts {other} and {name} are one: {way.uri}", hint="give each its `uri`")
 

@@ -9,10 +9,11 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import parse_qsl, urlsplit
 
 from vmlab.errors import HostError
 from vmlab.runtime.files import state_dir, write_atomically
-from vmlab.values.libvirt_uri import Way
+from vmlab.values.libvirt_uri import Way, leads_elsewhere, of_system
 from vmlab.values.ssh_uri import SshUri
 
 _SECRET = "secret"  # noqa: S105 - the file's name, as guest.keys has it
@@ -20,6 +21,7 @@ _URI = "uri"
 _SWEEP = "sweep"
 _KEEP = "keep"
 _HOSTS = "hosts"
+_SOCKETS = ("/run/libvirt/libvirt-sock", "/run/libvirt/virtqemud-sock")  # the system's own
 _READABLE = 40  # characters of a folder's name that are there for people
 
 
@@ -37,7 +39,7 @@ class Named(Protocol):
 
 def slug(host: Named) -> str:
     """The host in the name of a file."""
-    return _readable(_place(host))
+    return _readable(place(host.uri))
 
 
 def slug_there(host: Named) -> str:
@@ -51,11 +53,13 @@ def _readable(uri: str) -> str:
     return re.sub(r"[^a-zA-Z0-9]+", "-", uri).strip("-")
 
 
-def _place(host: Named) -> str:
+def place(uri: str) -> str:
     """One text for all ways to a libvirtd of this machine: `qemu+unix:///system` is `qemu:///system`."""
-    scheme, _, rest = host.uri.partition("://")
-    path, _, query = rest.partition("?")
-    return f"{scheme.partition('+')[0]}://{path}" if host.local and "socket=" not in query else host.uri
+    parts = urlsplit(uri)
+    socket = dict(parse_qsl(parts.query)).get("socket", "").removeprefix("/var")
+    if leads_elsewhere(uri) or (socket and not (of_system(uri) and socket in _SOCKETS)):
+        return uri
+    return f"{parts.scheme.partition('+')[0]}://{parts.path}"
 
 
 def new_folder(host: Named, bed: str) -> Path:
@@ -178,8 +182,8 @@ def ways_of(folder: Path) -> dict[str, Way]:
 
 def noted_on(host: Named, bed: str) -> bool:
     """A bed of this name was written down to be on several hosts or on another machine, of which this is one."""
-    places = {_place(host), host.uri}
-    return any(not places.isdisjoint(way.uri for way in ways_of(folder).values()) for folder in spread_beds(bed))
+    own = place(host.uri)
+    return any(place(way.uri) == own for folder in spread_beds(bed) for way in ways_of(folder).values())
 
 
 def spread_over(home: Named, bed: str) -> dict[str, str]:
@@ -218,7 +222,7 @@ def _way(told: Mapping[str, Any]) -> Way:
 
 
 def _of(host: Named) -> Path:
-    digest = hashlib.sha256(_place(host).encode()).hexdigest()[:8]
+    digest = hashlib.sha256(place(host.uri).encode()).hexdigest()[:8]
     return state_dir() / "hosts" / f"{slug(host)[:_READABLE]}-{digest}"
 
 
