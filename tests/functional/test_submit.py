@@ -141,6 +141,19 @@ def test_a_job_asks_for_what_the_guests_need(place: Path, capfd: pytest.CaptureF
     assert said == ["vf", "passthrough", "passthrough", "bridge", "VMLAB_ATTACH_"]  # `soft` is what the job is given
 
 
+def test_bridges_of_hosts_are_no_job_s(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    def asked(bridges: str) -> list[str]:
+        more = f"fabrics: {{xge: {{kind: ethernet, attach: bridge, bridge: {bridges}}}}}\nnodes:"
+        (place / "bridged.yaml").write_text(WIDE.replace("nodes:", more))
+        return ["bridged.yaml", "--dry-run"]
+
+    (job,) = told(capfd, *asked("{far: br10g, near: br10g, last: br10g}"))
+    assert "--constraint=br10g" in options(job)
+    capfd.readouterr()
+    assert called("submit", *asked("{far: br10g, near: br0, last: br0}")) == 4
+    assert "xge has bridges of hosts, and a job is on those that Slurm chooses" in capfd.readouterr().err
+
+
 def test_what_the_user_says_of_the_job_counts_more(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
     del place
     words = ("--partition", "lab", "--time", "1:00:00", "--account", "hpc", "--", "--gres=hca:4", "--qos=low")

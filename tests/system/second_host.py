@@ -27,8 +27,8 @@ FIRST, SECOND = "198.18.77.1", "198.18.77.2"
 """The addresses of the two hosts in the network between them (of RFC 2544's range, which is for tests)."""
 OTHER_FIRST, OTHER_SECOND = "198.18.87.1", "198.18.87.2"
 """The same of another second host, which may be there beside that one."""
-SITE = "t-site"
-"""A bridge on each of them, in one network beside that, in which the hosts have `IN_SITE`; not of the other one."""
+SITE, SITE_THERE = "t-site", "t-site-there"
+"""Bridges of the two, in one network beside that, in which the hosts have `IN_SITE`; not of the other one."""
 IN_SITE = "198.18.78.1", "198.18.78.2"
 _PREFIX = 24
 _LIBVIRTD_S = 60
@@ -178,14 +178,15 @@ def _address(link: str, address: str, *there: str) -> None:
 
 
 def _bridged(holder: int, link: str) -> None:
-    """A veth pair whose ends are on bridges of one name."""
+    """A veth pair whose ends are on bridges, each host's own."""
     subprocess.run(
         ("ip", "link", "add", link, "type", "veth", "peer", "name", "eth1", "netns", str(holder)), check=True
     )
-    for end, address, there in ((link, IN_SITE[0], ()), ("eth1", IN_SITE[1], inside(holder))):
-        subprocess.run((*there, "ip", "link", "add", SITE, "type", "bridge"), check=True)
-        subprocess.run((*there, "ip", "link", "set", end, "master", SITE, "up"), check=True)
-        _address(SITE, address, *there)
+    ends = ((link, SITE, IN_SITE[0], ()), ("eth1", SITE_THERE, IN_SITE[1], inside(holder)))
+    for end, bridge, address, there in ends:
+        subprocess.run((*there, "ip", "link", "add", bridge, "type", "bridge"), check=True)
+        subprocess.run((*there, "ip", "link", "set", end, "master", bridge, "up"), check=True)
+        _address(bridge, address, *there)
 
 
 def _holder(process: "subprocess.Popen[bytes]", work: Path) -> int:

@@ -20,7 +20,7 @@ import pytest
 from vmlab.runtime.wait import Deadline, until
 
 from .conftest import MINUTES, Vmlab, image_store, remains
-from .second_host import FIRST, IN_SITE, SECOND, SITE, OverHosts, SecondHost, second_host
+from .second_host import FIRST, IN_SITE, SECOND, SITE, SITE_THERE, OverHosts, SecondHost, second_host
 
 BED, FAR, ON_SITE, ROUTED, WIDE = "t-hosts", "t-far", "t-on-site", "t-routed", "t-wide"
 TOPOLOGY = """
@@ -50,7 +50,7 @@ BRIDGED = """
 name: {bed}
 image: demo
 hosts: {{first: {{}}, second: {{uri: "{uri}"}}}}
-management: {{bridge: {site}, addresses: {addresses}}}
+management: {{bridge: {{first: {site}, second: {there}}}, addresses: {addresses}}}
 nodes:
   n1: {{role: client, cpus: 1, memory: 512MiB, host: first}}
   n2: {{role: client, cpus: 1, memory: 512MiB, host: second}}
@@ -107,6 +107,7 @@ class Both(OverHosts):
 
     def _write(self, path: Path, text: str, bed: str, agent: str = "") -> str:
         known = {"first": FIRST, "second": SECOND, "uri": self.second.uri, "image": IMAGE or "demo", "site": SITE}
+        known["there"] = SITE_THERE
         known["addresses"] = f"{GUESTS[0]}-{GUESTS[-1]}"
         known |= {"near": NEAR, "far": BEYOND, "tls": self.second.tls_uri(), "ssh": self.second.ssh}
         fence = f", fence: {json.dumps(agent)}" if agent else ""
@@ -433,6 +434,10 @@ def test_a_bed_on_another_machine_only_is_reached_through_it_and_its_libvirt_by_
 
 
 def test_a_bridge_of_the_site_joins_the_guests_and_reaches_them(both: Both) -> None:
+    one = Path(both.bridged).with_name("one.yaml")
+    one.write_text(Path(both.bridged).read_text().replace(f"{{first: {SITE}, second: {SITE_THERE}}}", SITE))
+    both.run("plan", str(one), status=4)
+    assert f"the host second has no bridge {SITE}, which `management` asks for" in both.complaints
     # The addresses begin with one that the second host has itself.
     both.run("up", both.bridged, "--accel", "tcg", status=4)
     assert f"{IN_SITE[1]} on mgmt was to be that of n1, and " in both.complaints

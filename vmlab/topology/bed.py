@@ -80,8 +80,9 @@ class DeviceSelector:
 class Fabric:
     """A network of the bed. `lnet` is normalised (`tcp`, not `tcp0`); without `subnet` one is leased by `up`.
 
-    `addresses` are those that the site gives to guests, in a network of its own: `subnet` is that network then.
-    `routers` are the site's LNet routers on it, by the network that is beyond them.
+    `bridges` are those of hosts that guests are on, by host; none where it has none. `addresses` are those that the
+    site gives to guests, in a network of its own: `subnet` is that network then. `routers` are the site's LNet routers
+    on it, by the network that is beyond them.
     """
 
     name: str
@@ -91,7 +92,7 @@ class Fabric:
     device: DeviceSelector | None
     subnet: IPv4Network | None
     mtu: int | None
-    bridge: str | None
+    bridges: Mapping[str, str] = field(default_factory=dict, hash=False)
     vf: VfSettings = field(default_factory=VfSettings)
     addresses: AddressRange | None = None
     routers: Mapping[str, tuple[Nid, ...]] = field(default_factory=dict, hash=False)

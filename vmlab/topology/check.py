@@ -5,7 +5,7 @@ Each rule asks whether what it compares was sound: nothing is reported that is o
 
 from collections import Counter
 
-from vmlab.topology import check_bench, check_external, check_site, model
+from vmlab.topology import check_bench, check_bridges, check_external, check_site, model
 from vmlab.topology.bed import DEFAULT_HOST, MANAGEMENT
 from vmlab.topology.names import Unknown, look_up
 from vmlab.topology.parse import Parsed, Problems
@@ -21,8 +21,7 @@ _KEPT_ADDRESSES = 3
 
 def check(draft: Draft, problems: Problems) -> None:
     """Everything but file systems."""
-    for name, fabric in draft.fabrics.items():
-        _bridge(name, fabric, problems)
+    check_bridges.check(draft, problems)
     _overlaps(draft, problems)
     _same_lnet(draft, problems)
     _room(draft, problems)
@@ -51,17 +50,6 @@ def _limit(draft: Draft, problems: Problems) -> None:
 def _keep(draft: Draft, problems: Problems) -> None:
     if draft.head.value.keep is not None and len(draft.hosts) > 1:
         problems.add(draft.head.at("keep"), "`keep` of a bed on several hosts (expected one entry under `hosts`)")
-
-
-def _bridge(name: str, fabric: Parsed[model.FabricEntry], problems: Problems) -> None:
-    if not fabric.sound("attach", "bridge"):
-        return
-    attach, bridge = fabric.value.attach, fabric.value.bridge
-    if attach == "bridge" and bridge is None:
-        problems.add(fabric.at("attach"), f"fabric `{name}` has no bridge (expected `bridge: NAME` of a host bridge)")
-    elif attach != "bridge" and bridge is not None:
-        message = f"fabric `{name}` names a bridge, but its attach is `{attach}` (expected attach: bridge)"
-        problems.add(fabric.at("bridge"), message)
 
 
 def _shells(draft: Draft, problems: Problems) -> None:
