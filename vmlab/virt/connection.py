@@ -119,8 +119,12 @@ class Host:
             where = "" if self.local or self.simulated else f" at {self.uri}"
             raise LibvirtError(
                 f"libvirt{where} has not answered for {seconds:.0f} s",
-                hint=f"does this come back? virsh -c {self.uri} list",
+                hint=self._try_it,
             ) from None
+
+    @property
+    def _try_it(self) -> str:
+        return f"does this come back? virsh -c {shlex.quote(self.uri)} list"
 
     def _tell_why(self) -> None:
         """A call that takes long, and why, if that is to be seen: once for a command, as all warnings."""
@@ -155,7 +159,8 @@ class Host:
             return within(_OPEN_S if self.local or self.simulated else _OPEN_ELSEWHERE_S, self._opened)
         except Late:
             raise HostError(
-                f"libvirt at {self.uri} does not answer", hint=f"does this come back? virsh -c {self.uri} list"
+                f"libvirt at {self.uri} does not answer",
+                hint=self._try_it,
             ) from None
         except libvirt.libvirtError as error:
             text = error.get_error_message() or str(error)
