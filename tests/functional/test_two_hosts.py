@@ -292,6 +292,14 @@ def test_a_host_that_the_file_forgets_is_asked_for(hosts: Hosts, wide: Topology)
         bring_up(Hosts({"kvm1": hosts["kvm1"]}, first="kvm1"), loads(text, "wide.yaml"))
 
 
+def test_a_host_that_the_file_reaches_by_another_uri_is_told_so(hosts: Hosts, wide: Topology) -> None:
+    bring_up(hosts, wide)
+    other = Hosts({"kvm1": hosts["kvm1"], "kvm2": Host("test:///default", "kvm2")}, first="kvm1")
+    with pytest.raises(HostError, match=r"wide is on kvm2 \(test:.*\), too") as caught:
+        bring_up(other, wide)
+    assert caught.value.hint == "give kvm2 that `uri` again; or: vmlab down wide"
+
+
 def test_two_names_of_one_host_are_refused() -> None:
     with (
         pytest.raises(UsageError, match="the hosts a and b are one: test:///default"),

@@ -165,10 +165,13 @@ def _ensure_pools(host: Host) -> None:
 def _refuse_forgotten(hosts: Hosts, topology: Topology) -> None:
     """Raise HostError for a host of the bed that the file does not have any more: nobody would look there."""
     here = {host.uri for host in hosts.values()}
-    if gone := [f"{name} ({uri})" for uri, name in spread_over(hosts.keeper, topology.name).items() if uri not in here]:
+    if gone := {name: uri for uri, name in spread_over(hosts.keeper, topology.name).items() if uri not in here}:
+        where = ", ".join(f"{name} ({uri})" for name, uri in gone.items())
+        other = [name for name in gone if name in topology.hosts]
+        again = f"give {', '.join(other)} that `uri` again" if other else "add it again, without nodes"
         raise HostError(
-            f"{topology.name} is on {', '.join(gone)}, too, which {topology.file} does not have under `hosts`",
-            hint=f"add it again, without nodes; or: vmlab down {topology.name}",
+            f"{topology.name} is on {where}, too, which {topology.file} does not have under `hosts`",
+            hint=f"{again}; or: vmlab down {topology.name}",
         )
 
 
