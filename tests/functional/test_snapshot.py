@@ -134,7 +134,7 @@ def hosts(host: Host, bed: Topology, folder: Path, effects: Effects, monkeypatch
     up(only(host), bed, accel="auto", restart=False, timeout_s=60, jobs=1, wait=False, progress=Silent())
     for volume in observe(host).volumes:
         (folder / volume).write_text("new")
-    monkeypatch.setattr(PoolFiles, "of", lambda _: PoolFiles(Machine(), str(folder)))
+    monkeypatch.setattr(PoolFiles, "of", lambda *_: PoolFiles(Machine(), str(folder)))
     monkeypatch.setattr(kept, "names_of", names)
     monkeypatch.setattr(pool_files.PoolFiles, "_run", effects.wrap(PoolFiles._run))
     monkeypatch.setattr(snapshot, "save_memory", effects.wrap(saved))
@@ -416,6 +416,27 @@ def test_files_are_copied_as_they_lie(tmp_path: Path) -> None:
     assert not of_snapshots(tmp_path)
     with pytest.raises(HostError, match="No such file"):
         files.copy("none", "other")
+
+
+def test_disks_on_storage_that_hosts_share_are_kept_in_the_pool_and_come_back_beside_themselves(tmp_path: Path) -> None:
+    pool, folder = tmp_path / "pool", tmp_path / "shared"
+    files = PoolFiles(Machine(), str(pool), {"lustre": str(folder)})
+    disk = identity.target_volume("ha", "lustre-OST0000")
+    kept_disk, ready = identity.snapshot_disk("ha", "then", disk), identity.reverting_disk("ha", disk)
+    for place in (pool, folder):
+        place.mkdir()
+    (folder / disk).write_text("then" * 4096)
+    ((room, needed),) = files.needed("ha", {disk: kept_disk})
+    assert (room.place, needed) == ("vmlab's pool", (folder / disk).stat().st_blocks * 512)
+    files.copy(disk, kept_disk)
+    (folder / disk).write_text("later")
+    back = {room.place: needed for room, needed in files.needed("ha", {kept_disk: ready})}
+    assert back == {"vmlab's pool": 0, str(folder): (pool / kept_disk).stat().st_blocks * 512}
+    files.copy(kept_disk, ready)
+    files.flush((ready,))
+    files.put_back({ready: disk})
+    assert (folder / disk).read_text() == "then" * 4096
+    assert [path.name for path in (*pool.iterdir(), *folder.iterdir())] == [kept_disk, disk]
 
 
 def test_a_file_takes_its_place_once(tmp_path: Path) -> None:

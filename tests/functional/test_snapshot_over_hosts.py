@@ -89,7 +89,7 @@ def hosts(host: Host, tmp_path: Path, effects: Effects, monkeypatch: pytest.Monk
         bring_up(hosts, loads(BED, "ha.yaml"))
         for one in hosts.values():
             folders.fill(one, "new")
-        monkeypatch.setattr(PoolFiles, "of", lambda host: PoolFiles(Machine(), str(folders.of(host))))
+        monkeypatch.setattr(PoolFiles, "of", lambda host, _: PoolFiles(Machine(), str(folders.of(host))))
         monkeypatch.setattr(kept, "names_of", folders.names)
         monkeypatch.setattr(PoolFiles, "_run", effects.wrap(PoolFiles._run))
         monkeypatch.setattr(snapshot, "save_memory", effects.wrap(saved))
@@ -266,7 +266,7 @@ def test_without_a_host_nothing_is_kept_and_nothing_that_was_is_taken_for_a_rest
 
 
 def test_room_is_asked_for_on_each_host(hosts: Hosts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def room(files: PoolFiles, *_: object) -> Room:
+    def room(files: PoolFiles, *_: object, **__: object) -> Room:
         return Room(1 << 40 if "kvm1" in files.folder else 1 << 20, shares=False, taken={})
 
     monkeypatch.setattr(PoolFiles, "room", room)

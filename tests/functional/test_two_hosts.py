@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import sys
 import threading
 from collections.abc import Iterator
@@ -15,15 +16,18 @@ from vmlab.lab.beds.down import down
 from vmlab.lab.beds.power import power
 from vmlab.lab.beds.prepare import images_of, prepare
 from vmlab.lab.beds.reached import reached
-from vmlab.lab.beds.status import known
+from vmlab.lab.beds.status import NodeStatus, beds, known
 from vmlab.lab.beds.up import Raised, up
 from vmlab.lab.ground.bed import existing, hosts_at, known_hosts, locked
 from vmlab.lab.ground.bed_folder import new_folder, nodes_on, spread
 from vmlab.lab.ground.hosts import Hosts, only
 from vmlab.lab.ground.progress import Silent
+from vmlab.plan.observed import ObservedFolder
 from vmlab.report.plan import document, text
+from vmlab.report.tables import node_table
 from vmlab.runtime.files import state_dir
 from vmlab.topology import Topology, loads
+from vmlab.values import identity
 from vmlab.values.libvirt_uri import Way
 from vmlab.values.nodeset import fold
 from vmlab.values.ssh_uri import SshUri
@@ -75,6 +79,21 @@ def shared(host: Host) -> set[str]:
     return {name for name in observe(host).volumes if name.startswith("wide._")}
 
 
+def test_status_says_where_each_node_is(hosts: Hosts, wide: Topology) -> None:
+    bring_up(hosts, wide)
+    nodes = known(hosts, existing(hosts, "wide"))
+    assert {node.name for node in nodes if node.host == "kvm1"} == ON_1
+    assert {node.name for node in nodes if node.host == "kvm2"} == ON_2
+    head, *rows = told(nodes)
+    assert head.split()[:3] == ["NODE", "HOST", "ROLE"]
+    assert {row.split()[1] for row in rows} == {"kvm1", "kvm2"}
+    assert told([node for node in nodes if node.host == "kvm1"])[0].split()[:2] == ["NODE", "ROLE"]
+
+
+def told(nodes: list[NodeStatus]) -> list[str]:
+    return (node_table(nodes).text(None, coloured=False) or "").splitlines()
+
+
 def test_up_makes_each_node_on_its_host_and_down_leaves_neither_anything(hosts: Hosts, wide: Topology) -> None:
     bring_up(hosts, wide)
     assert (domains(hosts["kvm1"]), domains(hosts["kvm2"])) == (ON_1, ON_2)
@@ -100,7 +119,7 @@ def test_up_makes_each_node_on_its_host_and_down_leaves_neither_anything(hosts: 
     ("module", "name"),
     [
         ("vmlab.lab.beds.admission", "available_memory"),
-        ("vmlab.lab.beds.down", "refresh_pool"),
+        ("vmlab.lab.beds.down", "refresh_files"),
         ("vmlab.lab.ground.hosts", "answers"),
     ],
 )
@@ -404,3 +423,68 @@ def test_the_first_host_has_what_servers_on_both_share_and_exports_it(hosts: Hos
     down(hosts, "wide", keep_disks=False, progress=Silent())
     for host in hosts.values():
         assert not any(host_left(host))
+
+
+IN_FOLDER = EXPORTED.replace("shared: export", "shared: /srv/lustre").replace("kvm2: {address: 10.1.0.2}", "kvm2: {}")
+DISKS = {"wide._lustre-MDT0000.raw", "wide._lustre-OST0000.raw"}
+
+
+def folders_on(host: Host) -> list[ObservedFolder]:
+    return list(observe(host).folders)
+
+
+def test_disks_lie_in_a_folder_that_both_mount_and_its_first_server_s_host_makes_them(hosts: Hosts) -> None:
+    topology = loads(IN_FOLDER, "wide.yaml")
+    prepared = prepare(hosts, topology, accel="test", restart=False, images=images_of(hosts, topology))
+    lines = text(prepared, io.StringIO()).splitlines()
+    assert any("create-folder wide.lustre" in line and "(kvm1)" in line for line in lines)
+    bring_up(hosts, topology)
+    (folder,) = folders_on(hosts["kvm1"])
+    assert folders_on(hosts["kvm2"]) == []
+    assert re.fullmatch(r"/srv/lustre/wide\.lustre-[0-9a-f]{12}", folder.path)
+    assert (shared(hosts["kvm1"]), shared(hosts["kvm2"])) == (DISKS, set())
+    there = {node.name: dict(node.disks) for node in known(hosts, existing(hosts, "wide"))}
+    for server in ("s1", "s2"):
+        assert there[server]["lustre-OST0000"] == f"{folder.path}/wide._lustre-OST0000.raw"
+    assert bring_up(hosts, topology).actions == ()
+    # Kept disks stay where they are, and the next `up` finds them there.
+    down(hosts, "wide", keep_disks=True, progress=Silent())
+    assert folders_on(hosts["kvm1"]) == [folder]
+    kinds = {action.kind for action in bring_up(hosts, topology).actions if action.node is None}
+    assert not kinds & {"create-folder", "create-volume"}
+    down(hosts, "wide", keep_disks=False, progress=Silent())
+    for host in hosts.values():
+        assert not any(host_left(host))
+        assert folders_on(host) == []
+
+
+def test_what_a_kill_left_of_a_folder_is_gone_on_with_and_goes(hosts: Hosts) -> None:
+    """libvirt knows of a folder before it is there, and until it is gone."""
+    topology = loads(IN_FOLDER, "wide.yaml")
+    home = hosts["kvm1"]
+    xml = (
+        f"<pool type='dir'><name>wide.lustre</name><uuid>{identity.folder_uuid('wide', 'lustre')}</uuid>"
+        "<target><path>/srv/lustre/wide.lustre-0a</path></target></pool>"
+    )
+    home.call(lambda connection: connection.storagePoolDefineXML(xml))
+    assert [line.name for line in beds(home)] == ["wide"]
+    kinds = [(action.kind, action.reason) for action in bring_up(hosts, topology).actions if "folder" in action.kind]
+    assert kinds == [("create-folder", "its creation was cut off")]
+    assert [folder.path for folder in folders_on(home)] == ["/srv/lustre/wide.lustre-0a"]
+    down(hosts, "wide", keep_disks=False, progress=Silent())
+    assert not any(host_left(home))
+    home.call(lambda connection: connection.storagePoolDefineXML(xml))
+    down(hosts, "wide", keep_disks=False, progress=Silent())
+    assert folders_on(home) == []
+
+
+def test_a_pool_of_such_a_name_that_is_not_ours_is_in_the_way_and_is_left(hosts: Hosts) -> None:
+    foreign = "<pool type='dir'><name>wide.lustre</name><target><path>/srv/theirs</path></target></pool>"
+    hosts["kvm1"].call(lambda connection: connection.storagePoolDefineXML(foreign))
+    with pytest.raises(HostError, match=r"a storage pool named wide\.lustre exists .* not vmlab's: it is left alone"):
+        bring_up(hosts, loads(IN_FOLDER, "wide.yaml"))
+    assert not any(host_left(hosts["kvm1"]))
+    down(hosts, "wide", keep_disks=False, progress=Silent())
+    assert "wide.lustre" in hosts["kvm1"].call(
+        lambda connection: [pool.name() for pool in connection.listAllStoragePools()]
+    )

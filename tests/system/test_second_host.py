@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -50,10 +51,16 @@ BRIDGED = """
 name: {bed}
 image: demo
 hosts: {{first: {{}}, second: {{uri: "{uri}"}}}}
-management: {{bridge: {{first: {site}, second: {there}}}, addresses: {addresses}}}
+management: {{bridge: {{first: {site}, second: {there}}}, addresses: {addresses}, lnet: tcp}}
 nodes:
-  n1: {{role: client, cpus: 1, memory: 512MiB, host: first}}
-  n2: {{role: client, cpus: 1, memory: 512MiB, host: second}}
+  n1: {{role: [mds, oss, client], cpus: 1, memory: 512MiB, host: first}}
+  n2: {{role: [oss, client], cpus: 1, memory: 512MiB, host: second}}
+filesystems:
+  lustre: # for its disks: the image has no Lustre
+    shared: {folder}
+    mgt: {{servers: n1}}
+    mdts: [{{servers: n1, size: 64MiB}}]
+    osts: [{{servers: [n2, n1], size: 64MiB}}]
 """
 GUESTS = "198.18.78.2", "198.18.78.50", "198.18.78.51"
 APART = """
@@ -98,6 +105,8 @@ class Both(OverHosts):
 
     def __init__(self, state: Path, second: SecondHost, work: Path) -> None:
         super().__init__(state, second)
+        self.folder = Path(tempfile.mkdtemp(prefix="t-hosts-", dir="/var/tmp"))  # QEMU's user gets there, too
+        self.folder.chmod(0o755)
         self.file = self._write(work / "two.yaml", TOPOLOGY, BED)
         self.fenced = self._write(work / "fenced.yaml", TOPOLOGY, BED, second.fence_agent(f"{BED}.n2"))
         self.alone = self._write(work / "alone.yaml", ALONE, FAR)
@@ -110,6 +119,7 @@ class Both(OverHosts):
         known["there"] = SITE_THERE
         known["addresses"] = f"{GUESTS[0]}-{GUESTS[-1]}"
         known |= {"near": NEAR, "far": BEYOND, "tls": self.second.tls_uri(), "ssh": self.second.ssh}
+        known["folder"] = self.folder
         fence = f", fence: {json.dumps(agent)}" if agent else ""
         path.write_text(text.format(bed=bed, fence=fence, **known))
         return str(path)
@@ -136,6 +146,7 @@ def both(vmlab: Vmlab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bot
         yield command
         for file in (command.file, command.alone, command.bridged, command.routed, command.lustre):
             subprocess.run(command.argv("down", file, "--yes"), env=command.environment, check=False)
+        shutil.rmtree(command.folder)
 
 
 def domains(uri: str, bed: str = BED) -> list[str]:
@@ -444,6 +455,7 @@ def test_a_bridge_of_the_site_joins_the_guests_and_reaches_them(both: Both) -> N
     assert domains("qemu:///system", ON_SITE) == []
     file = Path(both.bridged)
     file.write_text(file.read_text().replace(f"{GUESTS[0]}-", f"{GUESTS[1]}-"))
+    a_folder_that_is_not_one_is_refused(both)
     both.up(both.bridged)
     assert both.stages(ON_SITE) == {"n1": "ready", "n2": "ready"}
     addresses = {node["name"]: dict(node["addresses"][0])["ip"] for node in both.json("status", ON_SITE)}
@@ -454,6 +466,7 @@ def test_a_bridge_of_the_site_joins_the_guests_and_reaches_them(both: Both) -> N
         both.run("exec", ON_SITE, "-n", node, "--", f"ping -c 1 -W 5 -M do -s {1500 - _PING} {other}")
     assert "ProxyCommand" not in both.run("export", "ssh-config", ON_SITE)
     figures_of_hosts_add_up(both)
+    disks_in_a_folder_are_the_same_on_both(both)
     # This machine leaves the network: its host leads to the far guest.
     subprocess.run(("ip", "address", "delete", f"{IN_SITE[0]}/24", "dev", SITE), check=True)
     assert both.run("ssh", ON_SITE, "n2", "--", "uname", "-n").strip() == "n2"
@@ -461,6 +474,7 @@ def test_a_bridge_of_the_site_joins_the_guests_and_reaches_them(both: Both) -> N
     both.run("down", ON_SITE, "--yes")
     assert remains(ON_SITE, both) == []
     assert both.second.remains(ON_SITE) == []
+    assert list(both.folder.iterdir()) == []
 
 
 @pytest.mark.nightly
@@ -480,6 +494,47 @@ def test_what_the_site_routes_to_each_host_joins_the_guests(both: Both) -> None:
     both.run("down", ROUTED, "--yes")
     assert remains(ROUTED, both) == []
     assert both.second.remains(ROUTED) == []
+
+
+def a_folder_that_is_not_one_is_refused(both: Both) -> None:
+    """The second host has another folder of that name; nothing is made, and nothing of the trial stays."""
+    both.second.sh(f"mount -t tmpfs other {both.folder}")
+    both.run("up", both.bridged, "--accel", "tcg", status=4)
+    assert f"guests cannot share disks in {both.folder}: second: a file that another host made" in both.complaints
+    both.second.sh(f"umount {both.folder}; mount -t ramfs other {both.folder}")
+    both.run("up", both.bridged, "--accel", "tcg", status=4)
+    both.second.sh(f"umount {both.folder}")
+    assert list(both.folder.iterdir()) == []
+    assert domains("qemu:///system", ON_SITE) == []
+
+
+def disks_in_a_folder_are_the_same_on_both(both: Both) -> None:
+    """What one guest writes the other reads, also after a revert; others' files there are left alone."""
+    (own,) = both.folder.iterdir()
+    assert own.name.startswith(f"{ON_SITE}.lustre-")
+    (both.folder / "theirs").write_text("left alone")
+    disk = "/dev/disk/by-id/virtio-lustre-OST0000"
+
+    def write(node: str, text: str) -> None:
+        told = f"printf %512s {text} | dd of={disk} bs=512 oflag=direct conv=notrunc status=none"
+        both.run("exec", ON_SITE, "-n", node, "--", told)
+
+    def read() -> set[str]:
+        told = f"dd if={disk} bs=512 count=1 iflag=direct status=none | tr -d ' '"
+        return {answer["stdout"].strip() for answer in both.json("exec", ON_SITE, "--", told)}
+
+    write("n1", "then")
+    assert read() == {"then"}
+    both.run("snapshot", "create", ON_SITE, "then", deadline_s=5 * MINUTES)
+    write("n2", "later")
+    assert read() == {"later"}
+    both.run("snapshot", "revert", ON_SITE, "then", "--yes", deadline_s=5 * MINUTES)
+    assert read() == {"then"}
+    both.run("snapshot", "delete", ON_SITE, "then", "--yes")
+    assert sorted(path.name for path in own.iterdir()) == [
+        f"{ON_SITE}._lustre-{label}.raw" for label in ("MDT0000", "OST0000")
+    ]
+    (both.folder / "theirs").unlink()
 
 
 def figures_of_hosts_add_up(both: Both) -> None:

@@ -382,11 +382,15 @@ def read_network_xml(xml: str) -> NetworkFacts:
 
 @dataclass(frozen=True)
 class VolumeFacts:
-    """A file in the pool. `xml` is what `virStorageVolGetXMLDesc` gives, read when somebody asks what it says."""
+    """A file in the pool. `xml` is what `virStorageVolGetXMLDesc` gives, read when somebody asks what it says.
+
+    `folder` is as of the volume.
+    """
 
     name: str
     path: str
     xml: str = field(repr=False)
+    folder: str = ""
 
     @property
     def capacity(self) -> int:

@@ -7,12 +7,16 @@ from lxml import etree
 
 @dataclass(frozen=True, slots=True)
 class Volume:
-    """A file of a bed in the pool; `backing` makes it a qcow2 clone of an image, `capacity` is in bytes."""
+    """A file of a bed; `backing` makes it a qcow2 clone of an image, `capacity` is in bytes.
+
+    It lies in the beds' pool, or in the `folder` of that name (`identity.folder_name`).
+    """
 
     name: str
     capacity: int
     format: str
     backing: str | None = None
+    folder: str = ""
 
 
 def volume_xml(volume: Volume) -> etree._Element:

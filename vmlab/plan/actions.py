@@ -60,8 +60,23 @@ class LeaveNetwork(Action):
 
 
 @dataclass(frozen=True, slots=True)
+class CreateFolder(Action):
+    """Make a folder of the bed's own on storage that its hosts share, as a pool of libvirt's, which is `name`d."""
+
+    kind = "create-folder"
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveFolder(Action):
+    """Remove such a folder, which is empty by then."""
+
+    kind = "remove-folder"
+
+
+@dataclass(frozen=True, slots=True)
 class CreateVolume(Action):
-    """Create a volume in the pool."""
+    """Create a volume in the beds' pool, or in the folder that it names."""
 
     kind = "create-volume"
     volume: Volume
@@ -103,7 +118,7 @@ class WriteFile(Action):
 
 @dataclass(frozen=True, slots=True)
 class RemoveVolume(Action):
-    """Delete a volume of the bed."""
+    """Delete a volume of the bed, wherever it lies."""
 
     kind = "remove-volume"
 
@@ -207,9 +222,9 @@ def by_name(actions: Iterable[Action]) -> list[tuple[Action, ...]]:
 class Plan:
     """Actions in the order of their dependencies.
 
-    `host` comes first (virtual functions; the mark of disks that are kept), then `networks`, `volumes` (shared ones)
-    and each node's lane. Lanes are independent of each other, and so are networks and volumes of different names
-    (`by_name`).
+    `host` comes first (virtual functions; the mark of disks that are kept), then `networks`, `folders`, `volumes`
+    (shared ones) and each node's lane. Lanes are independent of each other, and so are networks and volumes of
+    different names (`by_name`).
     `last` is what nothing needs when all nodes are defined.
     `pending` are changes that need `--restart`, told but not done. For a removal the order is turned round.
     """
@@ -220,6 +235,7 @@ class Plan:
     pending: tuple[Action, ...] = ()
     host: tuple[Action, ...] = ()
     last: tuple[Action, ...] = ()
+    folders: tuple[Action, ...] = ()
 
     @property
     def lanes(self) -> Mapping[str, tuple[Action, ...]]:
@@ -230,7 +246,7 @@ class Plan:
     def actions(self) -> tuple[Action, ...]:
         """All actions that will be done."""
         lanes = (action for lane in self.lanes.values() for action in lane)
-        return (*self.host, *self.networks, *self.volumes, *lanes, *self.last)
+        return (*self.host, *self.networks, *self.folders, *self.volumes, *lanes, *self.last)
 
 
 def together(plans: Iterable[Plan]) -> Plan:
@@ -243,4 +259,5 @@ def together(plans: Iterable[Plan]) -> Plan:
         pending=tuple(action for plan in plans for action in plan.pending),
         host=tuple(action for plan in plans for action in plan.host),
         last=tuple(action for plan in plans for action in plan.last),
+        folders=tuple(action for plan in plans for action in plan.folders),
     )

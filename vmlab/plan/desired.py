@@ -23,6 +23,7 @@ from vmlab.plan.lease import Leases, interface_name, ports
 from vmlab.plan.node_place import NodePlace
 from vmlab.plan.overlay import Overlay
 from vmlab.plan.placing import HARDWARE, Attach
+from vmlab.plan.shared import SharedFolder
 from vmlab.topology import MANAGEMENT, Node, Topology
 from vmlab.values import identity
 from vmlab.values.pci import PciAddress
@@ -58,6 +59,7 @@ NO_MACS: Mapping[str, str] = MappingProxyType({})
 NO_FILES: BootFiles = MappingProxyType({})
 NO_EXPORTS: Mapping[str, Nbd] = MappingProxyType({})
 NOTHING_EXPORTED = Exports()
+NO_FOLDERS: Mapping[str, SharedFolder] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,7 @@ class Desired:
     """What a bed should have on one host. `targets` are the shared volumes of the file systems.
 
     `hidden` are functions whose MAC addresses only show when they are back with their drivers, with their nodes.
-    `exports` are those of the shared volumes that other hosts need.
+    `exports` are those of the shared volumes that other hosts need, `folders` those that this one makes.
     """
 
     bed: str
@@ -102,6 +104,7 @@ class Desired:
     hidden: Mapping[PciAddress, str] = field(default_factory=dict)
     overlays: tuple[Overlay, ...] = ()
     exports: Mapping[str, Nbd] = field(default_factory=dict)
+    folders: tuple[SharedFolder, ...] = ()
 
 
 def over_networks(topology: Topology, attach: Attach) -> tuple[str, ...]:
@@ -140,13 +143,18 @@ def desired_networks(
 
 
 def desired_targets(
-    topology: Topology, here: AbstractSet[str], exports: Exports = NOTHING_EXPORTED, host: str = ""
+    topology: Topology,
+    here: AbstractSet[str],
+    exports: Exports = NOTHING_EXPORTED,
+    host: str = "",
+    folders: Mapping[str, SharedFolder] = NO_FOLDERS,
 ) -> tuple[Volume, ...]:
     """A raw volume for each Lustre target that vmlab provides the disk of, where one of its servers is `here`.
 
-    What is exported is on the host that does it, whoever serves it.
+    What is exported, or in a folder that several hosts mount, is of the host that exports or made it, whoever serves.
     """
-    elsewhere = {volume.name for volume in exports.volumes}
+    in_folders = [(folder, volume) for folder in folders.values() for volume in folder.volumes(topology)]
+    elsewhere = {volume.name for volume in (*exports.volumes, *(volume for _, volume in in_folders))}
     own = tuple(
         Volume(name, int(target.size), "raw")
         for target in topology.targets
@@ -154,7 +162,8 @@ def desired_targets(
         and not here.isdisjoint(target.servers)
         and (name := identity.target_volume(topology.name, target.label)) not in elsewhere
     )
-    return (*own, *(exports.volumes if host == exports.home else ()))
+    shared = (volume for folder, volume in in_folders if folder.home == host)
+    return (*own, *(exports.volumes if host == exports.home else ()), *shared)
 
 
 def addresses(
@@ -209,12 +218,14 @@ def desired_node(
     gateway: str = "",
     nameserver: str = "",
     exports: Mapping[str, Nbd] = NO_EXPORTS,
+    folders: Mapping[str, SharedFolder] = NO_FOLDERS,
 ) -> DesiredNode:
     """One node's domain and volumes, on that `host`. `seeds` makes its seed; a change of that is a change of the node.
 
     `addresses` are those before it is known which devices it gets; `place` says that, and where on the host it goes.
     `files` are all that the bed's nodes boot of the user's. Where one was taken from does not matter, only what it is.
-    `gateway` and `nameserver` are as in the metadata, `exports` are the volumes that its host reaches by the network.
+    `gateway` and `nameserver` are as in the metadata, `exports` are the volumes that its host reaches by the network;
+    `folders` are by file system.
     """
     bed = topology.name
     root = Volume(
@@ -257,7 +268,7 @@ def desired_node(
             Disk(f"{pool_path}/{root.name}", "qcow2", "root"),
             Disk(f"{pool_path}/{seed}", "raw", "seed", readonly=True),
             *_node_disks(bed, node, pool_path),
-            *_target_disks(topology, node, pool_path, exports),
+            *_target_disks(topology, node, pool_path, exports, folders),
             *_passed_disks(node),
         ),
         interfaces=tuple(_interface(topology, host, way) for way in addresses if way.attach not in HARDWARE),
@@ -316,13 +327,20 @@ def _node_disks(bed: str, node: Node, pool_path: str) -> Iterator[Disk]:
             )
 
 
-def _target_disks(topology: Topology, node: Node, pool_path: str, exports: Mapping[str, Nbd]) -> Iterator[Disk]:
+def _target_disks(
+    topology: Topology,
+    node: Node,
+    pool_path: str,
+    exports: Mapping[str, Nbd],
+    folders: Mapping[str, SharedFolder],
+) -> Iterator[Disk]:
     """Those of the Lustre targets that it serves, as primary or as partner."""
     for target in topology.targets:
         if node.name in target.servers and target.size is not None:
             volume = identity.target_volume(topology.name, target.label)
             nbd = exports.get(volume)
-            path = f"{pool_path}/{volume}" if nbd is None else volume
+            place = folders[target.fsname].path if target.fsname in folders else pool_path
+            path = f"{place}/{volume}" if nbd is None else volume
             yield Disk(path, "raw", target.label, shareable=True, nbd=nbd)
 
 

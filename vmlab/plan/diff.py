@@ -10,6 +10,7 @@ from vmlab.domainxml.volume import Volume
 from vmlab.errors import HostError
 from vmlab.plan.actions import (
     Action,
+    CreateFolder,
     CreateNetwork,
     CreateVfs,
     CreateVolume,
@@ -20,6 +21,7 @@ from vmlab.plan.actions import (
     JoinNetwork,
     LeaveNetwork,
     Plan,
+    RemoveFolder,
     RemoveNetwork,
     RemoveVolume,
     ReturnDevices,
@@ -64,7 +66,9 @@ def diff(desired: Desired, observed: Observed, *, restart: bool) -> Plan:
     for name, domain in bed.nodes.items():
         if domain.running and anew & set(domain.facts.details.sources) and not _stops(lanes.get(name, ())):
             lanes[name] = tuple(_start_again(name, domain))
-    volumes = [action for volume in desired.targets for action in _volume(volume, bed, None)]
+    unseen = {folder.name for folder in bed.folders.values() if folder.whole and not folder.active}
+    targets = (volume for volume in desired.targets if volume.folder not in unseen)
+    volumes = [action for volume in targets for action in _volume(volume, bed, None)]
     volumes += _exports(desired, bed)
     # What is only done with leave: stop a running node, remove one that is gone from the topology.
     held_networks = set() if restart else anew
@@ -76,6 +80,7 @@ def diff(desired: Desired, observed: Observed, *, restart: bool) -> Plan:
         networks=tuple(action for action in networks if action.name not in held_networks),
         volumes=(*volumes, *_files(booting, bed)),
         last=tuple(_stale_files(booting, staying, bed)),
+        folders=tuple(_folders(desired, bed)),
         nodes={name: lane for name, lane in lanes.items() if lane and name not in held_nodes},
         pending=(
             *(action for action in networks if action.name in held_networks),
@@ -110,11 +115,13 @@ def removal(bed: ObservedBed, observed: Observed, *, keep_disks: bool) -> Plan:
     left = [volume for node, volumes in owned.items() if node not in lanes for volume in volumes]
     ended = (EndExport(name, None, "down") for name in bed.exports)
     volumes = (*ended, *(RemoveVolume(name, None, "down") for name in left))
+    empty = bed.folders.keys() - {identity.filesystem_of(name) for name in bed.volumes.keys() - doomed.keys()}
+    folders = tuple(RemoveFolder(bed.folders[name].name, None, "down") for name in sorted(empty))
     links = (LeaveNetwork(network, None, "down", link.name) for network, link in bed.links.items())
     networks = (*links, *(RemoveNetwork(n.facts.name, None, "down") for n in bed.networks.values()))
     unmarked = keep_disks and disks and mark.name not in bed.volumes
     marked = (CreateVolume(mark.name, None, "disks are kept", mark),) if unmarked else ()
-    return Plan(networks, volumes, lanes, host=marked)
+    return Plan(networks, volumes, lanes, host=marked, folders=folders)
 
 
 def refuse_used_elsewhere(bed: ObservedBed, observed: Observed, paths: set[str]) -> None:
@@ -145,6 +152,12 @@ def refuse_foreign(desired: Desired, observed: Observed) -> None:
         if domain is not None and (domain.facts.metadata is None or domain.facts.metadata.bed != desired.bed):
             raise HostError(
                 f"a domain named {node.domain} exists on the host and is not vmlab's: it is left alone",
+                hint="give the bed another name: --name NAME",
+            )
+    for folder in desired.folders:
+        if folder.name in observed.other_pools:
+            raise HostError(
+                f"a storage pool named {folder.name} exists on the host and is not vmlab's: it is left alone",
                 hint="give the bed another name: --name NAME",
             )
     for network in desired.networks:
@@ -188,6 +201,14 @@ def _exports(desired: Desired, bed: ObservedBed) -> Iterator[Action]:
             yield EndExport(volume, None, "its address changed")
         if found != place:
             yield ExportVolume(volume, None, "absent" if found is None else "its address changed", place)
+
+
+def _folders(desired: Desired, bed: ObservedBed) -> Iterator[Action]:
+    for folder in desired.folders:
+        found = bed.folders.get(folder.filesystem)
+        if found is None or not found.whole:
+            reason = "absent" if found is None else "its creation was cut off"
+            yield CreateFolder(folder.name, None, reason, folder.path)
 
 
 def _volume(volume: Volume, bed: ObservedBed, node: str | None) -> Iterator[Action]:

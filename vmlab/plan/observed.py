@@ -55,10 +55,30 @@ class ObservedNetwork:
 
 
 @dataclass(frozen=True, slots=True)
+class ObservedFolder:
+    """A folder of a bed on storage that its hosts share, which this host made.
+
+    It is `whole` from when that was done until it is removed. What is in it is only seen while libvirt has it `active`.
+    """
+
+    bed: str
+    filesystem: str
+    path: str
+    whole: bool
+    active: bool
+
+    @property
+    def name(self) -> str:
+        """That of libvirt's pool."""
+        return identity.folder_name(self.bed, self.filesystem)
+
+
+@dataclass(frozen=True, slots=True)
 class Observed:
     """One look at a host. `routes` are the networks that it reaches without a default route, by interface.
 
-    `volumes` are the files of vmlab's pool, of whomever they are; `links` are looked at for a bed over several hosts.
+    `volumes` are the files of vmlab's pool, of whomever they are, and of beds' `folders`; `links` are looked at for a
+    bed over several hosts. `other_pools` are the names of pools that are no folders of beds.
     """
 
     domains: Mapping[str, ObservedDomain]
@@ -68,6 +88,8 @@ class Observed:
     bridges: frozenset[str] = frozenset()
     pool_path: str = ""
     links: HostLinks = field(default_factory=HostLinks)
+    folders: tuple[ObservedFolder, ...] = ()
+    other_pools: frozenset[str] = frozenset()
 
     @property
     def unreadable(self) -> tuple[str, ...]:
@@ -102,17 +124,19 @@ class Observed:
                 for volume, place in self.links.exports.items()
                 if (owner := identity.owner_of(volume)) is not None and owner.bed == name
             },
+            folders={folder.filesystem: folder for folder in self.folders if folder.bed == name},
         )
 
     @property
     def beds(self) -> tuple[str, ...]:
-        """The names of all beds of which anything exists: a domain, a network, a link, a volume or an export."""
+        """The names of all beds of which anything exists: domains, networks, links, volumes, exports or folders."""
         names = {d.facts.metadata.bed for d in self.domains.values() if d.facts.metadata}
         names |= {n.facts.metadata.bed for n in self.networks.values() if n.facts.metadata}
         links = (identity.overlay_owner(link.alias) for link in self.links.links.values())
         names |= {owner[0] for owner in links if owner is not None}
         names |= {owner.bed for v in self.volumes if (owner := identity.owner_of(v)) is not None}
         names |= {owner.bed for v in self.links.exports if (owner := identity.owner_of(v)) is not None}
+        names |= {folder.bed for folder in self.folders}
         return tuple(sorted(names))
 
 
@@ -120,7 +144,7 @@ class Observed:
 class ObservedBed:
     """What exists of one bed: domains by node, networks by fabric, volumes by name; links to other hosts by network.
 
-    `exports` are its disks that are exported to other hosts, by volume.
+    `exports` are its disks that are exported to other hosts, by volume; `folders` are by file system.
     """
 
     name: str
@@ -129,6 +153,7 @@ class ObservedBed:
     volumes: Mapping[str, VolumeFacts] = field(default_factory=dict)
     links: Mapping[str, ObservedLink] = field(default_factory=dict)
     exports: Mapping[str, Nbd] = field(default_factory=dict)
+    folders: Mapping[str, ObservedFolder] = field(default_factory=dict)
 
     @property
     def metadata(self) -> dict[str, NodeMetadata]:
@@ -143,7 +168,7 @@ class ObservedBed:
     @property
     def exists(self) -> bool:
         """Anything of it is there."""
-        return bool(self.nodes or self.networks or self.volumes or self.links or self.exports)
+        return bool(self.nodes or self.networks or self.volumes or self.links or self.exports or self.folders)
 
 
 def over_all(name: str, looks: Mapping[str, Observed]) -> ObservedBed:
@@ -170,4 +195,5 @@ def over_all(name: str, looks: Mapping[str, Observed]) -> ObservedBed:
         {volume: facts for part in parts.values() for volume, facts in part.volumes.items()},
         {network: link for part in parts.values() for network, link in part.links.items()},
         {volume: place for part in parts.values() for volume, place in part.exports.items()},
+        {filesystem: folder for part in parts.values() for filesystem, folder in part.folders.items()},
     )

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
@@ -312,15 +312,19 @@ def refuse_name(name: str, snapshots: Iterable[Snapshot], bed: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """Of a pool: bytes that are `free`, whether copies of its files share their blocks, what each file takes."""
+    """Of a folder: bytes that are `free`, whether copies of its files share their blocks, what each file takes.
+
+    `place` is for messages.
+    """
 
     free: int
     shares: bool
     taken: Mapping[str, int]
+    place: str = "vmlab's pool"
 
-    def copied(self, volumes: Iterable[str]) -> int:
-        """Bytes that copies of these files take."""
-        return 0 if self.shares else sum(self.taken.get(volume, 0) for volume in volumes)
+    def copied(self, files: Iterable[str], *, away: Container[str] = ()) -> int:
+        """Bytes that copies of these files take in the folder; those that are `away` have nothing to share there."""
+        return sum(self.taken.get(file, 0) for file in files if file in away or not self.shares)
 
 
 def refuse_short(what: str, needed: int, room: Room, bed: str, *, on: str = "") -> None:
@@ -328,7 +332,7 @@ def refuse_short(what: str, needed: int, room: Room, bed: str, *, on: str = "") 
     if needed + SPARE > room.free:
         where = f" on {on}" if on else ""
         raise HostError(
-            f"{what}{where} takes up to {_about(needed)}, and {_about(room.free)} are free in vmlab's pool",
+            f"{what}{where} takes up to {_about(needed)}, and {_about(room.free)} are free in {room.place}",
             hint=f"vmlab snapshot list {bed}; vmlab gc",
         )
 

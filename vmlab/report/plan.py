@@ -198,7 +198,7 @@ Row = tuple[str, str, str, str, str]
 def _rows(prepared: Prepared) -> Iterator[Row]:
     plan = prepared.plan
     there, on = prepared.bed.nodes, _hosts(prepared)
-    for action in (*plan.host, *plan.networks, *plan.volumes):
+    for action in (*plan.host, *plan.networks, *plan.folders, *plan.volumes):
         host = on.get(id(action))
         yield *_SIGNS[action.kind.partition("-")[0]], f"({host})" if host else "-", _what(action), action.reason
     for node, lane in plan.lanes.items():

@@ -75,11 +75,14 @@ def bed_table(beds: Sequence["BedLine"]) -> Grid:
 
 
 def node_table(nodes: Sequence["NodeStatus"]) -> Grid:
-    """`vmlab status`."""
-    table = Grid("NODE", "ROLE", "STATE", "STAGE", "CPUS", "MEMORY", "HOST CPUS", "ADDRESSES", "DISKS")
+    """`vmlab status`, with the nodes' hosts where there are several."""
+    several = len({node.host for node in nodes if node.host}) > 1
+    on = ("HOST",) if several else ()
+    table = Grid("NODE", *on, "ROLE", "STATE", "STAGE", "CPUS", "MEMORY", "HOST CPUS", "ADDRESSES", "DISKS")
     for node in nodes:
         table.add_row(
             node.name,
+            *((node.host or "-",) if several else ()),
             ",".join(node.roles),
             Cell(node.state, _STATES.get(node.state, _MIDDLING)),
             Cell(node.stage or "-", _STAGES.get(node.stage, _MIDDLING if node.stage else "dim")),

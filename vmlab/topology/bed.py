@@ -249,7 +249,8 @@ class FileSystem:
     """What all targets and clients of one file system have in common.
 
     `external` are the NIDs of the MGS of one that is there anyway: it has no targets here, and is only mounted.
-    `shared` "export": disks with a `size` that several servers have lie on the first host, which exports them.
+    `shared` "export": disks with a `size` that several servers have lie on the first host, which exports them; a path:
+    those of all targets lie in that folder, which the servers' hosts mount.
     """
 
     name: str
@@ -259,7 +260,12 @@ class FileSystem:
     mount_options: str
     clients: tuple[str, ...]
     external: tuple[Nid, ...] = ()
-    shared: Literal["", "export"] = ""
+    shared: str = ""
+
+    @property
+    def folder(self) -> str:
+        """What the hosts of its servers mount; "" for none."""
+        return self.shared if self.shared.startswith("/") else ""
 
 
 @dataclass(frozen=True, slots=True)

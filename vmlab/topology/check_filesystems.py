@@ -138,7 +138,7 @@ def _common_host(target: TargetDraft, draft: Draft, problems: Problems) -> None:
         on = ", ".join(f"`{server}` on `{host}`" for host, server in placed.items())
         message = (
             f"a shared {target.kind} on hosts that do not share the disk: {on} "
-            "(expected one host, `device`, or `shared: export`)"
+            "(expected one host, `device`, `shared: FOLDER`, or `shared: export`)"
         )
         problems.add(target.entry.at("servers"), message)
 

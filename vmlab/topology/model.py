@@ -6,7 +6,7 @@ and leave as the values of `bed`. A rule that needs two keys is in `check`.
 
 from collections.abc import Mapping
 from ipaddress import IPv4Network
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
@@ -36,6 +36,7 @@ from vmlab.topology.scalars import (
     Powers,
     Roles,
     SectorSize,
+    Sharing,
     Shell,
     Subnet,
     TcpNet,
@@ -304,9 +305,10 @@ class FileSystemHead(Part):
     """What a file system's targets have in common."""
 
     backend: Backend = "ldiskfs"
-    shared: Literal["export"] | None = Field(
+    shared: Sharing | None = Field(
         None,
-        description="how servers on several hosts share disks with a `size`; export: the first host exports them",
+        description="how servers on several hosts share disks with a `size`; export: the first host exports them; a "
+        "path: they lie in that folder, which all of these hosts mount",
     )
     clients: NodeSets | None = Field(None, description="default: every node with role client or fta")
     mount: MountPoint = "/mnt/lustre"

@@ -292,6 +292,13 @@ MountPoint = Annotated[
     _matching(r"(/(?!\.\.?(/|$))[A-Za-z0-9_.+-]+)+", "an absolute path such as /mnt/lustre"),
     _text(pattern="^/"),
 ]
+Sharing = Annotated[
+    StrictStr,
+    _matching(
+        r"export|(/(?!\.\.?(/|$))[A-Za-z0-9_.+-]+)+", "export, or the path of a folder that the servers' hosts mount"
+    ),
+    _text(pattern="^(export$|/)", examples=["export", "/srv/lustre"]),
+]
 Roles = Annotated[tuple[Role, ...], BeforeValidator(_one_or_many), Field(min_length=1), _items(_ROLE)]
 ExternalRoles = Annotated[
     tuple[Role, ...],

@@ -20,7 +20,9 @@ _BED = r"(?P<bed>[a-z][a-z0-9-]{0,30})"
 _NODE = r"(?P<node>[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?)"
 _ANY_NODE = _NODE.replace("?P<node>", "?:")
 _DISK = r"[A-Za-z0-9][A-Za-z0-9_-]{0,19}"
-_LABEL = r"[A-Za-z0-9][A-Za-z0-9_-]{0,7}-(?:MGS|(?:MDT|OST)[0-9a-f]{4})"
+_FILESYSTEM = r"[A-Za-z0-9][A-Za-z0-9_-]{0,7}"
+_TARGET = r"(?:MGS|(?:MDT|OST)[0-9a-f]{4})"
+_LABEL = rf"{_FILESYSTEM}-{_TARGET}"
 # virtlogd keeps older parts of a console's log under the same name and a number, we those of earlier starts and a time.
 _LOG = r"console\.log(?:\.[0-9]+|\.[0-9]{8}T[0-9]{9}Z)?"
 _OF_NODE = rf"{_NODE}\.(?:root\.qcow2|seed\.iso|disk-{_DISK}\.raw|{_LOG}|clone\.(?:memory|disk)|dump\.memory)"
@@ -37,6 +39,7 @@ _OF_JOB = re.compile(rf"j[0-9]{{1,8}}-{_BED}")
 _SNAPSHOT_NAME = re.compile(_SNAPSHOT)
 _SNAPSHOT_FILE = re.compile(rf"{_BED}\.(?:{_OF_SNAPSHOT})")
 _VOLUME = re.compile(rf"{_BED}\.(?:{_OF_NODE}|_{_LABEL}\.raw|{_BOOT}|_kept|{_OF_SNAPSHOT})")
+_TARGET_DISK = re.compile(rf"{_BED}\._(?:revert\._)?(?P<filesystem>{_FILESYSTEM})-{_TARGET}\.raw")
 _BOOT_FILE = re.compile(rf"{_BED}\.{_BOOT}")
 _IMAGE = r"(?P<image>[a-z0-9][a-z0-9._-]{0,62})"  # as store.images allows it
 _IMAGE_FILE = re.compile(rf"\.?{_IMAGE}-[0-9a-f]{{12}}\.(?:qcow2|vmlinuz|initrd|vmlinux)(?:\.partial)?")
@@ -129,6 +132,23 @@ def target_volume(bed: str, label: str) -> str:
     The underscore cannot start a node's name, so a target never looks like a node's disk.
     """
     return f"{bed}._{label}.raw"
+
+
+def folder_name(bed: str, filesystem: str) -> str:
+    """The libvirt pool of the folder, on storage that hosts share, that the targets' disks of a file system lie in."""
+    return f"{bed}.{filesystem}"
+
+
+@lru_cache(_REMEMBERED)
+def folder_uuid(bed: str, filesystem: str) -> str:
+    """The same file system of the same bed always has the same UUID."""
+    return _uuid5(f"folder/{bed}/{filesystem}")
+
+
+def filesystem_of(volume: str) -> str | None:
+    """The file system whose target's disk this is, or what is about to take that disk's place; None for any other."""
+    found = _TARGET_DISK.fullmatch(volume)
+    return None if found is None else found["filesystem"]
 
 
 def boot_volume(bed: str, what: str, digest: str) -> str:

@@ -16,6 +16,7 @@ _PROGRAMS = {
     "bridge": ("its networks", "iproute2", True),
     "flock": ("its locks", "util-linux", True),
     "sha256sum": ("images that arrive whole", "coreutils", True),
+    "qemu-io": ("`shared: FOLDER`", "qemu-utils or qemu-img", False),
     "qemu-nbd": ("`shared: export`, on the first host", "qemu-utils or qemu-img", False),
 }
 _VXLAN = "joins networks over several hosts"

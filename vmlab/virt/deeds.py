@@ -16,6 +16,7 @@ from vmlab.inventory.vfs import plan_vfs
 from vmlab.plan.actions import (
     Action,
     AttachDisk,
+    CreateFolder,
     CreateNetwork,
     CreateVfs,
     CreateVolume,
@@ -25,6 +26,7 @@ from vmlab.plan.actions import (
     ExportVolume,
     JoinNetwork,
     LeaveNetwork,
+    RemoveFolder,
     RemoveNetwork,
     RemoveVolume,
     ReturnDevices,
@@ -40,7 +42,7 @@ from vmlab.plan.actions import (
 from vmlab.runtime.iso import iso
 from vmlab.runtime.wait import Deadline
 from vmlab.values import identity
-from vmlab.virt import overlay, sriov
+from vmlab.virt import overlay, shared_folder, sriov
 from vmlab.virt.borrowed import Notes
 from vmlab.virt.connection import Host, gone_is_fine, missing
 from vmlab.virt.export import end_export, export
@@ -155,8 +157,19 @@ def _leave_network(action: LeaveNetwork, place: Place) -> None:
 
 
 @act.register
+def _create_folder(action: CreateFolder, place: Place) -> None:
+    shared_folder.make(place.host, place.connection, action.name, action.path)
+
+
+@act.register
+def _remove_folder(action: RemoveFolder, place: Place) -> None:
+    shared_folder.remove(place.host, place.connection, action.name)
+
+
+@act.register
 def _create_volume(action: CreateVolume, place: Place) -> None:
-    pool = place.pool
+    folder = action.volume.folder
+    pool = shared_folder.folder(place.connection, folder) if folder else place.pool
     try:
         pool.storageVolLookupByName(action.name)
     except libvirt.libvirtError as error:
@@ -200,6 +213,12 @@ def _write_file(action: WriteFile, place: Place) -> None:
 def _remove_volume(action: RemoveVolume, place: Place) -> None:
     with gone_is_fine():
         place.pool.storageVolLookupByName(action.name).delete()
+    if (filesystem := identity.filesystem_of(action.name)) is not None:
+        with gone_is_fine():
+            bed, _ = _parts(action.name)
+            shared = shared_folder.folder(place.connection, identity.folder_name(bed, filesystem))
+            if shared.isActive():
+                shared.storageVolLookupByName(action.name).delete()
 
 
 @act.register

@@ -18,13 +18,14 @@ from vmlab.domainxml.read import (
     read_domain,
     read_network_xml,
 )
-from vmlab.plan.observed import RUNNING, Observed, ObservedDomain, ObservedNetwork
+from vmlab.plan.observed import RUNNING, Observed, ObservedDomain, ObservedFolder, ObservedNetwork
 from vmlab.plan.overlay import HostLinks
 from vmlab.runtime.garbage import uncollected
 from vmlab.runtime.log import log
 from vmlab.values import identity
 from vmlab.virt.connection import Host, gone_is_fine, missing
 from vmlab.virt.pool import BEDS, MARK, locate
+from vmlab.virt.shared_folder import ours
 
 T = TypeVar("T")
 
@@ -68,13 +69,18 @@ class _Domain(NamedTuple):
 
 
 class Answers(NamedTuple):
-    """What a host's libvirt and kernel say, before anything of it is read. `networks` are with whether they are on."""
+    """What a host's libvirt and kernel say, before anything of it is read. `networks` are with whether they are on.
+
+    `volumes` are names and XML of those in the beds' pool, `folders` each with those in it, `pools` the names of all.
+    """
 
     domains: tuple[_Domain, ...]
     networks: tuple[tuple[str, bool], ...]
     volumes: tuple[tuple[str, str], ...]
     pool_path: str
     of_host: OfHost
+    folders: tuple[tuple[ObservedFolder, tuple[tuple[str, str], ...]], ...] = ()
+    pools: frozenset[str] = frozenset()
 
 
 def observe(host: Host, *, whole: bool = True, leaving: str = "", links: bool = False) -> Observed:
@@ -98,6 +104,7 @@ def answers(host: Host, *, whole: bool, leaving: str, links: bool) -> Answers:
 
     def ask(connection: "libvirt.virConnect") -> Answers:
         pool, path = locate(connection, BEDS)
+        pools = connection.listAllStoragePools() if whole else []
         active = {network.UUID() for network in connection.listAllNetworks(libvirt.VIR_CONNECT_LIST_NETWORKS_ACTIVE)}
         return Answers(
             tuple(_still_there(lambda domain: _domain(domain, leaving, live=whole), connection.listAllDomains())),
@@ -105,6 +112,8 @@ def answers(host: Host, *, whole: bool, leaving: str, links: bool) -> Answers:
             tuple(_volumes(pool)) if whole else (),
             path,
             of_host,
+            tuple((found, tuple(_volumes(pool))) for pool, found in ours(pools)),
+            frozenset(other.name() for other in pools),
         )
 
     return host.call(ask)
@@ -121,7 +130,14 @@ def read(host: Host, told: Answers, *, whole: bool, leaving: str) -> Observed:
         observed = Observed(
             domains={domain.facts.name: domain for domain in domains},
             networks={network.facts.name: network for network in networks},
-            volumes={name: VolumeFacts(name, f"{told.pool_path}/{name}", xml) for name, xml in told.volumes},
+            volumes={name: VolumeFacts(name, f"{told.pool_path}/{name}", xml) for name, xml in told.volumes}
+            | {
+                name: VolumeFacts(name, f"{folder.path}/{name}", xml, folder.name)
+                for folder, volumes in told.folders
+                for name, xml in volumes
+            },
+            folders=tuple(folder for folder, _ in told.folders),
+            other_pools=told.pools - {folder.name for folder, _ in told.folders},
             routes=told.of_host.routes,
             bridges=told.of_host.bridges,
             pool_path=told.pool_path,

@@ -65,39 +65,6 @@ def pool_path(connection: "libvirt.virConnect", name: str) -> str:
     return locate(connection, name)[1]
 
 
-def files_of_beds(host: Host) -> list[str]:
-    """The names of the beds' files, of all users; no folder's."""
-
-    def act(connection: "libvirt.virConnect") -> list[str]:
-        pool = find_pool(connection, BEDS)
-        if pool is None or not pool.isActive():
-            return []
-        ours = (volume for volume in pool.listAllVolumes() if identity.owner_of(volume.name()) is not None)
-        return [volume.name() for volume in ours if _is_file(volume)]
-
-    return host.call(act)
-
-
-def names_of(host: Host, bed: str) -> frozenset[str]:
-    """The names of a bed's files, as libvirt saw them last."""
-
-    def act(connection: "libvirt.virConnect") -> list[str]:
-        pool = find_pool(connection, BEDS)
-        return pool.listVolumes() if pool is not None and pool.isActive() else []
-
-    found = ((name, identity.owner_of(name)) for name in host.call(act) if name.startswith(f"{bed}."))
-    return frozenset(name for name, owner in found if owner is not None and owner.bed == bed)
-
-
-def _is_file(volume: "libvirt.virStorageVol") -> bool:
-    try:
-        return bool(volume.info()[0] == libvirt.VIR_STORAGE_VOL_FILE)
-    except libvirt.libvirtError as error:
-        if missing(error):
-            return False
-        raise
-
-
 def _path(pool: "libvirt.virStoragePool", name: str) -> str:
     root = etree.fromstring(pool.XMLDesc())
     if root.get("type") != "dir":

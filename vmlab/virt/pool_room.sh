@@ -1,6 +1,6 @@
 # shellcheck shell=sh
 # Of the folder $1: the bytes that are free, whether copies share blocks ($2 is a file to try that with, $3 its copy), and
-# what each further file takes.
+# what each further file takes: so many blocks of so many bytes.
 cd -- "$1" || exit
 df --block-size=1 --output=avail . | tail -n 1
 shares=no
@@ -8,4 +8,4 @@ if : >"$2" && head -c 4096 /dev/urandom >"$2" && cp --reflink=always -- "$2" "$3
 rm -f -- "$2" "$3"
 echo "$shares"
 shift 3
-[ $# = 0 ] || stat --format='%b %B %n' -- "$@"
+[ $# = 0 ] || stat --format='%b %B' -- "$@"

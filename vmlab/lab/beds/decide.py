@@ -1,6 +1,7 @@
 """From what was seen on a bed's hosts to what is to be done there: one plan for each host, nothing asked any more."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from ipaddress import IPv4Address
@@ -49,6 +50,7 @@ from vmlab.plan.node_place import NodePlace, hidden, macs, place_of
 from vmlab.plan.observed import Observed, ObservedBed, ObservedDomain, over_all
 from vmlab.plan.overlay import Overlays, narrowed, overlays, refuse_large
 from vmlab.plan.placing import Attach, Places, decide, unplaced, virtual
+from vmlab.plan.shared import SharedFolder, folders
 from vmlab.runtime.shipped import shipped
 from vmlab.topology import MANAGEMENT, Node, Topology
 from vmlab.values.size import Bytes
@@ -140,21 +142,21 @@ def decide_all(
     recorded: bool = False,
     fit: Fit = as_it_is,
     joined: bool = False,
+    draw: Callable[[], str] = lambda: secrets.token_hex(6),
 ) -> Prepared:
     """Everything that follows from what was seen, by host. Without `inventories` nothing is placed or passed.
 
     `images` are by host and name, `share_drivers` by host (else virtiofs). A `recorded` host may lack the MAC addresses
-    and GUIDs of its functions. A node that is there stays on its host. `fit` makes of a template what
-    the host's QEMU has of it. Networks are `joined` over the hosts, if that is wanted. Raises HostError where that, or
-    the bed as a whole, cannot be.
+    and GUIDs of its functions. A node that is there stays on its host. `fit` makes of a template what the host's QEMU
+    has of it. Networks are `joined` over the hosts, if that is wanted. `draw` gives what tells the bed's folders on
+    shared storage from others'. Raises HostError where that, or the bed as a whole, cannot be.
     """
     bed = over_all(topology.name, looks)
     _refuse_moves(topology, bed)
     carried, unjoined = _joining(topology, looks) if joined else (None, None)
     leases = lease(topology, bed, looks)
-    draft = _Draft(
-        topology, looks, bed, leases, images, keys, accel, share_drivers, fit, carried, exports(topology, looks)
-    )
+    out, shared = exports(topology, looks), folders(topology, looks, draw)
+    draft = _Draft(topology, looks, bed, leases, images, keys, accel, share_drivers, fit, carried, out, shared)
     lacking = draft.lacking()
     places = _placed(draft, inventories, lacking, restart=restart)
     over = joined_networks(topology, places.attach)
@@ -164,6 +166,7 @@ def decide_all(
         refuse_large(topology, over, carried.mtu)
     draft = draft.joined(places.attach)
     topology = draft.topology
+    draft = replace(draft, folders={name: draft.at_home(folder, places) for name, folder in draft.folders.items()})
     here: dict[str, list[Node]] = {host: [] for host in looks}
     for node in topology.nodes.values():
         here[draft.host(node.name, places)].append(node)
@@ -209,6 +212,7 @@ class _Draft:
     fit: Fit
     carried: Overlays | None
     exports: Exports
+    folders: Mapping[str, SharedFolder]
     fits: dict[tuple[str, str, bool], Fitted] = field(default_factory=dict)
     narrow: dict[tuple[str, ...], "_Draft"] = field(default_factory=dict)
 
@@ -267,6 +271,11 @@ class _Draft:
         found = self.bed.nodes.get(name)
         return found.host if found is not None else self.topology.nodes[name].host or next(iter(self.looks))
 
+    def at_home(self, folder: SharedFolder, places: Places) -> SharedFolder:
+        """With the host that makes it, or has made it: the first that one of its servers is on."""
+        on = {self.host(server, places) for server in folder.servers(self.topology)}
+        return replace(folder, home=folder.home or next(host for host in self.looks if host in on))
+
     def node(self, asked: Node, attach: Attach, place: NodePlace | None, host: str) -> DesiredNode:
         """One node, as it should be on that host."""
         image = self.images[host, asked.image]
@@ -302,6 +311,7 @@ class _Draft:
                 gateway=self.leases.gateways.get(host, ""),
                 nameserver=self.nameserver,
                 exports=self.exports.seen_on(host),
+                folders=self.folders,
             )
 
         wanted = made(self.topology, asked)
@@ -449,7 +459,7 @@ def _part(
         networks=desired_networks(topology, draft.leases, places.attach, host=host, management_mtu=draft.management_mtu)
         if here or draft.carried is not None
         else (),
-        targets=desired_targets(topology, {node.name for node in here}, draft.exports, host),
+        targets=desired_targets(topology, {node.name for node in here}, draft.exports, host, draft.folders),
         nodes={node.name: draft.node(node, places.attach, place(node.name), host) for node in here},
         vfs=places.vfs(host),
         hidden={address: name for name, found in away() for address in hidden(found, inventories[host])},
@@ -457,6 +467,7 @@ def _part(
         exports=draft.exports.needed(topology, {name: draft.host(name, places) for name in topology.nodes})
         if host == draft.exports.home
         else {},
+        folders=tuple(folder for folder in draft.folders.values() if folder.home == host),
     )
     return Part(look, desired, diff(desired, look, restart=restart))
 

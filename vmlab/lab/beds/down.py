@@ -18,14 +18,14 @@ from vmlab.plan.diff import removal
 from vmlab.plan.observed import over_all
 from vmlab.runtime.parallel import each
 from vmlab.values.nodeset import fold
+from vmlab.virt.bed_files import refresh_files
 from vmlab.virt.connection import Host
 from vmlab.virt.perform import perform, perform_lanes
-from vmlab.virt.pool import BEDS, refresh_pool
 
 
 def planned_removal(hosts: Hosts, bed: str, *, keep_disks: bool) -> dict[str, Plan]:
     """What `down` would do on each host. Raises HostError if a domain outside the bed uses one of its disks."""
-    hosts.each(lambda host: refresh_pool(host, BEDS), failed="not all hosts could be asked")
+    hosts.each(lambda host: refresh_files(host, bed), failed="not all hosts could be asked")
     looks = hosts.look(leaving=bed)
     return {name: removal(look.bed(bed), look, keep_disks=keep_disks) for name, look in looks.items()}
 
@@ -101,4 +101,5 @@ def _perform(host: Host, plan: Plan, progress: Progress) -> None:
         perform(host, action)
     node_lanes(host, plan.lanes.values(), progress, failed="not all nodes could be removed", gone=True)
     perform_lanes(host, by_name(plan.volumes), failed="not all disks could be removed")
+    perform_lanes(host, by_name(plan.folders), failed="not all folders could be removed")
     perform_lanes(host, by_name(plan.networks), failed="not all networks could be removed")

@@ -49,7 +49,7 @@ def keep_warm(hosts: Hosts, bed: str, progress: Progress) -> tuple[str, ...]:
         if not running:
             raise HostError(f"no node of {bed} runs: there is no memory to keep", hint=f"vmlab status {bed}")
         refuse_unsavable(found, hint=f"vmlab down {bed} --keep-disks; all of it goes with --no-keep-warm")
-        files = pool_files(hosts)
+        files = pool_files(hosts, bed)
         here = {host: [node for node in running if found.nodes[node].host == host] for host in files}
         for host in files:
             room, needed = files[host].room(bed, ()), memory_of(found, here[host])

@@ -238,12 +238,13 @@ def _refuse_over_hosts(hosts: Hosts, topology: Topology) -> None:
         if (
             target.size is not None
             and len(target.servers) > 1
-            and topology.filesystems[target.fsname].shared != "export"
+            and not topology.filesystems[target.fsname].shared
             and len({_pinned(topology, s) for s in target.servers}) > 1
         ):
             raise HostError(
                 f"{target.label} is a disk of {', '.join(target.servers)}, which may be on hosts that do not share it",
-                hint="the same `host:` for each of them; or `device:`, a LUN that both hosts see; or `shared: export`",
+                hint="the same `host:` for each of them; `device:`, a LUN that both hosts see; `shared: FOLDER` that "
+                "both mount; or `shared: export`",
             )
 
 

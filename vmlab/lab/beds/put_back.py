@@ -22,9 +22,9 @@ from vmlab.plan.observed import Observed, ObservedBed, over_all
 from vmlab.plan.snapshots import KeptNode, Reverting, Snapshot
 from vmlab.runtime.parallel import LIBVIRT_JOBS, each
 from vmlab.values import identity
+from vmlab.virt.bed_files import refresh_files
 from vmlab.virt.memory import restore_memory
 from vmlab.virt.perform import perform
-from vmlab.virt.pool import BEDS, refresh_pool
 from vmlab.virt.pool_files import PoolFiles
 
 _WHY = "revert"
@@ -45,7 +45,7 @@ def put_back(
         )
     looks = hosts.look(whole=False)
     found = over_all(bed, looks)
-    files = pool_files(hosts)
+    files = pool_files(hosts, bed)
     home = hosts.home.name
     if not mark.resumed:
         _disks_as_they_were(hosts, found, snapshot, files, progress)
@@ -56,7 +56,7 @@ def put_back(
     all_go_on(hosts, found, [node.name for node in running], progress)
     for host in sorted(files, key=lambda name: name != home):  # without the first host's the others mean nothing
         files[host].remove((identity.reverting(bed),))
-    hosts.each(lambda host: refresh_pool(host, BEDS), failed="not all hosts could be asked")
+    hosts.each(lambda host: refresh_files(host, bed), failed="not all hosts could be asked")
     right = clocks_set(hosts, found, [node.name for node in running if node.wakes], progress)
     set_clocks(hosts, found, [node.name for node in running if node.name not in right], progress, there)
     channel.ensure(hosts, bed, found.metadata.values(), progress)

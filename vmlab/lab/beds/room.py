@@ -6,9 +6,9 @@ from vmlab.plan.snapshots import Room, refuse_short, told_need
 from vmlab.virt.pool_files import PoolFiles
 
 
-def pool_files(hosts: Hosts) -> dict[str, PoolFiles]:
+def pool_files(hosts: Hosts, bed: str) -> dict[str, PoolFiles]:
     """By host; raises as `PoolFiles.of`."""
-    return hosts.each(PoolFiles.of, failed="not all hosts keep files of ours")
+    return hosts.each(lambda host: PoolFiles.of(host, bed), failed="not all hosts keep files of ours")
 
 
 def be_sure_of(

@@ -1,12 +1,15 @@
-"""Disks that nodes on several hosts are given by one name: each of those hosts has to see the same one."""
+"""Disks and folders that nodes on several hosts are given by one name: each of those hosts has to see the same one."""
 
 from collections.abc import Mapping
 
 from vmlab.errors import HostError
+from vmlab.lab.beds.decide import Prepared
 from vmlab.lab.ground.hosts import Hosts
+from vmlab.plan.actions import StartDomain
 from vmlab.plan.observed import ObservedBed
 from vmlab.topology import Topology
 from vmlab.virt.disk_seen import disk_seen
+from vmlab.virt.folder_seen import refuse_unshared
 from vmlab.virt.machine import machine_of
 
 
@@ -26,6 +29,21 @@ def refuse_other_disks(hosts: Hosts, topology: Topology, bed: ObservedBed) -> No
                     f"{device} is not one disk on {first} and on {name}: {why} (here {first}, there {name})",
                     hint=f"lsblk -o NAME,SIZE,WWN {device}, on both",
                 )
+
+
+def refuse_other_folders(hosts: Hosts, prepared: Prepared) -> None:
+    """Raise HostError where a folder in which servers that are about to start have disks is no place for that.
+
+    It is tried with a file that comes and goes, so `plan` does not ask.
+    """
+    topology = prepared.topology
+    starting = {action.node for action in prepared.plan.actions if isinstance(action, StartDomain)}
+    for filesystem in topology.filesystems.values():
+        sized = (target for target in topology.targets if target.size is not None)
+        servers = {server for target in sized if target.fsname == filesystem.name for server in target.servers}
+        if filesystem.folder and not starting.isdisjoint(servers):
+            places = sorted({prepared.place(server)[0] for server in servers}, key=list(hosts).index)
+            refuse_unshared(filesystem.folder, {name: machine_of(hosts[name]) for name in places})
 
 
 def shared_over_hosts(topology: Topology, bed: ObservedBed) -> Mapping[str, list[str]]:

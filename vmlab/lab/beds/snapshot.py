@@ -43,8 +43,8 @@ from vmlab.plan.snapshots import (
 from vmlab.runtime.parallel import LIBVIRT_JOBS, each
 from vmlab.runtime.wait import now
 from vmlab.values import identity
+from vmlab.virt.bed_files import refresh_files
 from vmlab.virt.memory import save_memory
-from vmlab.virt.pool import BEDS, refresh_pool
 from vmlab.virt.pool_files import PoolFiles
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def create(hosts: Hosts, bed: str, name: str | None, progress: Progress) -> Snap
 def kept(hosts: Hosts, bed: str, name: str, progress: Progress, *, asked: str = "", qemu: int = 0) -> Snapshot:
     """As `create`, by who holds the bed and has looked at the name."""
     existing(hosts, bed)
-    files = pool_files(hosts)
+    files = pool_files(hosts, bed)
     settle(hosts, bed, progress)
     looks = hosts.look()
     found = over_all(bed, looks)
@@ -79,9 +79,8 @@ def kept(hosts: Hosts, bed: str, name: str, progress: Progress, *, asked: str = 
     on = {node: domain.host for node, domain in found.nodes.items()}
     parts = divided(snapshot, on, _holders(bed, looks))
     for host, part in parts.items():
-        volumes = [disk.volume for disk in part.disks]
-        room = files[host].room(bed, volumes)
-        needed = memory_of(found, [node.name for node in part.nodes if node.memory]) + room.copied(volumes)
+        (room, copied), *_ = files[host].needed(bed, {disk.volume: disk.file for disk in part.disks})
+        needed = memory_of(found, [node.name for node in part.nodes if node.memory]) + copied
         what, told = f"a snapshot of {bed}", f"snapshot {name}"
         be_sure_of(room, needed, what, told=told, hosts=hosts, host=host, bed=bed, progress=progress)
     running = [node.name for node in snapshot.nodes if node.state == "running"]
@@ -139,7 +138,7 @@ class _Taking:
                 raise Interrupted("no snapshot was taken, and all nodes go on") from error
             raise
         self._each(lambda _, files: files.remove((self._begun,)))
-        self.hosts.each(lambda host: refresh_pool(host, BEDS), failed="not all hosts could be asked")
+        self.hosts.each(lambda host: refresh_files(host, self.bed.name), failed="not all hosts could be asked")
         snapshot = replace(self.snapshot, size=sum(part.size for part in parts.values()), parts=len(parts))
         try:
             set_clocks(self.hosts, self.bed, self.there, self.progress, self.there)
@@ -212,7 +211,7 @@ def put_back_to(
 ) -> Snapshot:
     """As `revert`, by who holds the bed. `there` are doors of his: what had to be opened of them stays open."""
     existing(hosts, bed)
-    files = pool_files(hosts)
+    files = pool_files(hosts, bed)
     settle(hosts, bed, progress)
     snapshot = find(snapshots_of(hosts, bed), bed, name)
     refuse_part(snapshot, several=hosts.several)
@@ -261,11 +260,10 @@ def _make_ready(hosts: Hosts, bed: str, snapshot: Snapshot, files: Mapping[str, 
         if disk.file in there
     ]
     for host in files:
-        here = [copy.kept for copy in copies if copy.host == host]
-        room = files[host].room(bed, here)
-        needed = room.copied(here)
+        here = {copy.kept: copy.ready for copy in copies if copy.host == host}
         what, told = f"a revert to {snapshot.name}", "the revert"
-        be_sure_of(room, needed, what, told=told, hosts=hosts, host=host, bed=bed, progress=progress)
+        for room, needed in files[host].needed(bed, here):
+            be_sure_of(room, needed, what, told=told, hosts=hosts, host=host, bed=bed, progress=progress)
 
     def ready(host: str) -> list[str]:
         return [copy.ready for copy in copies if copy.host == host]

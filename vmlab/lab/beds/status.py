@@ -15,10 +15,11 @@ from vmlab.runtime.garbage import uncollected
 from vmlab.topology import Fabric, Topology
 from vmlab.values import identity
 from vmlab.values.pci import PciAddress
+from vmlab.virt.bed_files import beds_with_folders, files_of_beds
 from vmlab.virt.connection import Host
 from vmlab.virt.observe import observe
 from vmlab.virt.pins import host_cpus
-from vmlab.virt.pool import BEDS, files_of_beds, pool_path
+from vmlab.virt.pool import BEDS, pool_path
 
 EXTERNAL = "external"
 """The state of a machine that is no guest."""
@@ -42,7 +43,8 @@ class NodeStatus:
     """One node. `state` is libvirt's, or EXTERNAL, `stage` the last of off, domain, kernel, ssh, cloud-init, ready.
 
     Or panic, paused, saved: `problem` says what is wrong then, `hint` what helps. It is "" as long as nobody asked a
-    guest that runs. `devices` are the host's PCI functions by the guest's interface that they are.
+    guest that runs. `devices` are the host's PCI functions by the guest's interface that they are. `host` is as the
+    topology names it.
     """
 
     name: str
@@ -59,6 +61,7 @@ class NodeStatus:
     console: str
     problem: str = ""
     hint: str = ""
+    host: str = ""
 
 
 def beds(host: Host) -> list[BedLine]:
@@ -67,7 +70,7 @@ def beds(host: Host) -> list[BedLine]:
     files = [(name, owner.bed) for name in files_of_beds(host) if (owner := identity.owner_of(name)) is not None]
     disks = Counter(bed for name, bed in files if identity.has_data(name))
     lines = []
-    for name in sorted({*observed.beds, *(bed for _, bed in files)}):
+    for name in sorted({*observed.beds, *beds_with_folders(host), *(bed for _, bed in files)}):
         nodes = observed.bed(name).nodes.values()
         lines.append(BedLine(name, len(nodes), sum(node.running for node in nodes), disks[name]))
     return lines
@@ -157,6 +160,7 @@ def _node(metadata: NodeMetadata, domain: ObservedDomain, cpus: str, folder: str
         console=f"{folder}/{identity.console_volume(metadata.bed, metadata.node)}",
         problem=problem,
         hint=hint,
+        host=domain.host,
     )
 
 

@@ -18,6 +18,7 @@ from vmlab.lab.beds.clone import Source, begin_anew, clone, rotten, take_back
 from vmlab.lab.beds.decide import Part, Prepared
 from vmlab.lab.beds.go_on import go_on
 from vmlab.lab.beds.prepare import Images, acceleration, at_once, images_of, lustre_in, prepare, remarks
+from vmlab.lab.beds.same_disks import refuse_other_folders
 from vmlab.lab.beds.settle import settle
 from vmlab.lab.beds.shut_down import shut_down
 from vmlab.lab.beds.standing import set_clocks
@@ -46,6 +47,7 @@ from vmlab.virt.console import console_lines
 from vmlab.virt.outside import no_way_out
 from vmlab.virt.perform import perform, perform_lanes
 from vmlab.virt.pool import BEDS, IMAGES, ensure_pool
+from vmlab.virt.shared_folder import refresh_folders
 
 _ASK_S = 60.0
 _KINDS = {"kvm": "kvm", "tcg": "qemu"}
@@ -97,7 +99,7 @@ def up(
             make_for(hosts.keeper, topology.name, sweep)
         _refuse_forgotten(hosts, topology)
         _tell_hosts(hosts, topology.name)
-        hosts.each(_ensure_pools, failed="not all hosts could be made ready")
+        hosts.each(partial(_ensure_pools, topology.name), failed="not all hosts could be made ready")
         settle(hosts, topology.name, progress)
         with cloning(), cloning_elsewhere(hosts):
             images = images_of(hosts, topology)
@@ -157,9 +159,10 @@ def closed_after(there: Mapping[str, Guest]) -> Iterator[None]:
             guest.close()
 
 
-def _ensure_pools(host: Host) -> None:
+def _ensure_pools(bed: str, host: Host) -> None:
     ensure_pool(host, BEDS)
     ensure_pool(host, IMAGES)
+    refresh_folders(host, bed)
 
 
 def _refuse_forgotten(hosts: Hosts, topology: Topology) -> None:
@@ -198,6 +201,8 @@ def _claimed(
         if any(host.local for host in hosts.values()) and (reason := no_way_out()):
             progress.say(f"{reason}: guests reach its own networks only")
         refuse_taken(hosts, prepared, progress)
+        if not hosts.simulated:
+            refuse_other_folders(hosts, prepared)
         _make_room(hosts, prepared, progress)
         placed = prepared.places.placement is not None
         if placed:
@@ -252,6 +257,7 @@ def _make_room(hosts: Hosts, prepared: Prepared, progress: Progress) -> None:
 def _make_room_on(host: Host, part: Part, progress: Progress) -> None:
     plan = part.plan
     perform_lanes(host, by_name(plan.networks), failed="not all networks could be made")
+    perform_lanes(host, by_name(plan.folders), failed="not all folders could be made")
     perform_lanes(host, by_name(plan.volumes), failed="not all shared disks could be made")
     removed = [lane for name, lane in plan.lanes.items() if name not in part.desired.nodes]
     node_lanes(host, removed, progress, failed="not all nodes could be removed", gone=True)

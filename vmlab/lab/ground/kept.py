@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from vmlab.lab.ground.hosts import Hosts
 from vmlab.values import identity
+from vmlab.virt.bed_files import names_of, refresh_files
 from vmlab.virt.connection import Host
 from vmlab.virt.console import file_whole
-from vmlab.virt.pool import BEDS, names_of, pool_path, refresh_pool
+from vmlab.virt.pool import BEDS, pool_path
 
 if TYPE_CHECKING:
     from vmlab.plan.snapshots import Reverting, Snapshot
@@ -24,7 +25,7 @@ def file_names(hosts: Hosts, bed: str) -> FileNames:
     """All files of the bed on the hosts that answer, as they are now."""
 
     def there(host: Host) -> frozenset[str]:
-        refresh_pool(host, BEDS)
+        refresh_files(host, bed)
         return names_of(host, bed)
 
     return hosts.each(there, failed=_ASKED)

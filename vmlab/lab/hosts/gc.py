@@ -84,9 +84,10 @@ def _of_bed(host: Host, observed: Observed, name: str) -> list[Leftover]:
         return [*_of_snapshots(host, bed), *_of_dumps(host, bed)]
     if noted_on(host, name):  # of its other hosts nothing is known here; `down` takes what is left
         return []
-    # What has its disk may be needed there; an export whose disk is gone serves nobody.
+    # What has its disk may be needed there, as are folders that other hosts mount; an export whose disk is gone serves
+    # nobody.
     dead = [Leftover("export", export, "its disk is gone", name) for export in bed.exports if export not in bed.volumes]
-    if bed.links or len(dead) < len(bed.exports):
+    if bed.links or bed.folders or len(dead) < len(bed.exports):
         return dead
     if not (bed.networks or bed.volumes):
         keys = new_folder(host, name)
