@@ -11,12 +11,13 @@ import pytest
 from typer.testing import CliRunner
 
 from vmlab.cli.app import app
-from vmlab.cli.target import uris_on
+from vmlab.cli.target import ways_on
 from vmlab.errors import HostError, LibvirtError, UsageError
 from vmlab.runtime.wait import Deadline
+from vmlab.values.libvirt_uri import Way, leads_elsewhere
+from vmlab.values.ssh_uri import SshUri
 from vmlab.virt import connection as connection_module
 from vmlab.virt.connection import Host
-from vmlab.virt.elsewhere import leads_elsewhere
 
 # As libvirt 9.0 starts it.
 PROBED = (
@@ -94,7 +95,7 @@ def test_another_machine_without_a_shell_is_refused_in_one_sentence(
     assert result.exit_code == 4, result.output
     said, hint = result.stderr.splitlines()
     assert said.startswith("vmlab: qemu+tls://kvm1.invalid/system leads to another machine's libvirt, and to no shell")
-    assert "qemu+ssh://root@HOST/system" in hint
+    assert "beside that host's `uri`: ssh: root@HOST" in hint
 
 
 def test_a_call_that_does_not_come_back_is_given_up_and_the_next_one_works() -> None:
@@ -159,15 +160,16 @@ def test_which_hosts_on_means(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("VMLAB_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setenv("LIBVIRT_DEFAULT_URI", "qemu:///system")
     Path("two.yaml").write_text(
-        "name: two\nhosts: {kvm1: {}, kvm2: {uri: qemu+ssh://root@kvm2/system}}\nnodes: {n1: {role: client}}\n"
+        "name: two\nhosts: {kvm1: {}, kvm2: {uri: qemu+tls://kvm2/system, ssh: root@kvm2}}\n"
+        "nodes: {n1: {role: client}}\n"
     )
-    both = {"kvm1": "qemu:///system", "kvm2": "qemu+ssh://root@kvm2/system"}
-    assert uris_on(None) == {"local": "qemu:///system"}
-    assert uris_on("qemu+ssh://root@kvm7:22/system") == {"kvm7": "qemu+ssh://root@kvm7:22/system"}
-    assert uris_on("two.yaml") == uris_on("two") == both
+    both = {"kvm1": Way("qemu:///system"), "kvm2": Way("qemu+tls://kvm2/system", SshUri("root", ("kvm2",), None))}
+    assert ways_on(None) == {"local": Way("qemu:///system")}
+    assert ways_on("qemu+ssh://root@kvm7:22/system") == {"kvm7": Way("qemu+ssh://root@kvm7:22/system")}
+    assert ways_on("two.yaml") == ways_on("two") == both
     for wrong in ("three", "three.yaml", "a b"):
         with pytest.raises(UsageError, match=r"three|neither a URI"):
-            uris_on(wrong)
+            ways_on(wrong)
 
 
 @pytest.mark.parametrize("argv", [("gc",), ("host", "show"), ("host", "capture", "to"), ("sriov", "show")])

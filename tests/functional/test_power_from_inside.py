@@ -28,6 +28,7 @@ from vmlab.service import conversation, process, unit
 from vmlab.service.conversation import converse
 from vmlab.service.request import Request
 from vmlab.topology import Topology, loads
+from vmlab.values.ssh_uri import SshUri
 from vmlab.virt import observe
 from vmlab.virt.channels import Ends, power_ends
 from vmlab.virt.connection import Away, Host
@@ -273,7 +274,7 @@ def test_the_service_follows_its_guests(beds: Host, tmp_path: Path, monkeypatch:
     ends = Ends(there=True, sockets={})
     monkeypatch.setattr(serve, "power_ends", lambda *_: ends)
     monkeypatch.setattr(serve, "Host", lambda *_: beds)  # each connection to a test driver is a host of its own
-    thread = threading.Thread(target=serve._Service({"local": beds.uri}, "ha", tmp_path).run, daemon=True)
+    thread = threading.Thread(target=serve._Service({"local": beds.way}, "ha", tmp_path).run, daemon=True)
     thread.start()
     for start in (1, 2):
         path = tmp_path / f"socket{start}"
@@ -343,14 +344,14 @@ def test_a_host_that_is_away_keeps_no_other_waiting(
     answers = threading.Event()
     ends = {name: Ends(there=True, sockets={}) for name in hosts}
 
-    def opened(_uri: str, name: str) -> Host:
+    def opened(_uri: str, name: str, _ssh: SshUri | None) -> Host:
         if name == "kvm2" and not answers.is_set():
             raise HostError("it is off")
         return hosts[name]
 
     monkeypatch.setattr(serve, "Host", opened)
     monkeypatch.setattr(serve, "power_ends", lambda host, *_: ends[host.name])
-    service = serve._Service({name: host.uri for name, host in hosts.items()}, "wide", tmp_path)
+    service = serve._Service({name: host.way for name, host in hosts.items()}, "wide", tmp_path)
     thread = threading.Thread(target=service.run, daemon=True)
     with socket.socket(socket.AF_UNIX) as qemu:
         qemu.bind(str(tmp_path / "c1"))
@@ -381,7 +382,7 @@ def test_a_service_is_for_the_hosts_that_it_was_begun_for(hosts: Hosts, monkeypa
     monkeypatch.setattr(process, "alive", lambda _, what: what in alive)
     nodes = list(existing(hosts, "wide").metadata.values())
     assert begin(hosts, "wide", nodes)
-    uris = [word for name, host in hosts.items() for word in (name, host.uri)]
+    uris = [word for name, host in hosts.items() for word in (name, host.uri, "")]
     assert list(begun[0][5:]) == uris
     alive.add(process.digest(uris))
     for away in ("kvm1", "kvm2"):

@@ -1,13 +1,16 @@
 """Beds on a network of the site: who gets which of its addresses, and which are looked at before."""
 
 import json
-from ipaddress import IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from vmlab.errors import HostError
+from vmlab.lab.beds import taken
 from vmlab.lab.beds.plan import look
-from vmlab.lab.beds.taken import New, new_addresses, refuse
+from vmlab.lab.beds.taken import New, new_addresses, refuse, refuse_taken
 from vmlab.lab.beds.up import up
 from vmlab.lab.ground.guests import steps_of
 from vmlab.lab.ground.hosts import only
@@ -59,6 +62,38 @@ def test_only_what_a_node_does_not_have_yet_is_looked_at(host: Host) -> None:
     assert new(host, bed(2)) == []
     assert told(new(host, bed(3))) == [("n3", "br0", "10.1.0.52")]
     assert told(new(host, bed(2, "10.1.0.51-10.1.0.60"))) == [("n1", "br0", "10.1.0.52")]
+
+
+@pytest.mark.parametrize(
+    ("bridges", "asked"),
+    [
+        ("br0", {("near", "br0"): ["n1", "n2"]}),
+        ("{far: br-far, near: br-near}", {("near", "br-near"): ["n1", "n2"]}),
+        ("{far: br-far}", {("far", "br-far"): ["n1"]}),
+    ],
+)
+def test_who_is_asked_for_addresses_is_this_machine_by_its_own_bridge(
+    monkeypatch: pytest.MonkeyPatch, bridges: str, asked: dict[tuple[str, str], list[str]]
+) -> None:
+    hosts: Any = {name: SimpleNamespace(local=name == "near", simulated=False) for name in ("far", "near")}
+    places = {"n1": "far"} if "near" not in bridges and bridges != "br0" else {"n1": "far", "n2": "near"}
+    nodes = ", ".join(f"{node}: {{role: client, host: {host}, fabrics: [eth]}}" for node, host in places.items())
+    topology = loads(
+        f"name: b\nhosts: {{far: {{uri: qemu+ssh://far/system}}, near: {{}}}}\nnodes: {{{nodes}}}\n"
+        f"fabrics: {{eth: {{kind: ethernet, attach: bridge, bridge: {bridges}, addresses: 10.1.0.50-10.1.0.60}}}}\n"
+    )
+    eth = topology.fabrics["eth"]
+    wanted = [New(n, host, eth, eth.bridges[host], IPv4Address("10.1.0.50")) for n, host in places.items()]
+    heard: dict[tuple[str, str], list[str]] = {}
+
+    def answers(_hosts: Any, _prepared: Any, members: list[New]) -> dict[IPv4Address, str]:
+        heard[members[0].host, members[0].interface] = [one.node for one in members]
+        return {}
+
+    monkeypatch.setattr(taken, "new_addresses", lambda _: wanted)
+    monkeypatch.setattr(taken, "_answers", answers)
+    refuse_taken(hosts, cast("Any", None), Silent())
+    assert heard == asked
 
 
 def test_an_address_at_which_somebody_answers_is_refused(host: Host) -> None:

@@ -45,7 +45,7 @@ image: demo
 hosts:
   far: {uri: "qemu+ssh://admin@kvm2:2222/system?keyfile=/k", address: 10.1.0.2}
   near: {address: 10.1.0.1}
-  last: {uri: "qemu+ssh://kvm3/system", address: 10.1.0.3}
+  last: {uri: "qemu+tls://kvm3/system?pkipath=/k", ssh: "root@kvm3:2222", address: 10.1.0.3}
 nodes:
   "n[1-2]": {role: client, cpus: 2, memory: 1GiB, host: near}
   n3: {role: client, cpus: 1, memory: 3GiB, host: far}
@@ -141,6 +141,19 @@ def test_a_job_asks_for_what_the_guests_need(place: Path, capfd: pytest.CaptureF
     assert said == ["vf", "passthrough", "passthrough", "bridge", "VMLAB_ATTACH_"]  # `soft` is what the job is given
 
 
+def test_bridges_of_hosts_are_no_job_s(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    def asked(bridges: str) -> list[str]:
+        more = f"fabrics: {{xge: {{kind: ethernet, attach: bridge, bridge: {bridges}}}}}\nnodes:"
+        (place / "bridged.yaml").write_text(WIDE.replace("nodes:", more))
+        return ["bridged.yaml", "--dry-run"]
+
+    (job,) = told(capfd, *asked("{far: br10g, near: br10g, last: br10g}"))
+    assert "--constraint=br10g" in options(job)
+    capfd.readouterr()
+    assert called("submit", *asked("{far: br10g, near: br0, last: br0}")) == 4
+    assert "xge has bridges of hosts, and a job is on those that Slurm chooses" in capfd.readouterr().err
+
+
 def test_what_the_user_says_of_the_job_counts_more(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
     del place
     words = ("--partition", "lab", "--time", "1:00:00", "--account", "hpc", "--", "--gres=hca:4", "--qos=low")
@@ -161,10 +174,10 @@ def test_hosts_are_those_of_the_allocation(place: Path, capfd: pytest.CaptureFix
         text = text.replace(mark, meaning)
     there, here = loads(text, workloads=options_by_name()), load(place / "wide.yaml", workloads=options_by_name())
     assert there.name == "j12345678-a-bed-whose-name-is-r"
-    assert {name: (host.uri, str(host.address)) for name, host in there.hosts.items()} == {
-        "far": ("qemu+ssh://admin@c07:2222/system?keyfile=/k", "192.0.2.2"),
-        "near": (None, "192.0.2.1"),
-        "last": ("qemu+ssh://c08/system", "192.0.2.3"),
+    assert {name: (host.uri, str(host.address), str(host.ssh or "")) for name, host in there.hosts.items()} == {
+        "far": ("qemu+ssh://admin@c07:2222/system?keyfile=/k", "192.0.2.2", ""),
+        "near": (None, "192.0.2.1", ""),
+        "last": ("qemu+tls://c08/system?pkipath=/k", "192.0.2.3", "ssh://root@c08:2222"),
     }
     assert replace(there, name=here.name, file=here.file, hosts=here.hosts) == here
 

@@ -28,7 +28,9 @@ from vmlab.report.tables import node_table
 from vmlab.runtime.files import state_dir
 from vmlab.topology import Topology, loads
 from vmlab.values import identity
+from vmlab.values.libvirt_uri import Way
 from vmlab.values.nodeset import fold
+from vmlab.values.ssh_uri import SshUri
 from vmlab.virt.connection import Away, Host
 from vmlab.virt.observe import observe
 from vmlab.virt.perform import perform_lanes
@@ -186,7 +188,7 @@ def test_a_stop_between_the_hosts_is_made_good(hosts: Hosts, wide: Topology) -> 
 def test_its_name_suffices_to_find_its_hosts(hosts: Hosts, wide: Topology) -> None:
     assert known_hosts("wide") is None
     bring_up(hosts, wide)
-    assert known_hosts("wide") == {name: host.uri for name, host in hosts.items()}
+    assert known_hosts("wide") == {name: host.way for name, host in hosts.items()}
     assert nodes_on(hosts.keeper, "wide", "kvm2") == sorted(ON_2)
     down(hosts, "wide", keep_disks=False, progress=Silent())
     assert known_hosts("wide") is None
@@ -225,7 +227,7 @@ def test_nobody_waits_for_a_host_that_has_none_of_the_nodes(
     bring_up(hosts, wide)
     asked: list[str] = []
 
-    def opened(self: Host, _uri: str, name: str) -> None:
+    def opened(self: Host, _uri: str, name: str, _ssh: SshUri | None) -> None:
         """In the place of a connection: each to a test driver is a host of its own."""
         asked.append(name)
         vars(self).update(vars(hosts[name]))
@@ -242,7 +244,7 @@ def test_nobody_waits_for_a_host_that_has_none_of_the_nodes(
             choice.refuse_rest()
     # What was noted is old: it is on another host by now.
     home = hosts.keeper
-    spread(home, "wide", {name: host.uri for name, host in hosts.items()}, {"kvm1": {"oss1": ["oss"]}, "kvm2": {}})
+    spread(home, "wide", {name: host.way for name, host in hosts.items()}, {"kvm1": {"oss1": ["oss"]}, "kvm2": {}})
     asked.clear()
     with at("wide", tolerant=True, nodes="oss1") as (found, _):
         assert sorted(asked) == ["kvm1", "kvm1", "kvm2"]
@@ -274,7 +276,7 @@ def test_down_without_a_host_says_what_is_left_and_finishes_later(
     assert (domains(hosts[there]), domains(hosts[away])) == (set(), left)
     assert not any(host_left(hosts[there]))
     # The way into its guests and the way to its hosts are kept.
-    assert known_hosts("wide") == {name: host.uri for name, host in hosts.items()}
+    assert known_hosts("wide") == {name: host.way for name, host in hosts.items()}
     assert len(list(state_dir().glob("**/secret"))) == 1
     assert down(hosts, "wide", keep_disks=False, progress=Silent())
     assert not any(host_left(hosts[away]))
@@ -305,23 +307,31 @@ def test_a_host_that_fails_keeps_no_other_from_its_part(
 def test_a_host_that_the_file_forgets_is_asked_for(hosts: Hosts, wide: Topology) -> None:
     bring_up(hosts, wide)
     text = BED.replace("hosts: {kvm1: {}, kvm2: {}}", "hosts: {kvm1: {}}").replace("host: kvm2, ", "")
-    with pytest.raises(HostError, match=r"wide is on kvm2, too, which wide\.yaml does not have"):
+    with pytest.raises(HostError, match=r"wide is on kvm2 \(test:.*\), too, which wide\.yaml does not have"):
         bring_up(Hosts({"kvm1": hosts["kvm1"]}, first="kvm1"), loads(text, "wide.yaml"))
+
+
+def test_a_host_that_the_file_reaches_by_another_uri_is_told_so(hosts: Hosts, wide: Topology) -> None:
+    bring_up(hosts, wide)
+    other = Hosts({"kvm1": hosts["kvm1"], "kvm2": Host("test:///default", "kvm2")}, first="kvm1")
+    with pytest.raises(HostError, match=r"wide is on kvm2 \(test:.*\), too") as caught:
+        bring_up(other, wide)
+    assert caught.value.hint == "give kvm2 that `uri` again; or: vmlab down wide"
 
 
 def test_two_names_of_one_host_are_refused() -> None:
     with (
         pytest.raises(UsageError, match="the hosts a and b are one: test:///default"),
-        hosts_at({"a": "test:///default", "b": "test:///default"}),
+        hosts_at({"a": Way("test:///default"), "b": Way("test:///default")}),
     ):
         pass
 
 
 def test_who_only_looks_does_without_a_host_that_is_away(tmp_path: Path) -> None:
-    uris = {"far": f"qemu+unix:///system?socket={tmp_path}/none", "near": "test:///default"}
-    with pytest.raises(HostError, match="no libvirt at qemu"), hosts_at(uris):
+    ways = {"far": Way(f"qemu+unix:///system?socket={tmp_path}/none"), "near": Way("test:///default")}
+    with pytest.raises(HostError, match="no libvirt at qemu"), hosts_at(ways):
         pass
-    with hosts_at(uris, tolerant=True) as found:
+    with hosts_at(ways, tolerant=True) as found:
         assert (list(found), list(found.away), found.keeper.name) == (["near"], ["far"], "far")
         with pytest.raises(HostError, match="no libvirt at qemu"):
             found.home  # noqa: B018

@@ -20,14 +20,15 @@ from vmlab.guest.keys import IDENTITY, BedKeys
 from vmlab.runtime.lock import held
 from vmlab.runtime.wait import sleep
 
+from .certificates import Authority
 from .conftest import COLD, MINUTES, ROOT, Vmlab
 
 FIRST, SECOND = "198.18.77.1", "198.18.77.2"
 """The addresses of the two hosts in the network between them (of RFC 2544's range, which is for tests)."""
 OTHER_FIRST, OTHER_SECOND = "198.18.87.1", "198.18.87.2"
 """The same of another second host, which may be there beside that one."""
-SITE = "t-site"
-"""A bridge on each of them, in one network beside that, in which the hosts have `IN_SITE`; not of the other one."""
+SITE, SITE_THERE = "t-site", "t-site-there"
+"""Bridges of the two, in one network beside that, in which the hosts have `IN_SITE`; not of the other one."""
 IN_SITE = "198.18.78.1", "198.18.78.2"
 _PREFIX = 24
 _LIBVIRTD_S = 60
@@ -50,6 +51,18 @@ class SecondHost:
     def uri(self) -> str:
         """As a topology's `hosts` names it."""
         return f"qemu+ssh://root@{self.address}:{self.sshd.port}/system"
+
+    def tls_uri(self, client: str = "client") -> str:
+        """The same libvirt by TLS. A `stranger` knows another authority, and is known to that one alone.
+
+        One that is `mixed` has a stranger's certificate and knows the authority.
+        """
+        return f"qemu+tls://{self.address}/system?pkipath={self.folder / client}"
+
+    @property
+    def ssh(self) -> str:
+        """As a topology has it beside such a URI."""
+        return f"root@{self.address}:{self.sshd.port}"
 
     def sh(self, script: str) -> str:
         """Run a script there; its standard output."""
@@ -109,6 +122,7 @@ def second_host(work: Path, *, other: bool = False) -> Iterator[SecondHost]:
     only.enter_context(held(f"tests.{second}", what="the second host of the tests", wait_s=30 * MINUTES))
     (work / "lib/vmlab").mkdir(parents=True)
     (work / "lib").chmod(0o755)
+    _certified(work, second)
     unshare = ("unshare", "--mount", "--net", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc")
     argv = (*unshare, "sh", str(Path(__file__).with_suffix(".sh")), str(work), sys.executable)
     with (work / "setup.log").open("w") as log:
@@ -139,6 +153,20 @@ def second_host(work: Path, *, other: bool = False) -> Iterator[SecondHost]:
         only.close()
 
 
+def _certified(work: Path, address: str) -> None:
+    """libvirtd's configuration, with certificates for it and for two clients."""
+    authority = Authority("tests")
+    authority.server(work / "server", address)
+    authority.client(work / "client")
+    Authority("others").client(work / "stranger")
+    shutil.copytree(work / "stranger", work / "mixed")
+    shutil.copy(work / "client/cacert.pem", work / "mixed")
+    own = work / "server"
+    (work / "libvirtd.conf").write_text(
+        f'ca_file = "{own}/cacert.pem"\ncert_file = "{own}/servercert.pem"\nkey_file = "{own}/serverkey.pem"\n'
+    )
+
+
 def inside(holder: int) -> tuple[str, ...]:
     """What brings a command there."""
     return "nsenter", "--target", str(holder), "--mount", "--net", "--uts", "--pid"
@@ -150,14 +178,15 @@ def _address(link: str, address: str, *there: str) -> None:
 
 
 def _bridged(holder: int, link: str) -> None:
-    """A veth pair whose ends are on bridges of one name."""
+    """A veth pair whose ends are on bridges, each host's own."""
     subprocess.run(
         ("ip", "link", "add", link, "type", "veth", "peer", "name", "eth1", "netns", str(holder)), check=True
     )
-    for end, address, there in ((link, IN_SITE[0], ()), ("eth1", IN_SITE[1], inside(holder))):
-        subprocess.run((*there, "ip", "link", "add", SITE, "type", "bridge"), check=True)
-        subprocess.run((*there, "ip", "link", "set", end, "master", SITE, "up"), check=True)
-        _address(SITE, address, *there)
+    ends = ((link, SITE, IN_SITE[0], ()), ("eth1", SITE_THERE, IN_SITE[1], inside(holder)))
+    for end, bridge, address, there in ends:
+        subprocess.run((*there, "ip", "link", "add", bridge, "type", "bridge"), check=True)
+        subprocess.run((*there, "ip", "link", "set", end, "master", bridge, "up"), check=True)
+        _address(bridge, address, *there)
 
 
 def _holder(process: "subprocess.Popen[bytes]", work: Path) -> int:

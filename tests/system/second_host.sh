@@ -1,6 +1,7 @@
 #!/bin/sh
 # Makes a second libvirt host of the namespaces that it runs in (mount, network, UTS, processes).
-# $1: a folder on disk, which becomes its /var/lib/libvirt and what else it writes; $2: the Python that reaps orphans.
+# $1: a folder on disk, which becomes its /var/lib/libvirt and what else it writes, with libvirtd's configuration;
+# $2: the Python that reaps orphans.
 set -e
 hostname second
 mount --make-rprivate /
@@ -18,4 +19,4 @@ for folder in lib cache log; do
 done
 sysctl -q -w net.ipv4.ip_forward=1
 virtlogd -d
-exec "$2" scripts/reaper.py libvirtd -d
+exec "$2" scripts/reaper.py libvirtd -d --listen --config "$1/libvirtd.conf"

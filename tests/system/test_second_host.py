@@ -21,14 +21,14 @@ import pytest
 from vmlab.runtime.wait import Deadline, until
 
 from .conftest import MINUTES, Vmlab, image_store, remains
-from .second_host import FIRST, IN_SITE, SECOND, SITE, OverHosts, SecondHost, second_host
+from .second_host import FIRST, IN_SITE, SECOND, SITE, SITE_THERE, OverHosts, SecondHost, second_host
 
 BED, FAR, ON_SITE, ROUTED, WIDE = "t-hosts", "t-far", "t-on-site", "t-routed", "t-wide"
 TOPOLOGY = """
 name: {bed}
 image: demo
 hosts:
-  first: {{address: {first}}}
+  first: {{uri: "qemu+unix:///system?socket=/run/libvirt/libvirt-sock", address: {first}}}
   second: {{uri: "{uri}", address: {second}{fence}}}
 fabrics: {{net: {{kind: ethernet, lnet: tcp, attach: virtio}}}}
 nodes:
@@ -44,14 +44,14 @@ filesystems:
 ALONE = """
 name: {bed}
 image: demo
-hosts: {{second: {{uri: "{uri}"}}}}
+hosts: {{second: {{uri: "{tls}", ssh: "{ssh}"}}}}
 nodes: {{n1: {{role: client, cpus: 1, memory: 512MiB}}}}
 """
 BRIDGED = """
 name: {bed}
 image: demo
 hosts: {{first: {{}}, second: {{uri: "{uri}"}}}}
-management: {{bridge: {site}, addresses: {addresses}, lnet: tcp}}
+management: {{bridge: {{first: {site}, second: {there}}}, addresses: {addresses}, lnet: tcp}}
 nodes:
   n1: {{role: [mds, oss, client], cpus: 1, memory: 512MiB, host: first}}
   n2: {{role: [oss, client], cpus: 1, memory: 512MiB, host: second}}
@@ -120,8 +120,10 @@ class Both(OverHosts):
 
     def _write(self, path: Path, text: str, bed: str, agent: str = "", *, shared: str = "") -> str:
         known = {"first": FIRST, "second": SECOND, "uri": self.second.uri, "image": IMAGE or "demo", "site": SITE}
+        known["there"] = SITE_THERE
         known["addresses"] = f"{GUESTS[0]}-{GUESTS[-1]}"
-        known |= {"near": NEAR, "far": BEYOND, "folder": self.folder, "shared": shared}
+        known |= {"near": NEAR, "far": BEYOND, "tls": self.second.tls_uri(), "ssh": self.second.ssh}
+        known |= {"folder": self.folder, "shared": shared}
         fence = f", fence: {json.dumps(agent)}" if agent else ""
         path.write_text(text.format(bed=bed, fence=fence, **known))
         return str(path)
@@ -418,17 +420,39 @@ def test_a_host_that_is_cut_off_is_named_and_the_rest_goes_down_now_and_it_later
     assert both.second.remains(BED) == []
 
 
-def test_a_bed_on_another_machine_only_is_reached_through_it(both: Both) -> None:
+def test_a_bed_on_another_machine_only_is_reached_through_it_and_its_libvirt_by_tls(both: Both) -> None:
+    killed = both.start("up", both.alone, "--accel", "tcg")
+    runs = f"virsh -q list --state-running --name | grep -xF {FAR}.n1 || :"
+    assert until(lambda: both.second.sh(runs) == f"{FAR}.n1\n", Deadline.after(120), every_s=0.2), killed.poll()
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
     both.up(both.alone)
+    # What follows has no more than the bed's name.
     assert "ProxyCommand" in both.run("export", "ssh-config", FAR)
     assert both.run("exec", FAR, "--", "hostname").split()[-1] == "n1"
     assert both.stages(FAR) == {"n1": "ready"}
+    assert both.run("console", FAR, "n1", "--log").count("first boot: n1") == 1
+    assert {host["name"] for host in both.json("host", "show", "--on", FAR)} == {"second"}
+    for client, why in (("stranger", "Failed to verify peer's certificate"), ("mixed", "Our own certificate")):
+        file = Path(both.alone).with_name(f"{client}.yaml")
+        file.write_text(Path(both.alone).read_text().replace(both.second.tls_uri(), both.second.tls_uri(client)))
+        both.run("status", str(file), status=4)
+        told, hint = both.complaints.splitlines()
+        assert told.startswith(f"vmlab: no libvirt at {both.second.tls_uri(client)}: ")
+        assert why in told
+        assert "clientcert.pem" in hint
+    both.run("gc", "--on", both.second.tls_uri(), status=4)
+    assert "to no shell there" in both.complaints
     both.run("down", FAR, "--yes")
     assert remains(FAR, both) == []
     assert both.second.remains(FAR) == []
 
 
 def test_a_bridge_of_the_site_joins_the_guests_and_reaches_them(both: Both) -> None:
+    one = Path(both.bridged).with_name("one.yaml")
+    one.write_text(Path(both.bridged).read_text().replace(f"{{first: {SITE}, second: {SITE_THERE}}}", SITE))
+    both.run("plan", str(one), status=4)
+    assert f"the host second has no bridge {SITE}, which `management` asks for" in both.complaints
     # The addresses begin with one that the second host has itself.
     both.run("up", both.bridged, "--accel", "tcg", status=4)
     assert f"{IN_SITE[1]} on mgmt was to be that of n1, and " in both.complaints

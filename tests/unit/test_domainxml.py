@@ -81,6 +81,7 @@ def desired(topology: Topology, *, kind: str = "qemu") -> Desired:
             template=template,
             domain_type=kind,
             pool_path="/pool/beds",
+            host="local",
             addresses=addresses(topology, leases, virtual(topology), node.name),
             seeds=lambda _: Seed({"user-data": "#cloud-config\n"}),
             files=FILES,
@@ -163,6 +164,7 @@ def test_a_template_without_controllers(machine: str, first: list[tuple[str, str
         template=template,
         domain_type="kvm",
         pool_path="/pool",
+        host="local",
         addresses=places,
         seeds=lambda _: Seed({}),
     )

@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import json
 import os
+import platform
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,12 +19,13 @@ from vmlab.errors import BusyError, HostError
 from vmlab.lab.ground import bed
 from vmlab.runtime import lock
 from vmlab.runtime.wait import Deadline, until
+from vmlab.values.ssh_uri import SshUri
 from vmlab.virt import held_there as held_module
 from vmlab.virt import send_file
 from vmlab.virt.machine import Machine
 
 THERE = Machine("there", ("sh", "-c"))
-HOST: Any = SimpleNamespace(name="there", local=False, simulated=False)
+HOST: Any = SimpleNamespace(name="there", local=False, simulated=False, ssh=None)
 
 
 @pytest.fixture
@@ -87,7 +89,7 @@ def of_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     monkeypatch.setattr(held_module, "machine_of", lambda host: Machine(host.name, ("sh", "-c", way, host.name)))
     paths = {"kvm1": "system", "kvm2": "session"}
     return [
-        SimpleNamespace(name=name, uri=f"qemu+ssh://root@{name}/{path}", local=False, simulated=False)
+        SimpleNamespace(name=name, uri=f"qemu+ssh://root@{name}/{path}", local=False, simulated=False, ssh=None)
         for name, path in paths.items()
     ]
 
@@ -121,6 +123,23 @@ def test_where_one_is_not_reached_no_lock_stays(folder: Path, tmp_path: Path, mo
     ):
         pass
     assert until(lambda: not list(folder.iterdir()), Deadline.after(60))
+
+
+def test_a_shell_of_another_machine_than_libvirt_s_holds_nothing(folder: Path) -> None:
+    """Where ssh is a way of its own."""
+    called: list[str] = [platform.node()]
+    far: Any = SimpleNamespace(
+        name="there", local=False, simulated=False, ssh=SshUri.of_one("root@there"), call=lambda _: called[-1]
+    )
+    with held_module.held_there(far, "x", what="x"):
+        assert (folder / "x.lock").exists()
+    assert until(lambda: not list(folder.iterdir()), Deadline.after(60))
+    for other in ("kvm7", f"{platform.node()}-2", platform.node()[:-1]):
+        called.append(other)
+        why = f"x cannot be held on there: libvirt is on the machine {other}, and ssh leads to {platform.node()}"
+        with pytest.raises(HostError, match=why), held_module.held_there(far, "x", what="x"):
+            pass
+    assert list(folder.iterdir()) == []
 
 
 @pytest.mark.parametrize("kind", ["link", "pipe", "hard link"])

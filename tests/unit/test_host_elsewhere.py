@@ -1,6 +1,7 @@
 """What another machine has for beds, and its files of images, asked of this one: the scripts are what goes by ssh."""
 
 import fcntl
+import platform
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from vmlab.values.ssh_uri import SshUri
 from vmlab.virt.check_elsewhere import machine_there
 from vmlab.virt.image_files import image_files, remove_image_files
 
@@ -16,7 +18,7 @@ NAMES = ("demo-0123456789ab.qcow2", ".demo-0123456789ab.initrd.partial", "own-01
 
 def host(folder: Path) -> Any:
     """A double: a host that is this machine, whose store is that folder."""
-    return SimpleNamespace(local=True, simulated=False, name="there", call=lambda _: str(folder))
+    return SimpleNamespace(local=True, simulated=False, name="there", ssh=None, call=lambda _: str(folder))
 
 
 def verdicts() -> dict[str, str]:
@@ -36,6 +38,16 @@ def test_what_lacks_says_what_to_install(tmp_path: Path, monkeypatch: pytest.Mon
     found = {finding.what: finding for finding in machine_there(host(tmp_path))}
     assert (found["flock"].verdict, found["flock"].hint) == ("no", "install util-linux, there")
     assert found["qemu-nbd"].verdict == "warning"
+
+
+def test_a_shell_of_another_machine_is_told() -> None:
+    far = host(Path(platform.node()))  # a double of libvirt: all that it says is that
+    far.ssh = SshUri.of_one("root@kvm2")
+    assert machine_there(far)[0].verdict == "ok"
+    far.call = lambda _: "kvm2"
+    found = machine_there(far)[0]
+    assert (found.what, found.verdict, found.hint) == ("shell", "no", "`ssh` of that host in the topology file")
+    assert found.found == f"libvirt is on the machine kvm2, and ssh leads to {platform.node()}"
 
 
 def test_a_shell_that_is_nobody_s_is_no_root_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

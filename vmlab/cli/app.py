@@ -183,6 +183,7 @@ def main() -> NoReturn:
     """Run the command line of this process and end it."""
     be_interrupted()
     _have_descriptors()
+    os.environ.setdefault("LIBVIRT_DEBUG", "error")  # what its client warns of it raises, too: one line is enough
     try:
         if shells.asked():
             shells.answer(typer.main.get_command(app))

@@ -39,7 +39,7 @@ def check(on: On = None, output: Output = Form.TABLE) -> None:
       vmlab host check
       vmlab host check --on ha-two-hosts.yaml
     """
-    from vmlab.cli.target import uris_on
+    from vmlab.cli.target import ways_on
     from vmlab.lab.hosts.check import check_all
     from vmlab.report.checks import check_table
     from vmlab.report.plain import dumped, lines_of
@@ -47,7 +47,7 @@ def check(on: On = None, output: Output = Form.TABLE) -> None:
     from vmlab.report.tables import show_each
 
     with shown() as progress:
-        found = check_all(uris_on(on), progress)
+        found = check_all(ways_on(on), progress)
     if output is Form.JSON:
         typer.echo(dumped(lines_of(found, named=on is not None)))
     else:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from vmlab.lab.ground.hosts import Hosts
     from vmlab.topology import Topology
+    from vmlab.values.libvirt_uri import Way
     from vmlab.virt.connection import Host
 
 _BED = re.compile(r"[a-z][a-z0-9-]{0,30}")
@@ -151,23 +152,24 @@ def at(
     `nodes` are asked for, and it was noted which hosts these are on, nobody waits for others.
     """
     from vmlab.errors import UsageError
-    from vmlab.lab.ground.bed import default_uri, hosts_at, known_hosts
+    from vmlab.lab.ground.bed import default_uri, hosts_at, known_hosts, ways_in
     from vmlab.lab.ground.choosing import all_there, spared
+    from vmlab.values.libvirt_uri import Way
 
     if is_file(bed):
         topology = topology or load(bed)
-        name, uris = topology.name, {host: asked.uri or default_uri() for host, asked in topology.hosts.items()}
+        name, ways = topology.name, ways_in(topology)
     elif _BED.fullmatch(bed):
-        name, uris = bed, known_hosts(bed) or {"local": default_uri()}
+        name, ways = bed, known_hosts(bed) or {"local": Way(default_uri())}
     else:
         raise UsageError(f"{bed!r:.80} is neither a bed's name nor a topology file", hint="vmlab list")
-    if nodes is not None and (others := spared(uris, name, nodes)):
-        with hosts_at(uris, tolerant=tolerant, spared=others) as hosts:
+    if nodes is not None and (others := spared(ways, name, nodes)):
+        with hosts_at(ways, tolerant=tolerant, spared=others) as hosts:
             if all_there(hosts, name, nodes):
                 _tell_away(hosts)
                 yield hosts, name
                 return
-    with hosts_at(uris, tolerant=tolerant) as hosts:
+    with hosts_at(ways, tolerant=tolerant) as hosts:
         _tell_away(hosts)
         yield hosts, name
 
@@ -228,25 +230,26 @@ def described(bed: str, name: str | None = None, *, tolerant: bool = False) -> "
         yield hosts, topology
 
 
-def uris_on(on: str | None) -> dict[str, str]:
-    """The URIs that --on means, by name: of one host, or of all of a bed or a topology file; without it this machine's.
+def ways_on(on: str | None) -> "dict[str, Way]":
+    """The ways to what --on means, by name: one host, or all of a bed or a topology file; without it this machine.
 
     Raises UsageError for what is none of these.
     """
     from vmlab.errors import UsageError
-    from vmlab.lab.ground.bed import default_uri, known_hosts
+    from vmlab.lab.ground.bed import default_uri, known_hosts, ways_in
+    from vmlab.values.libvirt_uri import Way
 
     if on is None:
-        return {"local": default_uri()}
+        return {"local": Way(default_uri())}
     if "://" in on:
-        return {urlsplit(on).hostname or "local": on}
+        return {urlsplit(on).hostname or "local": Way(on)}
     if is_file(on):
-        return {name: asked.uri or default_uri() for name, asked in load(on).hosts.items()}
+        return ways_in(load(on))
     if _BED.fullmatch(on):
         if (found := known_hosts(on)) is not None:
             return found
         if (file := described_by(on)) is not None:
-            return uris_on(file)
+            return ways_on(file)
     raise UsageError(
         f"{on!r:.80} is neither a URI of libvirt's, nor a bed on other hosts, nor a topology file",
         hint="--on qemu+ssh://root@HOST/system",
@@ -261,7 +264,7 @@ def on_hosts(on: str | None) -> "Iterator[Hosts]":
     """
     from vmlab.lab.ground.bed import hosts_at
 
-    with hosts_at(uris_on(on), tolerant=True) as hosts:
+    with hosts_at(ways_on(on), tolerant=True) as hosts:
         _tell_away(hosts)
         yield hosts
 

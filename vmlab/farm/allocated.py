@@ -5,10 +5,12 @@ The job's script puts in their place the job's id, name and address of each mach
 """
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from vmlab.topology import Topology
+from vmlab.values.ssh_uri import SshUri
 
 JOB = "VMLAB_JOB_"
 _ATTACH = "VMLAB_ATTACH_"
@@ -32,8 +34,8 @@ def allocated(content: Mapping[str, Any], auto: Collection[str] = ()) -> dict[st
     """The content of a checked file, for a job. What the `auto` fabrics are the allocation says.
 
     The host without a `uri` of another machine, else the first one, is where the job's script runs: the first of the
-    allocation. The others are the rest of it, each with its own URI but for the machine's name. `address` is that by
-    which Slurm reaches the machine.
+    allocation. The others are the rest of it, each with its own URI and ssh but for the machine's name. `address` is
+    that by which Slurm reaches the machine.
     """
     made = {**content, "name": bed_name(str(content["name"]))}
     if auto:
@@ -49,9 +51,14 @@ def allocated(content: Mapping[str, Any], auto: Collection[str] = ()) -> dict[st
         if "address" in entry:
             entry["address"] = f"VMLAB_ADDRESS_{number}_"
         if number > 1:
-            entry["uri"] = _at(entry.get("uri"), f"VMLAB_NODE_{number}_")
-        elif _elsewhere(entry):
-            del entry["uri"]
+            machine = f"VMLAB_NODE_{number}_"
+            entry["uri"] = _at(entry.get("uri"), machine)
+            if "ssh" in entry:
+                entry["ssh"] = str(replace(SshUri.of_one(str(entry["ssh"])), hosts=(machine,)))
+        else:
+            entry.pop("ssh", None)
+            if _elsewhere(entry):
+                del entry["uri"]
     return made | {"hosts": entries}
 
 

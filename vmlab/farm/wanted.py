@@ -37,7 +37,7 @@ def wanted(topology: Topology, *, kvm: bool) -> Wanted:
     `attach: auto` asks for nothing, as it is never refused either.
     """
     beds = [_one(bed) for bed in (topology, *(shape.topology for shape in topology.shapes))]
-    bridges = {fabric.bridge for fabric in topology.described if fabric.bridge is not None}
+    bridges = {bridge for fabric in topology.described for bridge in fabric.bridges.values()}
     return Wanted(
         machines=beds[0].machines,
         cpus=max(bed.cpus for bed in beds),

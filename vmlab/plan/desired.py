@@ -208,6 +208,7 @@ def desired_node(
     template: etree._Element,
     domain_type: str,
     pool_path: str,
+    host: str,
     addresses: tuple[Address, ...],
     seeds: Seeds,
     first_boot: str = "",
@@ -219,7 +220,7 @@ def desired_node(
     exports: Mapping[str, Nbd] = NO_EXPORTS,
     folders: Mapping[str, SharedFolder] = NO_FOLDERS,
 ) -> DesiredNode:
-    """One node's domain and volumes. `seeds` makes its seed; a change of that is a change of the node.
+    """One node's domain and volumes, on that `host`. `seeds` makes its seed; a change of that is a change of the node.
 
     `addresses` are those before it is known which devices it gets; `place` says that, and where on the host it goes.
     `files` are all that the bed's nodes boot of the user's. Where one was taken from does not matter, only what it is.
@@ -270,7 +271,7 @@ def desired_node(
             *_target_disks(topology, node, pool_path, exports, folders),
             *_passed_disks(node),
         ),
-        interfaces=tuple(_interface(topology, address) for address in addresses if address.attach not in HARDWARE),
+        interfaces=tuple(_interface(topology, host, way) for way in addresses if way.attach not in HARDWARE),
         console_log=f"{pool_path}/{identity.console_volume(bed, node.name)}",
         shares=shares,
         gdb=node.gdb,
@@ -372,10 +373,10 @@ def _shares(topology: Topology, node: Node, driver: Driver) -> tuple[Share, ...]
     )
 
 
-def _interface(topology: Topology, address: Address) -> Interface:
+def _interface(topology: Topology, host: str, address: Address) -> Interface:
     fabric = topology.fabric(address.fabric)
     if address.attach == "bridge" and fabric is not None:
-        return Interface(address.mac, None, fabric.bridge)
+        return Interface(address.mac, None, fabric.bridges[host])
     mtu = None if fabric is None else fabric.mtu
     return Interface(address.mac, identity.network_name(topology.name, address.fabric), None, mtu)
 

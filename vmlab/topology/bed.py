@@ -12,6 +12,7 @@ from vmlab.values.nid import Nid
 from vmlab.values.pci import PciAddress
 from vmlab.values.rate import Rate
 from vmlab.values.size import Bytes
+from vmlab.values.ssh_uri import SshUri
 from vmlab.values.vf import VfSettings
 
 Role = Literal["mgs", "mds", "oss", "client", "router", "fta", "build"]
@@ -44,6 +45,7 @@ class Reserve:
 class HostSpec:
     """A machine that runs nodes. No `uri`: LIBVIRT_DEFAULT_URI, or qemu:///system.
 
+    `ssh` leads to a shell there; None: as the `uri` does.
     `address` is its own in the network that joins the guests of several hosts. `routed` is a range that the site routes
     to it, for its guests' management. `fence` are the words of a command that switches its power, as fence agents do;
     empty for none.
@@ -55,6 +57,7 @@ class HostSpec:
     address: IPv4Address | None = None
     fence: tuple[str, ...] = ()
     routed: IPv4Network | None = None
+    ssh: SshUri | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +80,9 @@ class DeviceSelector:
 class Fabric:
     """A network of the bed. `lnet` is normalised (`tcp`, not `tcp0`); without `subnet` one is leased by `up`.
 
-    `addresses` are those that the site gives to guests, in a network of its own: `subnet` is that network then.
-    `routers` are the site's LNet routers on it, by the network that is beyond them.
+    `bridges` are those of hosts that guests are on, by host; none where it has none. `addresses` are those that the
+    site gives to guests, in a network of its own: `subnet` is that network then. `routers` are the site's LNet routers
+    on it, by the network that is beyond them.
     """
 
     name: str
@@ -88,7 +92,7 @@ class Fabric:
     device: DeviceSelector | None
     subnet: IPv4Network | None
     mtu: int | None
-    bridge: str | None
+    bridges: Mapping[str, str] = field(default_factory=dict, hash=False)
     vf: VfSettings = field(default_factory=VfSettings)
     addresses: AddressRange | None = None
     routers: Mapping[str, tuple[Nid, ...]] = field(default_factory=dict, hash=False)
@@ -210,8 +214,7 @@ class External:
     @property
     def uri(self) -> str:
         """How to log in, as in the file."""
-        user = f"{self.user}@" if self.user else ""
-        return f"ssh://{user}{self.host}{f':{self.port}' if self.port else ''}"
+        return str(SshUri(self.user, (self.host,), self.port))
 
     @property
     def fabrics(self) -> Mapping[str, int]:

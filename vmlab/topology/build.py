@@ -20,7 +20,7 @@ from vmlab.topology.bed import (
     Topology,
 )
 from vmlab.topology.check_filesystems import clients_of
-from vmlab.topology.model import DeviceEntry, DiskEntry, KernelEntry, ManagementEntry
+from vmlab.topology.model import DeviceEntry, DiskEntry, KernelEntry
 from vmlab.topology.numbering import numbered
 from vmlab.topology.read import Draft, FileSystemDraft
 from vmlab.values.vf import VfSettings
@@ -46,11 +46,12 @@ def build(draft: Draft, file: str) -> Topology:
         limit=draft.head.value.limit,
         warm=draft.head.value.warm,
         keep=draft.head.value.keep,
-        management=_management(draft.head.value.management),
+        management=_management(draft),
     )
 
 
-def _management(entry: ManagementEntry) -> SiteManagement | None:
+def _management(draft: Draft) -> SiteManagement | None:
+    entry = draft.head.value.management
     if entry.bridge is None:
         return None
     fabric = Fabric(
@@ -61,7 +62,7 @@ def _management(entry: ManagementEntry) -> SiteManagement | None:
         device=None,
         subnet=entry.network,
         mtu=None,
-        bridge=entry.bridge,
+        bridges=_bridges(entry.bridge, draft),
         addresses=entry.addresses,
     )
     return SiteManagement(fabric, entry.gateway, entry.nameserver)
@@ -72,7 +73,7 @@ def _hosts(draft: Draft) -> dict[str, HostSpec]:
     for name, parsed in draft.hosts.items():
         entry = parsed.value
         reserve = Reserve(entry.reserve.cpus, entry.reserve.memory)
-        hosts[name] = HostSpec(name, entry.uri, reserve, entry.address, entry.fence or (), entry.routed)
+        hosts[name] = HostSpec(name, entry.uri, reserve, entry.address, entry.fence or (), entry.routed, entry.ssh)
     return hosts or {DEFAULT_HOST: HostSpec(DEFAULT_HOST)}
 
 
@@ -88,12 +89,18 @@ def _fabrics(draft: Draft) -> dict[str, Fabric]:
             device=_device(entry.device) if entry.device else None,
             subnet=entry.network,
             mtu=entry.mtu,
-            bridge=entry.bridge,
+            bridges=_bridges(entry.bridge, draft),
             vf=VfSettings(entry.vf.vlan, entry.vf.spoof_check, entry.vf.trust),
             addresses=entry.addresses,
             routers=entry.routers,
         )
     return fabrics
+
+
+def _bridges(written: str | dict[str, str] | None, draft: Draft) -> dict[str, str]:
+    if isinstance(written, str):
+        return dict.fromkeys(draft.hosts or (DEFAULT_HOST,), written)
+    return written or {}
 
 
 def _device(entry: DeviceEntry) -> DeviceSelector:

@@ -5,12 +5,13 @@ Each rule asks whether what it compares was sound: nothing is reported that is o
 
 from collections import Counter
 
-from vmlab.topology import check_bench, check_external, check_site, model
+from vmlab.topology import check_bench, check_bridges, check_external, check_site, model
 from vmlab.topology.bed import DEFAULT_HOST, MANAGEMENT
 from vmlab.topology.names import Unknown, look_up
 from vmlab.topology.parse import Parsed, Problems
 from vmlab.topology.read import Draft, NodeDraft, reduced
 from vmlab.topology.wording import expected, quote
+from vmlab.values.libvirt_uri import leads_elsewhere
 
 _LONGEST_INTERFACE = 15
 _LEAST_ROUTED = 2
@@ -20,12 +21,12 @@ _KEPT_ADDRESSES = 3
 
 def check(draft: Draft, problems: Problems) -> None:
     """Everything but file systems."""
-    for name, fabric in draft.fabrics.items():
-        _bridge(name, fabric, problems)
+    check_bridges.check(draft, problems)
     _overlaps(draft, problems)
     _same_lnet(draft, problems)
     _room(draft, problems)
     check_bench.check_devices(draft, problems)
+    _shells(draft, problems)
     known: set[int] = set()
     for node in draft.nodes.values():
         if id(node.entry) not in known:
@@ -51,15 +52,12 @@ def _keep(draft: Draft, problems: Problems) -> None:
         problems.add(draft.head.at("keep"), "`keep` of a bed on several hosts (expected one entry under `hosts`)")
 
 
-def _bridge(name: str, fabric: Parsed[model.FabricEntry], problems: Problems) -> None:
-    if not fabric.sound("attach", "bridge"):
-        return
-    attach, bridge = fabric.value.attach, fabric.value.bridge
-    if attach == "bridge" and bridge is None:
-        problems.add(fabric.at("attach"), f"fabric `{name}` has no bridge (expected `bridge: NAME` of a host bridge)")
-    elif attach != "bridge" and bridge is not None:
-        message = f"fabric `{name}` names a bridge, but its attach is `{attach}` (expected attach: bridge)"
-        problems.add(fabric.at("bridge"), message)
+def _shells(draft: Draft, problems: Problems) -> None:
+    for name, host in draft.hosts.items():
+        uri = host.value.uri
+        if host.value.ssh is not None and host.sound("uri") and (uri is None or not leads_elsewhere(uri)):
+            message = f"`ssh` of host `{name}`, which is this machine (expected `uri` of another one beside it)"
+            problems.add(host.at("ssh"), message)
 
 
 def _overlaps(draft: Draft, problems: Problems) -> None:

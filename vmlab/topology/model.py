@@ -16,7 +16,7 @@ from vmlab.topology.scalars import (
     Addresses,
     AddressSpan,
     BedName,
-    Bridge,
+    Bridges,
     CommandLine,
     DevicePath,
     DiskName,
@@ -37,6 +37,7 @@ from vmlab.topology.scalars import (
     Roles,
     SectorSize,
     Sharing,
+    Shell,
     Subnet,
     TcpNet,
     Text,
@@ -87,6 +88,9 @@ class HostEntry(Part):
     """A machine that runs nodes."""
 
     uri: Uri | None = Field(None, description="libvirt's URI; default: LIBVIRT_DEFAULT_URI, or qemu:///system")
+    ssh: Shell | None = Field(
+        None, description="how to log in there, beside a `uri` of another machine; absent: as qemu+ssh does"
+    )
     reserve: ReserveEntry = Field(default_factory=ReserveEntry)
     address: HostAddress | None = Field(
         None, description="its own in the network that joins guests of several hosts (VXLAN: only the hosts are in it)"
@@ -129,7 +133,7 @@ class FabricEntry(Part):
     device: DeviceEntry | None = None
     subnet: Subnet | None = Field(None, description="absent: leased from a range that the host does not route")
     mtu: int | None = Field(None, ge=576, le=65520)
-    bridge: Bridge | None = Field(None, description="the host bridge, with attach: bridge")
+    bridge: Bridges | None = Field(None, description="the host bridge, with attach: bridge; or of each host its own")
     vf: VfEntry = VfEntry()
     addresses: AddressSpan | None = Field(
         None, description="the site's, for guests on its network; with attach: bridge, vf or passthrough"
@@ -148,8 +152,9 @@ class ManagementEntry(Part):
     """The network by which vmlab reaches the guests; absent: one of the bed's own, behind NAT."""
 
     lnet: TcpNet | None = Field(None, description="LNet network on it: tcp, tcp1 ...; absent: LNet keeps off it")
-    bridge: Bridge | None = Field(
-        None, description="a bridge of each host in a network of the site, which is the management network then"
+    bridge: Bridges | None = Field(
+        None,
+        description="a bridge in a network of the site, which is the management network then; or of each host its own",
     )
     addresses: AddressSpan | None = Field(None, description="the site's, for guests, with `bridge`")
     subnet: Subnet | None = Field(None, description="of the site's network; absent: the /24 that has the addresses")

@@ -136,6 +136,26 @@ def _machines(value: object) -> SshUri:
     return SshUri.parse(value if isinstance(value, str) else str(value))
 
 
+def _bridges(value: object) -> str | dict[str, str]:
+    if isinstance(value, dict) and value:
+        return {str(host): _bridge(name) for host, name in value.items()}
+    return _bridge(value)
+
+
+def _bridge(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{quote(value)} is no bridge (expected its name as text, or {{HOST: NAME, ...}})")  # noqa: TRY004
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}", value):
+        raise ValueError(f"{quote(value)} is not possible (expected a host bridge's name, at most 15 characters)")
+    return value
+
+
+def _shell(value: object) -> SshUri:
+    if not isinstance(value, str):
+        raise ValueError(f"{quote(value)} is no way to log in (expected the form root@HOST or root@HOST:PORT)")  # noqa: TRY004
+    return SshUri.of_one(value)
+
+
 def _machine_addresses(value: object) -> tuple[IPv4Address, ...]:
     return addresses.expand(value if isinstance(value, str) else str(value))
 
@@ -221,8 +241,18 @@ BedName = Annotated[
 Uri = Annotated[
     StrictStr, _matching(r"[a-z][a-z0-9+.-]*:///?[^\s\x00-\x1f\x7f]*", "a libvirt URI such as qemu:///system")
 ]
-Bridge = Annotated[
-    StrictStr, _matching(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}", "a host bridge's name, at most 15 characters")
+Bridges = Annotated[
+    str | dict[str, str],
+    PlainValidator(_bridges),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string"},
+                {"type": "object", "additionalProperties": {"type": "string"}, "minProperties": 1},
+            ],
+            "examples": ["br0", {"kvm1": "br0", "kvm2": "br-data"}],
+        }
+    ),
 ]
 LnetNet = Annotated[StrictStr, AfterValidator(parse_net), _text(pattern="^(tcp|o2ib)[0-9]*$")]
 TcpNet = Annotated[
@@ -279,6 +309,9 @@ ExternalRoles = Annotated[
 ]
 Machines = Annotated[
     SshUri, PlainValidator(_machines), _text(pattern="^ssh://", examples=["ssh://root@cn1", "ssh://root@cn[1-4]:22"])
+]
+Shell = Annotated[
+    SshUri, PlainValidator(_shell), _text(examples=["root@kvm2", "root@kvm2:2222", "ssh://root@kvm2:2222"])
 ]
 MachineAddresses = Annotated[
     tuple[IPv4Address, ...],

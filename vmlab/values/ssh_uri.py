@@ -35,3 +35,15 @@ class SshUri:
             if not _HOST.fullmatch(host):
                 raise ValueError(f"{host!r:.80} is no host's name or IPv4 address ({wanted})")
         return cls(match[1] or "", hosts, port)
+
+    @classmethod
+    def of_one(cls, text: str) -> Self:
+        """Where one machine is logged in to: `root@cn1:2222` will do. Raises ValueError as `parse`, and for several."""
+        found = cls.parse(text if "://" in text else f"ssh://{text}")
+        if len(found.hosts) > 1:
+            raise ValueError(f"{text!r:.80} is more than one machine (expected the form root@HOST or root@HOST:PORT)")
+        return found
+
+    def __str__(self) -> str:
+        user = f"{self.user}@" if self.user else ""
+        return f"ssh://{user}{','.join(self.hosts)}{f':{self.port}' if self.port else ''}"

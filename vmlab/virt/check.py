@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from vmlab.errors import HostError, VmlabError
 from vmlab.runtime.distribution import install_hint
 from vmlab.values.addresses import RANGE
+from vmlab.values.libvirt_uri import Way, leads_elsewhere
 from vmlab.virt.accel import DEVICE, why_no_kvm
 from vmlab.virt.check_elsewhere import machine_there
 from vmlab.virt.check_machine import machine
 from vmlab.virt.confinement import confinement
 from vmlab.virt.connection import Host
 from vmlab.virt.daemons import how_to_start, look
-from vmlab.virt.elsewhere import leads_elsewhere
 from vmlab.virt.finding import Finding, Verdict
 from vmlab.virt.host import available_memory
 from vmlab.virt.observe import observe
@@ -46,15 +46,15 @@ class Kernel(NamedTuple):
     path: Path
 
 
-def check(uri: str, kernel_of: Callable[[Host], Kernel | None], say: Callable[[str], None]) -> list[Finding]:
+def check(way: Way, kernel_of: Callable[[Host], Kernel | None], say: Callable[[str], None]) -> list[Finding]:
     """Everything, in the order in which it is best put right. Changes nothing.
 
     KVM is tried as beds try it: with the kernel that `kernel_of` knows there. `say` is told what takes long.
     """
     try:
-        host = Host(uri)
+        host = Host(way.uri, ssh=way.ssh)
     except HostError as error:
-        if leads_elsewhere(uri):
+        if leads_elsewhere(way.uri):
             return [Finding("libvirt", "no", error.message, error.hint)]
         kvm = Finding("KVM", "warning", "not tried: only libvirt knows which QEMU guests have")
         return [Finding("libvirt", "no", error.message, error.hint), kvm, *machine()]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from vmlab.errors import HostError
+from vmlab.errors import VmlabError
 from vmlab.shell import script
 from vmlab.virt.connection import Host
 from vmlab.virt.finding import Finding, Verdict
@@ -27,15 +27,20 @@ def machine_there(host: Host) -> list[Finding]:
     try:
         machine = machine_of(host)
         asked = machine.run(("sh", "-c", _ASK, "vmlab", *_PROGRAMS), deadline_s=_ASK_S)
-    except HostError as error:
+        meant = "" if host.ssh is None else host.call(lambda connection: connection.getHostname())
+    except VmlabError as error:
         return [Finding("shell", "no", error.message, error.hint)]
     if not asked.ok:
         return [Finding("shell", "no", asked.last_line, machine.try_it)]
-    return list(_found(dict(line.split(" ", 1) for line in asked.stdout.splitlines() if " " in line)))
+    return list(_found(dict(line.split(" ", 1) for line in asked.stdout.splitlines() if " " in line), meant))
 
 
-def _found(there: dict[str, str]) -> Iterator[Finding]:
-    if there.get("user") == "0":
+def _found(there: dict[str, str], meant: str) -> Iterator[Finding]:
+    names = there.get("machine", "").split()
+    if meant and meant not in names:
+        why = f"libvirt is on the machine {meant}, and ssh leads to {names[0] if names else 'another one'}"
+        yield Finding("shell", "no", why, "`ssh` of that host in the topology file")
+    elif there.get("user") == "0":
         yield Finding("shell", "ok", "ssh leads to root's")
     else:
         yield Finding("shell", "no", f"ssh leads to user {there.get('user')}", "root's login, or sudo without password")

@@ -1,6 +1,7 @@
 """One libvirt connection that survives a restart of libvirtd, and libvirt's errors as ours."""
 
 import contextlib
+import shlex
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,8 +14,10 @@ from vmlab.runtime.bounded import Late, within
 from vmlab.runtime.distribution import install_hint
 from vmlab.runtime.log import log
 from vmlab.runtime.wait import Deadline
+from vmlab.values.libvirt_uri import Way, leads_elsewhere
+from vmlab.values.ssh_uri import SshUri
 from vmlab.virt.daemons import how_to_start, look
-from vmlab.virt.elsewhere import leads_elsewhere, refuse_elsewhere
+from vmlab.virt.elsewhere import refuse_elsewhere
 from vmlab.virt.events import run_events
 from vmlab.virt.probed import probed
 
@@ -39,16 +42,22 @@ libvirt.registerErrorHandler(lambda _context, _error: None, None)  # errors are 
 class Host:
     """A host's libvirt. Threads may share it: libvirt serialises what it must."""
 
-    def __init__(self, uri: str, name: str = "local") -> None:
-        """Raises HostError when there is no libvirt at `uri`."""
+    def __init__(self, uri: str, name: str = "local", ssh: SshUri | None = None) -> None:
+        """`ssh` leads to a shell there, None: as `uri` does. Raises HostError when there is no libvirt at `uri`."""
         self.uri = uri
         self.name = name
+        self.ssh = ssh
         self.hard_end: Deadline | None = None
         self._lock = threading.Lock()
         self._hanging: libvirt.virConnect | None = None
         self._connection = self._open()
         if ":" not in uri:  # a name that libvirt.conf has for one
             self.uri = self.call(lambda connection: connection.getURI())
+
+    @property
+    def way(self) -> Way:
+        """How it is reached."""
+        return Way(self.uri, self.ssh)
 
     @property
     def simulated(self) -> bool:
@@ -110,8 +119,12 @@ class Host:
             where = "" if self.local or self.simulated else f" at {self.uri}"
             raise LibvirtError(
                 f"libvirt{where} has not answered for {seconds:.0f} s",
-                hint=f"does this come back? virsh -c {self.uri} list",
+                hint=self._try_it,
             ) from None
+
+    @property
+    def _try_it(self) -> str:
+        return f"does this come back? virsh -c {shlex.quote(self.uri)} list"
 
     def _tell_why(self) -> None:
         """A call that takes long, and why, if that is to be seen: once for a command, as all warnings."""
@@ -146,11 +159,12 @@ class Host:
             return within(_OPEN_S if self.local or self.simulated else _OPEN_ELSEWHERE_S, self._opened)
         except Late:
             raise HostError(
-                f"libvirt at {self.uri} does not answer", hint=f"does this come back? virsh -c {self.uri} list"
+                f"libvirt at {self.uri} does not answer",
+                hint=self._try_it,
             ) from None
         except libvirt.libvirtError as error:
             text = error.get_error_message() or str(error)
-            raise HostError(f"no libvirt at {self.uri}: {text}", hint=_connect_hint(text)) from error
+            raise HostError(f"no libvirt at {self.uri}: {text}", hint=_connect_hint(self.uri, text)) from error
 
     def _opened(self) -> "libvirt.virConnect":
         if self.simulated:
@@ -173,6 +187,12 @@ class Away:
     uri: str
     why: VmlabError
     asked: bool = True
+    ssh: SshUri | None = None
+
+    @property
+    def way(self) -> Way:
+        """As of a `Host`."""
+        return Way(self.uri, self.ssh)
 
     @property
     def local(self) -> bool:
@@ -181,11 +201,11 @@ class Away:
 
 
 @contextlib.contextmanager
-def connected(uri: str, *, name: str = "local", anywhere: bool = False) -> Iterator[Host]:
+def connected(uri: str, *, name: str = "local", ssh: SshUri | None = None, anywhere: bool = False) -> Iterator[Host]:
     """A host for the `with` block. Raises HostError for another machine than this one, if that is not `anywhere`."""
     if not anywhere:
         refuse_elsewhere(uri)
-    host = Host(uri, name)
+    host = Host(uri, name, ssh)
     try:
         if not anywhere:
             refuse_elsewhere(host.uri)
@@ -234,7 +254,13 @@ def lost(connection: "libvirt.virConnect", error: "libvirt.libvirtError") -> boo
         return True
 
 
-def _connect_hint(text: str) -> str:
+def _connect_hint(uri: str, text: str) -> str:
+    if leads_elsewhere(uri):
+        if "certificate" in text.lower():
+            return (
+                "look at cacert.pem, clientcert.pem and clientkey.pem, in the URI's ?pkipath=FOLDER or else in /etc/pki"
+            )
+        return f"does this answer? virsh -c {shlex.quote(uri)} list"
     if hint := how_to_start(text, look(), install_hint("libvirtd")):
         return hint
     if "Permission denied" in text or "authentication" in text:

@@ -8,6 +8,7 @@ import libvirt
 
 from vmlab.errors import HostError
 from vmlab.values import identity
+from vmlab.values.libvirt_uri import of_system
 from vmlab.virt.connection import Host
 from vmlab.virt.dump_there import dump_there
 from vmlab.virt.machine import machine_of
@@ -32,7 +33,7 @@ def qemu_log(host: Host, domain: str, most: int) -> str:
     """The end of QEMU's log, at most so many bytes. Raises HostError where it cannot be read."""
     if host.simulated:
         raise HostError("nobody is behind libvirt's test driver")
-    folder = _SYSTEM_LOGS if host.uri.endswith("/system") else f"{_cache()}/libvirt/qemu/log"
+    folder = _SYSTEM_LOGS if of_system(host.uri) else f"{_cache()}/libvirt/qemu/log"
     path = f"{folder}/{domain}.log"
     result = machine_of(host).run(("tail", "-c", str(most), path), deadline_s=_READ_S)
     if not result.ok:

@@ -32,10 +32,12 @@ class LockThere:
     """
 
     def __init__(self, host: Host, name: str, *, what: str, shared: bool = False) -> None:
-        """Raises HostError where no ssh leads to the machine."""
+        """Raises HostError where no ssh is known to lead to the machine."""
         self._host, self._what, self._machine = host, what, machine_of(host)
         owner = lock.owner(machine=socket.gethostname()).decode()
-        how = ("-s" if shared else "-x", owner, f"{_SILENT_S:.0f}")
+        # Where ssh is a way of its own it may be one to another machine, whose locks would keep nobody away.
+        meant = "" if host.ssh is None else host.call(lambda connection: connection.getHostname())
+        how = ("-s" if shared else "-x", owner, f"{_SILENT_S:.0f}", meant)
         self._talk = Talk(self._machine.argv(("sh", "-c", _HOLD, "vmlab", _FOLDER, lock.file_name(name), *how)))
 
     def let_go(self) -> None:

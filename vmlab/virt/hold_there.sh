@@ -1,12 +1,18 @@
 # shellcheck shell=sh
 # Holds a lock of vmlab's on this machine as vmlab itself does here, and as long as somebody writes lines to us.
-# $1: the folder, $2: the file's name, $3: flock's option, -x or -s, $4: what to say of the owner, $5: seconds between lines.
+# $1: the folder, $2: the file's name, $3: flock's option, -x or -s, $4: what to say of the owner, $5: seconds between lines,
+# $6: what libvirt calls the machine that is meant, "" where ssh leads as libvirt's own way does.
 # Hears a line and tries: `held`, or `busy` and what the owner has said, when another line has it try again; or `no` and why.
 trap '' HUP PIPE # whoever asked may be gone by now: what we made goes then, too
 umask 022
+read -r _ || exit
+own=$(uname -n)
+if [ -n "$6" ] && [ "$6" != "$own" ] && ! getent ahosts "$own" | tr -s '[:blank:]' '\n' | grep -qxF -- "$6"; then
+  echo "no libvirt is on the machine $6, and ssh leads to $own"
+  exit
+fi
 mkdir -p "${1%/*}" 2>/dev/null
 mkdir -m 1777 "$1" 2>/dev/null
-read -r _ || exit
 [ ! -L "$1" ] && [ -d "$1" ] && cd "$1" || { echo "no $1 is no folder"; exit; }
 tries=0
 while [ $tries -lt 50 ]; do

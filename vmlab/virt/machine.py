@@ -9,7 +9,7 @@ from vmlab.errors import HostError
 from vmlab.runtime.process import Result, run
 from vmlab.shell import script
 from vmlab.virt.connection import Host
-from vmlab.virt.elsewhere import has_shell
+from vmlab.virt.elsewhere import no_shell
 
 _SSH_FAILED = 255  # ssh's own status
 
@@ -74,17 +74,19 @@ def over_ssh(destination: str, *options: str) -> Machine:
 def machine_of(host: Host) -> Machine:
     """The machine whose libvirt this is.
 
-    Raises HostError for a URI that leads to no shell, such as qemu+tls://, and for libvirt's test driver.
+    Raises HostError where no shell is known, as of a bare qemu+tls:// or of libvirt's test driver.
     """
     if host.local:
         return Machine()
-    if not has_shell(host.uri):
-        raise HostError(
-            f"no way to the sysfs of {host.uri}: only local and qemu+ssh:// connections have one",
-            hint="LIBVIRT_DEFAULT_URI=qemu+ssh://root@HOST/system",
-        )
+    if not host.way.has_shell:
+        raise no_shell(host.uri)
+    if (ssh := host.ssh) is not None:
+        return _at(ssh.user, ssh.hosts[0], ssh.port)
     parts = urlsplit(host.uri)
-    options = ("-p", str(parts.port)) if parts.port else ()
-    for keyfile in parse_qs(parts.query).get("keyfile", ()):
-        options = (*options, "-i", keyfile)
-    return over_ssh(f"{parts.username}@{parts.hostname}" if parts.username else str(parts.hostname), *options)
+    keys = parse_qs(parts.query).get("keyfile", ())
+    return _at(parts.username, str(parts.hostname), parts.port, *(word for key in keys for word in ("-i", key)))
+
+
+def _at(user: str | None, host: str, port: int | None, *options: str) -> Machine:
+    to = ("-p", str(port)) if port else ()
+    return over_ssh(f"{user}@{host}" if user else host, *to, *options)

@@ -17,6 +17,7 @@ from vmlab.inventory.vfs import libvirt_name
 from vmlab.runtime.distribution import install_hint
 from vmlab.runtime.log import log
 from vmlab.runtime.wait import Deadline, until
+from vmlab.values.libvirt_uri import of_session
 from vmlab.values.pci import PciAddress
 from vmlab.virt.connection import Host
 from vmlab.virt.machine import Machine
@@ -32,7 +33,7 @@ _LOOK_S = 20.0
 
 def check_functions(host: Host, inventory: HostInventory, addresses: Iterable[PciAddress], domain: str) -> None:
     """Raise HostError with every reason why `domain` cannot start with these functions; changes nothing."""
-    refuse_unpassable(inventory, tuple(addresses), domain=domain, session=host.uri.endswith("/session"))
+    refuse_unpassable(inventory, tuple(addresses), domain=domain, session=of_session(host.uri))
 
 
 def load_vfio(sysfs: Sysfs, machine: Machine) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from lxml import etree
 
 from vmlab.domainxml.share import Driver
+from vmlab.values.libvirt_uri import of_session
 from vmlab.virt.connection import Host
 
 # Where libvirt looks for vhost-user daemons, virtiofsd among them (docs/interop/vhost-user.json of QEMU).
@@ -19,7 +20,7 @@ def share_driver(host: Host, domain_type: str) -> Driver:
     """
     if host.simulated:
         return "virtiofs"
-    if host.uri.endswith("/session"):
+    if of_session(host.uri):
         return "9p"
     told = host.call(lambda connection: connection.getDomainCapabilities(virttype=domain_type))
     known = {value.text for value in etree.fromstring(told).iterfind("devices/filesystem/enum/value")}

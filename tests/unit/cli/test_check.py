@@ -11,6 +11,7 @@ from vmlab.lab.hosts import check as lab
 from vmlab.runtime import distribution
 from vmlab.store.images import Files, Manifest
 from vmlab.values.distribution import Distribution
+from vmlab.values.libvirt_uri import Way
 from vmlab.virt import accel, check, check_machine
 from vmlab.virt.connection import Host
 
@@ -60,7 +61,7 @@ def test_each_missing_program_names_its_package(monkeypatch: pytest.MonkeyPatch,
 
 
 def test_a_host_without_libvirt_is_one_finding_more() -> None:
-    first, second, *_ = check.check("qemu+unix:///system?socket=/nowhere/at/all", lambda _: None, str)
+    first, second, *_ = check.check(Way("qemu+unix:///system?socket=/nowhere/at/all"), lambda _: None, str)
     assert (first.what, first.verdict) == ("libvirt", "no")
     assert first.hint
     assert (second.what, second.verdict, second.found) == (

@@ -7,10 +7,12 @@ from typing import Any
 
 from vmlab.lab.beds.debug import Session, _version, booted, candidates
 from vmlab.lab.ground.hosts import Hosts
+from vmlab.values.libvirt_uri import Way
 from vmlab.virt.pool import IMAGES, folder
 
 NEAR: Any = SimpleNamespace(name="near", uri="qemu:///system", local=True, simulated=False)
-FAR: Any = SimpleNamespace(name="far", uri="qemu+ssh://root@kvm2/system", local=False, simulated=False)
+WAY = Way("qemu+ssh://root@kvm2/system")
+FAR: Any = SimpleNamespace(name="far", uri=WAY.uri, way=WAY, ssh=None, local=False, simulated=False)
 
 
 def test_symbols_lie_in_the_tree_beside_the_kernel_or_where_packages_put_them() -> None:

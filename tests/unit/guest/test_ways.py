@@ -10,8 +10,10 @@ import pytest
 from vmlab.domainxml.metadata import Address, NodeMetadata
 from vmlab.lab.ground import guests
 from vmlab.lab.ground.guests import guest_of
+from vmlab.values.libvirt_uri import Way
 
-FAR = SimpleNamespace(local=False, simulated=False, name="kvm2", uri="qemu+ssh://root@kvm2/system")
+WAY = Way("qemu+ssh://root@kvm2/system")
+FAR = SimpleNamespace(local=False, simulated=False, name="kvm2", uri=WAY.uri, way=WAY, ssh=None)
 HERE = SimpleNamespace(local=True, simulated=False, name="kvm1", uri="qemu:///system")
 NEAR, BEYOND = IPv4Network("10.1.0.0/24"), IPv4Network("10.2.0.0/24")
 

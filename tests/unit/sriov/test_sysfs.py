@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from vmlab.errors import HostError
+from vmlab.values.ssh_uri import SshUri
 from vmlab.virt.connection import Host
 from vmlab.virt.machine import machine_of
 from vmlab.virt.sysfs import Sysfs, WriteRefused
@@ -116,9 +117,9 @@ def test_sudo_is_used_where_it_is_allowed(tmp_path: Path, doubles: Path, allowed
     assert [line[:5] for line in others] == (["-n --"] if allowed else [])
 
 
-def host_at(uri: str) -> Host:
-    host = Host.__new__(Host)  # without a connection: only the URI matters here
-    host.uri = uri
+def host_at(uri: str, ssh: str = "") -> Host:
+    host = Host.__new__(Host)  # without a connection: only the way matters here
+    host.uri, host.ssh = uri, SshUri.of_one(ssh) if ssh else None
     return host
 
 
@@ -128,8 +129,13 @@ def test_which_machine_a_uri_means() -> None:
     argv = machine_of(host_at("qemu+ssh://oss9:2222/system?keyfile=/k")).ssh
     assert argv[-7:] == ("-p", "2222", "-i", "/k", "-T", "--", "oss9")
     for uri in ("qemu+tls://oss9/system", "test:///default", "qemu://oss9/system"):
-        with pytest.raises(HostError, match="no way to the sysfs"):
+        with pytest.raises(HostError, match="to no shell there"):
             machine_of(host_at(uri))
+    assert machine_of(host_at("qemu+tls://oss9:16515/system", "qa@oss9")).ssh[-3:] == ("-T", "--", "qa@oss9")
+    # Where it is said how to log in, nothing of libvirt's own way counts.
+    argv = machine_of(host_at("qemu+ssh://root@kvm9:2222/system?keyfile=/k", "ssh://oss9:22")).ssh
+    assert argv[-5:] == ("-p", "22", "-T", "--", "oss9")
+    assert not {"-i", "2222"} & set(argv)
 
 
 def test_this_machines_own() -> None:

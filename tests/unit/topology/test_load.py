@@ -89,7 +89,13 @@ def test_fabrics(everything: Topology) -> None:
     assert (ib0.kind, ib0.lnet, ib0.attach, ib0.mtu) == ("infiniband", "o2ib", "auto", 4092)
     assert ib0.subnet == IPv4Network("10.77.1.0/24")
     assert ib0.device == DeviceSelector(model="*ConnectX*")
-    assert (xge.kind, xge.lnet, xge.attach, xge.bridge, xge.subnet) == ("ethernet", "tcp", "bridge", "br10g", None)
+    assert (xge.kind, xge.lnet, xge.attach, xge.bridges, xge.subnet) == (
+        "ethernet",
+        "tcp",
+        "bridge",
+        {"local": "br10g"},
+        None,
+    )
 
 
 def test_device_selectors() -> None:

@@ -16,6 +16,7 @@ from vmlab.lab.ground.hosts import Hosts
 from vmlab.lab.ground.progress import Progress
 from vmlab.runtime.wait import Deadline, until
 from vmlab.service import process, unit
+from vmlab.values.libvirt_uri import of_system
 from vmlab.virt.connection import Away, Host
 
 _SERVE = "vmlab.lab.beds.serve"
@@ -74,10 +75,10 @@ def end(hosts: Hosts, bed: str) -> None:
 
 
 def _words(hosts: Hosts) -> tuple[str, ...]:
-    """Names and URIs of the bed's hosts, whether or not they answer: the first, and the others in one order."""
-    rest = {host.name: host.uri for host in _all(hosts)}
+    """Name, URI and ssh of each host of the bed, whether or not they answer: the first, and the others in one order."""
+    rest = {host.name: (host.uri, str(host.ssh or "")) for host in _all(hosts)}
     first = hosts.keeper.name
-    return first, rest.pop(first), *(word for name in sorted(rest) for word in (name, rest[name]))
+    return first, *rest.pop(first), *(word for name in sorted(rest) for word in (name, *rest[name]))
 
 
 def _alive(hosts: Hosts, place: Path) -> bool:
@@ -97,11 +98,11 @@ def _all(hosts: Hosts) -> list[Host | Away]:
 
 
 def _of_root(host: Named) -> bool:
-    return host.local and host.uri.endswith("/system")
+    return host.local and of_system(host.uri)
 
 
 def _by_systemd(host: Named) -> bool:
-    return unit.possible() and host.uri.endswith("/system")
+    return unit.possible() and of_system(host.uri)
 
 
 def _unit(host: Named, bed: str) -> str:

@@ -301,6 +301,7 @@ class _Draft:
                 template=self.fitted(host, asked.template, preserved=preserved),
                 domain_type=DOMAIN_TYPES[self.accel],
                 pool_path=self.looks[host].pool_path,
+                host=host,
                 addresses=addresses(self.topology, self.leases, attach, asked.name),
                 seeds=seeds,
                 first_boot=way,

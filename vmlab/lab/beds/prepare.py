@@ -23,11 +23,12 @@ from vmlab.plan.desired import (
 )
 from vmlab.plan.filesystems import check_backends, check_images
 from vmlab.plan.fitting import Fitted
-from vmlab.plan.observed import ObservedBed, over_all
+from vmlab.plan.observed import Observed, ObservedBed, over_all
 from vmlab.plan.placing import wants_devices
 from vmlab.runtime.garbage import uncollected
 from vmlab.store.images import Manifest, at_path, find
 from vmlab.topology import MANAGEMENT, Fabric, Topology
+from vmlab.values.libvirt_uri import of_session
 from vmlab.virt.accel import locked_away, why_no_kvm
 from vmlab.virt.connection import Host
 from vmlab.virt.inventory import inventory
@@ -119,6 +120,18 @@ def at_once(hosts: Hosts, accel: str) -> int:
     return max(_FEWEST_AT_ONCE, cpus * _PER_CPU if accel == "kvm" else cpus + 1)
 
 
+def refuse_without_bridges(topology: Topology, looks: Mapping[str, Observed]) -> None:
+    """Raise HostError for a host that has no such bridge as a fabric is to have there."""
+    for fabric in topology.described:
+        for name, bridge in fabric.bridges.items():
+            if bridge not in looks[name].bridges:
+                which = f"the host {name}" if len(looks) > 1 else "the host"
+                raise HostError(
+                    f"{which} has no bridge {bridge}, which {_named(fabric)} asks for",
+                    hint=f"ip link add {bridge} type bridge",
+                )
+
+
 def no_kvm_elsewhere(hosts: Hosts) -> str | None:
     """Why the other machines of a bed run no guests under KVM, as far as their libvirts say; nobody tries it there."""
     told = hosts.each(
@@ -144,14 +157,8 @@ def prepare(
         told = [name for name, manifest in manifests.items() if manifest.tells]
         check_images(topology, [name for name in told if manifests[name].lustre], told)
         check_backends(topology, {name: manifests[name].backends for name in told})
-    for fabric in topology.described:
-        for name, look in looks.items():
-            if fabric.bridge is not None and not hosts.simulated and fabric.bridge not in look.bridges:
-                which = f"the host {name}" if hosts.several else "the host"
-                raise HostError(
-                    f"{which} has no bridge {fabric.bridge}, which {_named(fabric)} asks for",
-                    hint=f"ip link add {fabric.bridge} type bridge",
-                )
+    if not hosts.simulated:
+        refuse_without_bridges(topology, looks)
     inventories = {}
     if not hosts.simulated and (accel == "kvm" or wants_devices(topology)):
         inventories = hosts.each(inventory, failed="not all hosts could be asked")
@@ -251,7 +258,7 @@ def _unable_to_pass(host: Host) -> str | None:
 
     A session's libvirt runs as an ordinary user, who may neither rebind functions nor lock memory for them.
     """
-    if host.uri.partition("?")[0].endswith("/session"):
+    if of_session(host.uri):
         return "devices take the system's libvirt (qemu:///system), not a session's"
     return without_vfio(sysfs_of(host), machine_of(host))
 

@@ -1,5 +1,6 @@
 """How far the guests of a bed have come: all are asked together, and have one time to answer."""
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -59,7 +60,7 @@ class _Question:
         host, name = self.hosts.of(domain), domain.facts.name
         # One that only starts up is paused, too, and says so.
         if domain.state == "paused" and domain_state(host, name) == "paused":
-            way = f"virsh -c {host.uri} resume {name}"
+            way = f"virsh -c {shlex.quote(host.uri)} resume {name}"
             return replace(node, stage="paused", problem=f"{node.name} is paused", hint=way)
         guest = self.guests[node.name]
         try:

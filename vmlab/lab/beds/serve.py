@@ -1,4 +1,4 @@
-"""The process of a bed's power service: `python -m vmlab.lab.beds.serve BED FOLDER HOST URI ...`, see `channel`."""
+"""The process of a bed's power service: `python -m vmlab.lab.beds.serve BED FOLDER HOST URI SSH ...`, see `channel`."""
 
 import os
 import sys
@@ -15,6 +15,8 @@ from vmlab.runtime.log import log, open_lasting_log
 from vmlab.runtime.wait import Deadline, sleep
 from vmlab.service import process
 from vmlab.service.conversation import converse
+from vmlab.values.libvirt_uri import Way
+from vmlab.values.ssh_uri import SshUri
 from vmlab.virt.channels import power_ends
 from vmlab.virt.connection import Away, Host
 
@@ -26,20 +28,22 @@ _AGAIN_S = 10.0
 class _Service:
     """A thread for each host and for each channel; who does not answer keeps no other from being answered."""
 
-    def __init__(self, uris: Mapping[str, str], bed: str, place: Path) -> None:
-        self._uris = uris
+    def __init__(self, ways: Mapping[str, Way], bed: str, place: Path) -> None:
+        self._ways = ways
         self._bed = bed
         self._place = place
         unasked = HostError("it was not asked yet")
-        self._hosts: dict[str, Host | Away] = {name: Away(name, uri, unasked) for name, uri in uris.items()}
-        self._gone: dict[str, Deadline | None] = dict.fromkeys(uris)
+        self._hosts: dict[str, Host | Away] = {
+            name: Away(name, way.uri, unasked, ssh=way.ssh) for name, way in ways.items()
+        }
+        self._gone: dict[str, Deadline | None] = dict.fromkeys(ways)
         self._over = threading.Event()
-        self._talking: dict[str, dict[tuple[str, int], str]] = {name: {} for name in uris}
+        self._talking: dict[str, dict[tuple[str, int], str]] = {name: {} for name in ways}
         self._guard = threading.Lock()
 
     def run(self) -> None:
         """Return when the bed is gone from all hosts; one that does not answer may have something of it."""
-        for name in self._uris:
+        for name in self._ways:
             threading.Thread(target=self._follow, args=(name,), name=name, daemon=True).start()
         while not all(gone is not None and gone.passed for gone in self._gone.values()):
             sleep(_LOOK_EVERY_S)
@@ -50,7 +54,7 @@ class _Service:
             try:
                 host = self._hosts[name]
                 if isinstance(host, Away):
-                    self._hosts[name] = host = Host(self._uris[name], name)
+                    self._hosts[name] = host = Host(host.uri, name, host.ssh)
                 self._gone[name] = None if self._look(host) else self._gone[name] or Deadline.after(_GONE_S)
             except VmlabError as error:
                 self._lost(name, error)
@@ -61,7 +65,7 @@ class _Service:
         log.warning("libvirt at %s cannot be asked: %s", name, error.message)
         self._gone[name] = None
         host = self._hosts[name]
-        self._hosts[name] = Away(name, self._uris[name], error)
+        self._hosts[name] = Away(name, host.uri, error, ssh=host.ssh)
         if not isinstance(host, Away):
             host.close()
 
@@ -95,19 +99,20 @@ class _Service:
         now = dict(self._hosts)
         here = {name: host for name, host in now.items() if not isinstance(host, Away)}
         away = {name: host for name, host in now.items() if isinstance(host, Away)}
-        return Hosts(here, away, next(iter(self._uris)))
+        return Hosts(here, away, next(iter(self._ways)))
 
 
 def serve(hosts: Sequence[str], bed: str, place: Path) -> None:
-    """Be the service until the bed is gone, or SIGTERM comes; of `hosts` names and URIs by turns.
+    """Be the service until the bed is gone, or SIGTERM comes; of `hosts` name, URI and ssh ("" for none) by turns.
 
     Raises BusyError if there is one already.
     """
-    uris = dict(zip(hosts[::2], hosts[1::2], strict=True))
+    words = zip(hosts[::3], hosts[1::3], hosts[2::3], strict=True)
+    ways = {name: Way(uri, SshUri.parse(ssh) if ssh else None) for name, uri, ssh in words}
     with process.claimed(place, process.digest(hosts)):
         open_lasting_log(place / process.LOG)
         log.info("begins, process %d", os.getpid())
-        _Service(uris, bed, place).run()
+        _Service(ways, bed, place).run()
         log.info("the bed is gone")
 
 

@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv4Interface
 from vmlab.domainxml.metadata import Address, NodeMetadata
 from vmlab.errors import HostError
 from vmlab.lab.ground.bed import hosts_at
-from vmlab.lab.ground.bed_folder import spread_beds, uris_of
+from vmlab.lab.ground.bed_folder import spread_beds, ways_of
 from vmlab.lab.ground.hosts import Hosts
 from vmlab.plan.observed import CRASHED, ObservedBed, ObservedDomain
 from vmlab.runtime.garbage import uncollected
@@ -81,7 +81,7 @@ def beds_elsewhere(tell: Callable[[str], None]) -> list[BedLine]:
     lines = []
     for folder in spread_beds():
         try:
-            with hosts_at(uris_of(folder), tolerant=True) as hosts:
+            with hosts_at(ways_of(folder), tolerant=True) as hosts:
                 for away in hosts.away.values():
                     tell(f"{folder.name}: the host {away.name} is away: {away.why.message}")
                 told = hosts.each(beds, failed="not all hosts could be asked")

@@ -22,6 +22,10 @@ class New(NamedTuple):
     interface: str
     address: IPv4Address
 
+    def on(self, host: str, interface: str) -> "New":
+        """The same, to be asked for in that network by another host."""
+        return self._replace(host=host, interface=interface)
+
 
 def refuse_taken(hosts: Hosts, prepared: Prepared, progress: Progress) -> None:
     """Raise HostError if somebody in the site's network answers at an address that a node would get now.
@@ -32,10 +36,10 @@ def refuse_taken(hosts: Hosts, prepared: Prepared, progress: Progress) -> None:
     places: dict[tuple[str, str, str], list[New]] = defaultdict(list)
     here = next((name for name, host in hosts.items() if host.local), None)
     for new in new_addresses(prepared):
-        # A bridge is in one network on all hosts, and only this machine can be asked.
-        host = here if here is not None and new.fabric.bridge else new.host
-        if not hosts[host].simulated:
-            places[host, new.fabric.name, new.interface].append(new._replace(host=host))
+        # Bridges of a fabric are in one network on all hosts, and only this machine can be asked.
+        asked = new if here is None or here not in new.fabric.bridges else new.on(here, new.fabric.bridges[here])
+        if not hosts[asked.host].simulated:
+            places[asked.host, asked.fabric.name, asked.interface].append(asked)
     for (_, fabric, _), members in places.items():
         try:
             found = _answers(hosts, prepared, members)
@@ -68,7 +72,7 @@ def new_addresses(prepared: Prepared) -> Iterator[New]:
             if fabric is None or fabric.addresses is None or place.ip.ip in had.get(name, ()):
                 continue
             earlier = sum(other.fabric == place.fabric for other in node.metadata.addresses[:number])
-            interface = fabric.bridge or _netdev(prepared, name, fabric, earlier)
+            interface = fabric.bridges.get(host) or _netdev(prepared, name, fabric, earlier)
             yield New(name, host, fabric, interface, place.ip.ip)
 
 

@@ -168,10 +168,13 @@ def _ensure_pools(bed: str, host: Host) -> None:
 def _refuse_forgotten(hosts: Hosts, topology: Topology) -> None:
     """Raise HostError for a host of the bed that the file does not have any more: nobody would look there."""
     here = {host.uri for host in hosts.values()}
-    if gone := [name for uri, name in spread_over(hosts.keeper, topology.name).items() if uri not in here]:
+    if gone := {name: uri for uri, name in spread_over(hosts.keeper, topology.name).items() if uri not in here}:
+        where = ", ".join(f"{name} ({uri})" for name, uri in gone.items())
+        other = [name for name in gone if name in topology.hosts]
+        again = f"give {', '.join(other)} that `uri` again" if other else "add it again, without nodes"
         raise HostError(
-            f"{topology.name} is on {', '.join(gone)}, too, which {topology.file} does not have under `hosts`",
-            hint=f"add it again, without nodes; or: vmlab down {topology.name}",
+            f"{topology.name} is on {where}, too, which {topology.file} does not have under `hosts`",
+            hint=f"{again}; or: vmlab down {topology.name}",
         )
 
 
@@ -183,7 +186,7 @@ def _tell_hosts(hosts: Hosts, bed: str, prepared: Prepared | None = None) -> Non
         for name, part in parts.items():
             nodes[name] |= {node: found.roles for node, found in part.observed.bed(bed).metadata.items()}
             nodes[name] |= {node: wanted.metadata.roles for node, wanted in part.desired.nodes.items()}
-        spread(hosts.keeper, bed, {name: host.uri for name, host in hosts.items()}, nodes)
+        spread(hosts.keeper, bed, {name: host.way for name, host in hosts.items()}, nodes)
 
 
 def _claimed(

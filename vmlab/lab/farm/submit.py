@@ -56,6 +56,12 @@ def of_bed(topology: Topology, content: Mapping[str, Any], given: Given, *, acce
             f"{topology.name}: ranges are `routed` to machines, and a job is on those that Slurm chooses",
             hint="`management: {bridge: ...}`; or `address` of each host, for VXLAN",
         )
+    for fabric in topology.described:
+        if len(set(fabric.bridges.values())) > 1:
+            raise HostError(
+                f"{topology.name}: {fabric.name} has bridges of hosts, and a job is on those that Slurm chooses",
+                hint="one name, which is a feature of the machines that have such a bridge: `bridge: NAME`",
+            )
     work = "sweep" if topology.shapes else "run" if topology.workloads else "up"
     text: str = yaml.safe_dump(allocated(content, autos(topology)), sort_keys=False, allow_unicode=True, width=1 << 20)
     asked = wanted(topology, kvm=accel == "kvm")

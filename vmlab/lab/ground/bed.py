@@ -8,11 +8,13 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from vmlab.errors import BusyError, HostError, UsageError, VmlabError, together
-from vmlab.lab.ground.bed_folder import slug, slug_there, spread_beds, uris_of
+from vmlab.lab.ground.bed_folder import place, slug, slug_there, spread_beds, ways_of
 from vmlab.lab.ground.hosts import Hosts
 from vmlab.plan.observed import Observed, ObservedBed, ObservedDomain, over_all
 from vmlab.runtime.log import log
 from vmlab.runtime.parallel import each
+from vmlab.values.libvirt_uri import Way
+from vmlab.values.ssh_uri import SshUri
 from vmlab.virt.borrowed import possible_here
 from vmlab.virt.connection import Away, Host, connected
 from vmlab.virt.elsewhere import refuse_without_shell
@@ -33,69 +35,73 @@ def default_uri() -> str:
 def hosts_of(topology: "Topology", *, tolerant: bool = False) -> Iterator[Hosts]:
     """The hosts that a topology names, for the `with` block; the `tolerant` does without those that are away.
 
-    Raises HostError for a host that is away, or all that are, and for one whose machine has no shell that ssh leads to.
+    Raises HostError for a host that is away, or all that are, and for one to whose machine no ssh is known to lead.
     """
-    with hosts_at(
-        {name: asked.uri or default_uri() for name, asked in topology.hosts.items()}, tolerant=tolerant
-    ) as it:
+    with hosts_at(ways_in(topology), tolerant=tolerant) as it:
         yield it
 
 
+def ways_in(topology: "Topology") -> dict[str, Way]:
+    """The ways to the hosts that a topology names."""
+    return {name: Way(asked.uri or default_uri(), asked.ssh) for name, asked in topology.hosts.items()}
+
+
 @contextlib.contextmanager
-def hosts_at(uris: Mapping[str, str], *, tolerant: bool = False, spared: Collection[str] = ()) -> Iterator[Hosts]:
-    """The hosts of these URIs by name, as `hosts_of`; all are asked at once, but for those that are `spared`."""
-    _refuse_one_twice(uris)
-    if len(uris) == 1:
-        ((name, uri),) = uris.items()
-        refuse_without_shell(uri)
-        with opened(uri, name=name, anywhere=True) as host:
+def hosts_at(ways: Mapping[str, Way], *, tolerant: bool = False, spared: Collection[str] = ()) -> Iterator[Hosts]:
+    """The hosts to which these ways lead, by name, as `hosts_of`; all are asked at once, but for the `spared`."""
+    _refuse_one_twice(ways)
+    if len(ways) == 1:
+        ((name, way),) = ways.items()
+        refuse_without_shell(way)
+        with opened(way.uri, name=name, ssh=way.ssh, anywhere=True) as host:
             yield Hosts({name: host}, first=name)
         return
     with contextlib.ExitStack() as stack:
         guard = threading.Lock()
 
         def come(name: str) -> Host | Away:
+            way = ways[name]
             if name in spared:
-                return Away(name, uris[name], HostError(f"the host {name} was not asked"), asked=False)
+                return Away(name, way.uri, HostError(f"the host {name} was not asked"), asked=False, ssh=way.ssh)
             try:
-                refuse_without_shell(uris[name])
-                host = Host(uris[name], name)
+                refuse_without_shell(way)
+                host = Host(way.uri, name, way.ssh)
             except VmlabError as error:
-                return Away(name, uris[name], error)
+                return Away(name, way.uri, error, ssh=way.ssh)
             with guard:
                 stack.callback(host.close)
             return host
 
-        came = each(come, uris, jobs=len(uris), failed="not all hosts answer")
+        came = each(come, ways, jobs=len(ways), failed="not all hosts answer")
         away = {one.name: one for one in came if isinstance(one, Away)}
         silent = [one.why for one in away.values() if one.asked]
-        if silent and (not tolerant or len(away) == len(uris)):
+        if silent and (not tolerant or len(away) == len(ways)):
             raise together(silent, "not all hosts answer")
         here = {one.name: one for one in came if isinstance(one, Host)}
         for host in here.values():
             _put_back_if_free(host)
-        yield Hosts(here, away, next(iter(uris)))
+        yield Hosts(here, away, next(iter(ways)))
 
 
-def _refuse_one_twice(uris: Mapping[str, str]) -> None:
+def _refuse_one_twice(ways: Mapping[str, Way]) -> None:
     names: dict[str, str] = {}
-    for name, uri in uris.items():
-        other = names.setdefault(uri, name)
+    for name, way in ways.items():
+        other = names.setdefault(place(way.uri), name)
         if other != name:
-            raise UsageError(f"the hosts {other} and {name} are one: {uri}", hint="give each its `uri`")
+            raise UsageError(f"the hosts {other} and {name} are one: {way.uri}", hint="give each its `uri`")
 
 
-def known_hosts(bed: str) -> dict[str, str] | None:
-    """The URIs, by name, of a bed of which only the name is told, and that is not just on the default host.
+def known_hosts(bed: str) -> dict[str, Way] | None:
+    """The ways, by name, to the hosts of a bed of which only the name is told, where it is not just on the default one.
 
     Raises UsageError if there are several of that name.
     """
-    found = [uris_of(folder) for folder in spread_beds(bed)]
+    found = [ways_of(folder) for folder in spread_beds(bed)]
     if (asked := os.environ.get("LIBVIRT_DEFAULT_URI")) is not None:
-        found = [uris for uris in found if asked in uris.values()]
+        found = [ways for ways in found if any(way.uri == asked for way in ways.values())]
     if len(found) > 1:
         raise UsageError(
-            f"beds of the name {bed} are on {' and on '.join(', '.join(uris) for uris in found)}",
+            f"beds of the name {bed} are on {' and on '.join(', '.join(ways) for ways in found)}",
             hint="name the topology file of the one that is meant",
         )
     return found[0] if found else None
@@ -163,9 +169,9 @@ def leasing(hosts: Hosts) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def opened(uri: str, *, name: str = "local", anywhere: bool = False) -> Iterator[Host]:
+def opened(uri: str, *, name: str = "local", ssh: SshUri | None = None, anywhere: bool = False) -> Iterator[Host]:
     """A host for the `with` block, as `connected`; on this machine with what a killed vmlab left changed put back."""
-    with connected(uri, name=name, anywhere=anywhere) as host:
+    with connected(uri, name=name, ssh=ssh, anywhere=anywhere) as host:
         _put_back_if_free(host)
         yield host
 

@@ -9,15 +9,19 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import parse_qsl, urlsplit
 
 from vmlab.errors import HostError
 from vmlab.runtime.files import state_dir, write_atomically
+from vmlab.values.libvirt_uri import Way, leads_elsewhere, of_system
+from vmlab.values.ssh_uri import SshUri
 
 _SECRET = "secret"  # noqa: S105 - the file's name, as guest.keys has it
 _URI = "uri"
 _SWEEP = "sweep"
 _KEEP = "keep"
 _HOSTS = "hosts"
+_SOCKETS = ("/run/libvirt/libvirt-sock", "/run/libvirt/virtqemud-sock")  # the system's own
 _READABLE = 40  # characters of a folder's name that are there for people
 
 
@@ -35,7 +39,7 @@ class Named(Protocol):
 
 def slug(host: Named) -> str:
     """The host in the name of a file."""
-    return _readable(_place(host))
+    return _readable(place(host.uri))
 
 
 def slug_there(host: Named) -> str:
@@ -49,11 +53,13 @@ def _readable(uri: str) -> str:
     return re.sub(r"[^a-zA-Z0-9]+", "-", uri).strip("-")
 
 
-def _place(host: Named) -> str:
+def place(uri: str) -> str:
     """One text for all ways to a libvirtd of this machine: `qemu+unix:///system` is `qemu:///system`."""
-    scheme, _, rest = host.uri.partition("://")
-    path, _, query = rest.partition("?")
-    return f"{scheme.partition('+')[0]}://{path}" if host.local and "socket=" not in query else host.uri
+    parts = urlsplit(uri)
+    socket = dict(parse_qsl(parts.query)).get("socket", "").removeprefix("/var")
+    if leads_elsewhere(uri) or (socket and not (of_system(uri) and socket in _SOCKETS)):
+        return uri
+    return f"{parts.scheme.partition('+')[0]}://{parts.path}"
 
 
 def new_folder(host: Named, bed: str) -> Path:
@@ -141,7 +147,7 @@ def elsewhere(host: Named, bed: str) -> dict[Path, str | None]:
     return found | ({old: None} if (old / _SECRET).exists() else {})
 
 
-def spread(home: Named, bed: str, uris: Mapping[str, str], nodes: Mapping[str, Mapping[str, Iterable[str]]]) -> None:
+def spread(home: Named, bed: str, ways: Mapping[str, Way], nodes: Mapping[str, Mapping[str, Iterable[str]]]) -> None:
     """Write down, for who only has its name, which hosts the bed is about to be on, and the roles of the nodes on each.
 
     Raises HostError.
@@ -150,8 +156,12 @@ def spread(home: Named, bed: str, uris: Mapping[str, str], nodes: Mapping[str, M
 
     path = new_folder(home, bed) / _HOSTS
     told = {
-        name: {"uri": uri, "nodes": {n: list(roles) for n, roles in nodes.get(name, {}).items()}}
-        for name, uri in uris.items()
+        name: {
+            "uri": way.uri,
+            **({} if way.ssh is None else {"ssh": str(way.ssh)}),
+            "nodes": {n: list(roles) for n, roles in nodes.get(name, {}).items()},
+        }
+        for name, way in ways.items()
     }
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -165,21 +175,21 @@ def spread_beds(bed: str = "*") -> list[Path]:
     return [path.parent for path in sorted((state_dir() / "hosts").glob(f"*/beds/{bed}/{_HOSTS}"))]
 
 
-def uris_of(folder: Path) -> dict[str, str]:
-    """The hosts of such a bed, in its topology's order: URIs by name. Raises HostError if that cannot be read."""
-    return {name: str(host["uri"]) for name, host in _spread(folder / _HOSTS).items()}
+def ways_of(folder: Path) -> dict[str, Way]:
+    """The hosts of such a bed, in its topology's order: ways by name. Raises HostError if that cannot be read."""
+    return {name: host["way"] for name, host in _spread(folder / _HOSTS).items()}
 
 
 def noted_on(host: Named, bed: str) -> bool:
     """A bed of this name was written down to be on several hosts or on another machine, of which this is one."""
-    places = {_place(host), host.uri}
-    return any(not places.isdisjoint(uris_of(folder).values()) for folder in spread_beds(bed))
+    own = place(host.uri)
+    return any(place(way.uri) == own for folder in spread_beds(bed) for way in ways_of(folder).values())
 
 
 def spread_over(home: Named, bed: str) -> dict[str, str]:
     """The hosts that a bed is on, if they were written down: names by URI."""
     path = new_folder(home, bed) / _HOSTS
-    return {str(host["uri"]): name for name, host in _spread(path).items()} if path.exists() else {}
+    return {host["way"].uri: name for name, host in _spread(path).items()} if path.exists() else {}
 
 
 def nodes_on(home: Named, bed: str, host: str) -> list[str]:
@@ -200,15 +210,19 @@ def _spread(path: Path) -> dict[str, Any]:
 
     try:
         told = json.loads(path.read_text())
-        return {name: {"uri": host["uri"], "nodes": host["nodes"]} for name, host in told.items()}
+        return {name: {"way": _way(host), "nodes": host["nodes"]} for name, host in told.items()}
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise HostError(
             f"{path}: {error}", hint=f"vmlab down FILE; if that bed is gone: rm -r {path.parent}"
         ) from error
 
 
+def _way(told: Mapping[str, Any]) -> Way:
+    return Way(str(told["uri"]), SshUri.parse(told["ssh"]) if "ssh" in told else None)
+
+
 def _of(host: Named) -> Path:
-    digest = hashlib.sha256(_place(host).encode()).hexdigest()[:8]
+    digest = hashlib.sha256(place(host.uri).encode()).hexdigest()[:8]
     return state_dir() / "hosts" / f"{slug(host)[:_READABLE]}-{digest}"
 
 

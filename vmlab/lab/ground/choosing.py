@@ -9,6 +9,7 @@ from vmlab.lab.ground.bed_folder import roles_on
 from vmlab.lab.ground.hosts import Hosts
 from vmlab.plan.observed import over_all
 from vmlab.values import nodeset
+from vmlab.values.libvirt_uri import Way
 from vmlab.virt.connection import Away
 
 
@@ -61,7 +62,7 @@ def choose(hosts: Hosts, bed: str, nodes: str, there: Mapping[str, Collection[st
     return choice
 
 
-def spared(uris: Mapping[str, str], bed: str, nodes: str) -> frozenset[str]:
+def spared(ways: Mapping[str, Way], bed: str, nodes: str) -> frozenset[str]:
     """The bed's hosts that need not be asked for nodes that are all named, as the last `up` noted where they are.
 
     None where that is not noted of all: what was noted may be old, so whoever does not find them there asks all.
@@ -70,14 +71,14 @@ def spared(uris: Mapping[str, str], bed: str, nodes: str) -> frozenset[str]:
         names = set(nodeset.expand(nodes))
     except ValueError:  # a role, a pattern
         return frozenset()
-    (home, uri), *_ = uris.items()
-    keeper = Away(home, uri, HostError(""))
+    (home, way), *_ = ways.items()
+    keeper = Away(home, way.uri, HostError(""))
     try:
-        noted = {host: roles_on(keeper, bed, host) for host in uris}
+        noted = {host: roles_on(keeper, bed, host) for host in ways}
     except HostError:  # told by who needs it
         return frozenset()
     known = {host: found.keys() for host, found in noted.items() if found is not None}
-    if len(known) < len(uris) or not names <= {node for found in known.values() for node in found}:
+    if len(known) < len(ways) or not names <= {node for found in known.values() for node in found}:
         return frozenset()
     return frozenset(host for host, found in known.items() if names.isdisjoint(found))
 

@@ -7,6 +7,7 @@ from vmlab.errors import VmlabError
 from vmlab.lab.ground.progress import Progress
 from vmlab.runtime.parallel import each
 from vmlab.store import images as store
+from vmlab.values.libvirt_uri import Way
 from vmlab.virt import check as look
 from vmlab.virt.check import Kernel
 from vmlab.virt.connection import Host
@@ -16,15 +17,15 @@ from vmlab.virt.pool import IMAGES, pool_path
 _FIRST = "demo"  # the image of beds that name none
 
 
-def check(uri: str, progress: Progress) -> list[Finding]:
+def check(way: Way, progress: Progress) -> list[Finding]:
     """Everything, in the order in which it is best put right. Changes nothing."""
-    return look.check(uri, kernel, progress.say)
+    return look.check(way, kernel, progress.say)
 
 
-def check_all(uris: Mapping[str, str], progress: Progress) -> dict[str, list[Finding]]:
+def check_all(ways: Mapping[str, Way], progress: Progress) -> dict[str, list[Finding]]:
     """Of several hosts, by name, all at once; one that does not answer is a finding."""
-    found = each(lambda uri: check(uri, progress), uris.values(), jobs=len(uris), failed="not all could be looked at")
-    return dict(zip(uris, found, strict=True))
+    found = each(lambda way: check(way, progress), ways.values(), jobs=len(ways), failed="not all could be looked at")
+    return dict(zip(ways, found, strict=True))
 
 
 def kernel(host: Host) -> Kernel | None:
