@@ -15,7 +15,6 @@ from vmlab.errors import HostError
 from vmlab.plan.observed import ObservedFolder
 from vmlab.values import identity
 from vmlab.virt.connection import Host, gone_is_fine, missing
-from vmlab.virt.machine import machine_of
 from vmlab.virt.pool import refresh
 
 _REMOVE_S = 300.0
@@ -91,6 +90,8 @@ def make(host: Host, connection: "libvirt.virConnect", name: str, path: str) -> 
 
 def remove_volume(host: Host, connection: "libvirt.virConnect", name: str, volume: str) -> None:
     """Remove a file from a folder; where it is not, or the folder is not on, that is fine. Raises HostError."""
+    from vmlab.virt.machine import machine_of  # noqa: PLC0415  slow to import
+
     with gone_is_fine():
         pool = folder(connection, name)
         if not pool.isActive():
