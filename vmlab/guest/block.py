@@ -13,17 +13,20 @@ _LONGEST = 64 << 10
 _SHORT = 4 << 10
 
 _AWK = script(__file__, "block.awk")
-_HOLDS = script(__file__, "block_holds.sh")
-_APPLY = script(__file__, "write_block.sh")
+_SHELL = script(__file__, "block.sh")
+_PUT = script(__file__, "put_block.sh")
+_APPLY = script(__file__, "write_block.sh") + _PUT
 
 
 def block_step(name: str, path: str, lines: str, *, mode: int = 0o644) -> Step:
     """The file ends with the block, and has it once. It is made if it is absent; its folder must be there."""
     words = (path, _BEGIN, _END, *_pieces(lines))
-    apply = (("sh", "-c", _APPLY, "vmlab", f"{0o777 & ~mode:03o}", _AWK, "apply", *words),)
+    mask = f"{0o777 & ~mode:03o}"
     if len(lines) > _SHORT:
+        apply = (("sh", "-c", _APPLY, "vmlab", mask, _AWK, "apply", *words),)
         return Step(name, ("awk", _AWK, "check", *words), apply)
-    return Step(name, ("sh", "-c", _HOLDS, "vmlab", *words), apply, at_once=True)
+    write = (("sh", "-c", _SHELL + _PUT, "vmlab", mask, *words),)
+    return Step(name, ("sh", "-c", _SHELL, "vmlab", "check", *words), write, at_once=True)
 
 
 def block(lines: str) -> str:

@@ -1,11 +1,8 @@
 # shellcheck shell=sh
-# Written beside and renamed: a guest that is powered off meanwhile has the old file or the new one. $1: the umask.
+# $1: the umask of the file, then what awk is told. put_block.sh does the rest.
 set -e
 umask "$1"
 path=$4
 new=${path%/*}/.${path##*/}.vmlab
 shift
 awk "$@" >"$new"
-[ ! -x /usr/sbin/restorecon ] || /usr/sbin/restorecon "$new" || :
-sync "$new"
-mv -f "$new" "$path"

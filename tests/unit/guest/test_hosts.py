@@ -113,13 +113,17 @@ LINES = (
 @settings(max_examples=150, deadline=None)
 def test_without_a_process_the_same_holds_as_with_awk(lines: list[str], whole: bool, newline: bool) -> None:
     text = "\n".join([*lines, *(BLOCK.splitlines() if whole else ())]) + "\n" * newline
-    short = hosts_step(NODES)
-    awk = ("awk", short.apply[0][5], "check", *short.check[4:])
-    assert (short.check[0], short.at_once) == ("sh", True)
-    with tempfile.TemporaryDirectory() as folder:
-        hosts = Hosts(Path(folder))
-        hosts.path.write_text(text)
-        assert hosts.run(short.check) == hosts.run(awk)
+    short, long = hosts_step(NODES), hosts_step({f"node{number}": IPv4Address("10.1.0.0") for number in range(999)})
+    assert (short.check[0], short.at_once, long.check[0]) == ("sh", True, "awk")
+    (write,), words = long.apply, short.check[5:]
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as other:
+        hosts, by_awk = Hosts(Path(folder)), Hosts(Path(other))
+        for one in (hosts, by_awk):
+            one.path.write_text(text)
+        assert hosts.run(short.check) == by_awk.run((*long.check[:3], *words))
+        assert hosts.run(short.apply[0])
+        assert by_awk.run((*write[:7], *words))
+        assert hosts.path.read_text() == by_awk.path.read_text()
 
 
 def test_an_absent_file(hosts: Hosts) -> None:
