@@ -19,13 +19,15 @@ class Step:
     """A repeatable piece of a guest's configuration, run as root.
 
     `check` exits 0 when the guest is already as wanted; then nothing is done. Otherwise `apply` runs, command by
-    command, and `check` must then hold. `deadline_s` bounds each command.
+    command, and `check` must then hold. `deadline_s` bounds each command. A check that is done `at_once` is `sh -c` of
+    a script that waits for nothing, builtins of the shell and files: it takes no process, and has no deadline.
     """
 
     name: str
     check: Command
     apply: tuple[Command, ...]
     deadline_s: float = 60.0
+    at_once: bool = False
 
 
 def file(path: str, text: str) -> Step:

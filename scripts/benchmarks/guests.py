@@ -40,6 +40,7 @@ _STEPS = "longest steps"
 _SHARED = "PSS : RSS"  # of all QEMUs: what they share counts once
 _ANSWERS = "roles"  # the stage that begins when ssh answers
 _WARM = ("--warm", "only")
+_FIVE = shipped("topologies") / "ha-topology.yaml"
 _NODES = 8
 _COLD = 5
 _BEFORE = "VMLAB_BENCHMARK_IMAGE"  # an image of an earlier vmlab, for the slow side of `cold`
@@ -56,14 +57,13 @@ def five_nodes(rounds: int) -> list[Line]:
     """`up` until all is ready, against the same QEMU processes until all of them can be logged in to."""
     if os.geteuid() != 0:
         raise HostError("the floor of `up` needs bridges and taps", hint="sudo scripts/benchmark beds")
-    file = shipped("topologies") / "ha-topology.yaml"
     floor, ours = [], []
     with _bench() as host:
-        topology = load(file, name=_FLOOR)
+        topology = load(_FIVE, name=_FLOOR)
         accel = _warmed(host, topology)
         for _ in range(rounds or 2):
             floor.append(_floor(host, topology, accel))
-            ours.append(_up(host, file))
+            ours.append(_up(host, _FIVE))
     details = {**_middle(ours), **{f"floor's {what}": seconds for what, seconds in _middle(floor).items()}}
     return [Line("beds", "up 5 nodes : QEMU alone until ssh", _total(ours), _total(floor), 1.15, details)]
 
@@ -110,7 +110,7 @@ def first_boots(rounds: int) -> list[Line]:
 def clones(rounds: int) -> list[Line]:
     """Nodes that go on from a template's memory against nodes that boot with cloud-init; and eight against five.
 
-    And a bed as it was, against one that is made: of kept memory, and by a snapshot.
+    And the shipped five-node bed as it was, against one that is made: of kept memory, and by a snapshot.
     """
     warm, cloud, more, kept, reverted, made, downs = [], [], [], [], [], [], []
     theirs: dict[str, list[float]] = {"virt-install": [], "virt-clone": []}
@@ -128,11 +128,11 @@ def clones(rounds: int) -> list[Line]:
             warm.append(_up(host, few, *_WARM))
             cloud.append(_up(host, few, "--set", "first_boot=cloud-init"))
             more.append(_up(host, many, *_WARM))
-            with _standing(few):
-                kept.append(_kept(few))
+            with _standing():
+                kept.append(_kept())
                 reverted.append(_reverted())
                 downs.append(_down())
-                made.append(downs[-1].seconds + _made(few))
+                made.append(downs[-1].seconds + _made())
             if not lacking:
                 same = load(few, name=_FLOOR, settings=("first_boot=cloud-init",))
                 for tool, measure in (("virt-install", others.installed), ("virt-clone", others.cloned)):
@@ -157,19 +157,19 @@ def clones(rounds: int) -> list[Line]:
 
 
 @contextmanager
-def _standing(file: Path) -> Iterator[None]:
-    """A bed with a snapshot, gone afterwards."""
+def _standing() -> Iterator[None]:
+    """The shipped bed with a snapshot, gone afterwards."""
     try:
-        run(*VMLAB, "up", str(file), "--name", _OURS, *_WARM)
+        run(*VMLAB, "up", str(_FIVE), "--name", _OURS, *_WARM)
         run(*VMLAB, "snapshot", "create", _OURS, "one")
         yield
     finally:
         subprocess.run((*VMLAB, "down", _OURS, "--yes"), stdin=subprocess.DEVNULL, capture_output=True, check=False)
 
 
-def _kept(file: Path) -> float:
+def _kept() -> float:
     run(*VMLAB, "down", _OURS, "--keep-warm")
-    return seconds(lambda: run(*VMLAB, "up", str(file), "--name", _OURS))
+    return seconds(lambda: run(*VMLAB, "up", str(_FIVE), "--name", _OURS))
 
 
 def _reverted() -> float:
@@ -192,8 +192,8 @@ def _down() -> Taken:
     return Taken(now() - begin, {_OWN: _processor_s() - spent})
 
 
-def _made(file: Path) -> float:
-    return seconds(lambda: run(*VMLAB, "up", str(file), "--name", _OURS, "--warm", "never"))
+def _made() -> float:
+    return seconds(lambda: run(*VMLAB, "up", str(_FIVE), "--name", _OURS, "--warm", "never"))
 
 
 @contextmanager

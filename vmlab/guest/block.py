@@ -9,16 +9,24 @@ _BEGIN = "# vmlab: begin"
 _END = "# vmlab: end"
 # The kernel takes no argument of more than 128 KiB (MAX_ARG_STRLEN), and the lines of a large bed are more.
 _LONGEST = 64 << 10
+# A shell reads a byte at a time, and awk is a process: for an emulated guest that is 40 ms the first time.
+_SHORT = 4 << 10
 
 _AWK = script(__file__, "block.awk")
+_SHELL = script(__file__, "block.sh")
+_PUT = script(__file__, "put_block.sh")
+_APPLY = script(__file__, "write_block.sh") + _PUT
 
-_APPLY = script(__file__, "write_block.sh")
 
-
-def block_step(name: str, path: str, lines: str, *, mode: str = "644") -> Step:
+def block_step(name: str, path: str, lines: str, *, mode: int = 0o644) -> Step:
     """The file ends with the block, and has it once. It is made if it is absent; its folder must be there."""
     words = (path, _BEGIN, _END, *_pieces(lines))
-    return Step(name, ("awk", _AWK, "check", *words), (("sh", "-c", _APPLY, "vmlab", mode, _AWK, "apply", *words),))
+    mask = f"{0o777 & ~mode:03o}"
+    if len(lines) > _SHORT:
+        apply = (("sh", "-c", _APPLY, "vmlab", mask, _AWK, "apply", *words),)
+        return Step(name, ("awk", _AWK, "check", *words), apply)
+    write = (("sh", "-c", _SHELL + _PUT, "vmlab", mask, *words),)
+    return Step(name, ("sh", "-c", _SHELL, "vmlab", "check", *words), write, at_once=True)
 
 
 def block(lines: str) -> str:

@@ -218,9 +218,10 @@ def lean_step() -> Step:
     """Of a lean guest: its image kept its word. Where it did not, cloud-init is at work, and is waited for."""
     return Step(
         "first boot",
-        ("sh", "-c", _NO_ONE_ELSE),
+        ("sh", "-c", _NO_ONE_ELSE, "vmlab"),
         (("sh", "-c", _CLOUD_INIT),),
         deadline_s=Deadlines.of("kvm").cloud_init_s,
+        at_once=True,
     )
 
 

@@ -19,6 +19,7 @@ def disk_steps(links: Sequence[str], paths: Sequence[str]) -> tuple[Step, ...]:
         "disks",
         ("sh", "-c", _SEEN, "vmlab", *links),
         (("udevadm", "trigger", "--subsystem-match=block"), ("udevadm", "settle")),
+        at_once=True,
     )
     if not paths:
         return (seen,)

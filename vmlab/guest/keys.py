@@ -13,13 +13,20 @@ from pathlib import Path
 from uuid import UUID
 
 from vmlab.errors import HostError
-from vmlab.guest.openssh import KeyPair, certificate, key_pair
+from vmlab.guest.openssh import KeyPair, certificate, key_pair, p256_pair
 from vmlab.runtime.files import write_atomically
 
 _SECRET_BYTES = 32
 
-IDENTITY = "id_ed25519"
+IDENTITY = "id_ecdsa"
 KNOWN_HOSTS = "known_hosts"
+_EARLIER = "id_ed25519"
+
+
+def identity(folder: Path) -> Path:
+    """The client's key in a bed's folder. Guests of a bed that an earlier vmlab brought up know another kind."""
+    earlier = folder / _EARLIER
+    return earlier if earlier.exists() else folder / IDENTITY
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +60,7 @@ class BedKeys:
     @property
     def public_key(self) -> str:
         """The key that guests authorize, as one line of `authorized_keys`."""
-        return self._pair(b"client", "vmlab").public
+        return self._client.public
 
     def host_key(self, node: str) -> KeyPair:
         """The host key of a node: always the same bytes for the same secret and node."""
@@ -62,7 +69,7 @@ class BedKeys:
     @property
     def authority(self) -> str:
         """The public key that vouches for the nodes' keys, as the line of a .pub file."""
-        return self._pair(b"authority", self.folder.name).public
+        return p256_pair(self._seed(b"authority"), self.folder.name).public
 
     def host_certificate(self, node: str, names: Sequence[str]) -> str:
         """The authority's word that the node's host key is that of `names`, its names and addresses: one line."""
@@ -83,11 +90,13 @@ class BedKeys:
         """
         _write_secret(self.folder, self._secret)
         known = "".join(f"{host_alias(self.folder.name, n)} {_bare(self.host_key(n).public)}\n" for n in nodes)
-        _write(self.folder / IDENTITY, self._pair(b"client", "vmlab").private)
+        _write(identity(self.folder), self._client.private)
         _write(self.folder / KNOWN_HOSTS, known)
 
-    def _pair(self, purpose: bytes, comment: str) -> KeyPair:
-        return key_pair(self._seed(purpose), comment)
+    @property
+    def _client(self) -> KeyPair:
+        pair = p256_pair if identity(self.folder).name == IDENTITY else key_pair
+        return pair(self._seed(b"client"), "vmlab")
 
     def _host(self, node: str) -> bytes:
         return self._seed(b"host/" + node.encode())

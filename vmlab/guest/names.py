@@ -15,5 +15,9 @@ _APPLY = script(__file__, "let_resolver_ask.sh")
 def names_step(server: str) -> Step:
     """The guest's resolver asks `server` first."""
     return Step(
-        "names", ("sh", "-c", _CHECK, "vmlab", server), (("sh", "-c", _APPLY, "vmlab", server),), deadline_s=120.0
+        "names",
+        ("sh", "-c", _CHECK, "vmlab", server),
+        (("sh", "-c", _APPLY, "vmlab", server),),
+        deadline_s=120.0,
+        at_once=True,
     )

@@ -7,7 +7,7 @@ while read -r key value _ || [ -n "$key" ]; do
   case $value in
     "$server") exit 0 ;;
     127.0.0.53 | 127.0.0.54)
-      resolvectl dns 2>/dev/null | grep -qwF "$server"
+      timeout 60 resolvectl dns 2>/dev/null | grep -qwF "$server"
       exit
       ;;
     127.* | ::1) exit 0 ;;

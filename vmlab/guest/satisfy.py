@@ -83,10 +83,11 @@ def _program(steps: Sequence[Step], stretch: float = 1) -> str:
 
 def _calls(number: int, step: Step, stretch: float) -> Iterator[Command]:
     seconds = f"{step.deadline_s * stretch:g}"
-    yield "check", str(number), seconds, *step.check
+    check = ("here", *step.check[2:]) if step.at_once else step.check
+    yield "check", str(number), seconds, *check
     for index, command in enumerate(step.apply):
         yield "apply", str(index), seconds, *command
-    yield "verify", seconds, *step.check
+    yield "verify", seconds, *check
 
 
 class _Progress:

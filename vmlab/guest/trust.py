@@ -14,38 +14,30 @@ SSHD_CONFIG = "etc/ssh/sshd_config.d/00-vmlab.conf"
 
 # A copy: ssh refuses an identity that a group may read, as RHEL lets its ssh_keys. An identity that the image brought
 # stays, and whoever put it there has seen to the rest.
+_HAS_IDENTITY = "[ -s /root/.ssh/id_ed25519 ]"
 _IDENTITY = """
 umask 077
 mkdir -p /root/.ssh /etc/ssh
 [ -s /root/.ssh/id_ed25519 ] || install -m 600 /etc/ssh/ssh_host_ed25519_key /root/.ssh/id_ed25519
 """
+_LINES = script(__file__, "lines.sh")
+_IS_ROOT = _LINES + script(__file__, "is_root.sh")
 # ssh takes it from beside the identity.
-_IS_ROOT = """
-cmp -s /root/.ssh/id_ed25519 /etc/ssh/ssh_host_ed25519_key || exit 0
-printf '%s\\n' "$1" | cmp -s - /root/.ssh/id_ed25519-cert.pub
-"""
 _BE_ROOT = """
 umask 077
 printf '%s\\n' "$1" >/root/.ssh/id_ed25519-cert.pub
 """
-
-# A guest with another ssh server than OpenSSH's is left without.
-_IS_HOST = """
-certificate=/etc/ssh/ssh_host_ed25519_key-cert.pub
-command -v sshd >/dev/null || exit 0
-printf '%s\\n' "$1" | cmp -s - $certificate || exit
-grep -qsx "HostCertificate $certificate" /etc/ssh/sshd_config.d/00-vmlab.conf /etc/ssh/sshd_config
-"""
+_IS_HOST = _LINES + script(__file__, "is_host.sh")
 _BE_HOST = script(__file__, "be_host.sh")
 
 
 def trust_steps(authority: str, host_certificate: str, root_certificate: str) -> tuple[Step, ...]:
     """`authority` is the key that vouches, as the line of a .pub file; the certificates are lines, too."""
     return (
-        Step("root's identity", ("test", "-s", "/root/.ssh/id_ed25519"), (("sh", "-c", _IDENTITY),)),
+        Step("root's identity", ("sh", "-c", _HAS_IDENTITY, "vmlab"), (("sh", "-c", _IDENTITY),), at_once=True),
         _scripts("root's certificate", _IS_ROOT, _BE_ROOT, root_certificate),
         block_step("known hosts", "/etc/ssh/ssh_known_hosts", known_line(authority)),
-        block_step("authorized keys", "/root/.ssh/authorized_keys", authority_line(authority), mode="600"),
+        block_step("authorized keys", "/root/.ssh/authorized_keys", authority_line(authority), mode=0o600),
         _scripts("host certificate", _IS_HOST, _BE_HOST, host_certificate),
     )
 
@@ -61,4 +53,4 @@ def authority_line(authority: str) -> str:
 
 
 def _scripts(name: str, check: str, apply: str, value: str) -> Step:
-    return Step(name, ("sh", "-c", check, "vmlab", value), (("sh", "-c", apply, "vmlab", value),))
+    return Step(name, ("sh", "-c", check, "vmlab", value), (("sh", "-c", apply, "vmlab", value),), at_once=True)

@@ -1,13 +1,8 @@
 # shellcheck shell=sh
-# Written beside and renamed: a guest that is powered off meanwhile has the old file or the new one.
+# $1: the umask of the file, then what awk is told. put_block.sh does the rest.
 set -e
-mode=$1
+umask "$1"
 path=$4
 new=${path%/*}/.${path##*/}.vmlab
 shift
-umask 077
 awk "$@" >"$new"
-chmod "$mode" "$new"
-[ ! -x /usr/sbin/restorecon ] || /usr/sbin/restorecon "$new" || :
-sync "$new"
-mv -f "$new" "$path"

@@ -32,7 +32,7 @@ _SIZE = 3 << 30
 # Userspace without ASLR and kernel without mitigations and zeroed pages is what makes them fast under TCG. An NMI is a
 # panic: what is the matter with a guest that hangs is then in its memory.
 _CMDLINE = (
-    f"root=UUID={_ROOT} rw console=ttyS0 loglevel=5 mitigations=off norandmaps init_on_alloc=0 lsm=capability audit=0 "
+    f"root=UUID={_ROOT} rw console=ttyS0 loglevel=5 mitigations=off norandmaps init_on_alloc=0 lsm=capability "
     "preempt=none cryptomgr.notests net.ifnames=0 unknown_nmi_panic LD_LIBRARY_PATH=/usr/lib/vmlab/no-bpf"
 )
 # LD_LIBRARY_PATH is process 1's alone, whose services have an environment of their own. It finds an empty file there in

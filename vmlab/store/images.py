@@ -39,7 +39,11 @@ _SUFFIXES = {"disk": ".qcow2", "kernel": ".vmlinuz", "initrd": ".initrd", "vmlin
 _BY_RECIPE = ("demo", "tools")
 _LONGEST = 1 << 20  # bytes of a manifest
 FIRST_BOOT, TEMPLATE = "vmlab-first-boot", "vmlab-template"
-"""What an image carries that has vmlab's units; the version is that of what they understand."""
+"""What an image carries that has vmlab's units; the version is that of what they understand.
+
+1: the archive behind a seed. 2: the program that is its first file.
+"""
+_UNDERSTOOD = ("1", "2")
 _CHUNK = 1 << 20
 
 
@@ -92,12 +96,12 @@ class Manifest(BaseModel):
     @property
     def lean(self) -> bool:
         """Its guests become who they are by vmlab's own unit, and need no cloud-init."""
-        return self.carries.get(FIRST_BOOT) == "1"
+        return self.carries.get(FIRST_BOOT) in _UNDERSTOOD
 
     @property
     def clonable(self) -> bool:
         """A guest of it that has booted can become any node: its unit waits for that."""
-        return self.lean and self.carries.get(TEMPLATE) == "1"
+        return self.lean and self.carries.get(TEMPLATE) in _UNDERSTOOD
 
     @property
     def tells(self) -> bool:

@@ -1,9 +1,10 @@
 """The archive that makes a clone its node, and the script of the image that unpacks it, run here in a folder."""
 
 import os
+import shlex
 import subprocess
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from io import BytesIO
 from ipaddress import IPv4Address, IPv4Interface
@@ -50,10 +51,61 @@ def test_it_is_the_same_for_the_same_node_and_another_for_another() -> None:
     assert first_boot(identity()) != first_boot(identity("oss2"))
 
 
+def test_the_program_has_the_files_of_the_archive() -> None:
+    found = unpacked(first_boot(identity(user="debian")))
+    told = found["run/vmlab/told"][0]
+    assert len(told) % 512 == 0
+    assert next(iter(found)) == "run/vmlab/told"
+    calls = [words for words in map(shlex.split, shlex_lines(told)) if words and words[0] == "put"]
+    files = {path: (text, 0o777 & ~int(mask, 8)) for _, mask, path, text in calls}
+    assert files == {path: file for path, file in found.items() if not path.startswith("run/vmlab/")}
+
+
+def shlex_lines(text: str) -> Iterator[str]:
+    """Its commands: a line that ends within quotes goes on."""
+    command = ""
+    for line in text.splitlines(keepends=True):
+        command += line
+        if command.count("'") % 2 == 0:
+            yield command
+            command = ""
+
+
+CARDS = """
+set -e
+for name in %s; do
+    ip link add "$name" type veth peer name "peer-$name"
+done
+names='%s '
+%s
+echo "$batch" | ip -batch -
+ip -br link show type veth | grep -v '^peer-' | while read -r card _ mac _; do echo "${card%%@*} $mac"; done
+ip -4 -br address show | while read -r card _ address _; do echo "${card%%@*} $address"; done
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a network of its own is root's to make")
+@pytest.mark.parametrize("names", ["mgmt tcp0", "tcp0 mgmt", "mgmt ib0", "ens3 ens4"])
+def test_cards_are_called_as_they_should_be_whatever_a_template_called_them(names: str) -> None:
+    """With real ip and cards, in a network namespace."""
+    functions = SCRIPT[: SCRIPT.index("find_seed || exit 0")]
+    told = unpacked(first_boot(identity()))["run/vmlab/told"][0]
+    cards = "\n".join(line for line in told.splitlines() if line.startswith("card "))
+    script = functions + CARDS % (names, names, cards)
+    done = subprocess.run(("unshare", "-n", "sh", "-c", script), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert sorted(done.stdout.splitlines()) == [
+        f"mgmt {MGMT.address}",
+        f"mgmt {MGMT.mac}",
+        f"tcp0 {TCP0.address}",
+        f"tcp0 {TCP0.mac}",
+    ]
+
+
 def test_private_keys_are_roots_alone() -> None:
     found = unpacked(first_boot(identity()))
     private = [name for name, (text, _) in found.items() if "PRIVATE KEY" in text]
-    assert private == ["etc/ssh/ssh_host_ed25519_key"]
+    assert private == ["run/vmlab/told", "etc/ssh/ssh_host_ed25519_key"]
     assert {found[name][1] for name in private} == {0o600}
     with tarfile.open(fileobj=BytesIO(first_boot(identity()))) as tar:
         assert {member.name: member.mode for member in tar if member.isdir()} == {
@@ -78,8 +130,10 @@ def test_interfaces_are_found_by_their_addresses_and_set_up_by_their_names() -> 
 def test_nobody_asks_for_a_templates_address_and_its_clone_has_its_own(guest: "Guest") -> None:
     """An image's own file may ask DHCP on whatever card there is, and a card that is up cannot be renamed."""
     key = key_pair(b"s" * 32, "template")
-    guest.boots(iso({}, template(key, grow=False)))
-    assert guest.networks() == {"10-vmlab-template.network": "[Match]\nType=ether\n\n[Link]\nUnmanaged=yes\n"}
+    guest.boots(iso({}, template(key, user="root", cards=("mgmt", "tcp0"), grow=False)))
+    assert guest.networks() == {"10-vmlab-mgmt.network": "[Match]\nType=ether\n\n[Link]\nUnmanaged=yes\n"}
+    assert guest.read("run/vmlab/template") == "mgmt tcp0\n"
+    assert guest.read("root/.ssh/authorized_keys") == ""
     guest.boots(seed(identity()))
     assert set(guest.networks()) == {
         f"10-vmlab-{name}.{kind}" for name in ("mgmt", "tcp0") for kind in ("link", "network")
@@ -106,7 +160,7 @@ class Guest:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        for folder in ("sys/block/vda", "sys/block/vdb", "dev", "etc/ssh", "etc/systemd/network", "proc/sys/kernel"):
+        for folder in ("sys/block/vda", "sys/block/vdb", "dev", "etc/ssh", "proc/sys/kernel", "run"):
             (root / folder).mkdir(parents=True)
         (root / "root").mkdir()
         (root / "sys/block/vda/serial").write_text("root")
@@ -114,7 +168,7 @@ class Guest:
         (root / "etc/passwd").write_text(f"root:x:{os.getuid()}:{os.getgid()}:root:{root}/root:/bin/sh\n")
         (root / "etc/machine-id").write_text("drawn at the first boot\n")
         (root / "etc/resolv.conf").write_text("")
-        self.script = SCRIPT.replace("-C / ", f"-C {root} ")
+        self.script = SCRIPT.replace('"/$2', f'"{root}/$2').replace('"/${2%', f'"{root}/${{2%')
         for path in ("/sys/block", "/dev/", "/etc/", "/run/vmlab", "/root/", "/proc/sys"):
             self.script = self.script.replace(path, f"{root}{path}")
 

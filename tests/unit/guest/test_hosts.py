@@ -1,10 +1,13 @@
 """The step's own scripts, run on a copy of a file: the path is the one thing that differs from a guest."""
 
 import subprocess
+import tempfile
 from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from vmlab.guest.hosts import hosts_step
 from vmlab.steps import Command
@@ -98,6 +101,29 @@ def test_ten_thousand_nodes_are_no_argument_too_long_for_the_kernel(hosts: Hosts
     hosts.path.write_text("127.0.0.1 localhost\n")
     assert len(hosts.apply(nodes).splitlines()) == 10_003
     assert max(len(word.encode()) for word in hosts_step(nodes).check) < 128 << 10
+
+
+LINES = (
+    *("# vmlab: begin", "# vmlab: end", "10.0.2.15 mds1", "10.0.2.16 oss1", "", " # vmlab: end", "*"),
+    *(f"127.0.1.1 {HERE}", f" 127.0.1.9\tother {HERE}", "127.0.1.1 other"),
+)
+
+
+@given(st.lists(st.sampled_from(LINES), max_size=12), st.booleans(), st.booleans())
+@settings(max_examples=150, deadline=None)
+def test_without_a_process_the_same_holds_as_with_awk(lines: list[str], whole: bool, newline: bool) -> None:
+    text = "\n".join([*lines, *(BLOCK.splitlines() if whole else ())]) + "\n" * newline
+    short, long = hosts_step(NODES), hosts_step({f"node{number}": IPv4Address("10.1.0.0") for number in range(999)})
+    assert (short.check[0], short.at_once, long.check[0]) == ("sh", True, "awk")
+    (write,), words = long.apply, short.check[5:]
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as other:
+        hosts, by_awk = Hosts(Path(folder)), Hosts(Path(other))
+        for one in (hosts, by_awk):
+            one.path.write_text(text)
+        assert hosts.run(short.check) == by_awk.run((*long.check[:3], *words))
+        assert hosts.run(short.apply[0])
+        assert by_awk.run((*write[:7], *words))
+        assert hosts.path.read_text() == by_awk.path.read_text()
 
 
 def test_an_absent_file(hosts: Hosts) -> None:

@@ -1,9 +1,10 @@
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from vmlab.errors import HostError
-from vmlab.guest.keys import BedKeys
+from vmlab.guest.keys import BedKeys, identity
 
 
 def made(folder: Path) -> BedKeys:
@@ -34,7 +35,19 @@ def test_folder_and_secret_are_for_their_owner_only(tmp_path: Path) -> None:
     made(tmp_path / "ha")
     assert (tmp_path / "ha").stat().st_mode & 0o777 == 0o700
     assert (tmp_path / "ha/secret").stat().st_mode & 0o777 == 0o600
-    assert {path.name for path in (tmp_path / "ha").iterdir()} == {"secret", "id_ed25519", "known_hosts"}
+    assert {path.name for path in (tmp_path / "ha").iterdir()} == {"secret", "id_ecdsa", "known_hosts"}
+
+
+def test_a_bed_of_an_earlier_vmlab_keeps_the_key_that_its_guests_know(tmp_path: Path) -> None:
+    keys = made(tmp_path / "ha")
+    assert keys.public_key.startswith("ecdsa-sha2-nistp256 ")
+    (tmp_path / "ha/id_ecdsa").rename(tmp_path / "ha/id_ed25519")
+    earlier = BedKeys.of(tmp_path / "ha")
+    earlier.write(["oss1"])
+    assert earlier.public_key.startswith("ssh-ed25519 ")
+    assert not (tmp_path / "ha/id_ecdsa").exists()
+    said = subprocess.run(("ssh-keygen", "-y", "-f", identity(tmp_path / "ha")), capture_output=True, check=True)
+    assert said.stdout.decode().strip() == earlier.public_key
 
 
 def test_without_a_secret_the_next_step_is_told(tmp_path: Path) -> None:
@@ -61,7 +74,7 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
 def test_write_makes_what_ssh_reads_and_only_if_it_differs(tmp_path: Path) -> None:
     keys = made(tmp_path / "ha")
     keys.write(["mds1", "oss1"])
-    known, identity = tmp_path / "ha/known_hosts", tmp_path / "ha/id_ed25519"
+    known, identity = tmp_path / "ha/known_hosts", tmp_path / "ha/id_ecdsa"
     assert [line.split()[0] for line in known.read_text().splitlines()] == ["mds1.ha", "oss1.ha"]
     assert keys.host_key("oss1").public.split()[1] in known.read_text()
     before = known.stat().st_ino, identity.stat().st_ino

@@ -3,6 +3,7 @@
 import subprocess
 from pathlib import Path
 
+import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_ssh_private_key
 from cryptography.hazmat.primitives.serialization.ssh import (
     SSHCertificate,
@@ -10,7 +11,7 @@ from cryptography.hazmat.primitives.serialization.ssh import (
     load_ssh_public_identity,
 )
 
-from vmlab.guest.openssh import certificate, key_pair
+from vmlab.guest.openssh import KeyPair, certificate, key_pair, p256_pair
 
 AUTHORITY, NODE = bytes(range(32)), bytes(range(32, 64))
 NAMES = ("oss1", "10.77.0.11", "10.77.1.11")
@@ -23,8 +24,13 @@ def shown(folder: Path, text: str) -> list[str]:
     return [line.strip() for line in done.stdout.splitlines()]
 
 
-def test_openssh_reads_the_pair(tmp_path: Path) -> None:
-    pair = key_pair(NODE, "oss1.ha")
+# Of many seeds, since numbers of some have a byte more or less.
+PAIRS = [key_pair(NODE, "oss1.ha"), *(p256_pair(bytes([number]) * 32, "oss1.ha") for number in range(12))]
+pairs = pytest.mark.parametrize("pair", PAIRS, ids=[str(number) for number, _ in enumerate(PAIRS)])
+
+
+@pairs
+def test_openssh_reads_the_pair(tmp_path: Path, pair: KeyPair) -> None:
     path = tmp_path / "key"
     path.touch(mode=0o600)
     path.write_text(pair.private)
@@ -32,8 +38,8 @@ def test_openssh_reads_the_pair(tmp_path: Path) -> None:
     assert done.stdout == f"{pair.public}\n"
 
 
-def test_cryptography_reads_the_pair() -> None:
-    pair = key_pair(NODE, "oss1.ha")
+@pairs
+def test_cryptography_reads_the_pair(pair: KeyPair) -> None:
     key = load_ssh_private_key(pair.private.encode(), None)
     public = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
     assert pair.public == f"{public} oss1.ha"
@@ -51,14 +57,15 @@ def test_openssh_reads_the_certificates(tmp_path: Path) -> None:
     assert "permit-pty" in user
 
 
-def test_the_signature_is_the_authoritys() -> None:
-    line = certificate(AUTHORITY, NODE, "host", "oss1", NAMES)
+@pytest.mark.parametrize("number", range(12))
+def test_the_signature_is_the_authoritys(number: int) -> None:
+    line = certificate(AUTHORITY, NODE, "host", f"oss{number}", NAMES)
     read = load_ssh_public_identity(line.encode())
     assert isinstance(read, SSHCertificate)
     read.verify_cert_signature()
     assert read.type is SSHCertificateType.HOST
     signer = read.signature_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
-    assert key_pair(AUTHORITY, "").public.startswith(signer)
+    assert p256_pair(AUTHORITY, "").public.startswith(signer)
     assert key_pair(NODE, "").public.startswith(
         read.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
     )

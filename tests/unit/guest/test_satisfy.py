@@ -47,6 +47,29 @@ def test_steps_are_applied_where_needed(guest: Guest, tmp_path: Path) -> None:
     assert len((tmp_path / "one.count").read_text().splitlines()) == 1
 
 
+def at_once(path: Path, content: str = "x") -> Step:
+    """As `made`, with a check that takes no process: it says who ran it."""
+    check = ("sh", "-c", 'echo $$ >>"$1.checked"; [ -e "$1" ] || exit 3; read -r is <"$1"; [ "$is" = "$2" ]')
+    write = ("sh", "-c", 'printf "%s\\n" "$2" >"$1"', "vmlab", str(path), content)
+    return Step(f"make {path.name}", (*check, "vmlab", str(path), content), (write,), at_once=True)
+
+
+def test_a_check_at_once_is_evaluated_by_the_shell_that_runs_the_steps(guest: Guest, tmp_path: Path) -> None:
+    steps = [at_once(tmp_path / "one", HOSTILE.replace("\n", "")), at_once(tmp_path / "two"), made(tmp_path / "three")]
+    (tmp_path / "two").write_text("x\n")
+    assert [outcome.did for outcome in satisfy(guest, steps, deadline=soon())] == ["applied", "ok", "applied"]
+    shells = [(tmp_path / f"{name}.checked").read_text().split() for name in ("one", "two")]
+    assert len(shells[0]) == 2
+    assert len(shells[1]) == 1
+    assert len({shell for shell_of in shells for shell in shell_of}) == 1
+
+
+def test_what_a_check_at_once_says_is_told_when_it_does_not_hold_at_last(guest: Guest) -> None:
+    step = Step("vain", ("sh", "-c", "echo no $1 >&2; exit 4", "vmlab", "luck"), (("true",),), at_once=True)
+    with pytest.raises(GuestError, match=r"ended with status 4 after the step was applied: no luck$"):
+        satisfy(guest, [step], deadline=soon())
+
+
 def test_all_steps_take_one_round_trip(guest: Guest, sshd: Sshd, tmp_path: Path) -> None:
     satisfy(guest, [made(tmp_path / str(number)) for number in range(20)], deadline=soon())
     assert (sshd.folder / "log").read_text().count("Accepted publickey") == 1

@@ -11,7 +11,9 @@ import yaml
 
 from vmlab.guest.openssh import KeyPair
 from vmlab.guest.seed import SeedInterface, documents
-from vmlab.runtime.iso import iso
+from vmlab.runtime.archive import File
+from vmlab.runtime.archive import archive as archived
+from vmlab.runtime.iso import TOLD, iso
 
 KEY = KeyPair(
     "-----BEGIN OPENSSH PRIVATE KEY-----\nb3Bl\n-----END OPENSSH PRIVATE KEY-----\n", "ssh-ed25519 AAAA oss1.ha"
@@ -193,7 +195,7 @@ def first_line(disc: bytes) -> list[str]:
 
 
 def test_a_disc_says_where_its_archive_lies(tmp_path: Path) -> None:
-    archive = b"what a shell unpacks" * 300
+    archive = archived([File("etc/hostname", "what a shell unpacks" * 300)])
     disc = iso(told(), archive)
     word, digest, sector, sectors = first_line(disc)
     assert word == "vmlab-first-boot"
@@ -204,8 +206,20 @@ def test_a_disc_says_where_its_archive_lies(tmp_path: Path) -> None:
     assert found.startswith(archive)
     assert not found[len(archive) :].strip(b"\0")
     assert first_line(iso(told(), archive))[1] == digest
-    assert first_line(iso(told(), archive + b"!"))[1] != digest
+    assert first_line(iso(told(), archive + bytes(512)))[1] != digest
     assert first_line(iso(told())) == ["vmlab-first-boot"]
+
+
+def test_a_disc_says_where_the_program_of_its_archive_lies(tmp_path: Path) -> None:
+    text = "whole=1\n" * 200
+    disc = iso(told(), archived([], private=("run/vmlab",), first=File(TOLD, text)))
+    word, digest, block, blocks = disc.splitlines()[1].decode().split()
+    assert (word, digest) == ("vmlab-told", first_line(disc)[1])
+    path = tmp_path / "disc"
+    path.write_bytes(disc)
+    argv = ["dd", f"if={path}", "bs=512", f"skip={block}", f"count={blocks}", "status=none"]
+    assert subprocess.run(argv, capture_output=True, check=True).stdout.rstrip(b"\0").decode() == text
+    assert b"vmlab-told" not in iso(told(), archived([File("etc/hostname", text)]))
 
 
 def test_documents_are_json() -> None:

@@ -291,7 +291,7 @@ def test_close_leaves_nothing(guest: Guest, sshd: Sshd) -> None:
     guest.close()
     assert until(lambda: not sshd.connections(), soon())
     assert not ours(guest)
-    assert sorted(path.name for path in guest.keys_folder.iterdir()) == ["id_ed25519", "known_hosts", "secret"]
+    assert sorted(path.name for path in guest.keys_folder.iterdir()) == ["id_ecdsa", "known_hosts", "secret"]
 
 
 def test_two_owners_do_not_take_each_others_connection(guest: Guest) -> None:
@@ -430,7 +430,7 @@ def test_a_key_that_is_not_authorized(sshd: Sshd, guest: Guest) -> None:
 
 
 def test_a_key_file_that_others_may_read(guest: Guest) -> None:
-    (guest.keys_folder / "id_ed25519").chmod(0o644)
+    (guest.keys_folder / "id_ecdsa").chmod(0o644)
     both(guest, SshTrouble.KEY_FILE)
 
 

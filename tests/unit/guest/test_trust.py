@@ -153,6 +153,16 @@ def test_a_node_of_another_bed_is_not_let_in(serving: Serving, tmp_path: Path) -
     assert "Permission denied" in login(stranger, serving).stderr
 
 
+def test_to_see_that_they_hold_takes_no_process(serving: Serving) -> None:
+    serving.apply()
+    bare = {"PATH": f"{serving.folder}/bin"}  # where nothing but sshd is
+    for step in serving.steps:
+        shell, *words = map(serving.here, step.check)
+        assert (shell, step.at_once) == ("sh", True)
+        done = subprocess.run(["/bin/sh", *words], check=False, capture_output=True, text=True, env=bare)
+        assert (done.returncode, done.stderr) == (0, ""), step.name
+
+
 def test_a_configuration_that_sshd_does_not_take_is_not_left(serving: Serving) -> None:
     serving.config.write_text(f"Nonsense\n{serving.config.read_text()}")
     done = serving.run(serving.steps[-1].apply[0])

@@ -46,7 +46,8 @@ _LIMIT = 16 << 30
 class Wanted:
     """A template that is not there. `xml` is the definition of a domain that is to be its clone, as libvirt keeps it.
 
-    `size` is the virtual size of the root disk in bytes; `grow`: that is more than the image's.
+    `size` is the virtual size of the root disk in bytes; `grow`: that is more than the image's. `cards` are what those
+    of that node are called, and `user` logs in.
     """
 
     key: str
@@ -58,7 +59,8 @@ class Wanted:
     kind: str
     qemu: int
     memory_kib: int
-    cards: int
+    cards: tuple[str, ...]
+    user: str
 
     @property
     def name(self) -> str:
@@ -107,7 +109,14 @@ def _add(templates: Templates, wanted: Wanted, seconds: float) -> None:
     made = datetime.now(UTC).isoformat(timespec="seconds")
     templates.add(
         Template(
-            wanted.key, wanted.image, wanted.disk, wanted.qemu, wanted.memory_kib, wanted.cards, made, round(seconds, 1)
+            wanted.key,
+            wanted.image,
+            wanted.disk,
+            wanted.qemu,
+            wanted.memory_kib,
+            len(wanted.cards),
+            made,
+            round(seconds, 1),
         )
     )
 
@@ -127,7 +136,7 @@ class _Making:
         wanted = self._wanted
         self._end()  # of a vmlab whose connection libvirt has not given up yet
         key = key_pair(secrets.token_bytes(32), "template")
-        self._seed.write_bytes(iso({}, template_archive(key, grow=wanted.grow)))
+        self._seed.write_bytes(iso({}, template_archive(key, user=wanted.user, cards=wanted.cards, grow=wanted.grow)))
         backing = ("-b", wanted.disk, "-F", "qcow2")
         create = ("qemu-img", "create", "-q", "-f", "qcow2", *backing, str(self._root), str(wanted.size))
         made = machine_of(self._host).run(create, deadline_s=_ASK_S)

@@ -154,7 +154,8 @@ class _Place:
             self._kind,
             self._qemu,
             node.memory_kib,
-            len(etree.fromstring(xml, PARSER).findall("devices/interface")),
+            tuple(place.interface for place in node.metadata.addresses),
+            node.metadata.user,
         )
 
     def _definition(self, node: DesiredNode) -> str:

@@ -10,7 +10,7 @@ from vmlab.runtime.archive import File
 from vmlab.shell import script
 from vmlab.store.images import FIRST_BOOT, TEMPLATE
 
-CARRIED = {FIRST_BOOT: "1", TEMPLATE: "1"}
+CARRIED = {FIRST_BOOT: "2", TEMPLATE: "2"}
 """What an image with these files carries, with the versions of what its units understand."""
 
 UNIT = "vmlab-first-boot.service"
