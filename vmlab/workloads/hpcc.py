@@ -223,7 +223,7 @@ _BEGIN = "This is the DARPA/DOE HPC Challenge Benchmark version "
 _SUMMARY, _SUMMARY_END = "Begin of Summary section.", "End of Summary section."
 _END = "End of HPC Challenge tests."
 _LINE = re.compile(r"^(\w{1,64})=(.*)$", re.MULTILINE)
-_NUMBER = re.compile(r"-?[0-9]{1,18}(?:\.[0-9]{1,18})?(?:e[-+]?[0-9]{1,3})?")
+_NUMBER = re.compile(r"-?[0-9]{1,18}(?:\.[0-9]{1,18})?(?:e[-+]?[0-9]{1,2})?")  # more, and its bytes are no float
 
 # PTRANS/pdtransdriver.c, hpl/testing/ptest/HPL_pd{test,driver}.c, RandomAccess/*.c, STREAM/stream.c, */onecpu.c
 _WRONG = (
