@@ -17,7 +17,7 @@ AWAIT_COPY = script(__file__, "await_copy.sh")
 _SET = """
 if [ -s /run/vmlab-waits ]; then
   read -r waiting </run/vmlab-waits
-  rm -f /run/vmlab-waits
+  rm -f /run/vmlab-waits /run/vmlab-waits.heard
   kill -- "-$waiting" 2>/dev/null
 fi
 date -u -s "@$1" >/dev/null && cat >/dev/urandom

@@ -63,6 +63,7 @@ def said(world: Path) -> str:
 
 def test_its_clock_is_set_when_the_kernel_says_so_and_not_before(world: Path, kernel: IO[str]) -> None:
     assert run(world, AWAIT_COPY) == "waits"
+    assert (world / "run/vmlab-waits.heard").read_text().startswith("vmlab: waits ")  # all before it is read by then
     kernel.write("6,338,50,-;random words\n")
     (world / RTC).write_text("2000000000\n")
     assert not (world / "set").exists()
