@@ -36,7 +36,7 @@ printf '%s\n' "$3" > "$1/resolv.conf"
 mount --bind "$1/hosts" /etc/hosts
 mount --bind "$1/resolv.conf" /etc/resolv.conf
 cp /usr/bin/qemu-system-x86_64 /usr/libexec/qemu-kvm
-rm -rf /usr/bin/qemu-system-* /usr/bin/kvm /etc/libvirt/qemu
+rm -rf /usr/bin/qemu-system-* /usr/bin/kvm /etc/libvirt/qemu /etc/libvirt/storage
 virtlogd -d
 exec "$4" scripts/reaper.py libvirtd -d
 """
