@@ -150,23 +150,19 @@ def refuse_foreign(desired: Desired, observed: Observed) -> None:
             )
         domain = observed.domains.get(node.domain)
         if domain is not None and (domain.facts.metadata is None or domain.facts.metadata.bed != desired.bed):
-            raise HostError(
-                f"a domain named {node.domain} exists on the host and is not vmlab's: it is left alone",
-                hint="give the bed another name: --name NAME",
-            )
+            raise _foreign("domain", node.domain)
     for folder in desired.folders:
         if folder.name in observed.other_pools:
-            raise HostError(
-                f"a storage pool named {folder.name} exists on the host and is not vmlab's: it is left alone",
-                hint="give the bed another name: --name NAME",
-            )
+            raise _foreign("storage pool", folder.name)
     for network in desired.networks:
         found = observed.networks.get(network.name)
         if found is not None and (found.facts.metadata is None or found.facts.metadata.bed != desired.bed):
-            raise HostError(
-                f"a network named {network.name} exists on the host and is not vmlab's: it is left alone",
-                hint="give the bed another name: --name NAME",
-            )
+            raise _foreign("network", network.name)
+
+
+def _foreign(kind: str, name: str) -> HostError:
+    told = f"a {kind} named {name} exists on the host and is not vmlab's: it is left alone"
+    return HostError(told, hint="give the bed another name: --name NAME")
 
 
 def _network(network: Network, bed: ObservedBed) -> Iterator[Action]:

@@ -35,8 +35,9 @@ class SharedFolder:
 
     def servers(self, topology: "Topology") -> list[str]:
         """The nodes that open disks in it."""
-        targets = (target for target in topology.targets if target.fsname == self.filesystem)
-        return list(dict.fromkeys(server for target in targets for server in target.servers))
+        sized = (target for target in topology.targets if target.size is not None)
+        own = (target for target in sized if target.fsname == self.filesystem)
+        return list(dict.fromkeys(server for target in own for server in target.servers))
 
     def volumes(self, topology: "Topology") -> tuple[Volume, ...]:
         """The disks of all its targets that have a size."""
@@ -58,8 +59,7 @@ def folders(topology: "Topology", looks: Mapping[str, "Observed"], draw: Callabl
         for filesystem, folder in look.bed(topology.name).folders.items()
     }
     sized = {target.fsname for target in topology.targets if target.size is not None}
-    wanted = {name: topology.filesystems[name].folder for name in topology.filesystems if name in sized}
-    wanted = {name: folder for name, folder in wanted.items() if folder}
+    wanted = {name: found.folder for name, found in topology.filesystems.items() if found.folder and name in sized}
     for filesystem, found in there.items():
         if filesystem in wanted and PurePath(found.path).parent != PurePath(wanted[filesystem]):
             raise HostError(

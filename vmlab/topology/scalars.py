@@ -228,6 +228,7 @@ def _text(**schema: Any) -> WithJsonSchema:
 
 
 _ROLE = {"enum": ["mgs", "mds", "oss", "client", "router", "fta", "build"]}
+_ABSOLUTE = r"(/(?!\.\.?(/|$))[A-Za-z0-9_.+-]+)+"
 _NODE_SET = {"type": "string", "examples": ["oss[1-2]", "mds1,mds2", "@oss"]}
 
 # Neither control characters nor what XML has no way to write.
@@ -289,14 +290,12 @@ SectorSize = Annotated[Bytes, AfterValidator(_sector)]
 Wwn = Annotated[str, PlainValidator(_wwn), _text(pattern="^[0-9a-fA-F]{16}$", examples=["5000c500a1b2c3d4"])]
 MountPoint = Annotated[
     StrictStr,
-    _matching(r"(/(?!\.\.?(/|$))[A-Za-z0-9_.+-]+)+", "an absolute path such as /mnt/lustre"),
+    _matching(_ABSOLUTE, "an absolute path such as /mnt/lustre"),
     _text(pattern="^/"),
 ]
 Sharing = Annotated[
     StrictStr,
-    _matching(
-        r"export|(/(?!\.\.?(/|$))[A-Za-z0-9_.+-]+)+", "export, or the path of a folder that the servers' hosts mount"
-    ),
+    _matching(rf"export|{_ABSOLUTE}", "export, or the path of a folder that the servers' hosts mount"),
     _text(pattern="^(export$|/)", examples=["export", "/srv/lustre"]),
 ]
 Roles = Annotated[tuple[Role, ...], BeforeValidator(_one_or_many), Field(min_length=1), _items(_ROLE)]

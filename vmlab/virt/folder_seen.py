@@ -12,8 +12,9 @@ from vmlab.runtime.wait import Deadline
 from vmlab.shell import script
 from vmlab.virt.machine import Machine
 
-_HOLD = script(__file__, "hold_in_folder.sh")
-_LOOK = script(__file__, "look_in_folder.sh")
+_IN_FOLDER = script(__file__, "in_folder.sh")
+_HOLD = _IN_FOLDER + script(__file__, "hold_in_folder.sh")
+_LOOK = _IN_FOLDER + script(__file__, "look_in_folder.sh")
 _ASK_S = 60.0
 
 

@@ -4,12 +4,6 @@
 # `seen`. The image goes when this ends, whoever else ended first. $2: the other hosts' number. The first page is of the
 # byte 1, that of the first other host, which comes next, of 2 ...
 # It is a qcow2 image: QEMU lets several write to a raw one.
-LC_ALL=C
-export LC_ALL
-fail() { echo "$1" >&2; exit 1; }
-io() { qemu-io -f qcow2 -t none "$@" 2>&1; }
-command -v qemu-io >/dev/null || fail "qemu-io is not installed (qemu-utils, or qemu-img)"
-cd -- "$1" 2>/dev/null || fail "there is no such folder, or it is closed"
 trap '' PIPE  # whoever asked may be gone
 file=$(mktemp .vmlab-check-XXXXXXXXXX) || exit
 trap 'rm -f -- "$file"' EXIT

@@ -1,12 +1,6 @@
 # shellcheck shell=sh
 # In the folder $1: whether the image $2, which another host has open, has the page that it wrote, and is locked. With $3,
 # when that host has let go of it: writes the page of that number (hold_in_folder.sh).
-LC_ALL=C
-export LC_ALL
-fail() { echo "$1" >&2; exit 1; }
-io() { qemu-io -f qcow2 -t none "$@" 2>&1; }
-command -v qemu-io >/dev/null || fail "qemu-io is not installed (qemu-utils, or qemu-img)"
-cd -- "$1" 2>/dev/null || fail "there is no such folder, or it is closed"
 [ -f "$2" ] || fail "a file that another host made there is not there"
 if [ -n "${3-}" ]; then
   said=$(io -c "write -q -P $(($3 + 1)) $(($3 * 4096)) 4096" -- "$2")

@@ -81,6 +81,8 @@ def test_disks_that_are_elsewhere_than_the_file_says_are_not_left_behind(bed: To
 def test_who_makes_it_makes_all_that_is_in_it(bed: Topology) -> None:
     folder = SharedFolder("wide", "lustre", THERE.path, "kvm1")
     assert folder.servers(bed) == ["s1", "s2"]
+    # Whoever has nothing in it need not mount it, and does not make it.
+    assert folder.servers(loads(BED.replace("servers: [s2, s1]", "servers: s1"), "wide.yaml")) == ["s1"]
     assert [volume.name for volume in folder.volumes(bed)] == [MDT, OST]
     found = {"lustre": folder}
     assert {v.name: v.folder for v in desired_targets(bed, {"s1"}, host="kvm1", folders=found)} == {

@@ -36,14 +36,14 @@ def refuse_other_folders(hosts: Hosts, prepared: Prepared) -> None:
 
     It is tried with a file that comes and goes, so `plan` does not ask.
     """
-    topology = prepared.topology
     starting = {action.node for action in prepared.plan.actions if isinstance(action, StartDomain)}
-    for filesystem in topology.filesystems.values():
-        sized = (target for target in topology.targets if target.size is not None)
-        servers = {server for target in sized if target.fsname == filesystem.name for server in target.servers}
-        if filesystem.folder and not starting.isdisjoint(servers):
-            places = sorted({prepared.place(server)[0] for server in servers}, key=list(hosts).index)
-            refuse_unshared(filesystem.folder, {name: machine_of(hosts[name]) for name in places})
+    for part in prepared.parts.values():
+        for folder in part.desired.folders:
+            servers = folder.servers(prepared.topology)
+            if not starting.isdisjoint(servers):
+                places = sorted({prepared.place(server)[0] for server in servers}, key=list(hosts).index)
+                mounted = prepared.topology.filesystems[folder.filesystem].folder
+                refuse_unshared(mounted, {name: machine_of(hosts[name]) for name in places})
 
 
 def shared_over_hosts(topology: Topology, bed: ObservedBed) -> Mapping[str, list[str]]:
