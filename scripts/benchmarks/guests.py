@@ -38,6 +38,8 @@ _GUESTS = "guests' CPU"  # unlike the time it hardly depends on what else the ma
 _OWN = "vmlab's CPU"
 _STEPS = "longest steps"
 _SHARED = "PSS : RSS"  # of all QEMUs: what they share counts once
+_MEMORY_KIB = 512 << 10  # of a guest
+_OF_MEMORY = re.compile(rf"^Size: +{_MEMORY_KIB} kB$.*?^Rss: +(\d+) kB$.*?^Pss: +(\d+) kB$", re.MULTILINE | re.DOTALL)
 _ANSWERS = "roles"  # the stage that begins when ssh answers
 _WARM = ("--warm", "only")
 _FIVE = shipped("topologies") / "ha-topology.yaml"
@@ -51,6 +53,14 @@ class Taken(NamedTuple):
 
     seconds: float
     details: dict[str, float]
+
+
+class Together(NamedTuple):
+    """The memory of all guests when what several of them have alike counts once, and if it did not."""
+
+    pss_mib: float
+    rss_mib: float
+    seconds: float
 
 
 def five_nodes(rounds: int) -> list[Line]:
@@ -113,6 +123,7 @@ def clones(rounds: int) -> list[Line]:
     And the shipped five-node bed as it was, against one that is made: of kept memory, and by a snapshot.
     """
     warm, cloud, more, kept, reverted, made, downs = [], [], [], [], [], [], []
+    together: list[Together] = []
     theirs: dict[str, list[float]] = {"virt-install": [], "virt-clone": []}
     if lacking := others.missing():
         print(
@@ -125,7 +136,7 @@ def clones(rounds: int) -> list[Line]:
         accel = _warmed(host, load(few))
         _up(host, few, *_WARM)  # makes the template
         for _ in range(rounds or 3):
-            warm.append(_up(host, few, *_WARM))
+            warm.append(_up(host, few, *_WARM, then=lambda: together.append(_together())))
             cloud.append(_up(host, few, "--set", "first_boot=cloud-init"))
             more.append(_up(host, many, *_WARM))
             with _standing():
@@ -150,6 +161,15 @@ def clones(rounds: int) -> list[Line]:
         Line("warm", f"clones until ready : {boots}", _total(warm), _total(cloud), 0.25),
         Line("warm", f"{_GUESTS} : {boots}", ours[_GUESTS], boots_s[_GUESTS], 0.25),
         Line("warm", f"{_NODES} clones : {_COLD}", _total(more), _total(warm), _NODES / _COLD, {_SHARED: shared}),
+        Line(
+            "warm",
+            f"memory of {_COLD} clones, when they share it : before",
+            median(one.pss_mib for one in together),
+            median(one.rss_mib for one in together),
+            0.4,
+            {"ksmd had": median(one.seconds for one in together)},
+            unit="MiB",
+        ),
         Line("warm", "up of a bed that was kept warm : down and up, nodes that boot", median(kept), median(made), 0.3),
         Line("warm", "revert : down and up, nodes that boot", median(reverted), median(made), 0.1),
         Line("warm", "vmlab's own time of a down", _middle(downs)[_OWN], None, 2, {"until it is gone": _total(downs)}),
@@ -226,10 +246,10 @@ def _floor(host: Host, topology: Topology, accel: str) -> Taken:
         return Taken(max(answered.values()), {_GUESTS: _processor_s() - spent})
 
 
-def _up(host: Host, file: Path, *options: str) -> Taken:
+def _up(host: Host, file: Path, *options: str, then: Callable[[], None] = lambda: None) -> Taken:
     """The whole command; when the last node began each stage by the command's own lines, and the CPU time.
 
-    Nodes boot, unless the options say otherwise.
+    Nodes boot, unless the options say otherwise. `then` is done before the bed goes.
     """
     begin, spent = now(), _processor_s()
     try:
@@ -237,6 +257,7 @@ def _up(host: Host, file: Path, *options: str) -> Taken:
         took, spent = now() - begin, _processor_s() - spent
         guests = host.call(lambda connection: sum(domain.info()[4] for domain in _domains(connection)))
         shared = _shared()
+        then()
     finally:
         subprocess.run((*VMLAB, "down", _OURS, "--yes"), stdin=subprocess.DEVNULL, capture_output=True, check=False)
     reached: dict[str, dict[str, float]] = {}
@@ -252,14 +273,28 @@ def _domains(connection: "libvirt.virConnect") -> "list[libvirt.virDomain]":
 
 
 def _shared() -> float:
-    """PSS to RSS of the QEMUs of our bed, by their command lines, which name the guest."""
+    """PSS to RSS of the QEMUs of our bed."""
     sizes = {"Pss": 0, "Rss": 0}
+    for told in _maps("smaps_rollup"):
+        for name, size in _SIZE.findall(told):
+            sizes[name] += int(size)
+    return sizes["Pss"] / max(1, sizes["Rss"])
+
+
+def _together() -> Together:
+    """Have the guests share what they have alike."""
+    took = seconds(lambda: run(*VMLAB, "host", "share-memory"))
+    found = [sizes for told in _maps("smaps") for sizes in _OF_MEMORY.findall(told)]
+    rss, pss = (sum(map(int, column)) / 1024 for column in zip(*found, strict=True))
+    return Together(pss, rss, took)
+
+
+def _maps(name: str) -> Iterator[str]:
+    """What the kernel says of the memory of our bed's QEMUs, which are known by their command lines."""
     for place in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             if f"guest={_OURS}." in (place / "cmdline").read_text(errors="replace"):
-                for name, size in _SIZE.findall((place / "smaps_rollup").read_text()):
-                    sizes[name] += int(size)
-    return sizes["Pss"] / max(1, sizes["Rss"])
+                yield (place / name).read_text()
 
 
 def _processor_s() -> float:

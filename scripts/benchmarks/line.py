@@ -11,35 +11,36 @@ from vmlab.report.grid import Grid
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """Medians of seconds. The aim is a ratio to the floor; where there is no floor it is in seconds, too.
+    """Medians of seconds, or of another `unit`. The aim is a ratio to the floor; where there is none it is in seconds.
 
     `details` are further seconds that say where the time went.
     """
 
     section: str
     what: str
-    ours_s: float
-    floor_s: float | None
+    ours: float
+    floor: float | None
     aim: float
     details: dict[str, float] = field(default_factory=dict)
+    unit: str = "s"
 
     @property
     def ratio(self) -> float | None:
         """Ours to the floor."""
-        return None if self.floor_s is None else self.ours_s / self.floor_s
+        return None if self.floor is None else self.ours / self.floor
 
     @property
     def ok(self) -> bool:
         """The aim is met."""
-        return (self.ours_s if self.ratio is None else self.ratio) <= self.aim
+        return (self.ours if self.ratio is None else self.ratio) <= self.aim
 
     def document(self) -> dict[str, Any]:
         """For JSON."""
         return {
             "section": self.section,
             "what": self.what,
-            "ours_s": round(self.ours_s, 4),
-            "floor_s": None if self.floor_s is None else round(self.floor_s, 4),
+            f"ours_{self.unit}": round(self.ours, 4),
+            f"floor_{self.unit}": None if self.floor is None else round(self.floor, 4),
             "ratio": None if self.ratio is None else round(self.ratio, 3),
             "aim": self.aim,
             "aim_unit": "s" if self.ratio is None else "ratio",
@@ -54,8 +55,8 @@ def table(lines: Sequence[Line]) -> Grid:
     for line in lines:
         found.add_row(
             f"{line.section}: {line.what}",
-            _seconds(line.ours_s),
-            "" if line.floor_s is None else _seconds(line.floor_s),
+            _written(line.ours, line.unit),
+            "" if line.floor is None else _written(line.floor, line.unit),
             "" if line.ratio is None else f"{line.ratio:.2f}",
             f"<= {line.aim:g} s" if line.ratio is None else f"<= {line.aim:g}",
             Text("yes", "green") if line.ok else Text("no", "red"),
@@ -64,5 +65,7 @@ def table(lines: Sequence[Line]) -> Grid:
     return found
 
 
-def _seconds(seconds: float) -> str:
-    return f"{seconds * 1000:.1f} ms" if seconds < 1 else f"{seconds:.2f} s"
+def _written(figure: float, unit: str) -> str:
+    if unit != "s":
+        return f"{figure:.0f} {unit}"
+    return f"{figure * 1000:.1f} ms" if figure < 1 else f"{figure:.2f} s"

@@ -72,9 +72,10 @@ CALLS = {
     "warm list": [],
     "host check": [],
     "host show": [],
+    "host share-memory": [],
     "sriov show": [],
 }
-NEED_GUESTS = {"exec", "lnet ping", "fs status", "fs failover", "fs failback", "run"}
+NEED_GUESTS = {"exec", "host share-memory", "lnet ping", "fs status", "fs failover", "fs failback", "run"}
 
 
 def with_json(command: Any, path: tuple[str, ...] = ()) -> Iterator[str]:

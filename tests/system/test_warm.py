@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -38,6 +39,8 @@ echo 'random: crng reseeded due to virtual machine fork' >&3
 wait; stat -c %Y /etc/ssh/ssh_host_ed25519_key
 """
 
+KSM = Path("/sys/kernel/mm/ksm")
+OF_MEMORY = re.compile(rf"^Size: +{512 << 10} kB$.*?^Pss: +(\d+) kB$", re.MULTILINE | re.DOTALL)
 LOG_INS = "journalctl -q -b -t sshd -t sshd-session -o cat | grep -c '^Accepted publickey'"
 
 
@@ -127,6 +130,52 @@ def test_after_a_power_cycle_it_boots_and_is_the_same(bed: Vmlab, file: str) -> 
     bed.run("up", file)
     assert on_all(bed, "cat /etc/machine-id /etc/ssh/ssh_host_ed25519_key.pub; hostname") == was
     assert "vmlab: first boot: oss2" in bed.run("console", BED, "oss2", "--log")
+
+
+def test_clones_share_memory_until_they_write_to_it(bed: Vmlab) -> None:
+    """What is alike in both counts half for each; no two pages of the file are alike."""
+    on_all(bed, "seq 1000000 9000000 | head -c 32M >/run/alike")
+    apart = memory_kib()
+    found = bed.json("host", "share-memory")
+    together = memory_kib()
+    assert found["complete"], found
+    assert found["permanent"] == (KSM / "run").read_text().startswith("1")
+    assert found["shared_bytes"] > 32 << 20
+    assert together < 0.7 * apart, (apart, together)
+    on_all(bed, "[ $(hostname) = oss2 ] || seq 1000001 9000000 | head -c 32M | dd of=/run/alike conv=notrunc")
+    one, other = on_all(bed, "md5sum </run/alike").values()
+    assert one != other
+    assert memory_kib() > together + (30 << 10)
+    on_all(bed, "rm /run/alike")
+
+
+@pytest.mark.alone  # for a moment the machine has what the killed one left
+@pytest.mark.skipif(not (KSM / "run").exists() or "1" in (KSM / "run").read_text(), reason="KSM is not ours to run")
+def test_ksmd_stops_with_the_next_vmlab_when_the_one_that_began_it_was_killed(bed: Vmlab) -> None:
+    before = {name: (KSM / name).read_text() for name in ("run", "pages_to_scan")}
+    process = bed.start("host", "share-memory")
+    deadline = time.monotonic() + 30
+    while (KSM / "run").read_text() == before["run"]:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert (KSM / "run").read_text() != before["run"]
+    bed.run("list")
+    assert "kernel/mm/ksm/run was left changed by a vmlab that was killed: put back" in bed.complaints
+    assert {name: (KSM / name).read_text() for name in before} == before
+
+
+def memory_kib() -> int:
+    """Of all guests' memory: what several of them hold counts a part for each (PSS)."""
+    held = []
+    for place in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if f"guest={BED}." in (place / "cmdline").read_text(errors="replace"):
+                held += [int(kib) for kib in OF_MEMORY.findall((place / "smaps").read_text())]
+    assert len(held) == len(NODES)
+    return sum(held)
 
 
 def test_memory_of_a_clone_is_kept_and_goes_on(bed: Vmlab, file: str) -> None:

@@ -38,8 +38,10 @@ if TYPE_CHECKING:
     from vmlab.lustre.target import Recovery
     from vmlab.report.timings import Timed
     from vmlab.topology import Topology
+    from vmlab.virt.connection import Host
 
 _JOBS = 32
+_SHARE_S = 120.0
 
 
 def up(
@@ -305,7 +307,7 @@ def _up(
             sweep="",
         )
 
-    raised, progress = _raised(topology, work, state="ready" if wait else "started")
+    raised, progress = _raised(hosts, topology, work, state="ready" if wait else "started")
     if timings:
         show(timing_table(progress))
         if raised.stages:
@@ -331,7 +333,7 @@ def _rebuild(
             return make_anew(hosts, topology, doomed, accel=accel, timeout_s=timeout_s, jobs=jobs, progress=progress)
         return make_new(hosts, topology, accel=accel, timeout_s=timeout_s, jobs=jobs, keep=keep, progress=progress)
 
-    raised, _ = _raised(topology, work, state="ready")
+    raised, _ = _raised(hosts, topology, work, state="ready")
     typer.echo(f"{topology.name}: rebuilt: {_way(raised, doomed or topology.nodes)}", err=True)
 
 
@@ -347,7 +349,9 @@ def _way(raised: "Raised", nodes: "Collection[str]") -> str:
     return "warm" if warm else "cold"
 
 
-def _raised(topology: "Topology", work: "Callable[[Progress], Raised]", *, state: str) -> "tuple[Raised, Timed]":
+def _raised(
+    hosts: "Hosts", topology: "Topology", work: "Callable[[Progress], Raised]", *, state: str
+) -> "tuple[Raised, Timed]":
     """Have it done, and tell what came of it."""
     from vmlab.report.progress import shown
     from vmlab.report.tables import raised_table, show
@@ -358,6 +362,8 @@ def _raised(topology: "Topology", work: "Callable[[Progress], Raised]", *, state
     with shown(tuple(topology.nodes)) as seen:
         progress = Timed(seen)
         raised = work(progress)
+        if topology.share_memory and state == "ready" and (raised.actions or raised.reverted):
+            _share_memory(hosts, progress)
     show(raised_table(raised))
     done = len(raised.actions) + sum(stage.applied for stage in raised.stages)
     changed = f"{done} action{'s' * (done != 1)}" if done else ""
@@ -370,6 +376,22 @@ def _raised(topology: "Topology", work: "Callable[[Progress], Raised]", *, state
     took = f"{now() - begin:.1f} s ({changed or 'nothing to change'})"
     typer.echo(f"{topology.name}: {number} node{'s' * (number != 1)} {state} in {took}", err=True)
     return raised, progress
+
+
+def _share_memory(hosts: "Hosts", progress: "Progress") -> None:
+    """The bed is up, whatever comes of it."""
+    from vmlab.errors import VmlabError
+    from vmlab.lab.hosts.share_memory import share_memory
+    from vmlab.report.memory import told
+
+    def share(host: "Host") -> None:
+        try:
+            progress.say(f"{host.name}: {told(share_memory(host, _SHARE_S, progress))}")
+        except VmlabError as error:
+            hint = f" ({error.hint})" if error.hint else ""
+            progress.warn(f"{host.name}: guests share no memory: {error.message}{hint}")
+
+    hosts.each(share, failed="not all hosts' guests share memory")
 
 
 def _keep_warm(hosts: "Hosts", bed: str) -> None:

@@ -1,4 +1,4 @@
-"""host check, gc: the machine that beds run on."""
+"""host check, show, capture, share-memory; gc: the machine that beds run on."""
 
 import shlex
 from dataclasses import replace
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vmlab.cli.commands import Group
-from vmlab.cli.options import Form, On, Output, option
+from vmlab.cli.options import Form, On, Output, Timeout, option
 
 if TYPE_CHECKING:
     from vmlab.lab.hosts.gc import Leftover
@@ -18,7 +18,7 @@ app = typer.Typer(
     cls=Group,
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="The machine that beds run on: show, check, capture.",
+    help="The machine that beds run on: show, check, capture, share-memory.",
 )
 _CANNOT = 4
 
@@ -123,6 +123,42 @@ def capture(
         for name, host in hosts.items():
             to = folder / name if hosts.several else folder
             typer.echo(f"{to}: {write(host, to)} files", err=True)
+    if on is not None:
+        refuse_away(hosts, on)
+
+
+@app.command("share-memory")
+def share(
+    on: On = None,
+    timeout: Timeout = "10m",  # type: ignore[assignment]  # parsed by Typer
+    output: Output = Form.TABLE,
+) -> None:
+    """Let guests share the memory that they have alike.
+
+    Clones have most of it alike; what one of them writes to is its own again. The kernel's ksmd (KSM) is switched on
+    for it, and off when it finds no more, after seconds. It looks at all guests of the host, other people's, too.
+    `share_memory: true` in a topology has `up` do so when all is ready.
+
+    \b
+    Examples:
+      vmlab host share-memory
+      vmlab host share-memory --on ha-two-hosts.yaml
+    """
+    from vmlab.cli.target import on_hosts, refuse_away
+    from vmlab.lab.hosts.share_memory import share_memory
+    from vmlab.report.memory import told
+    from vmlab.report.plain import dumped, lines_of
+    from vmlab.report.progress import shown
+
+    with on_hosts(on) as hosts, shown() as progress:
+        failed = "not all hosts' guests share memory"
+        found = hosts.each(lambda host: share_memory(host, timeout, progress), failed=failed)
+    if output is Form.JSON:
+        lines = lines_of({name: (one,) for name, one in found.items()}, named=on is not None)
+        typer.echo(dumped(lines[0] if on is None else lines))
+    else:
+        for name, one in found.items():
+            typer.echo(f"{name}: {told(one)}", err=True)
     if on is not None:
         refuse_away(hosts, on)
 

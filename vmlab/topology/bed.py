@@ -285,6 +285,7 @@ class Topology:
     LNet is on the management network only if `management_lnet` names its network there. `references` is a file, as
     written, by which its figures are judged. `limit` is what fabrics can carry. `shapes` are the beds that its sweep
     makes of it. `warm`: whether nodes go on from the memory of a template. `keep`: what `down` keeps; None: nothing.
+    `share_memory`: whether guests share what they have alike when all is ready.
     `management` is where that network is the site's, and None where it is the bed's own.
     """
 
@@ -304,6 +305,7 @@ class Topology:
     shapes: tuple["Shape", ...] = ()
     warm: Warm = "auto"
     keep: Keep | None = None
+    share_memory: bool = False
     management: SiteManagement | None = None
 
     def fabric(self, name: str) -> Fabric | None:

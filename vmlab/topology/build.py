@@ -46,6 +46,7 @@ def build(draft: Draft, file: str) -> Topology:
         limit=draft.head.value.limit,
         warm=draft.head.value.warm,
         keep=draft.head.value.keep,
+        share_memory=draft.head.value.share_memory,
         management=_management(draft),
     )
 

@@ -370,6 +370,10 @@ class Head(Part):
     keep: Keep | None = Field(
         None, description="warm: `down` keeps all, the memory of the nodes, too, as with --keep-warm; absent: nothing"
     )
+    share_memory: bool = Field(
+        default=False,
+        description="`up` ends as `vmlab host share-memory` does: guests hold once what their memory has alike",
+    )
     management: ManagementEntry = ManagementEntry()
     references: Word | None = Field(
         None, description="a file by which `vmlab run` judges, below the topology file's folder"

@@ -23,9 +23,12 @@ if TYPE_CHECKING:
 
 _NAME = "vmlab-borrowed"
 _DEADLINE_S = 20.0
-# Nothing else is ever written back, whatever a note says.
-_PATH = re.compile(rf"bus/pci/devices/(?P<address>{PATTERN})/sriov_drivers_autoprobe")
-_VALUES = ("0", "1")
+# Nothing else is ever written back, whatever a note says: files, and what each may have held. The group names the note.
+_KINDS = (
+    (re.compile(rf"bus/pci/devices/({PATTERN})/sriov_drivers_autoprobe"), re.compile("[01]")),
+    (re.compile(r"kernel/mm/(ksm/run)"), re.compile("0")),
+    (re.compile(r"kernel/mm/(ksm/pages_to_scan)"), re.compile("[0-9]{1,9}")),
+)
 
 _NOTE = script(__file__, "write_note.sh")
 _READ = script(__file__, "read_notes.sh")
@@ -67,14 +70,13 @@ class Notes:
 @contextlib.contextmanager
 def borrowed(sysfs: "Sysfs", notes: Notes, path: str, value: str) -> Iterator[None]:
     """Let a file of sysfs have another value for the `with` block. Raises HostError where it cannot be noted down."""
-    before = sysfs.read(path)
-    match = _PATH.fullmatch(path)
-    if match is None or before not in _VALUES:
-        raise ValueError(f"{path} is none of those that are put back")
+    before = sysfs.read(path) or ""
+    name = _name(path, before)
+    if name is None:
+        raise ValueError(f"{path}, which has {before!r:.20}, is none of those that are put back")
     if before == value:
         yield
         return
-    name = match["address"]
     _run(notes, _NOTE, name, f"{path} {before}")
     try:
         sysfs.write(path, value)
@@ -89,15 +91,23 @@ def put_back(sysfs: "Sysfs", notes: Notes) -> tuple[str, ...]:
     done = []
     for line in _run(notes, _READ).splitlines():
         path, _, before = line.partition(" ")
-        match = _PATH.fullmatch(path)
-        if match is None or before not in _VALUES:
+        name = _name(path, before)
+        if name is None:
             log.warning("a note of vmlab's on %s is not understood: %.200r", notes.machine.name, line)
             continue
         if sysfs.read(path) not in (None, before):
             sysfs.write(path, before)
             done.append(path)
-        _forget(notes, match["address"])
+        _forget(notes, name)
     return tuple(done)
+
+
+def _name(path: str, before: str) -> str | None:
+    """Of the note of a file that had that value; None for a file or a value that is not put back."""
+    for file, values in _KINDS:
+        if (match := file.fullmatch(path)) and values.fullmatch(before):
+            return match[1].replace("/", "-")
+    return None
 
 
 def _forget(notes: Notes, name: str) -> None:
