@@ -481,6 +481,15 @@ def test_a_bridge_of_the_site_joins_the_guests_and_reaches_them(both: Both) -> N
     assert list(both.folder.iterdir()) == []
 
 
+def test_two_ways_to_one_host_are_told(both: Both, tmp_path: Path) -> None:
+    path = tmp_path / "twice.yaml"
+    ways = f"by-ssh: {{uri: {both.second.uri}}}, by-tls: {{uri: {both.second.tls_uri()}, ssh: {both.second.ssh}}}"
+    nodes = "n1: {role: client, host: by-ssh}, n2: {role: client, host: by-tls}"
+    path.write_text(f"name: t-twice\nhosts: {{{ways}}}\nnodes: {{{nodes}}}\n")
+    both.run("up", str(path), status=4)
+    assert "by-ssh and by-tls are one host, second: " in both.complaints
+
+
 @pytest.mark.nightly
 def test_what_the_site_routes_to_each_host_joins_the_guests(both: Both) -> None:
     way = ("ip", "route", "replace", BEYOND, "via", SECOND)

@@ -9,19 +9,23 @@ import json
 import os
 import platform
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from typing_extensions import override
 
 from vmlab.errors import BusyError, HostError
 from vmlab.lab.ground import bed
+from vmlab.lab.ground.hosts import Hosts
 from vmlab.runtime import lock
 from vmlab.runtime.wait import Deadline, until
 from vmlab.values.ssh_uri import SshUri
 from vmlab.virt import held_there as held_module
 from vmlab.virt import send_file
+from vmlab.virt.connection import Host
 from vmlab.virt.machine import Machine
 
 THERE = Machine("there", ("sh", "-c"))
@@ -55,6 +59,35 @@ def test_a_lock_there_is_one_with_that_of_a_vmlab_there(folder: Path) -> None:
     ):
         pass
     assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("uris", "uuids", "told"),
+    [
+        (("qemu+ssh://root@kvm2/system", "qemu+tls://kvm2/system"), ("u", "u"), "by-0 and by-1 are one host, kvm2: "),
+        (("qemu:///system", "qemu+ssh://localhost/system"), ("u", "u"), "by-0 and by-1 are one host, kvm2: "),
+        (("qemu+ssh://kvm2/system", "qemu+ssh://kvm3/system"), ("u", "of another machine of the same name"), ""),
+        (("qemu:///system", "qemu:///session"), ("u", "u"), ""),
+        (("test:///one.xml", "test:///two.xml"), ("", ""), ""),
+    ],
+)
+def test_two_ways_to_one_libvirt_are_told(uris: tuple[str, str], uuids: tuple[str, str], told: str) -> None:
+    asked = {f"by-{number}": Told(f"by-{number}", *words) for number, words in enumerate(zip(uris, uuids, strict=True))}
+    with pytest.raises(HostError, match=told) if told else contextlib.nullcontext():
+        assert len(bed._in_order(Hosts(asked))) == 2
+
+
+class Told(Host):
+    """A host whose libvirt says this of itself, and no more."""
+
+    def __init__(self, name: str, uri: str, uuid: str) -> None:
+        self.name, self.uri = name, uri
+        self.uuid = uuid
+
+    @override
+    def call(self, action: Callable[[Any], Any], *, deadline_s: float = 0) -> Any:
+        capabilities = f"<capabilities><host><uuid>{self.uuid}</uuid></host></capabilities>"
+        return action(SimpleNamespace(getHostname=lambda: "kvm2", getCapabilities=lambda: capabilities))
 
 
 def test_who_waits_gets_it(folder: Path) -> None:

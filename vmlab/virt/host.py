@@ -4,8 +4,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import libvirt
+from lxml import etree
 
 from vmlab.virt.connection import Host, gone_is_fine
+
+
+def machine_uuid(host: Host) -> str:
+    """What libvirt knows its machine by: firmware's word, or its own configuration's. "" where it does not say."""
+    told = host.call(lambda connection: connection.getCapabilities())
+    return str(etree.fromstring(told).findtext("host/uuid", ""))
 
 
 def available_memory(host: Host) -> int | None:

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from vmlab.values.ssh_uri import SshUri
 from vmlab.virt.borrowed import possible_here
 from vmlab.virt.connection import Away, Host, connected
 from vmlab.virt.elsewhere import refuse_without_shell
+from vmlab.virt.host import machine_uuid
 
 if TYPE_CHECKING:
     from vmlab.topology import Topology
@@ -115,14 +116,32 @@ def locked(hosts: Hosts, bed: str) -> Iterator[None]:
 
 
 def _in_order(hosts: Hosts) -> list[Host]:
-    """One order for all who hold something of several hosts, whatever they call them; each host once."""
+    """One order for all who hold something of several hosts, whatever they call them; each host once.
+
+    Raises HostError for two ways to one libvirt, whose locks would keep us from ourselves.
+    """
     by_slug = {slug(host): host for host in hosts.values()}
     if len(by_slug) == 1:
         return list(by_slug.values())
     machines = hosts.each(
         lambda host: host.call(lambda connection: connection.getHostname()), failed="not all hosts could be asked"
     )
+    _refuse_twice(by_slug.values(), machines)
     return sorted(by_slug.values(), key=lambda host: (machines[host.name], slug(host)))
+
+
+def _refuse_twice(hosts: Iterable[Host], machines: Mapping[str, str]) -> None:
+    known: dict[tuple[str, str], Host] = {}
+    for host in hosts:
+        if host.simulated:
+            continue
+        its_own = slug(host) if host.local else slug_there(host)
+        other = known.setdefault((machines[host.name], its_own), host)
+        if other is not host and machine_uuid(other) == machine_uuid(host):
+            raise HostError(
+                f"{other.name} and {host.name} are one host, {machines[host.name]}: {other.uri}, {host.uri}",
+                hint="one entry under `hosts` for each machine",
+            )
 
 
 @contextlib.contextmanager
