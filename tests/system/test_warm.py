@@ -195,7 +195,8 @@ def test_down_keeps_the_memory_of_a_bed_whose_file_says_so(bed: Vmlab, file: str
     on_all(bed, "echo kept >/run/word")
     bed.run("down", BED)
     assert {node["stage"] for node in bed.json("status", BED)} == {"saved"}
-    bed.run("up", file)
+    bed.run("up", file, "--set", "share_memory=true")
+    assert "guests share pages: " in bed.complaints
     assert set(on_all(bed, "cat /run/word").values()) == {"kept"}
 
 
