@@ -6,7 +6,7 @@ Documentation/admin-guide/mm/ksm.rst.
 """
 
 import contextlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from vmlab.errors import HostError
 from vmlab.runtime.wait import Deadline, sleep
@@ -38,7 +38,7 @@ def look(sysfs: Sysfs) -> Ksm:
     try:
         run, rounds, saved = (told[f"{_KSM}/{name}"] for name in ("run", "full_scans", "pages_sharing"))
     except KeyError:
-        raise HostError("its kernel cannot share guests' memory: it has no KSM (CONFIG_KSM)") from None
+        raise HostError("the host's kernel cannot share guests' memory: it has no KSM (CONFIG_KSM)") from None
     return Ksm(run == _ON, int(rounds), int(saved), tuple(told.values()))
 
 
@@ -50,7 +50,7 @@ class Rounds:
     last: int
     saved: int
     over: bool = False
-    _counters: tuple[str, ...] = field(default=())
+    _counters: tuple[str, ...] = ()
     _still_s: float = 0.0
 
     @classmethod
